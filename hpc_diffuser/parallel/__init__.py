@@ -1,0 +1,1 @@
+"""Ranks and what each of them holds."""

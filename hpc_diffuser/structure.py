@@ -1,0 +1,123 @@
+"""Atoms as arrays, the matching of two structures by name, and their superposition."""
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+from hpc_diffuser.errors import InputError
+
+BACKBONE = ("N", "CA", "C", "O")
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Atoms of one model, in the crystal's Cartesian frame (PDB convention).
+
+    Attributes
+    ----------
+    positions : (N, 3) float, Å
+    elements, atom_names, residue_names, chain_ids : (N,) str
+    residue_numbers : (N,) int
+    occupancies : (N,) float
+    b_factors_A2 : (N,) float, Å²
+    """
+
+    positions: np.ndarray
+    elements: np.ndarray
+    atom_names: np.ndarray
+    residue_names: np.ndarray
+    residue_numbers: np.ndarray
+    chain_ids: np.ndarray
+    occupancies: np.ndarray
+    b_factors_A2: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def select(self, index: np.ndarray) -> "Structure":
+        """The atoms at `index` (integers or a mask), in that order."""
+        return replace(self, **{f.name: getattr(self, f.name)[index] for f in fields(self)})
+
+    def names(self) -> list[tuple[str, int, str]]:
+        """(chain, residue number, atom name) of every atom: its identity across files."""
+        keys = zip(self.chain_ids, self.residue_numbers, self.atom_names, strict=True)
+        return [(str(chain), int(number), str(name)) for chain, number, name in keys]
+
+
+def atom_label(structure: Structure, index: int) -> str:
+    """An atom as people write it: `A/LYS 1/CA`."""
+    s, i = structure, index
+    return f"{s.chain_ids[i]}/{s.residue_names[i]} {s.residue_numbers[i]}/{s.atom_names[i]}"
+
+
+def match_backbone(mobile: Structure, reference: Structure) -> tuple[np.ndarray, np.ndarray]:
+    """Backbone atoms that both structures have, matched by chain, residue number and name.
+
+    Returns
+    -------
+    mobile_index, reference_index : (K,) int
+        Rows of either structure that are the same atom.
+
+    Raises
+    ------
+    InputError
+        Where a backbone atom of `mobile` is missing from `reference`, or is another residue.
+    """
+    rows = {name: row for row, name in enumerate(reference.names())}
+    pairs = []
+    for row, name in enumerate(mobile.names()):
+        if name[2] not in BACKBONE:
+            continue
+        partner = rows.get(name)
+        if partner is None:
+            raise InputError(
+                f"atom {atom_label(mobile, row)} of the trajectory is not in the reference "
+                "structure: give the structure of the same protein with the same numbering"
+            )
+        if mobile.residue_names[row] != reference.residue_names[partner]:
+            raise InputError(
+                f"atom {atom_label(mobile, row)} of the trajectory is "
+                f"{atom_label(reference, partner)} in the reference structure: "
+                "expected the same residues"
+            )
+        pairs.append((row, partner))
+    if len(pairs) < 3:
+        raise InputError("fewer than three backbone atoms (N, CA, C, O): nothing to superpose on")
+    mobile_index, reference_index = np.array(pairs).T
+    return mobile_index, reference_index
+
+
+def require_same_atoms(found: Structure, expected: Structure, what: str) -> None:
+    """Raise InputError naming the first atom in which two structures differ."""
+    for row, (a, b) in enumerate(zip(found.names(), expected.names(), strict=False)):
+        if a != b or found.elements[row] != expected.elements[row]:
+            raise InputError(
+                f"{what}: atom {row + 1} is {atom_label(found, row)}, "
+                f"expected {atom_label(expected, row)}"
+            )
+    if len(found) != len(expected):
+        raise InputError(f"{what}: {len(found)} atoms, expected {len(expected)}")
+
+
+def superpose(frames: np.ndarray, target: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Rigidly move every frame so that its atoms `index` fit `target` best (Kabsch 1976).
+
+    Parameters
+    ----------
+    frames : (F, N, 3) float, Å
+    target : (K, 3) float, Å
+        Where the atoms `index` should come to lie.
+    index : (K,) int
+
+    Returns
+    -------
+    (F, N, 3) float, Å
+    """
+    target_centre = target.mean(axis=0)
+    fitted = frames[:, index]
+    centres = fitted.mean(axis=1, keepdims=True)
+    # Best rotation R of x − x̄ onto y − ȳ: the proper orthogonal factor of Σ (y−ȳ)(x−x̄)ᵀ.
+    correlation = np.einsum("ka,fkb->fab", target - target_centre, fitted - centres)
+    u, _, vt = np.linalg.svd(correlation)
+    u[:, :, 2] *= np.sign(np.linalg.det(u @ vt))[:, None]
+    return np.einsum("fab,fnb->fna", u @ vt, frames - centres) + target_centre
