@@ -8,7 +8,7 @@ amplitudes stored with the modes.
 import difflib
 import math
 import tomllib
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -148,9 +148,10 @@ def parse_config(text: str, folder: Path, where: str = "config") -> Config:
     except (tomllib.TOMLDecodeError, RecursionError) as exc:
         raise InputError(f"{where}: not valid TOML: {exc}") from exc
     try:
-        return _section(Config, table, "", folder)
+        config = _section(Config, table, "", folder)
     except InputError as exc:
         raise InputError(f"{where}: {exc}") from exc
+    return replace(config, run=replace(config.run, directory=folder / config.run.directory))
 
 
 def flat_config(config: Any, prefix: str = "") -> dict[str, Any]:

@@ -37,9 +37,9 @@ class Modes:
     space_group: str
 
 
-def rms_per_atom(displacements: np.ndarray) -> float:
-    """Root of the mean over frames and atoms of |displacement|², in Å; input (F, N, 3)."""
-    return float(np.sqrt(np.mean(np.sum(displacements**2, axis=-1))))
+def effective_b_factors(frames: np.ndarray) -> np.ndarray:
+    """B = 8π²⟨u²⟩/3 of every atom over superposed frames (F, N, 3) Å: (N,) Å²."""
+    return 8 * np.pi**2 / 3 * np.sum(np.var(frames, axis=0), axis=-1)
 
 
 def principal_components(frames: np.ndarray, n_modes: int) -> tuple[np.ndarray, np.ndarray]:

@@ -51,7 +51,10 @@ def atom_label(structure: Structure, index: int) -> str:
 
 
 def match_backbone(mobile: Structure, reference: Structure) -> tuple[np.ndarray, np.ndarray]:
-    """Backbone atoms that both structures have, matched by chain, residue number and name.
+    """Backbone atoms of the mobile structure and their partners in the reference.
+
+    Matched by chain, residue number and atom name; where both are one chain, its letter does
+    not matter (topologies of simulations often have none).
 
     Returns
     -------
@@ -63,12 +66,12 @@ def match_backbone(mobile: Structure, reference: Structure) -> tuple[np.ndarray,
     InputError
         Where a backbone atom of `mobile` is missing from `reference`, or is another residue.
     """
-    rows = {name: row for row, name in enumerate(reference.names())}
+    mobile_rows, reference_rows = _backbone(mobile), _backbone(reference)
+    one_chain = len(_chains(mobile, mobile_rows)) == len(_chains(reference, reference_rows)) == 1
+    partners = {_identity(reference, row, one_chain): row for row in reference_rows}
     pairs = []
-    for row, name in enumerate(mobile.names()):
-        if name[2] not in BACKBONE:
-            continue
-        partner = rows.get(name)
+    for row in mobile_rows:
+        partner = partners.get(_identity(mobile, row, one_chain))
         if partner is None:
             raise InputError(
                 f"atom {atom_label(mobile, row)} of the trajectory is not in the reference "
@@ -85,6 +88,29 @@ def match_backbone(mobile: Structure, reference: Structure) -> tuple[np.ndarray,
         raise InputError("fewer than three backbone atoms (N, CA, C, O): nothing to superpose on")
     mobile_index, reference_index = np.array(pairs).T
     return mobile_index, reference_index
+
+
+def _backbone(structure: Structure) -> list[int]:
+    """Rows of backbone atoms: of residues that have N and CA, which waters and ions do not."""
+    have = {name: set() for name in ("N", "CA")}
+    for chain, number, name in structure.names():
+        if name in have:
+            have[name].add((chain, number))
+    residues = have["N"] & have["CA"]
+    return [
+        row
+        for row, (chain, number, name) in enumerate(structure.names())
+        if name in BACKBONE and (chain, number) in residues
+    ]
+
+
+def _chains(structure: Structure, rows: list[int]) -> set[str]:
+    return {str(chain) for chain in structure.chain_ids[rows]}
+
+
+def _identity(structure: Structure, row: int, one_chain: bool) -> tuple[str, int, str]:
+    chain = "" if one_chain else str(structure.chain_ids[row])
+    return chain, int(structure.residue_numbers[row]), str(structure.atom_names[row])
 
 
 def require_same_atoms(found: Structure, expected: Structure, what: str) -> None:

@@ -119,6 +119,16 @@ class Target:
         )
 
 
+def map_from_voxels(
+    grid: HklGrid, indices: np.ndarray, values: np.ndarray, space_group: str
+) -> DiffuseMap:
+    """A whole map, both Friedel mates, from values (V,) at samples (V, 3); NaN elsewhere."""
+    intensity = np.full(grid.shape, np.nan, np.float32)
+    for mates in (indices, -indices):
+        intensity[tuple((mates + grid.extent).T)] = values
+    return DiffuseMap(grid, intensity, space_group)
+
+
 def make_target(diffuse: DiffuseMap, options: TargetOptions) -> Target:
     """Mask the halos, cut the resolution range, merge Friedel mates and choose the free set.
 
@@ -168,9 +178,7 @@ def free_set(
     Neighbouring voxels are correlated: single random voxels would leak into the working set.
     A zone's Friedel and Laue mates go with it.
     """
-    zones = canonical_mates(
-        brillouin_zone(indices, grid.divisions), laue_operations(space_group)
-    )
+    zones = canonical_mates(brillouin_zone(indices, grid.divisions), laue_operations(space_group))
     unique, zone = np.unique(zones, axis=0, return_inverse=True)
     n_free = round(fraction * len(unique))
     chosen = np.zeros(len(unique), bool)

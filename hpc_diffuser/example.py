@@ -1,0 +1,122 @@
+"""The built-in example: a small protein whose motions are known, to be found again by a fit."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from hpc_diffuser.disorder import Disorder
+from hpc_diffuser.io.maps import write_map, write_target
+from hpc_diffuser.io.modes_file import write_modes
+from hpc_diffuser.io.storage import write_bytes
+from hpc_diffuser.lattice import grid_to_resolution
+from hpc_diffuser.modes import Modes, elastic_network_modes
+from hpc_diffuser.parallel.communicator import Ranks
+from hpc_diffuser.parameters import Parameters
+from hpc_diffuser.prepare import simulate_modes
+from hpc_diffuser.protein import build_protein
+from hpc_diffuser.sampling import generator, normal_samples
+from hpc_diffuser.statistics import shell_edges, shell_index
+from hpc_diffuser.target import DiffuseMap, TargetOptions, make_target
+
+FOLDER = Path("hpc-diffuser-example")
+UNIT_CELL = (29.0, 28.0, 31.0, 87.0, 104.0, 97.0)
+TRUE_AMPLITUDES_A = (0.30, 0.25, 0.20)
+TRUE_TRANSLATION_A = 0.40
+NOISE = 0.1  # standard deviation of the noise, as a fraction of the mean intensity of a shell
+OPTIONS = TargetOptions(d_max_A=6.0, d_min_A=2.2, n_shells=10)
+_SEED = 20210211
+
+CONFIG = """\
+# The built-in example of hpc-diffuser: three motions and a translation, to be found again.
+[structure]
+modes = "modes.h5"
+n_modes = 3
+
+[target]
+file = "target.h5"
+
+[parameters]
+mode_amplitude_A = [0.0, 0.6]
+translation_sigma_A = [0.0, 0.8]
+
+[model]
+samples = 64
+seed = 1
+final_samples = 256
+
+[search]
+restarts = 4
+evaluations = 40
+
+[run]
+directory = "run"
+"""
+
+
+def write_example(folder: Path) -> Path:
+    """Write the example's modes, map, target and config; the config's path.
+
+    The map is simulated with the true parameters, other sample points than the fit's, and
+    Gaussian noise.
+    """
+    modes = example_modes()
+    diffuse = example_map(modes)
+    provenance = {"command": "hpc-diffuser fit (built-in example)"}
+    write_modes(folder / "modes.h5", modes, provenance)
+    write_map(folder / "map.nxs", diffuse, provenance)
+    write_target(folder / "target.h5", make_target(diffuse, OPTIONS), provenance)
+    config = folder / "hpc-diffuser.toml"
+    write_bytes(config, CONFIG.encode())
+    return config
+
+
+def example_modes() -> Modes:
+    """The lowest elastic-network modes of the package's own four-helix bundle."""
+    structure = build_protein()
+    vectors, amplitudes = elastic_network_modes(structure, len(TRUE_AMPLITUDES_A))
+    return Modes(structure, vectors, amplitudes, UNIT_CELL, "P 1")
+
+
+def example_map(modes: Modes) -> DiffuseMap:
+    """The diffuse map of the true motions, with noise and its standard deviation."""
+    grid = grid_to_resolution(UNIT_CELL, (3, 3, 3), OPTIONS.d_min_A)
+    truth = Parameters(np.array(TRUE_AMPLITUDES_A), Disorder(TRUE_TRANSLATION_A))
+    normals = normal_samples("sobol", 512, len(TRUE_AMPLITUDES_A), generator(_SEED))
+    exact = simulate_modes(modes, grid, OPTIONS.d_min_A, truth, normals, Ranks())
+    return _noisy(exact)
+
+
+def comparison_table(median: dict, spread: dict) -> str:
+    """Refined against true parameters, as text.
+
+    Parameters
+    ----------
+    median, spread : dict
+        Of the run's summary, by parameter name.
+    """
+    names = [f"mode {i + 1}" for i in range(len(TRUE_AMPLITUDES_A))] + ["translation"]
+    true = [*TRUE_AMPLITUDES_A, TRUE_TRANSLATION_A]
+    refined = [*median["mode_amplitude_A"], median["translation_sigma_A"]]
+    widths = [*spread["mode_amplitude_A"], spread["translation_sigma_A"]]
+    lines = ["Refined against true (Å)", "               refined  spread    true   error"]
+    for row in zip(names, refined, widths, true, strict=True):
+        name, value, width, truth = row
+        error = 100 * (value - truth) / truth
+        lines.append(f"  {name:12s} {value:7.3f} {width:7.3f} {truth:7.3f} {error:+6.1f} %")
+    return "\n".join(lines)
+
+
+def _noisy(exact: DiffuseMap) -> DiffuseMap:
+    inside = np.isfinite(exact.intensity)
+    indices = np.argwhere(inside) - np.array(exact.grid.extent)
+    inverse_d = np.sqrt(exact.grid.inverse_d_squared(indices))
+    shell = shell_index(inverse_d, shell_edges(np.inf, OPTIONS.d_min_A, 20))
+    values = exact.intensity[inside]
+    mean = np.bincount(shell, values) / np.bincount(shell)
+    errors = np.full_like(exact.intensity, np.nan)
+    errors[inside] = NOISE * mean[shell]
+    intensity = exact.intensity.copy()
+    noise = generator(_SEED, 1).standard_normal(len(values))
+    intensity[inside] += (noise * errors[inside]).astype(np.float32)
+    return replace(exact, intensity=intensity, errors=errors)

@@ -1,0 +1,100 @@
+"""modes.h5: a mean structure and its modes."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from hpc_diffuser.errors import InputError
+from hpc_diffuser.io.storage import read_hdf5, require_format, write_hdf5
+from hpc_diffuser.lattice import check_unit_cell
+from hpc_diffuser.modes import Modes
+from hpc_diffuser.structure import Structure
+
+_TEXT = ("elements", "atom_names", "residue_names", "chain_ids")
+
+
+def write_modes(path: Path, modes: Modes, provenance: dict[str, str]) -> None:
+    """Write modes.h5; `provenance` becomes attributes (command, hashes of the inputs)."""
+
+    def fill(file: h5py.File) -> None:
+        file.attrs.update(provenance)
+        file.attrs.update(format="hpc-diffuser/modes", version=1)
+        file.attrs.update(unit_cell=modes.unit_cell, space_group=modes.space_group)
+        file["mean_positions"] = modes.structure.positions
+        file["vectors"] = modes.vectors
+        file["amplitudes"] = modes.amplitudes_A
+        file["residue_numbers"] = modes.structure.residue_numbers
+        file["occupancies"] = modes.structure.occupancies
+        file["b_factors_A2"] = modes.structure.b_factors_A2
+        for name in _TEXT:
+            file[name] = np.char.encode(getattr(modes.structure, name), "ascii")
+
+    write_hdf5(path, fill)
+
+
+def read_modes(path: Path) -> Modes:
+    """Read and check modes.h5.
+
+    Raises
+    ------
+    InputError
+        For another format, shapes that disagree, numbers that are not finite, or vectors that
+        are not normalised to Σ|Δ|² = N.
+    """
+    modes = read_hdf5(path, "modes file", _read)
+    try:
+        _check(modes)
+    except InputError as exc:
+        raise InputError(f"{path}: {exc}") from exc
+    return modes
+
+
+def _read(file: h5py.File) -> Modes:
+    require_format(file, "modes")
+    positions = file["mean_positions"][()]
+    n = len(positions)
+    structure = Structure(
+        positions=positions,
+        residue_numbers=file["residue_numbers"][()],
+        # Files of other programs may lack these two: every atom is there, and B is unknown.
+        occupancies=file["occupancies"][()] if "occupancies" in file else np.ones(n),
+        b_factors_A2=file["b_factors_A2"][()] if "b_factors_A2" in file else np.zeros(n),
+        **{name: np.char.decode(file[name][()].astype(bytes), "ascii") for name in _TEXT},
+    )
+    return Modes(
+        structure=structure,
+        vectors=file["vectors"][()],
+        amplitudes_A=file["amplitudes"][()],
+        unit_cell=tuple(float(x) for x in file.attrs.get("unit_cell", ())),
+        space_group=str(file.attrs.get("space_group", "P 1")),
+    )
+
+
+def _check(modes: Modes) -> None:
+    n, m = len(modes.structure), len(modes.amplitudes_A)
+    if modes.vectors.shape != (m, n, 3) or modes.structure.positions.shape != (n, 3):
+        raise InputError(
+            f"modes do not fit the structure: {n} atoms and {m} amplitudes, "
+            f"but vectors of shape {modes.vectors.shape}; expected ({m}, {n}, 3)"
+        )
+    for name in (*_TEXT, "residue_numbers", "occupancies", "b_factors_A2"):
+        if getattr(modes.structure, name).shape != (n,):
+            raise InputError(f'dataset "{name}" should hold one entry for each of {n} atoms')
+    for name, array in (
+        ("mean_positions", modes.structure.positions),
+        ("vectors", modes.vectors),
+        ("amplitudes", modes.amplitudes_A),
+        ("occupancies", modes.structure.occupancies),
+        ("b_factors_A2", modes.structure.b_factors_A2),
+    ):
+        if not np.isfinite(array).all():
+            raise InputError(f'dataset "{name}" holds NaN or infinite numbers')
+    squared = np.sum(modes.vectors**2, axis=(1, 2))
+    if not np.allclose(squared, n, rtol=1e-3):
+        worst = int(np.abs(squared - n).argmax())
+        raise InputError(
+            f"mode {worst + 1} has Σ|Δ|² = {squared[worst]:.4g}, expected the number of atoms, {n}"
+        )
+    if modes.unit_cell:
+        check_unit_cell(modes.unit_cell, "attribute unit_cell")

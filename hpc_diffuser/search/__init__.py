@@ -1,0 +1,1 @@
+"""Proposing the next parameters to try."""
