@@ -47,7 +47,7 @@ final_samples = 256
 
 [search]
 restarts = 4
-evaluations = 40
+evaluations = 60
 
 [run]
 directory = "run"

@@ -2,6 +2,9 @@
 
 A proposal is a pure function of the history, the space and a random stream: there is no
 optimiser object to save, and a resumed search proposes what the uninterrupted one would have.
+
+The surrogate models log(1 − CC): near the optimum 1 − CC changes by a few parts in a thousand,
+which a process that also has to follow its large values far away does not resolve.
 """
 
 import warnings
@@ -11,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from hpc_diffuser.search.history import Hedge, History
 
+IMPROVEMENT = 0.01  # that expected improvement and PI look for: 1 % of 1 − CC
 NOISE = 1e-7  # of the normalised objective: the forward model is deterministic
 
 
@@ -59,12 +63,17 @@ def _surrogate_proposal(
         n_initial_points=0,
         acq_func="gp_hedge",
         acq_optimizer="lbfgs",
+        acq_func_kwargs={"xi": IMPROVEMENT},
         acq_optimizer_kwargs={"n_restarts_optimizer": 2},
         random_state=search_seed,
     )
     optimizer.gains_ = history.hedge.gains.copy()
     if len(history.hedge.candidates):
         optimizer.next_xs_ = list(history.hedge.candidates)
-    optimizer.tell(history.points.tolist(), history.objectives.tolist())
+    optimizer.tell(history.points.tolist(), _log(history.objectives).tolist())
     point = np.clip(optimizer.ask(), *bounds.T)
     return point, Hedge(np.array(optimizer.gains_), np.array(optimizer.next_xs_))
+
+
+def _log(objectives: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(objectives, 1e-12))
