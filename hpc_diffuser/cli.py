@@ -175,8 +175,15 @@ def _trajectory_files(args: argparse.Namespace):
     return TrajectoryFiles(args.trajectory, args.topology, args.reference, args.select)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Mistakes on the command line are bad input too: one line, and its exit code."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(InputError.exit_code, f"{self.prog}: error: {message}; see {self.prog} --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="hpc-diffuser",
         description="Fit internal motions of a protein to its 3-D X-ray diffuse scattering.",
         epilog="Try the built-in example: mpirun -n 2 hpc-diffuser fit",

@@ -23,7 +23,7 @@ from hpc_diffuser.scattering import (
     slab,
     variance_and_mean_squared,
 )
-from hpc_diffuser.statistics import SCORES, correlation_sums, correlations
+from hpc_diffuser.statistics import N_SUMS, SCORES, correlation_sums, correlations
 from hpc_diffuser.target import Target
 
 
@@ -197,13 +197,14 @@ class Comparison:
         """
         n_bins = len(self._planes) * 2 * self._n_shells
         sums = correlation_sums(intensity, self._observed, self._weights, self._bins, n_bins)
-        parts = self.model.group.gather((self._planes, sums.reshape(len(self._planes), -1)))
+        by_plane = sums.reshape(len(self._planes), 2 * self._n_shells, N_SUMS)
+        parts = self.model.group.gather((self._planes, by_plane))
         return self.model.group.broadcast(parts and self._total(parts))
 
     def _total(self, parts: list[tuple[np.ndarray, np.ndarray]]) -> Score:
         planes = np.concatenate([p for p, _ in parts])
         sums = np.concatenate([s for _, s in parts])[np.argsort(planes)]
-        work, free = sums.sum(axis=0).reshape(2, self._n_shells, -1)
+        work, free = sums.sum(axis=0).reshape(2, self._n_shells, N_SUMS)
         return Score(
             cc_work=self._score(work),
             cc_free=self._score(free),

@@ -1,0 +1,144 @@
+"""The layers of the program: dependencies point one way, each library has one home."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "hpc_diffuser"
+
+# Every module may import from layers below its own, and from its own without a cycle.
+LAYERS = (
+    ("__init__", "errors", "stopping", "progress"),
+    ("config", "kernels", "parallel"),
+    (
+        "disorder",
+        "lattice",
+        "modes",
+        "parameters",
+        "protein",
+        "sampling",
+        "scattering",
+        "statistics",
+        "structure",
+        "target",
+    ),
+    ("io", "inputs", "model", "search", "summary"),
+    ("describe", "example", "figures", "fit", "prepare", "refinement", "report"),
+    ("cli",),
+    ("__main__",),
+)
+
+# Library → the modules, or folders, that may import it.
+HOMES = {
+    "mpi4py": ("parallel.communicator",),
+    "skopt": ("search.bayesian",),
+    "matplotlib": ("figures",),
+    "mdtraj": ("io.trajectories",),
+    "h5py": ("io",),
+    "numba": ("kernels",),
+    "tqdm": ("progress",),
+    "pickle": (),
+}
+
+
+def modules() -> dict[str, ast.Module]:
+    """Every module of the package by its dotted name inside it."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        name = ".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)
+        found[name] = ast.parse(path.read_text(encoding="utf-8"))
+    return found
+
+
+def imports(tree: ast.AST) -> set[str]:
+    """Absolute dotted names that a module imports anywhere, also inside functions."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def internal_imports(tree: ast.AST, known: set[str]) -> set[str]:
+    """The package's own modules among the imports."""
+    found = set()
+    for name in imports(tree):
+        parts = name.split(".")
+        if parts[0] != "hpc_diffuser":
+            continue
+        inside = ".".join(parts[1:])
+        while inside and inside not in known:
+            inside = inside.rpartition(".")[0]
+        found.add(inside or "__init__")
+    return found
+
+
+def layer(module: str) -> int:
+    """Which layer a module belongs to: by its folder or name."""
+    top = module.split(".")[0]
+    return next(i for i, names in enumerate(LAYERS) if top in names)
+
+
+MODULES = modules()
+
+
+def test_every_module_has_a_layer():
+    """A new module has to be given its place."""
+    named = {name for names in LAYERS for name in names}
+    assert {module.split(".")[0] for module in MODULES} == named
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_dependencies_point_down(module):
+    """No module imports from a layer above its own."""
+    for other in internal_imports(MODULES[module], set(MODULES)):
+        assert layer(other) <= layer(module), f"{module} imports {other}, which lies above it"
+
+
+def test_no_import_cycles():
+    """The graph of imports can be sorted: modules without unsorted imports come out first."""
+    graph = {m: internal_imports(t, set(MODULES)) - {m} for m, t in MODULES.items()}
+    sorted_modules: set[str] = set()
+    while len(sorted_modules) < len(graph):
+        ready = {m for m, needs in graph.items() if needs <= sorted_modules} - sorted_modules
+        assert ready, f"a cycle among {sorted(set(graph) - sorted_modules)}"
+        sorted_modules |= ready
+
+
+@pytest.mark.parametrize("library", HOMES)
+def test_libraries_have_one_home(library):
+    """A library that the program wraps is imported in one place only."""
+    users = {m for m, t in MODULES.items() if any(n.split(".")[0] == library for n in imports(t))}
+    strangers = {
+        u for u in users if not any(u == h or u.startswith(f"{h}.") for h in HOMES[library])
+    }
+    assert not strangers
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if layer(m) <= 2])
+def test_physics_knows_no_files(module):
+    """Physics is arrays in, arrays out: no MPI (but in `parallel`), no HDF5, no paths."""
+    allowed = {"pathlib"} if module == "config" else set()
+    forbidden = {"h5py", "json", "pathlib", "tempfile"} - allowed
+    assert not {n.split(".")[0] for n in imports(MODULES[module])} & forbidden
+
+
+def test_command_line_loads_nothing_heavy():
+    """Thread counts and signal handlers are set before numpy comes in: `cli` must not load it."""
+    top_level = ast.Module(
+        [n for n in MODULES["cli"].body if not isinstance(n, ast.FunctionDef)], []
+    )
+    assert {n.split(".")[0] for n in imports(top_level)} <= {
+        "argparse",
+        "hpc_diffuser",
+        "os",
+        "pathlib",
+        "sys",
+        "traceback",
+        "typing",
+    }
