@@ -62,10 +62,11 @@ class ParametersConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """[model]: how the ensemble is sampled."""
+    """[model]: how the ensemble is sampled, and on which grid its transform is computed."""
 
     samples: int = 128
     sampler: str = "sobol"
+    grid: str = "auto"
     seed: int = 1
     final_samples: int = 1024
 
@@ -106,6 +107,7 @@ _CHOICES = {
     "target.score": ("shell-mean", "pooled"),
     "target.weights": ("none", "errors"),
     "model.sampler": ("sobol", "random"),
+    "model.grid": ("auto", "target", "band-limited"),
     "search.method": ("bayesian",),
 }
 _LEAST = {

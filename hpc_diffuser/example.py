@@ -10,10 +10,11 @@ from hpc_diffuser.io.maps import write_map, write_target
 from hpc_diffuser.io.modes_file import write_modes
 from hpc_diffuser.io.storage import write_bytes
 from hpc_diffuser.lattice import grid_to_resolution
+from hpc_diffuser.model import DirectModel
 from hpc_diffuser.modes import Modes, elastic_network_modes
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parameters import Parameters
-from hpc_diffuser.prepare import simulate_modes
+from hpc_diffuser.prepare import whole_map
 from hpc_diffuser.protein import build_protein
 from hpc_diffuser.sampling import generator, normal_samples
 from hpc_diffuser.statistics import shell_edges, shell_index
@@ -83,8 +84,9 @@ def example_map(modes: Modes) -> DiffuseMap:
     grid = grid_to_resolution(UNIT_CELL, (3, 3, 3), OPTIONS.d_min_A)
     truth = Parameters(np.array(TRUE_AMPLITUDES_A), Disorder(TRUE_TRANSLATION_A))
     normals = normal_samples("sobol", 512, len(TRUE_AMPLITUDES_A), generator(_SEED))
-    exact = simulate_modes(modes, grid, OPTIONS.d_min_A, truth, normals, Ranks())
-    return _noisy(exact)
+    indices = grid.indices_between(np.inf, OPTIONS.d_min_A)
+    model = DirectModel(modes, grid, indices, Ranks())
+    return _noisy(whole_map(model, modes, grid, indices, model.internal_motion(truth, normals)))
 
 
 def comparison_table(median: dict, spread: dict) -> str:

@@ -52,14 +52,15 @@ class HklGrid:
     Attributes
     ----------
     unit_cell : 6 floats, Å and degrees
-    divisions : 3 ints
-        Samples per reciprocal-lattice unit along h, k, l ("oversampling", ndiv).
+    divisions : 3 numbers
+        Samples per reciprocal-lattice unit along h, k, l ("oversampling", ndiv): whole numbers
+        in a map, any in a grid that is only computed on.
     extent : 3 ints
         Largest index of a sample along each axis; arrays have 2·extent + 1 points.
     """
 
     unit_cell: tuple[float, ...]
-    divisions: tuple[int, int, int]
+    divisions: tuple[float, float, float]
     extent: tuple[int, int, int]
 
     @property

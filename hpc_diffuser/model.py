@@ -1,11 +1,19 @@
 """The forward model on a group of ranks: parameters in, intensity and its score out."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
 
 from hpc_diffuser.disorder import Disorder, diffuse_intensity
 from hpc_diffuser.errors import InputError
+from hpc_diffuser.interpolation import (
+    BandGrid,
+    Interpolator,
+    choose_band_grid,
+    pair_separations,
+)
 from hpc_diffuser.lattice import HklGrid
 from hpc_diffuser.modes import Modes
 from hpc_diffuser.parallel.communicator import Ranks
@@ -18,6 +26,7 @@ from hpc_diffuser.parallel.decomposition import (
 from hpc_diffuser.parameters import Parameters
 from hpc_diffuser.scattering import (
     Transform,
+    atomic_numbers,
     plane_costs,
     self_term,
     slab,
@@ -26,9 +35,11 @@ from hpc_diffuser.scattering import (
 from hpc_diffuser.statistics import N_SUMS, SCORES, correlation_sums, correlations
 from hpc_diffuser.target import Target
 
+INTERPOLATION_ERROR = 1e-3  # relative rms of the intensity: 1 − CC of 1e-6, sampling's is 1e-4
 
-class ForwardModel:
-    """Diffuse intensity of a moving molecule at given samples of reciprocal space.
+
+class DirectModel:
+    """Diffuse intensity of a moving molecule, computed at given samples of reciprocal space.
 
     The group's ranks form a rectangle, sample batches by q-slabs. Every rank makes its batches
     of configurations and their moments on its planes; a reduction adds the batches; the first
@@ -108,16 +119,6 @@ class ForwardModel:
         mean_squared = mean_re**2 + mean_im**2
         return self._diffuse(np.zeros_like(mean_squared), mean_squared, disorder)
 
-    def collect(self, values: np.ndarray, n_voxels: int) -> np.ndarray | None:
-        """All V voxels' values from the ranks that hold them, on the group's root."""
-        parts = self.group.gather((self.rows, values))
-        if parts is None:
-            return None
-        whole = np.full(n_voxels, np.nan)
-        for rows, part in parts:
-            whole[rows] = part
-        return whole
-
     def _mean(self) -> tuple[np.ndarray, np.ndarray]:
         return self._transform.mean
 
@@ -134,6 +135,110 @@ class ForwardModel:
         self, variance: np.ndarray, mean_squared: np.ndarray, disorder: Disorder
     ) -> np.ndarray:
         return diffuse_intensity(variance, mean_squared, self._self_term, self._q_squared, disorder)
+
+
+class InterpolatedModel:
+    """The same intensity, computed on a coarse grid and interpolated to the samples asked for.
+
+    Every rank of the group interpolates its share of the target's planes, from the coarse
+    intensity of all ranks.
+
+    Parameters
+    ----------
+    modes, grid, indices, group
+        As of `DirectModel`.
+    band : BandGrid
+    """
+
+    def __init__(
+        self, modes: Modes, grid: HklGrid, indices: np.ndarray, group: Ranks, band: BandGrid
+    ):
+        self.group = group
+        self.band = band
+        self._coarse_indices = band.grid.indices_between(np.inf, band.d_min)
+        self._coarse = DirectModel(modes, band.grid, self._coarse_indices, group)
+        self._interpolator = Interpolator(band, grid)
+        planes, voxels = np.unique(indices[:, 0], return_counts=True)
+        self._planes = planes[share_planes(voxels, group.size)[group.rank]]
+        self.rows = np.flatnonzero(np.isin(indices[:, 0], self._planes))
+        own = indices[self.rows]
+        self._starts = np.searchsorted(own[:, 0], [*self._planes, np.iinfo(np.int64).max])
+        self._columns = tuple((own[:, 1:] + np.array(grid.extent[1:])).T)
+
+    def internal_motion(self, parameters: Parameters, normals: np.ndarray) -> np.ndarray:
+        """Intensity with the modes sampled; see `DirectModel`."""
+        return self._interpolated(self._coarse.internal_motion(parameters, normals))
+
+    def ensemble(self, frames: np.ndarray, disorder: Disorder) -> np.ndarray:
+        """Intensity of given conformations; see `DirectModel`."""
+        return self._interpolated(self._coarse.ensemble(frames, disorder))
+
+    def rigid(self, disorder: Disorder) -> np.ndarray:
+        """Intensity of the mean structure without internal motion; see `DirectModel`."""
+        return self._interpolated(self._coarse.rigid(disorder))
+
+    def _interpolated(self, coarse: np.ndarray) -> np.ndarray:
+        volume = self._volume(self.group.gather_to_all((self._coarse.rows, coarse)))
+        values = np.empty(len(self.rows), np.float32)
+        k, l = self._columns  # noqa: E741
+        for h, first, last in zip(self._planes, self._starts, self._starts[1:], strict=False):
+            voxels = slice(first, last)
+            values[voxels] = self._interpolator.plane(volume, int(h))[k[voxels], l[voxels]]
+        return values
+
+    def _volume(self, parts: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+        """The coarse intensity on its whole grid, both Friedel mates; 0 where not computed."""
+        grid = self.band.grid
+        volume = np.zeros(grid.shape, np.float32)
+        for rows, values in parts:
+            for mates in (self._coarse_indices[rows], -self._coarse_indices[rows]):
+                volume[tuple((mates + np.array(grid.extent)).T)] = values
+        return volume
+
+
+ForwardModel = DirectModel | InterpolatedModel
+
+
+def forward_model(
+    modes: Modes,
+    grid: HklGrid,
+    indices: np.ndarray,
+    group: Ranks,
+    motion_A: float,
+    choice: str = "auto",
+) -> ForwardModel:
+    """The model for these samples: directly on their grid, or interpolated from a coarse one.
+
+    Parameters
+    ----------
+    modes, grid, indices, group
+        As of `DirectModel`.
+    motion_A : float, Å
+        Rms displacement per atom to reckon with: it widens the molecule.
+    choice : {"auto", "target", "band-limited"}
+        "auto" takes the cheaper one.
+    """
+    if choice == "target":
+        return DirectModel(modes, grid, indices, group)
+    d_min = float(1 / np.sqrt(grid.inverse_d_squared(indices).max()))
+    electrons = atomic_numbers(modes.structure)
+    separations = pair_separations(modes.structure.positions, electrons, motion_A, modes.unit_cell)
+    band = choose_band_grid(grid, d_min, separations, INTERPOLATION_ERROR)
+    direct_cost = plane_costs(grid, d_min)[np.unique(indices[:, 0])].sum()
+    if choice == "auto" and plane_costs(band.grid, band.d_min).sum() > 0.8 * direct_cost:
+        return DirectModel(modes, grid, indices, group)
+    return InterpolatedModel(modes, grid, indices, group, band)
+
+
+def collect(model: ForwardModel, values: np.ndarray, n_voxels: int) -> np.ndarray | None:
+    """All V voxels' values from the ranks that hold them, on the group's root."""
+    parts = model.group.gather((model.rows, values))
+    if parts is None:
+        return None
+    whole = np.full(n_voxels, np.nan)
+    for rows, part in parts:
+        whole[rows] = part
+    return whole
 
 
 def _sum_tree(part, indices: range) -> np.ndarray:

@@ -61,6 +61,11 @@ class SearchSpace:
         every = [*modes, "translation_sigma_A", "uncorrelated_sigma_A"]
         return [name for name, refined in zip(every, self.refined, strict=True) if refined]
 
+    @property
+    def typical_motion_A(self) -> float:
+        """Rms displacement per atom along all modes, in the middle of their ranges: Å."""
+        return float(np.linalg.norm((self.low[:-2] + self.high[:-2]) / 2))
+
     def parameters(self, point: np.ndarray) -> Parameters:
         """The model's parameters at a point (D,) of the search."""
         return self._filled(self.low.copy(), point)

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 
 from hpc_diffuser.config import Config
-from hpc_diffuser.disorder import Disorder
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.inputs import load_modes
 from hpc_diffuser.io.maps import read_map, write_map, write_target
@@ -15,7 +14,7 @@ from hpc_diffuser.io.storage import sha256
 from hpc_diffuser.io.structures import read_structure, write_pdb
 from hpc_diffuser.io.trajectories import NON_HYDROGEN, read_trajectory
 from hpc_diffuser.lattice import HklGrid, grid_to_resolution
-from hpc_diffuser.model import ForwardModel
+from hpc_diffuser.model import ForwardModel, collect, forward_model
 from hpc_diffuser.modes import (
     Modes,
     effective_b_factors,
@@ -134,15 +133,20 @@ def simulate(
     """
     modes, parameters, frames = world.from_root(lambda: _simulation(config, files))
     grid = grid_to_resolution(modes.unit_cell, config.grid.oversampling, config.grid.d_min_A)
-    if frames is not None:
-        diffuse = simulate_ensemble(
-            modes, grid, config.grid.d_min_A, frames, parameters.disorder, world
-        )
-    else:
-        model = config.model
+    model = config.model
+    if frames is None:
         stream = generator(model.seed)
         normals = normal_samples(model.sampler, model.samples, len(modes.amplitudes_A), stream)
-        diffuse = simulate_modes(modes, grid, config.grid.d_min_A, parameters, normals, world)
+        motion_A = float(np.linalg.norm(parameters.mode_amplitudes_A))
+    else:
+        motion_A = float(np.sqrt(np.mean((frames - modes.structure.positions) ** 2) * 3))
+    indices = grid.indices_between(np.inf, config.grid.d_min_A)
+    forward = forward_model(modes, grid, indices, world, motion_A, model.grid)
+    if frames is None:
+        values = forward.internal_motion(parameters, normals)
+    else:
+        values = forward.ensemble(frames, parameters.disorder)
+    diffuse = whole_map(forward, modes, grid, indices, values)
 
     def save() -> None:
         provenance = {"command": "hpc-diffuser simulate", "config": config_text}
@@ -152,32 +156,14 @@ def simulate(
     return diffuse
 
 
-def simulate_modes(
-    modes: Modes,
-    grid: HklGrid,
-    d_min_A: float,
-    parameters: Parameters,
-    normals: np.ndarray,
-    world: Ranks,
+def whole_map(
+    model: ForwardModel, modes: Modes, grid: HklGrid, indices: np.ndarray, values: np.ndarray
 ) -> DiffuseMap | None:
-    """The map of motion along modes, on the root; None on the other ranks."""
-    indices = grid.indices_between(np.inf, d_min_A)
-    model = ForwardModel(modes, grid, indices, world)
-    return _whole_map(model, modes, grid, indices, model.internal_motion(parameters, normals))
-
-
-def simulate_ensemble(
-    modes: Modes,
-    grid: HklGrid,
-    d_min_A: float,
-    frames: np.ndarray,
-    disorder: Disorder,
-    world: Ranks,
-) -> DiffuseMap | None:
-    """The map of given conformations, on the root; None on the other ranks."""
-    indices = grid.indices_between(np.inf, d_min_A)
-    model = ForwardModel(modes, grid, indices, world)
-    return _whole_map(model, modes, grid, indices, model.ensemble(frames, disorder))
+    """The map of a model's values, on the root; None on the other ranks."""
+    collected = collect(model, values, len(indices))
+    if collected is None:
+        return None
+    return map_from_voxels(grid, indices, collected, modes.space_group)
 
 
 def _simulation(
@@ -191,12 +177,3 @@ def _simulation(
     structure, frames, _ = crystal_frames(files)
     require_same_atoms(structure, modes.structure, f"{files.topology} against the config's modes")
     return modes, held_parameters(disorder_only, modes.amplitudes_A), frames
-
-
-def _whole_map(
-    model: ForwardModel, modes: Modes, grid: HklGrid, indices: np.ndarray, values: np.ndarray
-) -> DiffuseMap | None:
-    collected = model.collect(values, len(indices))
-    if collected is None:
-        return None
-    return map_from_voxels(grid, indices, collected, modes.space_group)

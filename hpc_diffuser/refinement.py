@@ -21,7 +21,7 @@ from hpc_diffuser.io.maps import write_map
 from hpc_diffuser.io.run_directory import begin_or_resume, input_hashes, read_histories
 from hpc_diffuser.io.run_lock import run_lock
 from hpc_diffuser.io.storage import write_json
-from hpc_diffuser.model import Comparison, ForwardModel, Score
+from hpc_diffuser.model import Comparison, ForwardModel, Score, collect, forward_model
 from hpc_diffuser.modes import Modes
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parallel.decomposition import group_of
@@ -243,7 +243,14 @@ def write_summary(problem: Problem, outcome: dict[str, Any] | None = None) -> di
 
 def _compare(problem: Problem, group: Ranks) -> tuple[ForwardModel, Comparison]:
     target, options = problem.target, problem.config.target
-    model = ForwardModel(problem.modes, target.grid, target.indices, group)
+    model = forward_model(
+        problem.modes,
+        target.grid,
+        target.indices,
+        group,
+        problem.space.typical_motion_A,
+        problem.config.model.grid,
+    )
     return model, Comparison(target, model, options.score, options.weights)
 
 
@@ -260,7 +267,7 @@ def _finish(problem: Problem, world: Ranks, started: float) -> dict[str, Any]:
     intensity = model.internal_motion(parameters, normals)
     score = comparison.score(intensity)
     translation, baseline = _translation_alone(problem, model, comparison)
-    values = model.collect(intensity, len(problem.target.indices))
+    values = collect(model, intensity, len(problem.target.indices))
     peak_memory = world.gather(_peak_memory_MB())
 
     def save() -> dict[str, Any]:

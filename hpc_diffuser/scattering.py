@@ -49,6 +49,13 @@ def form_factors(elements: np.ndarray, s_squared: np.ndarray) -> np.ndarray:
     return np.stack(columns, axis=1)
 
 
+def atomic_numbers(structure: Structure) -> np.ndarray:
+    """Electrons of every atom, times its occupancy: (N,) float."""
+    elements, kind = np.unique(structure.elements, return_inverse=True)
+    numbers = np.array([gemmi.Element(str(name)).atomic_number for name in elements])
+    return numbers[kind] * structure.occupancies
+
+
 @dataclass(frozen=True)
 class Scatterers:
     """A structure's atoms in the order of the transform: sorted by element.

@@ -9,7 +9,7 @@ import pytest
 from hpc_diffuser.disorder import Disorder, pair_sum_intensity
 from hpc_diffuser.example import example_modes
 from hpc_diffuser.lattice import fractionalization, grid_to_resolution
-from hpc_diffuser.model import ForwardModel
+from hpc_diffuser.model import DirectModel
 from hpc_diffuser.modes import Modes
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parameters import Parameters
@@ -43,7 +43,7 @@ def deviation(modes: Modes, disorder: Disorder, internal_A: float, n_samples: in
         disorder,
     )
     normals = normal_samples("sobol", n_samples, len(amplitudes), generator(1))
-    model = ForwardModel(modes, grid, indices, Ranks())
+    model = DirectModel(modes, grid, indices, Ranks())
     calculated = model.internal_motion(Parameters(amplitudes, disorder), normals)
     shells = shell_index(np.sqrt(s2), shell_edges(3.3, 1.6, SHELLS))
     mean = np.bincount(shells, exact, SHELLS) / np.bincount(shells, minlength=SHELLS)
@@ -85,7 +85,7 @@ def test_rigid_body_needs_no_samples():
     still = Parameters(np.zeros(len(modes.amplitudes_A)), Disorder(0.46))
     grid = grid_to_resolution(modes.unit_cell, (2, 2, 2), 3.0)
     indices = grid.indices_between(10.0, 3.0)
-    model = ForwardModel(modes, grid, indices, Ranks())
+    model = DirectModel(modes, grid, indices, Ranks())
     normals = normal_samples("sobol", 8, len(modes.amplitudes_A), generator(1))
     sampled = model.internal_motion(still, normals)
     s2 = grid.inverse_d_squared(indices)
@@ -107,7 +107,7 @@ def test_ensemble_of_two_states_is_their_difference():
     grid = grid_to_resolution(modes.unit_cell, (2, 2, 2), 3.0)
     indices = grid.indices_between(10.0, 3.0)
     states = modes.structure.positions + 0.5 * np.array([[[[1.0]]], [[[-1.0]]]]) * modes.vectors[:1]
-    model = ForwardModel(modes, grid, indices, Ranks())
+    model = DirectModel(modes, grid, indices, Ranks())
     intensity = model.ensemble(states.reshape(2, -1, 3), Disorder())
     s_vectors = indices / 2 @ fractionalization(modes.unit_cell)
     factors = form_factors(modes.structure.elements, grid.inverse_d_squared(indices))
@@ -131,7 +131,7 @@ def test_weights_in_another_order_change_nothing():
     parameters = Parameters(np.array([0.2, 0.1, 0.1]), Disorder(0.3))
     normals = normal_samples("sobol", 8, 3, generator(1))
     one, other = (
-        ForwardModel(m, grid, indices, Ranks()).internal_motion(parameters, normals)
+        DirectModel(m, grid, indices, Ranks()).internal_motion(parameters, normals)
         for m in (modes, shuffled)
     )
     np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5 * one.mean())

@@ -13,6 +13,7 @@ LAYERS = (
     ("config", "kernels", "parallel"),
     (
         "disorder",
+        "interpolation",
         "lattice",
         "modes",
         "parameters",

@@ -17,11 +17,11 @@ from hpc_diffuser.io.checkpoints import checkpoint_path, read_checkpoint
 from hpc_diffuser.io.maps import read_map, write_target
 from hpc_diffuser.io.modes_file import write_modes
 from hpc_diffuser.lattice import grid_to_resolution
+from hpc_diffuser.model import DirectModel
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parameters import Parameters
-from hpc_diffuser.prepare import simulate_modes
 from hpc_diffuser.sampling import generator, normal_samples
-from hpc_diffuser.target import TargetOptions, make_target
+from hpc_diffuser.target import TargetOptions, make_target, map_from_voxels
 
 RESTARTS = 3
 CONFIG = f"""
@@ -35,6 +35,7 @@ translation_sigma_A = [0.1, 0.8]
 [model]
 samples = 6
 final_samples = 8
+grid = "GRID"
 [search]
 restarts = {RESTARTS}
 evaluations = 5
@@ -76,20 +77,23 @@ def inputs(tmp_path_factory) -> Path:
     grid = grid_to_resolution(UNIT_CELL, (1, 2, 2), 4.5)
     truth = Parameters(np.array([0.3, 0.2, 0.1]), Disorder(0.4))
     normals = normal_samples("sobol", 32, 3, generator(9))
-    diffuse = simulate_modes(modes, grid, 4.5, truth, normals, Ranks())
+    indices = grid.indices_between(np.inf, 4.5)
+    model = DirectModel(modes, grid, indices, Ranks())
+    values = model.internal_motion(truth, normals)
+    diffuse = map_from_voxels(grid, indices, values, modes.space_group)
     options = TargetOptions(d_max_A=12.0, d_min_A=4.5, n_shells=3, halo_radius=0.3)
     write_modes(folder / "modes.h5", modes, {})
     write_target(folder / "target.h5", make_target(diffuse, options), {})
     return folder
 
 
-def run_directory(inputs: Path, name: str, groups: int = 0) -> Path:
+def run_directory(inputs: Path, name: str, groups: int = 0, grid: str = "target") -> Path:
     """A folder of its own with the same inputs, and its config."""
     folder = inputs / name
     folder.mkdir()
     for file in ("modes.h5", "target.h5"):
         (folder / file).symlink_to(inputs / file)
-    (folder / "c.toml").write_text(CONFIG.replace("GROUPS", str(groups)))
+    (folder / "c.toml").write_text(CONFIG.replace("GROUPS", str(groups)).replace("GRID", grid))
     return folder
 
 
@@ -107,13 +111,17 @@ def outcome(folder: Path) -> tuple:
     return arrays, read_map(run / "calculated.h5").intensity.tobytes(), summary, session["ranks"]
 
 
+def finished(folder: Path, ranks: int) -> tuple:
+    """The outcome of a fit in this folder."""
+    result = launch(ranks, "fit", "c.toml", folder=folder)
+    assert result.returncode == 0, result.stderr
+    return outcome(folder)
+
+
 @pytest.fixture(scope="module")
 def alone(inputs) -> tuple:
     """The outcome on one rank, without any launcher."""
-    folder = run_directory(inputs, "alone")
-    result = launch(1, "fit", "c.toml", folder=folder)
-    assert result.returncode == 0, result.stderr
-    return outcome(folder)
+    return finished(run_directory(inputs, "alone"), 1)
 
 
 @pytest.mark.parametrize(("ranks", "groups"), [(2, 1), (2, 2), (3, 0), (3, 1), (8, 1), (5, 2)])
@@ -122,12 +130,19 @@ def test_same_bits_on_any_number_of_ranks(inputs, alone, ranks, groups):
 
     Eight ranks on these few planes share the samples too, and so add moments across ranks.
     """
-    folder = run_directory(inputs, f"ranks{ranks}groups{groups}", groups)
-    result = launch(ranks, "fit", "c.toml", folder=folder)
-    assert result.returncode == 0, result.stderr
-    *found, used = outcome(folder)
+    *found, used = finished(run_directory(inputs, f"ranks{ranks}groups{groups}", groups), ranks)
     assert used == ranks
     assert found == list(alone[:3])
+
+
+def test_same_bits_where_the_map_is_interpolated(inputs):
+    """The same of the band-limited grid, whose planes and the target's have different owners."""
+    found = [
+        finished(run_directory(inputs, f"band{ranks}", 1, "band-limited"), ranks)[:3]
+        for ranks in (1, 2, 3)
+    ]
+    assert found[1] == found[0]
+    assert found[2] == found[0]
 
 
 def test_same_bits_on_two_threads(inputs, alone):
@@ -192,14 +207,14 @@ def test_one_failing_rank_ends_all(inputs, failure, tmp_path):
         "import os, sys, time\n"
         "from hpc_diffuser import model\n"
         "from hpc_diffuser.errors import InputError\n"
-        "compute, count = model.ForwardModel.internal_motion, []\n"
+        "compute, count = model.DirectModel.internal_motion, []\n"
         "def fail(self, *args):\n"
         "    count.append(1)\n"
         "    if self.group.rank == 1 and len(count) == 2:\n"
         "        open('stamp', 'w').write(str(time.time()))\n"
         f"        {statement}\n"
         "    return compute(self, *args)\n"
-        "model.ForwardModel.internal_motion = fail\n"
+        "model.DirectModel.internal_motion = fail\n"
         "from hpc_diffuser.cli import main; main(['fit', 'c.toml'])"
     )
     result = launch(3, folder=folder, code=code)

@@ -81,6 +81,10 @@ class Ranks:
         """Every rank's value on rank 0, in rank order; None elsewhere."""
         return [value] if self.size == 1 else self._comm.gather(value)
 
+    def gather_to_all(self, value: Any) -> list[Any]:
+        """Every rank's value on every rank, in rank order."""
+        return [value] if self.size == 1 else self._comm.allgather(value)
+
     def all_true(self, value: bool) -> bool:
         """True if `value` is true on every rank."""
         return bool(value) if self.size == 1 else all(self._comm.allgather(bool(value)))

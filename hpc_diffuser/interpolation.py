@@ -1,0 +1,234 @@
+"""From the grid that the molecule's size asks for to the grid of the target.
+
+The intensity of a molecule that spans a fraction w of the cell along an axis holds no frequency
+above w: 2w samples per reciprocal-lattice unit carry all of it, however finely the target is
+sampled. The transform is computed at a little more than that rate, and the intensity
+interpolated once per evaluation, axis by axis, with a Kaiser-windowed sinc.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpc_diffuser.lattice import HklGrid, fractionalization, grid_to_resolution, reciprocal_metric
+
+TAPS = (8, 12, 16, 20)
+_BETAS = np.arange(3.0, 14.0)
+_HISTOGRAM = 50
+
+
+@dataclass(frozen=True)
+class BandGrid:
+    """A coarse grid and the kernel that interpolates from it.
+
+    Attributes
+    ----------
+    grid : HklGrid
+        Its divisions need not be whole numbers.
+    d_min : float, Å
+        How far it has to be filled: beyond the target's limit by half the kernel.
+    taps : int
+        Coarse samples under the kernel, along each axis.
+    betas : 3 floats
+        The Kaiser window's parameter along each axis.
+    error : float
+        Predicted relative rms error of the interpolated intensity.
+    """
+
+    grid: HklGrid
+    d_min: float
+    taps: int
+    betas: tuple[float, float, float]
+    error: float
+
+
+def pair_separations(
+    positions: np.ndarray, weights: np.ndarray, spread_A: float, unit_cell: tuple[float, ...]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Distribution of fractional distances between pairs of atoms along each axis.
+
+    The frequencies that the intensity is made of: along an axis, the pairs at distance x
+    contribute cos 2πhx.
+
+    Parameters
+    ----------
+    positions : (N, 3) float, Å
+    weights : (N,) float
+        Scattering power of each atom: electrons.
+    spread_A : float, Å
+        How far atoms move about the mean: distances are widened by twice that.
+    unit_cell : 6 floats
+
+    Returns
+    -------
+    three of (distance (B,), share of all pairs (B,))
+    """
+    fractional = positions @ fractionalization(unit_cell).T
+    widening = 2 * spread_A * np.linalg.norm(fractionalization(unit_cell), axis=1)
+    found = []
+    for axis in range(3):
+        span = np.ptp(fractional[:, axis])
+        # The pair distribution is the autocorrelation of the density along the axis.
+        density, _ = np.histogram(fractional[:, axis], _HISTOGRAM, weights=weights)
+        pairs = np.correlate(density, density, "full")[_HISTOGRAM - 1 :]
+        distance = np.arange(_HISTOGRAM) / _HISTOGRAM * span + widening[axis]
+        found.append((distance, pairs / pairs.sum()))
+    return found
+
+
+def choose_band_grid(
+    target: HklGrid,
+    d_min: float,
+    separations: list[tuple[np.ndarray, np.ndarray]],
+    tolerance: float,
+) -> BandGrid:
+    """The cheapest coarse grid whose interpolation error is below a tolerance.
+
+    Few taps ask for fine sampling, many for a wide margin beyond the resolution limit: all of
+    `TAPS` are tried, each with the coarsest sampling that meets a third of the squared
+    tolerance along every axis.
+    """
+    options = [_band_grid(target, d_min, separations, tolerance, taps) for taps in TAPS]
+    return min(options, key=_filled_volume)
+
+
+def interpolation_weights(
+    positions: np.ndarray, taps: int, beta: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Kaiser-windowed sinc at positions in units of coarse samples.
+
+    Returns
+    -------
+    first : (P,) int
+        Index of the first of `taps` coarse samples.
+    weights : (P, taps) float
+    """
+    first = np.floor(positions).astype(np.int64) - taps // 2 + 1
+    t = positions[:, None] - (first[:, None] + np.arange(taps))
+    window = np.sqrt(np.clip(1 - (2 * t / taps) ** 2, 0, None))
+    return first, np.sinc(t) * np.i0(beta * window) / np.i0(beta)
+
+
+def wave_errors(frequencies: np.ndarray, taps: int, beta: float) -> np.ndarray:
+    """Rms error, over all positions, of interpolating waves of unit amplitude.
+
+    Parameters
+    ----------
+    frequencies : (B,) float
+        Cycles per coarse sample.
+    taps : int
+    beta : float
+
+    Returns
+    -------
+    (B,) float
+    """
+    t = (np.arange(8) + 0.5) / 8
+    first, weights = interpolation_weights(t, taps, beta)
+    samples = first[:, None] + np.arange(taps)
+    waves = np.exp(2j * np.pi * frequencies[:, None, None] * samples)
+    exact = np.exp(2j * np.pi * frequencies[:, None] * t)
+    return np.sqrt(np.mean(np.abs(np.sum(waves * weights, axis=2) - exact) ** 2, axis=1))
+
+
+class Interpolator:
+    """Interpolates planes of the target's grid from a filled coarse volume.
+
+    Every plane is one weighted sum of coarse planes and two matrix products, in the same shapes
+    whoever computes it.
+
+    Parameters
+    ----------
+    band : BandGrid
+    target : HklGrid
+    """
+
+    def __init__(self, band: BandGrid, target: HklGrid):
+        self._h_first, self._h_weights = _axis_weights(band, target, 0)
+        self._k_matrix = _axis_matrix(band, target, 1)
+        self._l_matrix = _axis_matrix(band, target, 2)
+        self._h_extent = target.extent[0]
+
+    def plane(self, volume: np.ndarray, h: int) -> np.ndarray:
+        """The target's plane h (sample index) from a coarse volume.
+
+        Parameters
+        ----------
+        volume : (H, K, L) float32
+            On the band grid.
+        h : int
+
+        Returns
+        -------
+        (K', L') float32
+        """
+        row = h + self._h_extent
+        first, weights = self._h_first[row], self._h_weights[row]
+        planes = volume[first : first + len(weights)]
+        mixed = np.tensordot(weights, planes, axes=(0, 0))
+        return self._k_matrix @ mixed @ self._l_matrix.T
+
+
+def _band_grid(target, d_min, separations, tolerance, taps) -> BandGrid:
+    allowed = tolerance / np.sqrt(3)
+    sampling = [_coarsest_sampling(*axis, taps, allowed) for axis in separations]
+    divisions = tuple(n for n, _, _ in sampling)
+    metric = reciprocal_metric(target.unit_cell)
+    # Half a kernel, along the axis where it is longest in Å⁻¹.
+    margin = max(taps / 2 / n * np.sqrt(metric[i, i]) for i, n in enumerate(divisions))
+    wider = 1 / (1 / d_min + margin)
+    grid = grid_to_resolution(target.unit_cell, divisions, wider)
+    return BandGrid(
+        grid=HklGrid(grid.unit_cell, divisions, tuple(e + 1 for e in grid.extent)),
+        d_min=wider,
+        taps=taps,
+        betas=tuple(beta for _, beta, _ in sampling),
+        error=float(np.sqrt(sum(e**2 for _, _, e in sampling))),
+    )
+
+
+def _coarsest_sampling(
+    distance: np.ndarray, share: np.ndarray, taps: int, allowed: float
+) -> tuple[float, float, float]:
+    """Samples per unit, window and error along one axis: bisection on the sampling."""
+    low, high = 2 * distance[0] + 1e-3, 8 * distance[-1]
+    best = None
+    for _ in range(12):
+        middle = (low + high) / 2
+        error, beta = _best_window(distance, share, taps, middle)
+        if error <= allowed:
+            high, best = middle, (middle, beta, error)
+        else:
+            low = middle
+    return best or (high, *_best_window(distance, share, taps, high)[::-1])
+
+
+def _best_window(distance, share, taps, sampling) -> tuple[float, float]:
+    errors = [
+        np.sqrt(np.sum(share * wave_errors(distance / sampling, taps, beta) ** 2))
+        for beta in _BETAS
+    ]
+    best = int(np.argmin(errors))
+    return float(errors[best]), float(_BETAS[best])
+
+
+def _filled_volume(band: BandGrid) -> float:
+    return float(np.prod(band.grid.divisions)) / band.d_min**3
+
+
+def _axis_weights(band: BandGrid, target: HklGrid, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """First coarse array row and weights for every point of a target axis."""
+    positions = target.axis(axis) * band.grid.divisions[axis]
+    first, weights = interpolation_weights(positions, band.taps, band.betas[axis])
+    first = first + band.grid.extent[axis]
+    inside = (first >= 0) & (first + band.taps <= band.grid.shape[axis])
+    # Points of a box's corners, beyond the resolution limit, may lack neighbours: never used.
+    return np.where(inside, first, 0), (weights * inside[:, None]).astype(np.float32)
+
+
+def _axis_matrix(band: BandGrid, target: HklGrid, axis: int) -> np.ndarray:
+    first, weights = _axis_weights(band, target, axis)
+    matrix = np.zeros((len(first), band.grid.shape[axis]), np.float32)
+    rows = np.arange(len(first))[:, None]
+    matrix[rows, first[:, None] + np.arange(band.taps)] = weights
+    return matrix
