@@ -141,7 +141,7 @@ def make_target(diffuse: DiffuseMap, options: TargetOptions) -> Target:
     if np.isinf(diffuse.intensity).any():
         raise InputError("the map holds infinite intensities: expected numbers, NaN where masked")
     candidates = grid.indices_between(options.d_max_A, options.d_min_A)
-    outside = distance_to_bragg(candidates, grid.divisions) >= options.halo_radius - 1e-9
+    outside = outside_halos(candidates, grid, options.halo_radius)
     if not outside.any():
         raise InputError(
             f"halo radius {options.halo_radius:.3g} leaves no voxel at {grid.divisions} samples "
@@ -168,6 +168,16 @@ def make_target(diffuse: DiffuseMap, options: TargetOptions) -> Target:
         shell_edges=shell_edges(options.d_max_A, options.d_min_A, options.n_shells),
         space_group=diffuse.space_group,
     )
+
+
+def outside_halos(indices: np.ndarray, grid: HklGrid, halo_radius: float) -> np.ndarray:
+    """Mask of the samples (V, 3) farther than `halo_radius` from every lattice point.
+
+    Samples at exactly that distance are within the halo; a radius of 0 masks nothing.
+    """
+    if halo_radius == 0:
+        return np.ones(len(indices), bool)
+    return distance_to_bragg(indices, grid.divisions) > halo_radius + 1e-9
 
 
 def free_set(
