@@ -56,7 +56,7 @@ def pair_separations(
     weights : (N,) float
         Scattering power of each atom: electrons.
     spread_A : float, Å
-        How far atoms move about the mean: distances are widened by twice that.
+        How far atoms move about the mean: distances are widened by as much.
     unit_cell : 6 floats
 
     Returns
@@ -64,7 +64,7 @@ def pair_separations(
     three of (distance (B,), share of all pairs (B,))
     """
     fractional = positions @ fractionalization(unit_cell).T
-    widening = 2 * spread_A * np.linalg.norm(fractionalization(unit_cell), axis=1)
+    widening = spread_A * np.linalg.norm(fractionalization(unit_cell), axis=1)
     found = []
     for axis in range(3):
         span = np.ptp(fractional[:, axis])
