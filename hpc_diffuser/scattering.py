@@ -15,7 +15,7 @@ from hpc_diffuser.kernels import transform
 from hpc_diffuser.lattice import HklGrid, fractionalization
 from hpc_diffuser.structure import Structure
 
-SAMPLES_AT_ONCE = 16  # bounds the phase tables: 2.5 MB a sample for 1000 atoms and 300² rows
+SAMPLES_AT_ONCE = 4  # their phase tables, 1-2 MB each for 1000 atoms, stay in a shared cache
 _TABLE_STEPS = 8192
 
 
