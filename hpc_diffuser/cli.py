@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from hpc_diffuser import __version__
 from hpc_diffuser.errors import DiffuserError, InputError
+from hpc_diffuser.parallel.launcher import launched_rank, launched_size
 
 DEFAULT_CONFIG = Path("hpc-diffuser.toml")
 
@@ -47,7 +48,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def _complain(message: str, debug: bool, shared: bool = False) -> None:
     """One line on standard error; of an error that all ranks have, only the first tells."""
-    from hpc_diffuser.parallel.communicator import launched_rank, started
+    from hpc_diffuser.parallel.communicator import started
 
     ranks = started()
     if (shared or ranks.size == 1) and launched_rank() > 0:
@@ -70,8 +71,6 @@ def _pin_threads() -> None:
 
     BLAS results change with its threads; the numba kernels' do not.
     """
-    from hpc_diffuser.parallel.communicator import launched_size
-
     for name in ("OMP", "OPENBLAS", "MKL"):
         os.environ[f"{name}_NUM_THREADS"] = "1"
     alone = launched_size() == 1

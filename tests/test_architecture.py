@@ -1,6 +1,9 @@
 """The layers of the program: dependencies point one way, each library has one home."""
 
 import ast
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -130,16 +133,40 @@ def test_physics_knows_no_files(module):
 
 
 def test_command_line_loads_nothing_heavy():
-    """Thread counts and signal handlers are set before numpy comes in: `cli` must not load it."""
-    top_level = ast.Module(
-        [n for n in MODULES["cli"].body if not isinstance(n, ast.FunctionDef)], []
+    """Thread counts and signal handlers come first: importing `cli` must not load numpy.
+
+    With numpy loaded before OPENBLAS_NUM_THREADS is set, BLAS has a thread for each core on
+    every rank.
+    """
+    code = "import sys, hpc_diffuser.cli; print(sorted(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert not {"numpy", "numba", "mpi4py", "h5py", "scipy"} & set(ast.literal_eval(result.stdout))
+
+
+def test_blas_is_on_one_thread(tmp_path):
+    """In a running command every BLAS has one thread, whatever the environment asked for."""
+    code = (
+        "import atexit, threadpoolctl\n"
+        "atexit.register(lambda: print([p['num_threads'] for p in "
+        "threadpoolctl.threadpool_info() if p['user_api'] == 'blas']))\n"
+        "from hpc_diffuser.cli import main\n"
+        f"main(['modes', '--reference', {str(tmp_path / 'a.pdb')!r}])"
     )
-    assert {n.split(".")[0] for n in imports(top_level)} <= {
-        "argparse",
-        "hpc_diffuser",
-        "os",
-        "pathlib",
-        "sys",
-        "traceback",
-        "typing",
-    }
+    structure = "\n".join(
+        f"ATOM  {i:5d}  CA  ALA A{i:4d}    {i * 2.0:8.3f}{i % 3:8.3f}{i % 2:8.3f}  1.00 10.00"
+        f"           C"
+        for i in range(1, 9)
+    )
+    cell = "CRYST1   20.000   20.000   20.000  90.00  90.00  90.00 P 1"
+    (tmp_path / "a.pdb").write_text(f"{cell}\n{structure}\nEND\n")
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"},
+    )
+    assert result.returncode == 0, result.stderr
+    threads = ast.literal_eval(result.stdout.splitlines()[-1])
+    assert threads and set(threads) == {1}

@@ -5,10 +5,11 @@ import pytest
 from test_parallel_run import launch
 
 from hpc_diffuser.errors import InputError
-from hpc_diffuser.parallel import communicator
-from hpc_diffuser.parallel.communicator import Ranks, launched_rank, launched_size
+from hpc_diffuser.parallel import launcher
+from hpc_diffuser.parallel.communicator import Ranks
+from hpc_diffuser.parallel.launcher import launched_rank, launched_size
 
-LAUNCHER_VARIABLES = (*communicator._LAUNCHED, *communicator._RANK_VARIABLES)
+LAUNCHER_VARIABLES = (*launcher._LAUNCHED, *launcher._RANK_VARIABLES)
 
 
 @pytest.fixture

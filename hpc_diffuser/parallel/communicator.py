@@ -6,7 +6,6 @@ object then: with one rank every exchange is the identity.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,31 +13,7 @@ from typing import Any
 import numpy as np
 
 from hpc_diffuser.errors import DiffuserError, InputError
-
-# What mpirun, mpiexec and srun tell the processes that they start.
-_SIZE_VARIABLES = (
-    "OMPI_COMM_WORLD_SIZE",
-    "PMI_SIZE",
-    "MV2_COMM_WORLD_SIZE",
-    "SLURM_STEP_NUM_TASKS",
-)
-_RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "SLURM_PROCID")
-# Set in every process of a job step, but not in the batch script itself.
-_LAUNCHED = (*_SIZE_VARIABLES, "PMI_RANK", "PMIX_RANK", "MPI_LOCALNRANKS", "PALS_RANKID")
-
-
-def launched_size() -> int:
-    """How many ranks the launcher says it started: 1 without one, 0 if it does not say."""
-    sizes = [int(os.environ[v]) for v in _SIZE_VARIABLES if os.environ.get(v, "").isdigit()]
-    if sizes:
-        return max(sizes)
-    return 0 if any(v in os.environ for v in _LAUNCHED) else 1
-
-
-def launched_rank() -> int:
-    """This process's rank as the launcher tells it; 0 without one."""
-    ranks = [int(os.environ[v]) for v in _RANK_VARIABLES if os.environ.get(v, "").isdigit()]
-    return ranks[0] if ranks and launched_size() != 1 else 0
+from hpc_diffuser.parallel.launcher import launched_size
 
 
 class Ranks:
