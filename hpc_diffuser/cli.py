@@ -162,6 +162,16 @@ def _report(args: argparse.Namespace) -> None:
         print(f"\nCC against resolution: {args.png}")
 
 
+def _bench(args: argparse.Namespace) -> None:
+    from hpc_diffuser import bench
+    from hpc_diffuser.io.storage import write_json
+
+    result = bench.bench(args.config, DEFAULT_CONFIG)
+    print(bench.bench_text(result))
+    if args.json:
+        write_json(args.json, result)
+
+
 def _info(args: argparse.Namespace) -> None:
     from hpc_diffuser.describe import describe
 
@@ -197,6 +207,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_fit,
         _add_status,
         _add_report,
+        _add_bench,
         _add_info,
     ):
         add(commands)
@@ -311,6 +322,24 @@ def _add_report(commands) -> None:
     )
     command.add_argument("directory", type=Path, help="run directory")
     command.add_argument("--png", type=Path, help="write a figure of CC against resolution")
+
+
+def _add_bench(commands) -> None:
+    command = _command(
+        commands,
+        "bench",
+        _bench,
+        "What an evaluation of a model costs on this machine, beside the algorithm that this\n"
+        "program replaces, and how exact both are. Takes a few minutes.",
+        "hpc-diffuser bench hpc-diffuser.toml --json bench.json",
+    )
+    command.add_argument(
+        "config",
+        type=Path,
+        nargs="?",
+        help=f"TOML config (default: ./{DEFAULT_CONFIG}; without that, the built-in example)",
+    )
+    command.add_argument("--json", type=Path, help="write the numbers to this file too")
 
 
 def _add_info(commands) -> None:

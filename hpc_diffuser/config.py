@@ -6,7 +6,6 @@ amplitudes stored with the modes.
 """
 
 import difflib
-import math
 import tomllib
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
@@ -147,7 +146,7 @@ def parse_config(text: str, folder: Path, where: str = "config") -> Config:
     """The config in a TOML text; `folder` is what its paths are relative to."""
     try:
         table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as exc:
+    except (ValueError, RecursionError) as exc:  # ValueError: a number of thousands of digits
         raise InputError(f"{where}: not valid TOML: {exc}") from exc
     try:
         config = _section(Config, table, "", folder)
@@ -177,7 +176,7 @@ def _plain(value: Any) -> Any:
 def _section(kind: type, table: Any, prefix: str, folder: Path) -> Any:
     """A table as a dataclass, its keys checked against the fields."""
     if not isinstance(table, dict):
-        raise InputError(f"[{prefix.rstrip('.')}] should be a table, found {table!r}")
+        raise InputError(f"[{prefix.rstrip('.')}] should be a table, found {_shown(table)}")
     known = {f.name: f for f in fields(kind)}
     values = {}
     for key, value in table.items():
@@ -193,13 +192,11 @@ def _section(kind: type, table: Any, prefix: str, folder: Path) -> Any:
 
 def _unknown_key(prefix: str, key: str, known: list[str]) -> str:
     every = [f"{s.name}.{f.name}" for s in fields(Config) for f in fields(s.default_factory)]
-    near = difflib.get_close_matches(key, known, 1, cutoff=0.5)
-    if near:
-        return f'unknown key "{prefix}{key}": did you mean "{prefix}{near[0]}"?'
-    # A right key in a wrong section, then whatever looks most like it.
-    home = [name for name in every if name.endswith("." + key)]
-    home = home or difflib.get_close_matches(prefix + key, every, 1, cutoff=0)
-    return f'unknown key "{prefix}{key}": the nearest known one is "{home[0]}"'
+    # A right key in a wrong section, a misspelt one, then whatever looks most like it.
+    nearest = [name for name in every if name.endswith("." + key)]
+    nearest += [prefix + k for k in difflib.get_close_matches(key, known, 1, cutoff=0.5)]
+    nearest += difflib.get_close_matches(prefix + key, every, 1, cutoff=0)
+    return f'unknown key "{prefix}{key}": did you mean "{nearest[0]}"?'
 
 
 def _value(name: str, value: Any, folder: Path) -> Any:
@@ -218,44 +215,52 @@ def _value(name: str, value: Any, folder: Path) -> Any:
 
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str) or not value:
-        raise InputError(f"{name} should be text, found {value!r}")
+        raise InputError(f"{name} should be text, found {_shown(value)}")
     return value
+
+
+def _shown(value: Any) -> str:
+    """A value as a message can hold it."""
+    text = repr(value) if not isinstance(value, int) or abs(value) < 1e18 else "a huge number"
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _choice(name: str, value: Any) -> str:
     if value not in _CHOICES[name]:
         expected = " or ".join(f'"{c}"' for c in _CHOICES[name])
-        raise InputError(f"{name} should be {expected}, found {value!r}")
+        raise InputError(f"{name} should be {expected}, found {_shown(value)}")
     return value
 
 
 def _integer(name: str, value: Any, least: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**31:
-        raise InputError(f"{name} should be a whole number of at least {least}, found {value!r}")
+        raise InputError(
+            f"{name} should be a whole number of at least {least}, found {_shown(value)}"
+        )
     return value
 
 
 def _number(name: str, value: Any) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        raise InputError(f"{name} should be a finite number, found {value!r}")
-    return float(value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300:
+        return float(value)
+    raise InputError(f"{name} should be a finite number, found {_shown(value)}")
 
 
 def _positive(name: str, value: Any) -> float:
     if _number(name, value) <= 0:
-        raise InputError(f"{name} should be above 0, found {value!r}")
+        raise InputError(f"{name} should be above 0, found {_shown(value)}")
     return float(value)
 
 
 def _unit_cell(name: str, value: Any) -> tuple[float, ...]:
     if not isinstance(value, list) or len(value) != 6:
-        raise InputError(f"{name} should be [a, b, c, alpha, beta, gamma], found {value!r}")
+        raise InputError(f"{name} should be [a, b, c, alpha, beta, gamma], found {_shown(value)}")
     return tuple(_positive(name, v) for v in value)
 
 
 def _oversampling(name: str, value: Any) -> tuple[int, ...]:
     if not isinstance(value, list) or len(value) != 3:
-        raise InputError(f"{name} should be three whole numbers [n, n, n], found {value!r}")
+        raise InputError(f"{name} should be three whole numbers [n, n, n], found {_shown(value)}")
     return tuple(_integer(name, v, 1) for v in value)
 
 
@@ -281,17 +286,23 @@ def _parameter(name: str, value: Any) -> Range | tuple[Range, ...]:
     if not isinstance(value, list) or is_pair:
         return _range(name, value)
     if name != "parameters.mode_amplitude_A":
-        raise InputError(f"{name} should be a number or [low, high], found {value!r}")
+        raise InputError(f"{name} should be a number or [low, high], found {_shown(value)}")
+    if not value:
+        raise InputError(
+            f"{name} is an empty list: expected a number, [low, high], or one for each mode"
+        )
     return tuple(_range(f"{name}[{i}]", v) for i, v in enumerate(value))
 
 
 def _range(name: str, value: Any) -> Range:
     bounds = value if isinstance(value, list) else [value, value]
     if len(bounds) != 2:
-        raise InputError(f"{name} should be a number or [low, high], found {value!r}")
+        raise InputError(f"{name} should be a number or [low, high], found {_shown(value)}")
     low, high = (_number(name, bound) for bound in bounds)
     if low < 0:
-        raise InputError(f"{name} is a length and cannot be negative, found {value!r}")
+        raise InputError(f"{name} is a length and cannot be negative, found {_shown(value)}")
     if low > high:
-        raise InputError(f"{name} has its bounds reversed: expected [low, high], found {value!r}")
+        raise InputError(
+            f"{name} has its bounds reversed: expected [low, high], found {_shown(value)}"
+        )
     return low, high

@@ -27,7 +27,7 @@ def fit_command(path: Path | None, default: Path, test: bool, world: Ranks) -> N
         Try the config out on one rank.
     world : Ranks
     """
-    config_path, is_example = world.from_root(lambda: _choose_config(path, default))
+    config_path, is_example = world.from_root(lambda: choose_config(path, default))
     config = world.from_root(lambda: load_config(config_path))
     if test:
         _try_out(config, world)
@@ -38,7 +38,8 @@ def fit_command(path: Path | None, default: Path, test: bool, world: Ranks) -> N
         print(_outcome(summary, config.run.directory, is_example))
 
 
-def _choose_config(path: Path | None, default: Path) -> tuple[Path, bool]:
+def choose_config(path: Path | None, default: Path) -> tuple[Path, bool]:
+    """The named config, else the default one, else the example's; and whether it is that."""
     if path is not None or default.is_file():
         return path or default, False
     config = example.FOLDER / "hpc-diffuser.toml"

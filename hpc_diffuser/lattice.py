@@ -87,7 +87,7 @@ class HklGrid:
 
         Computed plane by plane: the whole grid of indices never exists.
         """
-        low, high = 1 / d_max**2, 1 / d_min**2 * (1 + 1e-12)
+        low, high = 1 / d_max**2 * (1 - 1e-12), 1 / d_min**2 * (1 + 1e-12)
         planes = []
         for h in range(self.extent[0] + 1):
             plane = self._plane(h)
@@ -147,10 +147,30 @@ def laue_operations(space_group: str) -> np.ndarray:
     return np.unique(np.concatenate([rotations, -rotations]), axis=0)
 
 
-def canonical_mates(hkl: np.ndarray, operations: np.ndarray) -> np.ndarray:
-    """Each integer hkl (Z, 3) replaced by the lexicographically largest of its Laue mates."""
-    span = 2 * int(np.abs(hkl).max(initial=0)) * 3 + 1
-    weights = np.array([span**2, span, 1])
-    mates = np.einsum("zi,gij->gzj", hkl, operations)
-    best = (mates @ weights).argmax(axis=0)
-    return mates[best, np.arange(len(hkl))]
+def canonical_mates(indices: np.ndarray, operations: np.ndarray) -> np.ndarray:
+    """Each of the integer indices (Z, 3) replaced by the largest of its Laue mates.
+
+    Largest in lexicographic order. One operation after the other: maps have millions of voxels.
+    """
+    best = indices
+    for operation in operations:
+        mates = indices @ operation
+        # The first index in which two mates differ decides.
+        differ = mates != best
+        first = differ.argmax(axis=1)[:, None]
+        larger = np.take_along_axis(mates, first, 1) > np.take_along_axis(best, first, 1)
+        best = np.where(larger, mates, best)
+    return best
+
+
+def laue_zones(
+    indices: np.ndarray, divisions: tuple[int, int, int], operations: np.ndarray
+) -> np.ndarray:
+    """Brillouin zone of each sample (V, 3), the same for all Laue mates of the sample.
+
+    Trigonal and hexagonal axes do not map parallelepipeds onto each other: the zone is that of
+    the sample's canonical mate, itself replaced by its canonical mate.
+    """
+    common = int(np.lcm.reduce(divisions))
+    mates = canonical_mates(indices * (common // np.array(divisions)), operations)
+    return canonical_mates(brillouin_zone(mates, (common,) * 3), operations)

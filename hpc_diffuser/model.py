@@ -93,9 +93,8 @@ class DirectModel:
         (v,) float
             At the voxels `rows`.
         """
-        fields = (parameters.mode_amplitudes_A[:, None, None] * self.modes.vectors).reshape(
-            len(parameters.mode_amplitudes_A), -1
-        )
+        scaled = parameters.mode_amplitudes_A[:, None, None] * self.modes.vectors
+        fields = scaled.reshape(len(scaled), 3 * len(self.modes.structure))
 
         def batch(i: int) -> np.ndarray:
             first, last = batch_edges(len(normals))[i : i + 2]
@@ -148,6 +147,13 @@ class InterpolatedModel:
     modes, grid, indices, group
         As of `DirectModel`.
     band : BandGrid
+
+    Attributes
+    ----------
+    coarse : DirectModel
+        The model on the band grid.
+    rows : (v,) int
+        Which of the V voxels this rank interpolates.
     """
 
     def __init__(
@@ -156,7 +162,7 @@ class InterpolatedModel:
         self.group = group
         self.band = band
         self._coarse_indices = band.grid.indices_between(np.inf, band.d_min)
-        self._coarse = DirectModel(modes, band.grid, self._coarse_indices, group)
+        self.coarse = DirectModel(modes, band.grid, self._coarse_indices, group)
         self._interpolator = Interpolator(band, grid)
         planes, voxels = np.unique(indices[:, 0], return_counts=True)
         self._planes = planes[share_planes(voxels, group.size)[group.rank]]
@@ -167,18 +173,19 @@ class InterpolatedModel:
 
     def internal_motion(self, parameters: Parameters, normals: np.ndarray) -> np.ndarray:
         """Intensity with the modes sampled; see `DirectModel`."""
-        return self._interpolated(self._coarse.internal_motion(parameters, normals))
+        return self.interpolated(self.coarse.internal_motion(parameters, normals))
 
     def ensemble(self, frames: np.ndarray, disorder: Disorder) -> np.ndarray:
         """Intensity of given conformations; see `DirectModel`."""
-        return self._interpolated(self._coarse.ensemble(frames, disorder))
+        return self.interpolated(self.coarse.ensemble(frames, disorder))
 
     def rigid(self, disorder: Disorder) -> np.ndarray:
         """Intensity of the mean structure without internal motion; see `DirectModel`."""
-        return self._interpolated(self._coarse.rigid(disorder))
+        return self.interpolated(self.coarse.rigid(disorder))
 
-    def _interpolated(self, coarse: np.ndarray) -> np.ndarray:
-        volume = self._volume(self.group.gather_to_all((self._coarse.rows, coarse)))
+    def interpolated(self, coarse: np.ndarray) -> np.ndarray:
+        """The voxels `rows` from this rank's part of the coarse intensity."""
+        volume = self._volume(self.group.gather_to_all((self.coarse.rows, coarse)))
         values = np.empty(len(self.rows), np.float32)
         k, l = self._columns  # noqa: E741
         for h, first, last in zip(self._planes, self._starts, self._starts[1:], strict=False):

@@ -68,10 +68,13 @@ def principal_components(frames: np.ndarray, n_modes: int) -> tuple[np.ndarray, 
     n_frames, n_atoms = frames.shape[:2]
     if n_frames < 2:
         raise InputError("one frame has no motion: modes need at least two")
+    frames = frames.astype(np.float64)
     centred = (frames - frames.mean(axis=0)).reshape(n_frames, -1)
     _, singular, vectors = np.linalg.svd(centred, full_matrices=False)
     amplitudes = singular / np.sqrt(n_frames * n_atoms)
-    spanned = int(np.sum(singular > singular[0] * 1e-10)) if singular[0] > 0 else 0
+    # What rounding leaves of coordinates that do not move is no motion.
+    rounding = 1e-12 * np.linalg.norm(frames) + 1e-10 * singular[0]
+    spanned = int(np.sum(singular > rounding))
     if spanned == 0:
         raise InputError("all frames are identical: there is no motion to take modes from")
     kept = min(n_modes, spanned)

@@ -10,6 +10,7 @@ from hpc_diffuser.errors import InputError
 from hpc_diffuser.inputs import load_modes
 from hpc_diffuser.io.maps import read_map, write_map, write_target
 from hpc_diffuser.io.modes_file import write_modes
+from hpc_diffuser.io.run_directory import input_hashes
 from hpc_diffuser.io.storage import sha256
 from hpc_diffuser.io.structures import read_structure, write_pdb
 from hpc_diffuser.io.trajectories import NON_HYDROGEN, read_trajectory
@@ -150,6 +151,7 @@ def simulate(
 
     def save() -> None:
         provenance = {"command": "hpc-diffuser simulate", "config": config_text}
+        provenance |= {f"sha256 {key}": digest for key, digest in input_hashes(config).items()}
         write_map(path, diffuse, provenance | (files.hashes() if files else {}))
 
     world.from_root(save)

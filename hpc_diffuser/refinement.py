@@ -145,16 +145,16 @@ def _search_all(problem: Problem, histories: dict[int, History], world: Ranks) -
     restarts = unfinished[mine::n_groups]
     if world.is_root:
         log(
-            f"{len(unfinished)} restarts of {search.evaluations} evaluations on {world.size} "
-            f"ranks in {n_groups} groups; {len(problem.target.indices)} voxels, "
-            f"{len(problem.modes.structure)} atoms, {problem.space.refined.sum()} parameters"
+            f"restarts to do: {len(unfinished)} of {search.evaluations} evaluations; "
+            f"ranks: {world.size}, in {n_groups} groups; voxels: {len(problem.target.indices)}; "
+            f"atoms: {len(problem.modes.structure)}; parameters: {problem.space.refined.sum()}"
         )
+    searcher = RestartSearch(problem, group)
     done = sum(len(histories[r]) for r in restarts if r in histories)
     progress = Progress(len(restarts) * search.evaluations, done, world.is_root)
-    searcher = RestartSearch(problem, group, progress)
     stopped = False
     for restart in restarts:
-        stopped = not searcher.run(restart, histories.get(restart))
+        stopped = not searcher.run(restart, histories.get(restart), progress)
         if stopped:
             break
         if group.is_root:
@@ -182,13 +182,12 @@ class RestartSearch:
     saves the history after each evaluation.
     """
 
-    def __init__(self, problem: Problem, group: Ranks, progress: Progress):
+    def __init__(self, problem: Problem, group: Ranks):
         self._problem = problem
         self._group = group
-        self._progress = progress
         self._model, self._comparison = _compare(problem, group)
 
-    def run(self, restart: int, history: History | None) -> bool:
+    def run(self, restart: int, history: History | None, progress: Progress) -> bool:
         """Search to the end; False if a signal asked to stop.
 
         Parameters
@@ -196,6 +195,7 @@ class RestartSearch:
         restart : int
         history : History or None
             Where an earlier session left off.
+        progress : Progress
         """
         problem, search = self._problem, self._problem.config.search
         normals = problem.normals(problem.config.model.samples, _ENSEMBLE, restart)
@@ -210,7 +210,7 @@ class RestartSearch:
             history = history.extended(point, objective(score), hedge)
             if self._group.is_root:
                 write_checkpoint(path, history)
-            self._progress.step(restart, score.cc_work)
+            progress.step(restart, score.cc_work)
         return True
 
     def _propose(self, history: History, restart: int, iteration: int) -> Any:

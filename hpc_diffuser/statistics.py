@@ -41,9 +41,7 @@ def correlation_sums(
 
 def correlations(sums: np.ndarray) -> np.ndarray:
     """Weighted Pearson CC from sums (..., 6); NaN where a map has no variation."""
-    covariance, var_x, var_y = _central_moments(sums)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return covariance / np.sqrt(var_x * var_y)
+    return _pearson(*_central_moments(sums))
 
 
 def shell_mean_cc(sums: np.ndarray) -> float:
@@ -58,9 +56,7 @@ def shell_mean_cc(sums: np.ndarray) -> float:
 def pooled_cc(sums: np.ndarray) -> float:
     """One CC over all voxels, after the mean of each shell is subtracted; sums (n_shells, 6)."""
     filled = sums[sums[:, 0] > 0]
-    covariance, var_x, var_y = (m.sum() for m in _central_moments(filled))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return float(covariance / np.sqrt(var_x * var_y))
+    return float(_pearson(*(moment.sum() for moment in _central_moments(filled))))
 
 
 SCORES = {"shell-mean": shell_mean_cc, "pooled": pooled_cc}
@@ -74,6 +70,12 @@ def _central_moments(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
     # What rounding leaves of a constant map's variance is not variance.
     floor = 1e-13
     return moments[0], _above(moments[1], xx * floor), _above(moments[2], yy * floor)
+
+
+def _pearson(covariance: np.ndarray, var_x: np.ndarray, var_y: np.ndarray) -> np.ndarray:
+    product = np.asarray(var_x * var_y)
+    varied = product > 0
+    return np.where(varied, covariance / np.sqrt(np.where(varied, product, 1)), np.nan)
 
 
 def _above(variance: np.ndarray, floor: np.ndarray) -> np.ndarray:

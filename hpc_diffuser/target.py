@@ -7,10 +7,9 @@ import numpy as np
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.lattice import (
     HklGrid,
-    brillouin_zone,
-    canonical_mates,
     distance_to_bragg,
     laue_operations,
+    laue_zones,
 )
 from hpc_diffuser.sampling import generator
 from hpc_diffuser.statistics import shell_edges, shell_index
@@ -141,6 +140,12 @@ def make_target(diffuse: DiffuseMap, options: TargetOptions) -> Target:
     if np.isinf(diffuse.intensity).any():
         raise InputError("the map holds infinite intensities: expected numbers, NaN where masked")
     candidates = grid.indices_between(options.d_max_A, options.d_min_A)
+    nothing = (
+        f"no unmasked voxel between {options.d_max_A} and {options.d_min_A} Å: "
+        "expected a map that covers this range; change --d-max and --d-min"
+    )
+    if not len(candidates):
+        raise InputError(nothing)
     outside = outside_halos(candidates, grid, options.halo_radius)
     if not outside.any():
         raise InputError(
@@ -154,10 +159,7 @@ def make_target(diffuse: DiffuseMap, options: TargetOptions) -> Target:
         measured &= np.isfinite(errors) & (errors > 0)
         errors = errors[measured].astype(np.float32)
     if not measured.any():
-        raise InputError(
-            f"no unmasked voxel between {options.d_max_A} and {options.d_min_A} Å: "
-            "expected a map that covers this range; change --d-max and --d-min"
-        )
+        raise InputError(nothing)
     indices = indices[measured]
     return Target(
         grid=grid,
@@ -188,7 +190,7 @@ def free_set(
     Neighbouring voxels are correlated: single random voxels would leak into the working set.
     A zone's Friedel and Laue mates go with it.
     """
-    zones = canonical_mates(brillouin_zone(indices, grid.divisions), laue_operations(space_group))
+    zones = laue_zones(indices, grid.divisions, laue_operations(space_group))
     unique, zone = np.unique(zones, axis=0, return_inverse=True)
     n_free = round(fraction * len(unique))
     chosen = np.zeros(len(unique), bool)

@@ -21,6 +21,7 @@ LAYERS = (
         "modes",
         "parameters",
         "protein",
+        "reference",
         "sampling",
         "scattering",
         "statistics",
@@ -28,7 +29,7 @@ LAYERS = (
         "target",
     ),
     ("io", "inputs", "model", "search", "summary"),
-    ("describe", "example", "figures", "fit", "prepare", "refinement", "report"),
+    ("bench", "describe", "example", "figures", "fit", "prepare", "refinement", "report"),
     ("cli",),
     ("__main__",),
 )

@@ -7,7 +7,7 @@ import numpy as np
 
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.io.storage import read_hdf5, require_format, write_hdf5
-from hpc_diffuser.search.history import Hedge, History
+from hpc_diffuser.search.history import ACQUISITIONS, Hedge, History
 
 
 def checkpoint_path(directory: Path, restart: int) -> Path:
@@ -47,6 +47,9 @@ def _read(file: h5py.File) -> History:
         Hedge(file["hedge_gains"][()], file["hedge_candidates"][()]),
     )
     arrays = (history.points, history.objectives, history.hedge.gains, history.hedge.candidates)
-    if len(history.points) != len(history) or not all(np.isfinite(a).all() for a in arrays):
+    n, d = len(history.objectives), history.points.shape[-1]
+    shapes = [a.shape for a in arrays]
+    expected = [(n, d), (n,), (ACQUISITIONS,), (len(history.hedge.candidates), d)]
+    if shapes != expected or not all(np.isfinite(a).all() for a in arrays):
         raise InputError("the checkpoint is damaged: remove the file to begin this restart again")
     return history

@@ -100,15 +100,8 @@ def _fill_crystal(
 def _read_map(file: h5py.File) -> DiffuseMap:
     data = file["entry/intensity"]
     unit_cell, space_group = _crystal(file)
-    axes = [data[name][()] for name in "hkl"]
-    intensity = data["intensity"][()]
-    if intensity.shape != tuple(len(axis) for axis in axes):
-        raise InputError(
-            f"intensity has shape {intensity.shape}, but its axes h, k, l have "
-            f"{[len(axis) for axis in axes]} points"
-        )
+    axes, intensity, errors = _arrays(data)
     grid, place = _symmetric_grid(unit_cell, axes)
-    errors = data["intensity_errors"][()] if "intensity_errors" in data else None
     return DiffuseMap(
         grid=grid,
         intensity=_embed(intensity, grid, place),
@@ -121,8 +114,13 @@ def _read_target(file: h5py.File) -> Target:
     require_format(file, "target")
     data = file["entry/intensity"]
     unit_cell, space_group = _crystal(file)
-    grid, (start, *_) = _symmetric_grid(unit_cell, [data[name][()] for name in "hkl"])
-    intensity = data["intensity"][()]
+    axes, intensity, errors = _arrays(data)
+    grid, (start, *_) = _symmetric_grid(unit_cell, axes)
+    free, edges = file["entry/free_set"][()], file["entry/shell_edges"][()]
+    if free.shape != intensity.shape:
+        raise InputError(f"free_set has shape {free.shape}, expected {intensity.shape}")
+    if edges.ndim != 1 or len(edges) < 2 or edges[0] < 0 or not (np.diff(edges) > 0).all():
+        raise InputError("shell_edges should be two or more ascending numbers in 1/angstrom")
     place = np.nonzero(np.isfinite(intensity))
     if not len(place[0]):
         raise InputError("the target has no unmasked voxel: make it again with hpc-diffuser target")
@@ -131,11 +129,25 @@ def _read_target(file: h5py.File) -> Target:
         grid=grid,
         indices=indices,
         intensity=intensity[place],
-        errors=data["intensity_errors"][()][place] if "intensity_errors" in data else None,
-        free=file["entry/free_set"][()][place].astype(bool),
-        shell_edges=file["entry/shell_edges"][()],
+        errors=None if errors is None else errors[place],
+        free=free[place].astype(bool),
+        shell_edges=edges,
         space_group=space_group,
     )
+
+
+def _arrays(data: h5py.Group) -> tuple[list[np.ndarray], np.ndarray, np.ndarray | None]:
+    """Axes, intensity and, where there are any, its errors; their shapes agree."""
+    axes = [data[name][()] for name in "hkl"]
+    expected = tuple(len(axis) for axis in axes)
+    intensity = data["intensity"][()]
+    errors = data["intensity_errors"][()] if "intensity_errors" in data else None
+    for name, array in (("intensity", intensity), ("intensity_errors", errors)):
+        if array is not None and array.shape != expected:
+            raise InputError(
+                f"{name} has shape {array.shape}, but its axes h, k, l have {expected} points"
+            )
+    return axes, intensity, errors
 
 
 def _crystal(file: h5py.File) -> tuple[tuple[float, ...], str]:

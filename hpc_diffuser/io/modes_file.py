@@ -42,12 +42,7 @@ def read_modes(path: Path) -> Modes:
         For another format, shapes that disagree, numbers that are not finite, or vectors that
         are not normalised to Σ|Δ|² = N.
     """
-    modes = read_hdf5(path, "modes file", _read)
-    try:
-        _check(modes)
-    except InputError as exc:
-        raise InputError(f"{path}: {exc}") from exc
-    return modes
+    return read_hdf5(path, "modes file", _read)
 
 
 def _read(file: h5py.File) -> Modes:
@@ -62,13 +57,15 @@ def _read(file: h5py.File) -> Modes:
         b_factors_A2=file["b_factors_A2"][()] if "b_factors_A2" in file else np.zeros(n),
         **{name: np.char.decode(file[name][()].astype(bytes), "ascii") for name in _TEXT},
     )
-    return Modes(
+    modes = Modes(
         structure=structure,
         vectors=file["vectors"][()],
         amplitudes_A=file["amplitudes"][()],
         unit_cell=tuple(float(x) for x in file.attrs.get("unit_cell", ())),
         space_group=str(file.attrs.get("space_group", "P 1")),
     )
+    _check(modes)
+    return modes
 
 
 def _check(modes: Modes) -> None:

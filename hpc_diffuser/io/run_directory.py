@@ -56,6 +56,8 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     manifest = read_json(path)
     if not isinstance(manifest, dict) or manifest.get("format") != "hpc-diffuser/run":
         raise InputError(f"{path}: not a manifest of hpc-diffuser")
+    if not all(isinstance(manifest.get(section), dict) for section in ("settings", "inputs")):
+        raise InputError(f"{path}: the manifest is damaged: give another [run] directory")
     return manifest
 
 

@@ -42,8 +42,12 @@ def _take(path: Path) -> None:
             _refuse_living_owner(path)
             path.unlink(missing_ok=True)
             continue
-        with os.fdopen(handle, "wb") as file:
-            file.write(owner)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(owner)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
         return
 
 
@@ -60,11 +64,12 @@ def _refuse_living_owner(path: Path) -> None:
     try:
         owner = json.loads(path.read_text())
         pid, host, job = int(owner["pid"]), owner["host"], owner["job"]
+        started = owner["started"]
     except FileNotFoundError:
         return
     except (ValueError, KeyError, TypeError):
-        pid, host, job, owner = 0, "an unknown host", "", {"started": -1}
-    if host == socket.gethostname() and _start_time(pid) != owner["started"]:
+        pid, host, job, started = 0, "an unknown host", "", 0
+    if host == socket.gethostname() and _start_time(pid) != started:
         return
     job_text = f", job {job}" if job else ""
     raise RunInUseError(

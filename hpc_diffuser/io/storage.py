@@ -87,7 +87,7 @@ def read_hdf5(path: Path, what: str, read: Callable[[h5py.File], Any]) -> Any:
         raise InputError(f"{path}: {exc}") from exc
     except KeyError as exc:
         raise InputError(f"{path}: not a {what}: {exc.args[0]}") from exc
-    except (OSError, RuntimeError, ValueError, TypeError, AttributeError) as exc:
+    except (OSError, RuntimeError, ValueError, TypeError, AttributeError, IndexError) as exc:
         reason = "empty file" if path.stat().st_size == 0 else str(exc).splitlines()[0]
         raise InputError(f"{path}: could not be read as a {what}: {reason}") from exc
 

@@ -37,18 +37,16 @@ def read_structure(path: Path, conformer: str = "A") -> tuple[Structure, Crystal
     if not path.is_file():
         raise InputError(f"{path}: no such file: expected a PDB or mmCIF structure")
     try:
-        model_file = gemmi.read_structure(str(path))
-    except (RuntimeError, ValueError, UnicodeDecodeError) as exc:
-        raise InputError(f"{path}: not a readable structure: {str(exc).splitlines()[0]}") from exc
-    atoms = []
-    if len(model_file):
-        model_file.setup_entities()
-        model_file.remove_waters()
-        model_file.remove_hydrogens()
-        atoms = [cra for cra in model_file[0].all() if cra.atom.altloc in ("\0", conformer)]
-    if not atoms:
+        model_file = _parse(path)
+        atoms = _atoms(model_file, conformer)
+        structure = _arrays(atoms) if atoms else None
+    except InputError:
+        raise
+    except Exception as exc:  # gemmi raises whatever its parsers raise
+        reason = (str(exc) or type(exc).__name__).splitlines()[0]
+        raise InputError(f"{path}: not a readable structure: {reason}") from exc
+    if structure is None:
         raise InputError(f"{path}: no atoms found: expected a PDB or mmCIF structure")
-    structure = _arrays(atoms)
     if not np.isfinite(structure.positions).all():
         raise InputError(f"{path}: coordinates are not all finite numbers")
     if (structure.elements == "X").any():
@@ -70,7 +68,48 @@ def write_pdb(path: Path, structure: Structure, crystal: Crystal) -> None:
         _residue(model, structure, row).add_atom(_atom(structure, row))
     model_file.add_model(model)
     model_file.setup_entities()
-    write_bytes(path, model_file.make_pdb_string().encode())
+    try:
+        text = model_file.make_pdb_string()
+    except RuntimeError as exc:
+        raise InputError(f"{path}: the structure does not fit the PDB format: {exc}") from exc
+    write_bytes(path, text.encode())
+
+
+def _parse(path: Path) -> gemmi.Structure:
+    """By content: PDB where lines look like it, else what gemmi finds."""
+    lines = path.read_bytes().decode("utf-8", "surrogateescape").splitlines()
+    atoms = [line for line in lines if line.startswith(("ATOM  ", "HETATM"))]
+    if not atoms or lines[0].startswith(("data_", "#")):
+        return gemmi.read_structure(str(path), format=gemmi.CoorFormat.Detect)
+    for line in atoms:
+        _check_coordinates(path, line)
+    text = "\n".join(lines)
+    try:
+        return gemmi.read_pdb_string(text)
+    except RuntimeError:
+        # Before 1996, columns 73-80 held the entry's name and a line number.
+        return gemmi.read_pdb_string("\n".join(line[:72] for line in lines))
+
+
+def _check_coordinates(path: Path, line: str) -> None:
+    """Raise InputError unless columns 31-54 are three numbers: gemmi reads anything as 0."""
+    try:
+        for start in (30, 38, 46):
+            float(line[start : start + 8])
+    except ValueError:
+        raise InputError(
+            f"{path}: expected three coordinates in columns 31-54, found {line[30:54]!r} "
+            f"in {line[:30].strip()!r}"
+        ) from None
+
+
+def _atoms(model_file: gemmi.Structure, conformer: str) -> list:
+    if not len(model_file):
+        return []
+    model_file.setup_entities()
+    model_file.remove_waters()
+    model_file.remove_hydrogens()
+    return [cra for cra in model_file[0].all() if cra.atom.altloc in ("\0", conformer)]
 
 
 def _arrays(atoms: list) -> Structure:

@@ -1,5 +1,9 @@
 """Molecular-dynamics trajectories, through mdtraj; the only module that imports it."""
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +46,8 @@ def read_trajectory(trajectory: Path, topology: Path) -> tuple[Structure, np.nda
         if path.stat().st_size == 0:
             raise InputError(f"{path}: empty file")
     try:
-        loaded = mdtraj.load(str(trajectory), top=str(topology))
+        with _silent_standard_output():
+            loaded = mdtraj.load(str(trajectory), top=str(topology))
     except Exception as exc:  # mdtraj raises whatever its parsers raise
         reason = (str(exc) or type(exc).__name__).splitlines()[0]
         raise InputError(
@@ -53,6 +58,20 @@ def read_trajectory(trajectory: Path, topology: Path) -> tuple[Structure, np.nda
         raise InputError(f"{trajectory}: frame {frame + 1} has coordinates that are not finite")
     frames = loaded.xyz.astype(np.float64) * 10  # nm → Å
     return _structure(loaded.topology, frames[0], topology), frames, Selector(loaded.topology)
+
+
+@contextmanager
+def _silent_standard_output() -> Iterator[None]:
+    """The DCD plugin's C code prints to standard output, which is for our results."""
+    sys.stdout.flush()
+    kept, nothing = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nothing)
 
 
 class Selector:

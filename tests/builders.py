@@ -1,0 +1,93 @@
+"""Small made-up molecules, and the slow and obvious ways to compute what they scatter."""
+
+from collections.abc import Sequence
+
+import gemmi
+import numpy as np
+
+from hpc_diffuser.lattice import HklGrid, fractionalization
+from hpc_diffuser.structure import Structure
+
+TRICLINIC = (12.1, 14.3, 10.7, 82.0, 101.0, 113.0)
+ELEMENTS = ("C", "N", "O", "S", "Zn")
+
+
+def random_structure(
+    rng: np.random.Generator,
+    n_atoms: int,
+    radius_A: float = 5.0,
+    elements: tuple[str, ...] = ELEMENTS,
+) -> Structure:
+    """Atoms of random elements and occupancies at random places in a cube of ±radius.
+
+    Chain A, one residue GLY for each atom, numbered from 1; B between 5 and 30 Å².
+    """
+    return Structure(
+        positions=rng.uniform(-radius_A, radius_A, (n_atoms, 3)),
+        elements=rng.choice(elements, n_atoms),
+        atom_names=np.full(n_atoms, "CA"),
+        residue_names=np.full(n_atoms, "GLY"),
+        residue_numbers=np.arange(1, n_atoms + 1),
+        chain_ids=np.full(n_atoms, "A"),
+        occupancies=rng.uniform(0.2, 1.0, n_atoms),
+        b_factors_A2=rng.uniform(5.0, 30.0, n_atoms),
+    )
+
+
+def s_vectors(grid: HklGrid, indices: np.ndarray) -> np.ndarray:
+    """Cartesian scattering vectors of samples (V, 3), |s| = 1/d: (V, 3) Å⁻¹."""
+    return indices / np.array(grid.divisions) @ fractionalization(grid.unit_cell)
+
+
+def gemmi_inverse_d_squared(
+    indices: np.ndarray,
+    unit_cell: tuple[float, ...],
+    divisions: tuple[int, int, int] = (1, 1, 1),
+) -> np.ndarray:
+    """gemmi's 1/d² at sample indices (V, 3): (V,) Å⁻².
+
+    Samples 1/n apart are the Bragg peaks of a cell with n times the edges.
+    """
+    edges = np.array(unit_cell[:3]) * divisions
+    cell = gemmi.UnitCell(*edges, *unit_cell[3:])
+    return np.array([cell.calculate_1_d2(row) for row in np.asarray(indices).tolist()])
+
+
+def laue_mates(hkl: Sequence[int], space_group: str) -> set[tuple[int, ...]]:
+    """Every index that gemmi's operations, and Friedel's law, make equivalent to hkl."""
+    operations = gemmi.find_spacegroup_by_name(space_group).operations()
+    mates = {tuple(op.apply_to_hkl([int(i) for i in hkl])) for op in operations}
+    return mates | {tuple(-i for i in mate) for mate in mates}
+
+
+def gemmi_form_factors(elements: np.ndarray, s_squared: np.ndarray) -> np.ndarray:
+    """f_a(s) of every atom by gemmi's own evaluation of IT92, one number at a time: (V, N)."""
+    curves = {
+        name: [gemmi.Element(str(name)).it92.calculate_sf(x / 4) for x in s_squared]
+        for name in np.unique(elements)
+    }
+    return np.array([curves[name] for name in elements]).T
+
+
+def direct_sum(
+    structure: Structure, s: np.ndarray, configurations: np.ndarray | None = None
+) -> np.ndarray:
+    """F(s) = Σ_a o_a f_a exp(2πi s·r_a) in double precision, term by term.
+
+    Parameters
+    ----------
+    structure : Structure
+    s : (V, 3) float, Å⁻¹
+    configurations : (S, N, 3) float, Å, or None
+        Instead of the structure's own positions.
+
+    Returns
+    -------
+    (V,) complex, or (S, V) for configurations
+    """
+    factors = gemmi_form_factors(structure.elements, np.sum(s**2, axis=1)) * structure.occupancies
+    if configurations is None:
+        return np.sum(factors * np.exp(2j * np.pi * s @ structure.positions.T), axis=1)
+    return np.array(
+        [np.sum(factors * np.exp(2j * np.pi * s @ x.T), axis=1) for x in configurations]
+    )

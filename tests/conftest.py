@@ -1,0 +1,252 @@
+"""What several test files share: commands, tiny inputs, the folder of real data."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+from hpc_diffuser import cli as command_line
+from hpc_diffuser import stopping
+from hpc_diffuser.disorder import Disorder, pair_sum_intensity
+from hpc_diffuser.io.maps import write_map, write_target
+from hpc_diffuser.io.modes_file import write_modes
+from hpc_diffuser.io.structures import write_pdb
+from hpc_diffuser.lattice import fractionalization, grid_to_resolution
+from hpc_diffuser.modes import Modes
+from hpc_diffuser.scattering import form_factors
+from hpc_diffuser.structure import Structure
+from hpc_diffuser.target import DiffuseMap, Target, TargetOptions, make_target, map_from_voxels
+
+TIMEOUT_S = 120
+UNIT_CELL = (14.0, 15.0, 16.0, 88.0, 105.0, 98.0)
+D_MAX_A, D_MIN_A = 6.0, 2.5
+# Of launchers and batch systems: tests must not depend on where they themselves are run.
+LAUNCHER_PREFIXES = ("PMI", "OMPI_", "MV2_", "SLURM_", "MPI_LOCAL", "PALS_")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+CONFIG = """\
+[structure]
+modes = "modes.h5"
+n_modes = 2
+[target]
+file = "target.h5"
+[parameters]
+mode_amplitude_A = [0.0, 0.6]
+translation_sigma_A = [0.1, 0.8]
+[model]
+samples = 4
+seed = 3
+final_samples = 8
+[search]
+restarts = 2
+evaluations = 5
+initial_points = 3
+[run]
+directory = "run"
+"""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_blas_thread():
+    """As in the program; on a busy machine several would mostly wait for each other."""
+    with threadpool_limits(1, user_api="blas"):
+        yield
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real data, or a visible skip."""
+    named = os.environ.get("HPC_DIFFUSER_DATA")
+    beside = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
+    folder = Path(named) if named else beside
+    if not (folder / "lysozyme" / "6o2h.pdb").is_file():
+        pytest.skip("no real data: set HPC_DIFFUSER_DATA to the folder that holds lysozyme/")
+    return folder
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """This process's environment without a launcher's variables, changed."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(LAUNCHER_PREFIXES)}
+    return kept | changes
+
+
+@pytest.fixture
+def clean_environment() -> dict[str, str]:
+    """The environment of a process that no launcher started."""
+    return environment()
+
+
+def run_program(*arguments: str, folder: Path, **variables: str) -> subprocess.CompletedProcess:
+    """The program in a process of its own, as a user runs it in `folder`."""
+    return subprocess.run(
+        [sys.executable, "-m", "hpc_diffuser", *map(str, arguments)],
+        cwd=folder,
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+
+
+@pytest.fixture(scope="session")
+def program() -> Callable[..., subprocess.CompletedProcess]:
+    """Run the command in a subprocess: `program("info", "modes.h5", folder=where)`."""
+    return run_program
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
+    """The same in `tmp_path`, or in `folder`: `cli("info", "modes.h5", PMI_RANK="1")`.
+
+    Other keywords are environment variables.
+    """
+
+    def run(*arguments: str, folder: Path = tmp_path, **variables: str):
+        return run_program(*arguments, folder=folder, **variables)
+
+    return run
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch, capfd) -> Callable[..., subprocess.CompletedProcess]:
+    """The same without a process of its own, for tests of many small mistakes: 1 s less each.
+
+    Warnings are not shown in this way; let tests turn them into errors.
+    """
+    for name in list(os.environ):
+        if name.startswith(LAUNCHER_PREFIXES):
+            monkeypatch.delenv(name)
+    for name in THREAD_VARIABLES:
+        monkeypatch.setenv(name, "1")
+    import numba
+
+    # Numba refuses another number of threads once it has used them.
+    monkeypatch.setenv("NUMBA_NUM_THREADS", str(numba.config.NUMBA_NUM_THREADS))
+    monkeypatch.setattr(stopping, "_requested", [])
+    monkeypatch.setattr(stopping, "watch_signals", lambda: None)
+
+    def run(*arguments: str, folder: Path = tmp_path) -> subprocess.CompletedProcess:
+        words = [str(a) for a in arguments]
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(sys, "argv", ["hpc-diffuser", *words])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as left:
+            command_line.main(words)
+        out, err = capfd.readouterr()
+        return subprocess.CompletedProcess(words, left.value.code, out, err)
+
+    return run
+
+
+def tiny_structure() -> Structure:
+    """Twelve atoms: N, CA, C, O of three residues, at random places within 7 Å."""
+    rng = np.random.default_rng(7)
+    return Structure(
+        positions=np.round(rng.uniform(-3.5, 3.5, (12, 3)), 3),
+        elements=np.array(["N", "C", "C", "O"] * 3),
+        atom_names=np.array(["N", "CA", "C", "O"] * 3),
+        residue_names=np.repeat(["ALA", "GLY", "SER"], 4),
+        residue_numbers=np.repeat([1, 2, 3], 4),
+        chain_ids=np.full(12, "A"),
+        occupancies=np.ones(12),
+        b_factors_A2=np.round(rng.uniform(5, 20, 12), 2),
+    )
+
+
+def tiny_modes() -> Modes:
+    """The twelve atoms with two random modes, normalised to Σ|Δ|² = 12."""
+    vectors = np.random.default_rng(8).normal(size=(2, 12, 3))
+    vectors *= np.sqrt(12 / np.sum(vectors**2, axis=(1, 2), keepdims=True))
+    return Modes(tiny_structure(), vectors, np.array([0.4, 0.2]), UNIT_CELL, "P 1")
+
+
+def tiny_map(modes: Modes) -> DiffuseMap:
+    """Their map to 2.5 Å by the closed form, three samples per reciprocal-lattice unit.
+
+    The modes move with their amplitudes, 0.4 and 0.2 Å, and the molecule by 0.4 Å.
+    """
+    grid = grid_to_resolution(modes.unit_cell, (3, 3, 3), D_MIN_A)
+    indices = grid.indices_between(np.inf, D_MIN_A)
+    values = pair_sum_intensity(
+        modes.structure.positions,
+        form_factors(modes.structure.elements, grid.inverse_d_squared(indices)),
+        indices / np.array(grid.divisions) @ fractionalization(modes.unit_cell),
+        modes.amplitudes_A[:, None, None] * modes.vectors,
+        Disorder(translation_sigma_A=0.4),
+    )
+    return map_from_voxels(grid, indices, values, modes.space_group)
+
+
+@pytest.fixture(scope="session")
+def modes() -> Modes:
+    """Twelve atoms and two modes."""
+    return tiny_modes()
+
+
+@pytest.fixture(scope="session")
+def diffuse(modes: Modes) -> DiffuseMap:
+    """The diffuse map of `modes`, without errors."""
+    return tiny_map(modes)
+
+
+@pytest.fixture(scope="session")
+def target(diffuse: DiffuseMap) -> Target:
+    """The map cut to 6-2.5 Å, three shells."""
+    return make_target(diffuse, TargetOptions(d_max_A=D_MAX_A, d_min_A=D_MIN_A, n_shells=3))
+
+
+@pytest.fixture(scope="session")
+def inputs(tmp_path_factory, modes: Modes, diffuse: DiffuseMap, target: Target) -> Path:
+    """A folder with modes.h5, model.pdb, map.nxs, target.h5 and fit.toml; to be read only."""
+    folder = tmp_path_factory.mktemp("inputs")
+    write_modes(folder / "modes.h5", modes, {"command": "test"})
+    write_pdb(folder / "model.pdb", modes.structure, (modes.unit_cell, modes.space_group))
+    write_map(folder / "map.nxs", diffuse, {"command": "test"})
+    write_target(folder / "target.h5", target, {"command": "test"})
+    (folder / "fit.toml").write_text(CONFIG)
+    return folder
+
+
+@pytest.fixture
+def project(inputs: Path, tmp_path: Path) -> Path:
+    """A copy of `inputs` that the test may change."""
+    return Path(shutil.copytree(inputs, tmp_path / "project"))
+
+
+@pytest.fixture(scope="session")
+def finished(inputs: Path, tmp_path_factory) -> Path:
+    """A project with the finished run of its fit; to be read only."""
+    folder = tmp_path_factory.mktemp("finished") / "project"
+    shutil.copytree(inputs, folder)
+    result = run_program("fit", "fit.toml", folder=folder)
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+@pytest.fixture
+def edit() -> Callable[[Path, str, str], None]:
+    """Replace a piece of a text file that must be there: `edit(path, old, new)`."""
+
+    def replace(path: Path, old: str, new: str) -> None:
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+    return replace
+
+
+@pytest.fixture
+def contents() -> Callable[[Path], dict[str, bytes]]:
+    """All files below a folder with their bytes, to see that nothing was changed."""
+
+    def look(folder: Path) -> dict[str, bytes]:
+        files = (p for p in sorted(folder.rglob("*")) if p.is_file())
+        return {str(p.relative_to(folder)): p.read_bytes() for p in files}
+
+    return look

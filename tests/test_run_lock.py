@@ -1,0 +1,178 @@
+"""One writer at a time in a run directory."""
+
+import errno
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hpc_diffuser.errors import RunInUseError, StorageError
+from hpc_diffuser.io.run_lock import run_lock
+
+
+def started(pid: int) -> int:
+    """Start of a process in clock ticks since boot: field 22 of /proc/pid/stat (proc(5))."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[22 - 3])
+
+
+def own_record() -> dict:
+    """What the lock of this process says."""
+    pid = os.getpid()
+    return {"host": socket.gethostname(), "pid": pid, "started": started(pid), "job": ""}
+
+
+def dead_pid() -> int:
+    """A process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait(30)
+    return process.pid
+
+
+def leave_lock(directory: Path, **changes) -> Path:
+    """A lock as another owner would have left it."""
+    path = directory / "lock"
+    path.write_text(json.dumps(own_record() | changes))
+    return path
+
+
+def test_lock_names_its_owner_and_is_removed(tmp_path):
+    """While it is held the file says who holds it; afterwards it is gone, the folder stays."""
+    directory = tmp_path / "a" / "run"
+    with run_lock(directory):
+        owner = json.loads((directory / "lock").read_text())
+        assert owner["pid"] == os.getpid()
+        assert owner["host"] == socket.gethostname()
+        assert owner["started"] == started(os.getpid())
+    assert os.listdir(directory) == []
+
+
+def test_lock_is_removed_after_an_error(tmp_path):
+    """A failing run does not lock itself out."""
+    with pytest.raises(ZeroDivisionError), run_lock(tmp_path):
+        raise ZeroDivisionError
+    assert os.listdir(tmp_path) == []
+
+
+def test_job_is_recorded(tmp_path, monkeypatch):
+    """Under SLURM the job's number is what a user can look up."""
+    monkeypatch.setenv("SLURM_JOB_ID", "4711")
+    with run_lock(tmp_path):
+        assert json.loads((tmp_path / "lock").read_text())["job"] == "4711"
+        with pytest.raises(RunInUseError, match="job 4711"), run_lock(tmp_path):
+            pass
+
+
+def test_second_owner_is_refused(tmp_path):
+    """Naming process and host; and the first one's lock stays."""
+    with run_lock(tmp_path):
+        with pytest.raises(RunInUseError) as caught, run_lock(tmp_path):
+            pytest.fail("two owners")
+        message = str(caught.value)
+        assert str(tmp_path) in message and "\n" not in message
+        assert f"process {os.getpid()} on {socket.gethostname()}" in message
+        assert caught.value.exit_code == 73
+        assert (tmp_path / "lock").exists()
+
+
+def test_second_process_is_refused(tmp_path):
+    """The same between processes, which is what it is for."""
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from hpc_diffuser.errors import RunInUseError\n"
+        "from hpc_diffuser.io.run_lock import run_lock\n"
+        "try:\n"
+        "    with run_lock(Path(sys.argv[1])): print('mine')\n"
+        "except RunInUseError as exc: print(exc)"
+    )
+
+    def other() -> str:
+        command = [sys.executable, "-c", code, str(tmp_path)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
+
+    with run_lock(tmp_path):
+        assert f"process {os.getpid()} on" in other()
+    assert other() == "mine\n"
+
+
+def test_lock_of_a_dead_process_is_taken_over(tmp_path):
+    """After a crash on this host nobody has to tidy up."""
+    path = leave_lock(tmp_path, pid=dead_pid())
+    with run_lock(tmp_path):
+        assert json.loads(path.read_text())["pid"] == os.getpid()
+
+
+def test_lock_of_a_reused_pid_is_taken_over(tmp_path):
+    """A living process with the same number that began at another time is not the owner."""
+    path = leave_lock(tmp_path, started=started(os.getpid()) - 1)
+    with run_lock(tmp_path):
+        assert json.loads(path.read_text())["started"] == started(os.getpid())
+
+
+def test_living_owner_with_brackets_in_its_name(tmp_path):
+    """A command's name in /proc may hold spaces and brackets: its start is still found."""
+    script = tmp_path / "a) (b"
+    script.symlink_to("/bin/sleep")
+    process = subprocess.Popen([str(script), "60"])
+    try:
+        leave_lock(tmp_path, pid=process.pid, started=started(process.pid))
+        with pytest.raises(RunInUseError, match=f"process {process.pid} "), run_lock(tmp_path):
+            pass
+    finally:
+        process.kill()
+        process.wait(30)
+
+
+def test_owner_on_another_host_is_believed(tmp_path):
+    """From here it cannot be seen whether it lives: refused, naming the host and the way out."""
+    path = leave_lock(tmp_path, host="node17", pid=dead_pid())
+    with pytest.raises(RunInUseError, match="on node17") as caught, run_lock(tmp_path):
+        pass
+    assert f"remove {path}" in str(caught.value)
+    assert path.exists()
+
+
+RECORDS = {
+    "empty": "",
+    "cut short": '{"host": "a',
+    "a list": "[]",
+    "nothing known": "{}",
+    "no start": json.dumps({"host": socket.gethostname(), "pid": 1, "job": ""}),
+    "pid is text": json.dumps({"host": "a", "pid": "x", "started": 1, "job": ""}),
+}
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_unreadable_lock_is_refused(tmp_path, record):
+    """An owner that cannot be identified may be alive: refused, saying which file to remove."""
+    (tmp_path / "lock").write_text(RECORDS[record])
+    with pytest.raises(RunInUseError, match=f"remove {tmp_path / 'lock'}"), run_lock(tmp_path):
+        pass
+    assert (tmp_path / "lock").read_text() == RECORDS[record]
+
+
+def test_folder_that_cannot_be_made(tmp_path):
+    """A parent that is a file: a storage error that names the path."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="file/run/lock"), run_lock(tmp_path / "file" / "run"):
+        pass
+
+
+def test_lock_that_cannot_be_written_is_not_left_behind(tmp_path, monkeypatch):
+    """On a full disk: an empty lock would refuse every later run, and name no owner."""
+    make = os.fdopen
+
+    def full(handle, mode):
+        file = make(handle, mode)
+        file.close()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fdopen", full)
+    with pytest.raises(StorageError, match="No space"), run_lock(tmp_path):
+        pass
+    monkeypatch.undo()
+    with run_lock(tmp_path):
+        pass

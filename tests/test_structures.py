@@ -1,0 +1,322 @@
+"""PDB and mmCIF structures: what is taken, what is left out, what is refused."""
+
+import gzip
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hpc_diffuser.errors import DiffuserError, InputError
+from hpc_diffuser.io.structures import read_structure, write_pdb
+from hpc_diffuser.protein import build_protein
+
+CRYST1 = "CRYST1   27.424   32.134   34.513  88.66 108.46 111.88 P 1           1\n"
+CRYSTAL = ((27.424, 32.134, 34.513, 88.66, 108.46, 111.88), "P 1")
+
+
+def atom(
+    serial: int,
+    name: str,
+    position: tuple[float, float, float] | str,
+    element: str = "C",
+    residue: str = "ALA",
+    number: int = 1,
+    alternate: str = " ",
+    occupancy: float = 1.0,
+    record: str = "ATOM",
+) -> str:
+    """One line of a PDB file, columns as in the format's description; B = 10 Å²."""
+    place = position if isinstance(position, str) else "".join(f"{x:8.3f}" for x in position)
+    padded = name if len(name) == 4 or len(element) == 2 else f" {name}"
+    return (
+        f"{record:6s}{serial:5d} {padded:4s}{alternate}{residue:>3s} A{number:4d}    "
+        f"{place}{occupancy:6.2f}{10.0:6.2f}          {element:>2s}\n"
+    )
+
+
+BACKBONE = (
+    atom(1, "N", (1, 2, 3), "N")
+    + atom(2, "CA", (2, 2, 3), "C")
+    + atom(3, "C", (3, 2, 3), "C")
+    + atom(4, "O", (4, -2.5, 3), "O")
+)
+
+
+def names_of(path: Path, **options) -> list[str]:
+    """Atom names that are read."""
+    return read_structure(path, **options)[0].atom_names.tolist()
+
+
+@pytest.fixture
+def pdb(tmp_path):
+    """Write a PDB file of these lines; its path."""
+
+    def write(*parts: str, name: str = "model.pdb") -> Path:
+        path = tmp_path / name
+        path.write_text("".join(parts))
+        return path
+
+    return write
+
+
+def test_plain_structure(pdb):
+    """Every column of every atom, and the crystal."""
+    structure, crystal = read_structure(pdb(CRYST1, BACKBONE, "END\n"))
+    assert crystal == CRYSTAL
+    assert structure.atom_names.tolist() == ["N", "CA", "C", "O"]
+    assert structure.elements.tolist() == ["N", "C", "C", "O"]
+    assert set(structure.residue_names) == {"ALA"} and set(structure.chain_ids) == {"A"}
+    assert structure.residue_numbers.tolist() == [1] * 4
+    np.testing.assert_array_equal(
+        structure.positions, [[1, 2, 3], [2, 2, 3], [3, 2, 3], [4, -2.5, 3]]
+    )
+    assert (structure.occupancies == 1).all() and (structure.b_factors_A2 == 10).all()
+
+
+def test_one_conformer_of_alternates(pdb):
+    """Atoms without alternates and those of conformer A, which count in full; B on demand.
+
+    A single conformation is what one molecule has: half an atom belongs to an average.
+    """
+    path = pdb(
+        CRYST1,
+        BACKBONE,
+        atom(5, "CB", (5, 0, 0), alternate="A", occupancy=0.6),
+        atom(6, "CB", (6, 0, 0), alternate="B", occupancy=0.4),
+    )
+    for letter, x in (("A", 5), ("B", 6)):
+        structure, _ = read_structure(path, conformer=letter)
+        assert structure.atom_names.tolist() == ["N", "CA", "C", "O", "CB"]
+        assert structure.positions[-1, 0] == x
+        assert structure.occupancies[-1] == 1
+
+
+def test_partial_occupancy_without_alternates_stays(pdb):
+    """An ion or ligand that is there in half of the molecules."""
+    path = pdb(
+        BACKBONE,
+        atom(5, "CL", (5, 0, 0), "CL", "CL", 201, occupancy=0.5, record="HETATM"),
+    )
+    structure, _ = read_structure(path)
+    assert structure.elements.tolist()[-1] == "Cl"
+    assert structure.occupancies.tolist() == [1, 1, 1, 1, 0.5]
+
+
+def test_waters_and_hydrogens_are_left_out(pdb):
+    """Also deuterium and DOD; ligands and ions stay."""
+    path = pdb(
+        BACKBONE,
+        atom(5, "H", (5, 0, 0), "H"),
+        atom(6, "D", (5, 1, 0), "D"),
+        atom(7, "O", (6, 0, 0), "O", "HOH", 301, record="HETATM"),
+        atom(8, "O", (7, 0, 0), "O", "DOD", 302, record="HETATM"),
+        atom(9, "N", (8, 0, 0), "N", "NO3", 303, record="HETATM"),
+    )
+    structure, _ = read_structure(path)
+    assert structure.residue_names.tolist() == ["ALA"] * 4 + ["NO3"]
+
+
+def test_first_model_of_several(pdb):
+    """Of an ensemble, the first: mixing them would make a molecule of double atoms."""
+    path = pdb(
+        "MODEL        1\n", BACKBONE, "ENDMDL\n", "MODEL        2\n", BACKBONE, "ENDMDL\nEND\n"
+    )
+    assert len(read_structure(path)[0]) == 4
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["", "CRYST1    1.000    1.000    1.000  90.00  90.00  90.00 P 1           1\n"],
+    ids=["none", "unit cube"],
+)
+def test_no_cell(pdb, header):
+    """Without CRYST1, or with the cube of 1 Å that NMR and predicted models have: no crystal."""
+    structure, crystal = read_structure(pdb(header, BACKBONE))
+    assert crystal is None and len(structure) == 4
+
+
+OLD_HEADER = "HEADER    HYDROLASE(PHOSPHORIC DIESTER)           17-FEB-93   1STN      1STN   2\n"
+
+
+@pytest.mark.parametrize("column_73", ["", "      1STN{:4d}"], ids=["cut", "entry and line"])
+def test_old_format_without_element_columns(pdb, column_73):
+    """Files of the 1990s end after the B-factor, or have the entry's name and a line number.
+
+    The element comes from the atom's name: CA of a residue is carbon, CA of the ion calcium.
+    """
+    ion = atom(5, "CA", (9, 9, 9), "CA", "CA", 150, record="HETATM")
+    lines = [
+        line[:66] + column_73.format(serial) + "\n"
+        for serial, line in enumerate((BACKBONE + ion).splitlines(), 98)
+    ]
+    structure, crystal = read_structure(pdb(OLD_HEADER, CRYST1, *lines))
+    assert structure.elements.tolist() == ["N", "C", "C", "O", "Ca"]
+    assert crystal == CRYSTAL
+
+
+def test_old_entry_of_the_pdb(data):
+    """PDB entry 1STN: P 41, 136 residues in the model, no hydrogens, waters left out."""
+    structure, (cell, space_group) = read_structure(data / "nuclease" / "1stn.pdb")
+    assert space_group == "P 41"
+    assert cell == pytest.approx((48.5, 48.5, 63.5, 90, 90, 90))
+    assert set(structure.elements) == {"C", "N", "O", "S"}
+    assert len(set(structure.residue_numbers)) == 136
+
+
+def test_triclinic_lysozyme(data):
+    """PDB entry 6O2H: 129 residues with alternates; 1001 atoms of the protein's conformer A."""
+    structure, (cell, space_group) = read_structure(data / "lysozyme" / "6o2h.pdb")
+    assert (cell, space_group) == CRYSTAL
+    assert "HOH" not in structure.residue_names and "H" not in structure.elements
+    protein = structure.residue_numbers <= 129
+    assert len(set(structure.residue_numbers[protein])) == 129
+    assert protein.sum() == 1001
+    assert len(set(structure.names())) == len(structure), "no atom twice"
+
+
+def test_compressed(tmp_path):
+    """Files as databases serve them."""
+    path = tmp_path / "model.pdb.gz"
+    path.write_bytes(gzip.compress((CRYST1 + BACKBONE).encode()))
+    assert names_of(path) == ["N", "CA", "C", "O"]
+
+
+def test_mmcif(pdb):
+    """The same atoms, as mmCIF written by gemmi."""
+    import gemmi
+
+    path = pdb(CRYST1, BACKBONE)
+    cif = path.with_suffix(".cif")
+    gemmi.read_structure(str(path)).make_mmcif_document().write_file(str(cif))
+    (a, crystal_a), (b, crystal_b) = read_structure(path), read_structure(cif)
+    assert crystal_a == crystal_b and a.names() == b.names()
+    np.testing.assert_array_equal(a.positions, b.positions)
+
+
+def place(x: str) -> str:
+    """An atom with this text as its x."""
+    return BACKBONE + atom(5, "CB", f"{x:>8s}   1.000   2.000")
+
+
+REFUSED = {
+    "empty": "",
+    "no atoms": CRYST1 + "REMARK nothing\nEND\n",
+    "only waters": atom(1, "O", (1, 2, 3), "O", "HOH", 1, record="HETATM"),
+    "a web page": "<!DOCTYPE html>\n<html>404 not found</html>\n" * 20,
+    "text": "This is not a structure.\n" * 20,
+    "cut short": BACKBONE + atom(5, "CB", (1, 2, 3))[:40] + "\n",
+    "NaN": place("nan"),
+    "infinite": place("inf"),
+    "overflow": place("********"),
+    "word": place("hello"),
+    "no element": BACKBONE + atom(5, "X1", (1, 2, 3), "X"),
+    "angle of zero": CRYST1.replace("88.66", " 0.00") + BACKBONE,
+}
+
+
+@pytest.mark.parametrize("content", REFUSED)
+def test_refused(pdb, content):
+    """Bad input, in one line that names the file; coordinates are never guessed."""
+    assert_refused(pdb(REFUSED[content]))
+
+
+def test_unknown_element_names_the_atom(pdb):
+    """So that it can be found in the file."""
+    path = pdb(REFUSED["no element"])
+    with pytest.raises(InputError, match="A/ALA 1/X1 has no known element"):
+        read_structure(path)
+
+
+@pytest.mark.parametrize("name", ["model.cif", "model.ent", "model.txt", "model", "model.json"])
+@pytest.mark.parametrize("content", ["", "garbage\n", "\0\1\2\3"])
+def test_not_a_structure(tmp_path, name, content):
+    """Whatever the file is called."""
+    (tmp_path / name).write_text(content)
+    assert_refused(tmp_path / name)
+
+
+def test_atom_name_in_another_encoding(tmp_path):
+    """A byte that is no UTF-8, in the name of an atom or chain."""
+    line = atom(1, "N", (1, 2, 3), "N").encode()
+    for old, new in ((b" N   ALA", b" \xe9   ALA"), (b"ALA A", b"ALA \xe9")):
+        assert old in line
+        (tmp_path / "model.pdb").write_bytes(line.replace(old, new))
+        assert_refused(tmp_path / "model.pdb")
+
+
+@pytest.mark.parametrize("make", ["missing", "folder"])
+def test_no_file(tmp_path, make):
+    """Missing, or a folder."""
+    path = tmp_path / "model.pdb"
+    if make == "folder":
+        path.mkdir()
+    assert_refused(path)
+
+
+def assert_refused(path: Path) -> None:
+    """InputError: one line that begins with the file."""
+    with pytest.raises(InputError) as caught:
+        read_structure(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ") and "\n" not in message
+
+
+def test_write_pdb_round_trip(tmp_path):
+    """To the format's 0.001 Å and 0.01 Å²; names, numbers, occupancies and the crystal exactly."""
+    protein = build_protein()
+    rng = np.random.default_rng(3)
+    structure = replace(
+        protein,
+        b_factors_A2=rng.uniform(2, 90, len(protein)),
+        occupancies=np.round(rng.uniform(0.1, 1, len(protein)), 2),
+        residue_numbers=protein.residue_numbers - 3,
+    )
+    write_pdb(tmp_path / "m.pdb", structure, CRYSTAL)
+    found, crystal = read_structure(tmp_path / "m.pdb")
+    assert crystal == CRYSTAL
+    np.testing.assert_allclose(found.positions, structure.positions, atol=5.01e-4)
+    np.testing.assert_allclose(found.b_factors_A2, structure.b_factors_A2, atol=5.01e-3)
+    np.testing.assert_allclose(found.occupancies, structure.occupancies, atol=1e-6)
+    for field in fields(structure):
+        if field.name not in ("positions", "b_factors_A2", "occupancies"):
+            np.testing.assert_array_equal(
+                getattr(found, field.name), getattr(structure, field.name)
+            )
+
+
+def test_write_pdb_of_several_chains(tmp_path, modes):
+    """Chains and residues keep their order and their bounds."""
+    structure = replace(
+        modes.structure,
+        chain_ids=np.repeat(["A", "B", "A"], 4),
+        residue_numbers=np.repeat([1, 1, 2], 4),
+    )
+    write_pdb(tmp_path / "m.pdb", structure, CRYSTAL)
+    found, _ = read_structure(tmp_path / "m.pdb")
+    assert sorted(found.names()) == sorted(structure.names())
+
+
+def test_write_pdb_of_large_numbers(tmp_path, modes):
+    """Effective B-factors beyond 999 Å² and residues beyond 9999 leave the columns in place."""
+    structure = replace(
+        modes.structure,
+        b_factors_A2=np.full(12, 1234.5),
+        residue_numbers=np.repeat([9999, 10000, 10001], 4),
+    )
+    write_pdb(tmp_path / "m.pdb", structure, CRYSTAL)
+    found, _ = read_structure(tmp_path / "m.pdb")
+    np.testing.assert_allclose(found.positions, structure.positions, atol=5.01e-4)
+    np.testing.assert_array_equal(found.residue_numbers, structure.residue_numbers)
+    assert (found.b_factors_A2 > 999).all()
+
+
+def test_write_pdb_of_a_long_chain_name(tmp_path, modes):
+    """mmCIF allows names that PDB has no room for: written or refused, never a crash."""
+    structure = replace(modes.structure, chain_ids=np.full(12, "AAA"))
+    try:
+        write_pdb(tmp_path / "m.pdb", structure, CRYSTAL)
+    except DiffuserError:
+        return
+    found, _ = read_structure(tmp_path / "m.pdb")
+    np.testing.assert_allclose(found.positions, structure.positions, atol=5.01e-4)
