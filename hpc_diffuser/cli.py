@@ -154,11 +154,12 @@ def _report(args: argparse.Namespace) -> None:
     from hpc_diffuser.report import read_summary, report_text
 
     summary = read_summary(args.directory)
-    print(report_text(summary))
     if args.png:
         from hpc_diffuser.figures import plot_shells
 
         plot_shells(args.png, summary)
+    print(report_text(summary))
+    if args.png:
         print(f"\nCC against resolution: {args.png}")
 
 

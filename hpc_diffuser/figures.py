@@ -16,8 +16,10 @@ def plot_shells(path: Path, summary: dict[str, Any]) -> None:
     Raises
     ------
     InputError
-        Where matplotlib is not installed.
+        Where matplotlib is not installed, or the run is not finished.
     """
+    if "shells" not in summary:
+        raise InputError("no figure yet: CC by shell comes after the last restart")
     plt = _pyplot()
     shells = summary["shells"]
     low = [1 / s["d_max"] if s["d_max"] else 0.0 for s in shells]

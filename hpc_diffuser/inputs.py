@@ -11,6 +11,7 @@ from hpc_diffuser.io.modes_file import read_modes
 from hpc_diffuser.io.structures import read_structure
 from hpc_diffuser.lattice import check_unit_cell, laue_operations, same_unit_cell
 from hpc_diffuser.modes import Modes
+from hpc_diffuser.scattering import form_factors
 from hpc_diffuser.target import Target
 
 
@@ -30,6 +31,7 @@ def load_modes(config: Config) -> Modes:
         )
     modes = _structure_only(config) if structure.modes is None else read_modes(structure.modes)
     modes = _with_crystal(modes, config)
+    form_factors(np.unique(modes.structure.elements), np.zeros(1))  # refuses unknown elements
     if structure.n_modes is None:
         return modes
     available = len(modes.amplitudes_A)

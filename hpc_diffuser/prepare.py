@@ -97,7 +97,7 @@ def modes_from_network(reference: Path, n_modes: int) -> Modes:
 
 def save_modes(path: Path, modes: Modes, provenance: dict[str, str]) -> Path:
     """Write modes.h5 and, beside it, the mean structure as PDB; the PDB's path."""
-    pdb = path.with_suffix(".pdb")
+    pdb = path.with_name(f"{path.stem}-mean.pdb")
     write_modes(path, modes, provenance)
     write_pdb(pdb, modes.structure, (modes.unit_cell, modes.space_group))
     return pdb
@@ -134,6 +134,11 @@ def simulate(
     """
     modes, parameters, frames = world.from_root(lambda: _simulation(config, files))
     grid = grid_to_resolution(modes.unit_cell, config.grid.oversampling, config.grid.d_min_A)
+    if min(grid.extent) < 1:
+        raise InputError(
+            f"grid.d_min_A = {config.grid.d_min_A:g} Å is coarser than the cell "
+            f"{modes.unit_cell[:3]}: expected a few reciprocal-lattice units in every direction"
+        )
     model = config.model
     if frames is None:
         stream = generator(model.seed)

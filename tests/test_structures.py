@@ -221,6 +221,15 @@ def test_refused(pdb, content):
     assert_refused(pdb(REFUSED[content]))
 
 
+@pytest.mark.parametrize("name", ["model.pdb", "model.cif"])
+def test_empty_file_is_called_empty(tmp_path, name):
+    """The commonest damage, in words that help: not an error number of the reading library."""
+    (tmp_path / name).write_bytes(b"")
+    for _ in range(3):
+        with pytest.raises(InputError, match=r"empty|no atoms"):
+            read_structure(tmp_path / name)
+
+
 def test_unknown_element_names_the_atom(pdb):
     """So that it can be found in the file."""
     path = pdb(REFUSED["no element"])

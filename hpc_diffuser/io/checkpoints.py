@@ -36,7 +36,10 @@ def read_checkpoint(path: Path) -> History:
     InputError
         Where the file is not a readable checkpoint.
     """
-    return read_hdf5(path, "checkpoint", _read)
+    try:
+        return read_hdf5(path, "checkpoint", _read)
+    except InputError as exc:
+        raise InputError(f"{exc}: remove the file to begin this restart again") from exc
 
 
 def _read(file: h5py.File) -> History:
@@ -51,5 +54,5 @@ def _read(file: h5py.File) -> History:
     shapes = [a.shape for a in arrays]
     expected = [(n, d), (n,), (ACQUISITIONS,), (len(history.hedge.candidates), d)]
     if shapes != expected or not all(np.isfinite(a).all() for a in arrays):
-        raise InputError("the checkpoint is damaged: remove the file to begin this restart again")
+        raise InputError("the checkpoint is damaged")
     return history

@@ -60,7 +60,7 @@ def write_hdf5(path: Path, fill: Callable[[h5py.File], None]) -> None:
     The file is built in memory and its image written by us: HDF5's own writing to a full disk
     crashes the process instead of raising an error.
     """
-    with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
+    with h5py.File("image", "w", driver="core", backing_store=False) as file:
         fill(file)
         file.flush()
         image = file.id.get_file_image()

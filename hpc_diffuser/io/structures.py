@@ -7,6 +7,7 @@ import numpy as np
 
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.io.storage import write_bytes
+from hpc_diffuser.lattice import check_unit_cell
 from hpc_diffuser.structure import Structure
 
 Crystal = tuple[tuple[float, ...], str]
@@ -55,6 +56,8 @@ def read_structure(path: Path, conformer: str = "A") -> tuple[Structure, Crystal
     cell = tuple(model_file.cell.parameters)
     # A cell of 1 x 1 x 1 Å is how NMR and model files say that there is none.
     known = model_file.cell.is_crystal()
+    if known:
+        check_unit_cell(cell, f"{path}: unit cell")
     return structure, (cell, model_file.spacegroup_hm or "P 1") if known else None
 
 

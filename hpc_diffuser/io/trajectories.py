@@ -46,7 +46,7 @@ def read_trajectory(trajectory: Path, topology: Path) -> tuple[Structure, np.nda
         if path.stat().st_size == 0:
             raise InputError(f"{path}: empty file")
     try:
-        with _silent_standard_output():
+        with _silent_libraries():
             loaded = mdtraj.load(str(trajectory), top=str(topology))
     except Exception as exc:  # mdtraj raises whatever its parsers raise
         reason = (str(exc) or type(exc).__name__).splitlines()[0]
@@ -61,16 +61,20 @@ def read_trajectory(trajectory: Path, topology: Path) -> tuple[Structure, np.nda
 
 
 @contextmanager
-def _silent_standard_output() -> Iterator[None]:
-    """The DCD plugin's C code prints to standard output, which is for our results."""
+def _silent_libraries() -> Iterator[None]:
+    """The readers' C code prints to standard output and error, beside the errors it raises."""
     sys.stdout.flush()
-    kept, nothing = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, 1)
+    sys.stderr.flush()
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    kept = [(stream, os.dup(stream)) for stream in (1, 2)]
+    for stream, _ in kept:
+        os.dup2(nothing, stream)
     try:
         yield
     finally:
-        os.dup2(kept, 1)
-        os.close(kept)
+        for stream, copy in kept:
+            os.dup2(copy, stream)
+            os.close(copy)
         os.close(nothing)
 
 
