@@ -392,6 +392,7 @@ def test_trajectory_that_breaks_off(call, moving, contents, ending):
         assert contents(moving) == before
     assert not {1, 99} & set(accepted)
 
+
 def test_identical_frames_have_no_modes(call, moving, modes):
     """Nothing moves: said so, instead of modes of rounding errors."""
     still = replace(modes, vectors=np.zeros_like(modes.vectors))
