@@ -88,12 +88,14 @@ def _modes(args: argparse.Namespace) -> None:
     if args.trajectory is None:
         modes = prepare.modes_from_network(args.reference, args.n_modes)
         hashes = {"sha256 reference": sha256(args.reference)}
+        inputs = [args.reference]
     else:
         files = _trajectory_files(args)
         modes = prepare.modes_from_trajectory(files, args.n_modes)
         hashes = files.hashes()
+        inputs = [args.trajectory, args.topology, args.reference]
     provenance = {"command": f"hpc-diffuser {' '.join(sys.argv[1:])}"} | hashes
-    pdb = prepare.save_modes(args.output, modes, provenance)
+    pdb = prepare.save_modes(args.output, modes, inputs, provenance)
     print(describe.describe(args.output))
     print(f"mean structure with effective B-factors: {pdb}")
 

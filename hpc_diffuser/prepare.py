@@ -95,9 +95,18 @@ def modes_from_network(reference: Path, n_modes: int) -> Modes:
     return Modes(structure, *elastic_network_modes(structure, n_modes), *crystal)
 
 
-def save_modes(path: Path, modes: Modes, provenance: dict[str, str]) -> Path:
-    """Write modes.h5 and, beside it, the mean structure as PDB; the PDB's path."""
+def save_modes(path: Path, modes: Modes, inputs: list[Path], provenance: dict[str, str]) -> Path:
+    """Write modes.h5 and, beside it, the mean structure as PDB; the PDB's path.
+
+    Raises
+    ------
+    InputError
+        Where that would replace one of the `inputs`.
+    """
     pdb = path.with_name(f"{path.stem}-mean.pdb")
+    for output in (path, pdb):
+        if output.resolve() in {source.resolve() for source in inputs}:
+            raise InputError(f"{output} is an input, and would be replaced: give another --output")
     write_modes(path, modes, provenance)
     write_pdb(pdb, modes.structure, (modes.unit_cell, modes.space_group))
     return pdb

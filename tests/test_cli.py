@@ -128,8 +128,8 @@ def test_modes_write_the_mean_structure(from_trajectory):
     With Σ|Δ|² = N the mean of ⟨u²⟩ over the atoms is the sum of the squared amplitudes.
     """
     folder, output = from_trajectory
-    structure, crystal = read_structure(folder / "m.pdb")
-    assert crystal == CRYSTAL and "out/m.pdb" in output
+    structure, crystal = read_structure(folder / "m-mean.pdb")
+    assert crystal == CRYSTAL and "out/m-mean.pdb" in output
     expected = 8 * np.pi**2 / 3 * np.sum(AMPLITUDES_A**2)
     assert structure.b_factors_A2.mean() == pytest.approx(expected, rel=0.03)
 

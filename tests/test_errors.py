@@ -418,15 +418,16 @@ def test_network_of_two_atoms(call, project, modes):
     assert "at least three" in the_line(result, 65)
 
 
-def test_mean_structure_does_not_replace_the_reference(call, project):
-    """`--reference protein.pdb -o protein.h5` must not write over protein.pdb, which it read.
+@pytest.mark.parametrize("name", ["protein.pdb", "protein-mean.pdb"])
+def test_mean_structure_does_not_replace_the_reference(call, project, name):
+    """`--reference protein.pdb -o protein.h5` must not write over the PDB that it read.
 
     Whether it is refused or the mean structure has another name: the user's file stays.
     """
-    reference = project / "protein.pdb"
+    reference = project / name
     reference.write_text((project / "model.pdb").read_text().replace("END\n", "") + WATER)
     before = reference.read_bytes()
-    call(*NETWORK, "protein.pdb", "--n-modes", 2, "-o", "protein.h5", folder=project)
+    call(*NETWORK, name, "--n-modes", 2, "-o", "protein.h5", folder=project)
     assert reference.read_bytes() == before
 
 

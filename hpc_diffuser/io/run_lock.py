@@ -1,5 +1,6 @@
 """One writer at a time in a run directory: a file that names its owner."""
 
+import fcntl
 import json
 import os
 import socket
@@ -24,13 +25,25 @@ def run_lock(directory: Path) -> Iterator[None]:
     path = directory / "lock"
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        _take(path)
+        with _one_at_a_time(directory):
+            _take(path)
     except OSError as exc:
         raise StorageError(f"{path}: could not be written ({exc.strerror})") from exc
     try:
         yield
     finally:
         path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _one_at_a_time(directory: Path) -> Iterator[None]:
+    """Processes of this host judge and take over a dead owner's lock one after the other."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _take(path: Path) -> None:

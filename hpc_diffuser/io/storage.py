@@ -36,8 +36,8 @@ def write_bytes(path: Path, data: bytes) -> None:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
         raise StorageError(
-            f"{path}: could not be written ({exc.strerror or exc}): nothing was replaced; "
-            "make room, then run the same command again"
+            f"{path}: could not be written ({exc.strerror or exc}); nothing is half-written: "
+            "remove the cause, then run the same command again"
         ) from exc
 
 
