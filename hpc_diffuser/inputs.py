@@ -81,7 +81,11 @@ def _with_crystal(modes: Modes, config: Config) -> Modes:
         raise InputError("[crystal]: the structure names no unit cell: give unit_cell = [...]")
     check_unit_cell(unit_cell, "crystal.unit_cell")
     space_group = config.crystal.space_group or modes.space_group
-    laue_operations(space_group)
+    if len(laue_operations(space_group)) > 2:
+        raise InputError(
+            f'space group "{space_group}": the intensities of symmetry-related molecules are not '
+            'added yet; [crystal] space_group = "P 1" computes one molecule alone'
+        )
     return replace(modes, unit_cell=tuple(unit_cell), space_group=space_group)
 
 
