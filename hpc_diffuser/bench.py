@@ -6,7 +6,6 @@ algorithm that it replaces, and the rate of the machine's matrix products.
 
 import json
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -24,6 +23,7 @@ from hpc_diffuser.disorder import Disorder, pair_sum_intensity
 from hpc_diffuser.fit import choose_config
 from hpc_diffuser.inputs import load_modes, load_target
 from hpc_diffuser.lattice import fractionalization
+from hpc_diffuser.memory import peak_memory_MB
 from hpc_diffuser.model import Comparison, DirectModel, InterpolatedModel, forward_model
 from hpc_diffuser.modes import Modes
 from hpc_diffuser.parallel.communicator import Ranks, world
@@ -137,7 +137,7 @@ def time_group() -> None:
     evaluate = case.evaluation(group)
     evaluate()
     times = [evaluate() for _ in range(_REPEATS)]
-    memory = group.gather(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    memory = group.gather(peak_memory_MB())
     if group.is_root:
         medians = {key: statistics.median(t[key] for t in times) for key in times[0]}
         print(json.dumps(medians | {"peak_memory_MB": max(memory)}))
@@ -193,7 +193,8 @@ def _accuracy(case: Case) -> dict[str, Any]:
     """1 − CC against the closed form, at random voxels on a few planes of the target."""
     rng = np.random.default_rng(1)
     indices = case.target.indices
-    planes = rng.choice(np.unique(indices[:, 0]), 8, replace=False)
+    planes = np.unique(indices[:, 0])
+    planes = rng.choice(planes, min(8, len(planes)), replace=False)
     rows = np.flatnonzero(np.isin(indices[:, 0], planes))
     part = case.target.at(np.sort(rng.choice(rows, min(_VOXELS, len(rows)), replace=False)))
     exact = _closed_form(case, part)

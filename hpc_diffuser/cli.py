@@ -166,6 +166,7 @@ def _report(args: argparse.Namespace) -> None:
 
 
 def _bench(args: argparse.Namespace) -> None:
+    os.environ["NUMBA_NUM_THREADS"] = "1"  # core-seconds are seconds of one core
     from hpc_diffuser import bench
     from hpc_diffuser.io.storage import write_json
 

@@ -1,7 +1,6 @@
 """The run: many restarts of the search on groups of ranks, their median, the final map."""
 
 import math
-import resource
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -21,6 +20,7 @@ from hpc_diffuser.io.maps import write_map
 from hpc_diffuser.io.run_directory import begin_or_resume, input_hashes, read_histories
 from hpc_diffuser.io.run_lock import run_lock
 from hpc_diffuser.io.storage import write_json
+from hpc_diffuser.memory import peak_memory_MB
 from hpc_diffuser.model import Comparison, ForwardModel, Score, collect, forward_model
 from hpc_diffuser.modes import Modes
 from hpc_diffuser.parallel.communicator import Ranks
@@ -268,7 +268,7 @@ def _finish(problem: Problem, world: Ranks, started: float) -> dict[str, Any]:
     score = comparison.score(intensity)
     translation, baseline = _translation_alone(problem, model, comparison)
     values = collect(model, intensity, len(problem.target.indices))
-    peak_memory = world.gather(_peak_memory_MB())
+    peak_memory = world.gather(peak_memory_MB())
 
     def save() -> dict[str, Any]:
         _write_calculated(problem, values)
@@ -348,7 +348,3 @@ def _shells(target: Target, score: Score, baseline: Score) -> list[dict[str, flo
 def _plain(value: float) -> float | None:
     """A JSON number; None where a CC is undefined."""
     return float(value) if math.isfinite(value) else None
-
-
-def _peak_memory_MB() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

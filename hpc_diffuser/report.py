@@ -76,6 +76,10 @@ def _headline(summary: dict[str, Any]) -> str:
         f"{summary['evaluations']} evaluations"
     ]
     lines += [f"restart {e['restart']} excluded: {e['reason']}" for e in summary["excluded"]]
+    lines += [
+        f"{name} is at the upper bound of its range: widen it, and fit again"
+        for name in summary["at_upper_bound"]
+    ]
     return "\n".join(lines)
 
 

@@ -67,9 +67,17 @@ def summarise(
     }
     summary["median"] = space.parameters(np.median(answers, axis=0)).by_name()
     summary["spread"] = _spread(space, answers)
+    summary["at_upper_bound"] = _at_upper_bound(space, np.median(answers, axis=0))
     return summary
 
 
 def _spread(space: SearchSpace, answers: np.ndarray) -> dict[str, float | list[float]]:
     low, high = np.percentile(answers, [15.87, 84.13], axis=0)
     return space.spread((high - low) / 2).by_name()
+
+
+def _at_upper_bound(space: SearchSpace, median: np.ndarray) -> list[str]:
+    """Parameters whose median lies in the last hundredth of their range: it may be too narrow."""
+    low, high = space.bounds.T
+    near = median > high - 0.01 * (high - low)
+    return [name for name, at_bound in zip(space.names, near, strict=True) if at_bound]

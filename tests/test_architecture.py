@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "hpc_diffuser"
 
 # Every module may import from layers below its own, and from its own without a cycle.
 LAYERS = (
-    ("__init__", "errors", "stopping", "progress"),
+    ("__init__", "errors", "memory", "progress", "stopping"),
     ("config", "kernels", "parallel"),
     (
         "disorder",
@@ -128,7 +128,7 @@ def test_libraries_have_one_home(library):
 @pytest.mark.parametrize("module", [m for m in MODULES if layer(m) <= 2])
 def test_physics_knows_no_files(module):
     """Physics is arrays in, arrays out: no MPI (but in `parallel`), no HDF5, no paths."""
-    allowed = {"pathlib"} if module == "config" else set()
+    allowed = {"pathlib"} if module in ("config", "memory") else set()
     forbidden = {"h5py", "json", "pathlib", "tempfile"} - allowed
     assert not {n.split(".")[0] for n in imports(MODULES[module])} & forbidden
 

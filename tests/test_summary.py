@@ -7,7 +7,7 @@ import pytest
 
 from hpc_diffuser.config import ParametersConfig
 from hpc_diffuser.parameters import SearchSpace, search_space
-from hpc_diffuser.search.history import Hedge, History
+from hpc_diffuser.search.history import Hedge, History, new_history
 from hpc_diffuser.summary import failed_restarts, summarise
 
 N_EVALUATIONS = 6
@@ -157,3 +157,13 @@ def test_summary_is_plain_json(space):
     summary = summarise(space, histories, 6, N_EVALUATIONS)
     assert json.loads(json.dumps(summary)) == summary
     assert summary["refined"] == ["mode 1", "mode 2", "translation_sigma_A"]
+
+
+def test_parameters_at_their_upper_bound_are_named():
+    """A median in the last hundredth of its range may be cut off: 0.598 of [0, 0.6] is, 0.5 not."""
+    space = SearchSpace(np.zeros(4), np.array([0.6, 0.6, 0.0, 0.0]))
+    histories = {
+        r: new_history(2).extended(np.array([0.598, 0.5]), 0.1, new_history(2).hedge)
+        for r in range(3)
+    }
+    assert summarise(space, histories, 3, 1)["at_upper_bound"] == ["mode 1"]
