@@ -28,8 +28,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         code = 0
     except DiffuserError as exc:
         code = exc.exit_code
-        _complain(str(exc), args.debug, shared=getattr(exc, "known_to_all", False))
-        if not getattr(exc, "known_to_all", False):
+        _complain(str(exc), args.debug, shared=exc.known_to_all)
+        if not exc.known_to_all:
             _abort(code)
     except BrokenPipeError:
         # The reader of our output (head, less) has gone: not an error of ours.

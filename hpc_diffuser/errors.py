@@ -5,9 +5,16 @@ An error's text is one line: what is wrong, where, what was expected, what to do
 
 
 class DiffuserError(Exception):
-    """A failure that is reported as one line and ends the program with `exit_code`."""
+    """A failure that is reported as one line and ends the program with `exit_code`.
+
+    Attributes
+    ----------
+    known_to_all : bool
+        Every rank has this error and ends by itself: it is told once, and nobody is aborted.
+    """
 
     exit_code = 70
+    known_to_all = False
 
 
 class InputError(DiffuserError):
