@@ -114,19 +114,18 @@ class DirectModel:
 
     def rigid(self, disorder: Disorder) -> np.ndarray:
         """Intensity of the mean structure without internal motion; see above."""
-        mean_re, mean_im = (part[self._positions].astype(np.float64) for part in self._mean())
+        mean_re, mean_im = (
+            part[self._positions].astype(np.float64) for part in self._transform.mean
+        )
         mean_squared = mean_re**2 + mean_im**2
         return self._diffuse(np.zeros_like(mean_squared), mean_squared, disorder)
-
-    def _mean(self) -> tuple[np.ndarray, np.ndarray]:
-        return self._transform.mean
 
     def _intensity(self, batch, n_samples: int, disorder: Disorder) -> np.ndarray:
         sums = _sum_tree(batch, self._batches)
         total = self._sharing.sum_as_tree(sums)
         if total is None:
             return np.empty(0)
-        mean = tuple(part[self._positions] for part in self._mean())
+        mean = tuple(part[self._positions] for part in self._transform.mean)
         moments = variance_and_mean_squared(total[:, self._positions], mean, n_samples)
         return self._diffuse(*moments, disorder)
 

@@ -142,12 +142,7 @@ def simulate(
     world : Ranks
     """
     modes, parameters, frames = world.from_root(lambda: _simulation(config, files))
-    grid = grid_to_resolution(modes.unit_cell, config.grid.oversampling, config.grid.d_min_A)
-    if min(grid.extent) < 1:
-        raise InputError(
-            f"grid.d_min_A = {config.grid.d_min_A:g} Å is coarser than the cell "
-            f"{modes.unit_cell[:3]}: expected a few reciprocal-lattice units in every direction"
-        )
+    grid = _grid(config, modes)
     model = config.model
     if frames is None:
         stream = generator(model.seed)
@@ -186,6 +181,7 @@ def _simulation(
     config: Config, files: TrajectoryFiles | None
 ) -> tuple[Modes, Parameters, np.ndarray | None]:
     modes = load_modes(config)
+    _grid(config, modes)
     if files is None:
         return modes, held_parameters(config.parameters, modes.amplitudes_A), None
     # The frames bring their own internal motion: the modes' weights, even ranges, play no part.
@@ -193,3 +189,13 @@ def _simulation(
     structure, frames, _ = crystal_frames(files)
     require_same_atoms(structure, modes.structure, f"{files.topology} against the config's modes")
     return modes, held_parameters(disorder_only, modes.amplitudes_A), frames
+
+
+def _grid(config: Config, modes: Modes) -> HklGrid:
+    grid = grid_to_resolution(modes.unit_cell, config.grid.oversampling, config.grid.d_min_A)
+    if min(grid.extent) < 1:
+        raise InputError(
+            f"grid.d_min_A = {config.grid.d_min_A:g} Å is coarser than the cell "
+            f"{modes.unit_cell[:3]}: expected a few reciprocal-lattice units in every direction"
+        )
+    return grid
