@@ -53,8 +53,16 @@ class Case:
 
     def model(self, group: Ranks) -> DirectModel | InterpolatedModel:
         """The forward model that a fit would use."""
-        target, choice = self.target, self.config.model.grid
-        return forward_model(self.modes, target.grid, target.indices, group, self.motion_A, choice)
+        target, options = self.target, self.config.model
+        return forward_model(
+            self.modes,
+            target.grid,
+            target.indices,
+            group,
+            self.motion_A,
+            options.grid,
+            options.transform,
+        )
 
     def normals(self, sampler: str, n_samples: int, n_modes: int, *purpose: int) -> np.ndarray:
         """Sample points keyed by the config's seed."""

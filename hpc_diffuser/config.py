@@ -66,6 +66,7 @@ class ModelConfig:
     samples: int = 128
     sampler: str = "sobol"
     grid: str = "auto"
+    transform: str = "auto"
     seed: int = 1
     final_samples: int = 1024
 
@@ -107,6 +108,7 @@ _CHOICES = {
     "target.weights": ("none", "errors"),
     "model.sampler": ("sobol", "random"),
     "model.grid": ("auto", "target", "band-limited"),
+    "model.transform": ("auto", "direct", "density"),
     "search.method": ("bayesian",),
 }
 _LEAST = {

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hpc_diffuser.kernels.interpolation import interpolate_planes
 from hpc_diffuser.lattice import HklGrid, fractionalization, grid_to_resolution, reciprocal_metric
 
-TAPS = (8, 12, 16, 20)
+TAPS = (8, 12, 16, 20)  # multiples of 4, as the kernel wants them
 _BETAS = np.arange(3.0, 14.0)
 _HISTOGRAM = 50
 
@@ -132,41 +133,45 @@ def wave_errors(frequencies: np.ndarray, taps: int, beta: float) -> np.ndarray:
 
 
 class Interpolator:
-    """Interpolates planes of the target's grid from a filled coarse volume.
+    """Interpolates voxels of the target's grid from a filled coarse volume.
 
-    Every plane is one weighted sum of coarse planes and two matrix products, in the same shapes
-    whoever computes it.
+    A plane of constant h is computed in the same order of operations whichever others are.
 
     Parameters
     ----------
     band : BandGrid
     target : HklGrid
+    indices : (V, 3) int
+        Sample indices of the voxels, sorted.
     """
 
-    def __init__(self, band: BandGrid, target: HklGrid):
-        self._h_first, self._h_weights = _axis_weights(band, target, 0)
-        self._k_matrix = _axis_matrix(band, target, 1)
-        self._l_matrix = _axis_matrix(band, target, 2)
-        self._h_extent = target.extent[0]
+    def __init__(self, band: BandGrid, target: HklGrid, indices: np.ndarray):
+        self._kernels = tuple(_axis_weights(band, target, axis) for axis in range(3))
+        planes = np.unique(indices[:, 0])
+        self._planes = planes + target.extent[0]
+        # Rows of constant h and k, numbered through.
+        n_rows = target.shape[1]
+        row = indices[:, 0] * n_rows + indices[:, 1] + target.extent[1]
+        self._starts = np.searchsorted(row, planes[:, None] * n_rows + np.arange(n_rows + 1))
+        self._columns = (indices[:, 2] + target.extent[2]).astype(np.int32)
 
-    def plane(self, volume: np.ndarray, h: int) -> np.ndarray:
-        """The target's plane h (sample index) from a coarse volume.
+    def at_voxels(self, volume: np.ndarray) -> np.ndarray:
+        """The voxels' values from a coarse volume.
 
         Parameters
         ----------
         volume : (H, K, L) float32
             On the band grid.
-        h : int
 
         Returns
         -------
-        (K', L') float32
+        (V,) float32
         """
-        row = h + self._h_extent
-        first, weights = self._h_first[row], self._h_weights[row]
-        planes = volume[first : first + len(weights)]
-        mixed = np.tensordot(weights, planes, axes=(0, 0))
-        return self._k_matrix @ mixed @ self._l_matrix.T
+        values = np.empty(len(self._columns), np.float32)
+        interpolate_planes(
+            volume, *self._kernels, self._planes, self._starts, self._columns, values
+        )
+        return values
 
 
 def _band_grid(target, d_min, separations, tolerance, taps) -> BandGrid:
@@ -221,14 +226,6 @@ def _axis_weights(band: BandGrid, target: HklGrid, axis: int) -> tuple[np.ndarra
     positions = target.axis(axis) * band.grid.divisions[axis]
     first, weights = interpolation_weights(positions, band.taps, band.betas[axis])
     first = first + band.grid.extent[axis]
-    inside = (first >= 0) & (first + band.taps <= band.grid.shape[axis])
     # Points of a box's corners, beyond the resolution limit, may lack neighbours: never used.
-    return np.where(inside, first, 0), (weights * inside[:, None]).astype(np.float32)
-
-
-def _axis_matrix(band: BandGrid, target: HklGrid, axis: int) -> np.ndarray:
-    first, weights = _axis_weights(band, target, axis)
-    matrix = np.zeros((len(first), band.grid.shape[axis]), np.float32)
-    rows = np.arange(len(first))[:, None]
-    matrix[rows, first[:, None] + np.arange(band.taps)] = weights
-    return matrix
+    nearest = np.clip(first, 0, band.grid.shape[axis] - band.taps)
+    return nearest, (weights * (nearest == first)[:, None]).astype(np.float32)

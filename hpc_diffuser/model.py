@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hpc_diffuser.density import choose_transform
 from hpc_diffuser.disorder import Disorder, diffuse_intensity
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.interpolation import (
@@ -25,14 +26,14 @@ from hpc_diffuser.parallel.decomposition import (
 )
 from hpc_diffuser.parameters import Parameters
 from hpc_diffuser.scattering import (
-    Transform,
+    BLOCK,
     atomic_numbers,
     plane_costs,
     self_term,
     slab,
     variance_and_mean_squared,
 )
-from hpc_diffuser.statistics import N_SUMS, SCORES, correlation_sums, correlations
+from hpc_diffuser.statistics import N_SUMS, SCORES, PlaneSums, correlations
 from hpc_diffuser.target import Target
 
 INTERPOLATION_ERROR = 1e-3  # relative rms of the intensity: 1 − CC of 1e-6, sampling's is 1e-4
@@ -52,6 +53,8 @@ class DirectModel:
     indices : (V, 3) int
         Sample indices, h ≥ 0, sorted, the same on all ranks.
     group : Ranks
+    transform : {"auto", "direct", "density"}
+        How structure factors are computed; "auto" takes the cheaper way.
 
     Attributes
     ----------
@@ -59,20 +62,30 @@ class DirectModel:
         Which of the V voxels this rank holds the intensity of; none outside the first row.
     """
 
-    def __init__(self, modes: Modes, grid: HklGrid, indices: np.ndarray, group: Ranks):
+    def __init__(
+        self,
+        modes: Modes,
+        grid: HklGrid,
+        indices: np.ndarray,
+        group: Ranks,
+        transform: str = "auto",
+    ):
         self.modes = modes
         self.group = group
         s_squared = grid.inverse_d_squared(indices)
         d_min = float(1 / np.sqrt(s_squared.max()))
         costs = plane_costs(grid, d_min)
         costs = np.where(np.isin(np.arange(len(costs)), indices[:, 0]), costs, 0)
-        layout = choose_layout(group.size, costs)
+        make_transform = choose_transform(modes.structure, grid, d_min, transform)
+        blocks = np.add.reduceat(costs, np.arange(0, len(costs), BLOCK))
+        layout = choose_layout(group.size, blocks)
         self._sample_rank, slab_rank = layout.place(group.rank)
         self._batches = batches_of(self._sample_rank, layout.sample_ranks)
         self._sharing = group.split(slab_rank)
-        planes = share_planes(costs, layout.slab_ranks)[slab_rank]
-        self._slab = slab(grid, d_min, planes[costs[planes] > 0])
-        self._transform = Transform(modes.structure, self._slab)
+        own = share_planes(blocks, layout.slab_ranks)[slab_rank]
+        planes = np.flatnonzero((costs > 0) & np.isin(np.arange(len(costs)) // BLOCK, own))
+        self._slab = slab(grid, d_min, planes)
+        self._transform = make_transform(modes.structure, self._slab)
         holds = np.isin(indices[:, 0], self._slab.h) & (self._sample_rank == 0)
         self.rows = np.flatnonzero(holds)
         self._positions = self._slab.position_of(indices[self.rows])
@@ -143,7 +156,7 @@ class InterpolatedModel:
 
     Parameters
     ----------
-    modes, grid, indices, group
+    modes, grid, indices, group, transform
         As of `DirectModel`.
     band : BandGrid
 
@@ -156,19 +169,27 @@ class InterpolatedModel:
     """
 
     def __init__(
-        self, modes: Modes, grid: HklGrid, indices: np.ndarray, group: Ranks, band: BandGrid
+        self,
+        modes: Modes,
+        grid: HklGrid,
+        indices: np.ndarray,
+        group: Ranks,
+        band: BandGrid,
+        transform: str = "auto",
     ):
         self.group = group
         self.band = band
-        self._coarse_indices = band.grid.indices_between(np.inf, band.d_min)
-        self.coarse = DirectModel(modes, band.grid, self._coarse_indices, group)
-        self._interpolator = Interpolator(band, grid)
+        coarse_indices = band.grid.indices_between(np.inf, band.d_min)
+        self.coarse = DirectModel(modes, band.grid, coarse_indices, group, transform)
+        filled = np.concatenate(group.gather_to_all(self.coarse.rows))
+        # Where all ranks' coarse voxels, in the order of the ranks, lie in the volume.
+        self._filled = np.ravel_multi_index(
+            tuple((coarse_indices[filled] + np.array(band.grid.extent)).T), band.grid.shape
+        )
         planes, voxels = np.unique(indices[:, 0], return_counts=True)
-        self._planes = planes[share_planes(voxels, group.size)[group.rank]]
-        self.rows = np.flatnonzero(np.isin(indices[:, 0], self._planes))
-        own = indices[self.rows]
-        self._starts = np.searchsorted(own[:, 0], [*self._planes, np.iinfo(np.int64).max])
-        self._columns = tuple((own[:, 1:] + np.array(grid.extent[1:])).T)
+        own = planes[share_planes(voxels, group.size)[group.rank]]
+        self.rows = np.flatnonzero(np.isin(indices[:, 0], own))
+        self._interpolator = Interpolator(band, grid, indices[self.rows])
 
     def internal_motion(self, parameters: Parameters, normals: np.ndarray) -> np.ndarray:
         """Intensity with the modes sampled; see `DirectModel`."""
@@ -184,21 +205,17 @@ class InterpolatedModel:
 
     def interpolated(self, coarse: np.ndarray) -> np.ndarray:
         """The voxels `rows` from this rank's part of the coarse intensity."""
-        volume = self._volume(self.group.gather_to_all((self.coarse.rows, coarse)))
-        values = np.empty(len(self.rows), np.float32)
-        k, l = self._columns  # noqa: E741
-        for h, first, last in zip(self._planes, self._starts, self._starts[1:], strict=False):
-            voxels = slice(first, last)
-            values[voxels] = self._interpolator.plane(volume, int(h))[k[voxels], l[voxels]]
-        return values
+        parts = self.group.gather_to_all(coarse.astype(np.float32))
+        return self._interpolator.at_voxels(self._volume(np.concatenate(parts)))
 
-    def _volume(self, parts: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    def _volume(self, values: np.ndarray) -> np.ndarray:
         """The coarse intensity on its whole grid, both Friedel mates; 0 where not computed."""
-        grid = self.band.grid
-        volume = np.zeros(grid.shape, np.float32)
-        for rows, values in parts:
-            for mates in (self._coarse_indices[rows], -self._coarse_indices[rows]):
-                volume[tuple((mates + np.array(grid.extent)).T)] = values
+        volume = np.zeros(self.band.grid.shape, np.float32)
+        flat = volume.reshape(-1)
+        flat[self._filled] = values
+        # One of each pair lies in the grid's second half; its mate, mirrored about the centre.
+        centre = len(flat) // 2
+        flat[:centre] = flat[:centre:-1]
         return volume
 
 
@@ -212,12 +229,13 @@ def forward_model(
     group: Ranks,
     motion_A: float,
     choice: str = "auto",
+    transform: str = "auto",
 ) -> ForwardModel:
     """The model for these samples: directly on their grid, or interpolated from a coarse one.
 
     Parameters
     ----------
-    modes, grid, indices, group
+    modes, grid, indices, group, transform
         As of `DirectModel`.
     motion_A : float, Å
         Rms displacement per atom to reckon with: it widens the molecule.
@@ -225,15 +243,15 @@ def forward_model(
         "auto" takes the cheaper one.
     """
     if choice == "target":
-        return DirectModel(modes, grid, indices, group)
+        return DirectModel(modes, grid, indices, group, transform)
     d_min = float(1 / np.sqrt(grid.inverse_d_squared(indices).max()))
     electrons = atomic_numbers(modes.structure)
     separations = pair_separations(modes.structure.positions, electrons, motion_A, modes.unit_cell)
     band = choose_band_grid(grid, d_min, separations, INTERPOLATION_ERROR)
     direct_cost = plane_costs(grid, d_min)[np.unique(indices[:, 0])].sum()
     if choice == "auto" and plane_costs(band.grid, band.d_min).sum() > 0.8 * direct_cost:
-        return DirectModel(modes, grid, indices, group)
-    return InterpolatedModel(modes, grid, indices, group, band)
+        return DirectModel(modes, grid, indices, group, transform)
+    return InterpolatedModel(modes, grid, indices, group, band, transform)
 
 
 def collect(model: ForwardModel, values: np.ndarray, n_voxels: int) -> np.ndarray | None:
@@ -291,12 +309,14 @@ class Comparison:
         self.model = model
         self._score = SCORES[score]
         self._n_shells = target.n_shells
-        self._observed = own.intensity
-        self._weights = _weights(own, weights)
         # One set of bins for each h-plane: sums over planes are then added in the same order
         # whichever ranks hold them.
-        self._planes, plane = np.unique(own.indices[:, 0], return_inverse=True)
-        self._bins = (plane * 2 + own.free) * self._n_shells + own.shells()
+        self._planes, starts = np.unique(own.indices[:, 0], return_index=True)
+        starts = np.append(starts, len(own.indices))
+        bins = own.free * self._n_shells + own.shells()
+        self._sums = PlaneSums(
+            own.intensity, _weights(own, weights), bins, starts, 2 * self._n_shells
+        )
 
     def score(self, intensity: np.ndarray) -> Score:
         """The score, on every rank of the group.
@@ -306,10 +326,7 @@ class Comparison:
         intensity : (v,) float
             At the model's `rows`.
         """
-        n_bins = len(self._planes) * 2 * self._n_shells
-        sums = correlation_sums(intensity, self._observed, self._weights, self._bins, n_bins)
-        by_plane = sums.reshape(len(self._planes), 2 * self._n_shells, N_SUMS)
-        parts = self.model.group.gather((self._planes, by_plane))
+        parts = self.model.group.gather((self._planes, self._sums.of(intensity)))
         return self.model.group.broadcast(parts and self._total(parts))
 
     def _total(self, parts: list[tuple[np.ndarray, np.ndarray]]) -> Score:

@@ -151,7 +151,7 @@ def simulate(
     else:
         motion_A = float(np.sqrt(np.mean((frames - modes.structure.positions) ** 2) * 3))
     indices = grid.indices_between(np.inf, config.grid.d_min_A)
-    forward = forward_model(modes, grid, indices, world, motion_A, model.grid)
+    forward = forward_model(modes, grid, indices, world, motion_A, model.grid, model.transform)
     if frames is None:
         values = forward.internal_motion(parameters, normals)
     else:

@@ -11,11 +11,12 @@ import gemmi
 import numpy as np
 
 from hpc_diffuser.errors import InputError
-from hpc_diffuser.kernels import transform
+from hpc_diffuser.kernels import direct_sum
 from hpc_diffuser.lattice import HklGrid, fractionalization
 from hpc_diffuser.structure import Structure
 
 SAMPLES_AT_ONCE = 4  # their phase tables, 1-2 MB each for 1000 atoms, stay in a shared cache
+BLOCK = 16  # neighbouring planes with one section: the unit of work that ranks share out
 _TABLE_STEPS = 8192
 
 
@@ -95,7 +96,8 @@ class Slab:
     """Some h-planes of a grid, each cut to its section of the resolution sphere.
 
     The values of all planes lie one behind the other in one array. A plane is stored as four
-    quadrants (4, K+1, L+1) about its centre: see `kernels.transform`.
+    quadrants (4, K+1, L+1) about its centre: see `kernels.direct_sum`. Planes 16n to 16n+15 are a
+    block, and share the size and shape of the largest section.
 
     Attributes
     ----------
@@ -120,6 +122,12 @@ class Slab:
     row_halves: np.ndarray
     row_offsets: np.ndarray
 
+    @cached_property
+    def blocks(self) -> np.ndarray:
+        """Where in `h` each block of planes starts, and the end: (B+1,) int."""
+        starts = np.flatnonzero(np.diff(self.h // BLOCK, prepend=-1))
+        return np.append(starts, len(self.h)).astype(np.int64)
+
     @property
     def size(self) -> int:
         """Number of stored values."""
@@ -130,6 +138,17 @@ class Slab:
         """Largest K and L of any plane."""
         k, l = self.halves.max(axis=0, initial=0)  # noqa: E741
         return int(k), int(l)
+
+    def s_squared(self) -> np.ndarray:
+        """|s|² at every stored value: (V,) float, Å⁻²."""
+        metric, found = self.grid.metric(), [np.empty(0)]
+        for h, (k_c, l_c), (rows, columns) in zip(self.h, self.centres, self.halves, strict=True):
+            sign = np.array([1, -1])
+            k = k_c + sign[:, None, None, None] * np.arange(rows + 1)[:, None]
+            l = l_c + sign[:, None, None] * np.arange(columns + 1)  # noqa: E741
+            indices = np.stack(np.broadcast_arrays(h, k, l), axis=-1).reshape(-1, 3)
+            found.append(np.einsum("vi,ij,vj->v", indices, metric, indices))
+        return np.concatenate(found)
 
     def position_of(self, indices: np.ndarray) -> np.ndarray:
         """Where the value of each sample index (V, 3) lies in the slab's arrays: (V,) int."""
@@ -143,15 +162,16 @@ class Slab:
 
 def slab(grid: HklGrid, d_min: float, planes: np.ndarray) -> Slab:
     """The section of the sphere 1/d_min on each of the h-planes `planes` (ascending indices)."""
+    planes = np.array(planes, dtype=np.int64)
     sections = [_section(grid.metric(), int(h), 1 / d_min**2) for h in planes]
     centres = np.array([s[0] for s in sections], dtype=np.int64).reshape(-1, 2)
-    row_halves = [s[1] for s in sections]
+    row_halves = _largest_in_block([s[1] for s in sections], planes // BLOCK)
     halves = np.array([(len(r) - 1, max(r.max(), 0)) for r in row_halves], dtype=np.int64)
     halves = halves.reshape(-1, 2)
     return Slab(
         grid=grid,
         d_min=d_min,
-        h=np.array(planes, dtype=np.int64),
+        h=planes,
         centres=centres,
         halves=halves,
         offsets=_starts(4 * np.prod(halves + 1, axis=1)),
@@ -166,8 +186,8 @@ def plane_costs(grid: HklGrid, d_min: float) -> np.ndarray:
     return np.add.reduceat(planes.row_halves + 1, planes.row_offsets[:-1])
 
 
-class Transform:
-    """Structure factors and ensemble moments of one structure on one slab.
+class DirectTransform:
+    """Structure factors and ensemble moments of one structure on one slab: the sum over atoms.
 
     Parameters
     ----------
@@ -188,7 +208,7 @@ class Transform:
         real, imaginary = np.zeros((2, self.slab.size), np.float32)
         if self.slab.size:
             inputs = self._inputs(positions[None])
-            transform.structure_factors(*inputs, real, imaginary)
+            direct_sum.structure_factors(*inputs, real, imaginary)
         return real, imaginary
 
     def moments(self, configurations: np.ndarray) -> np.ndarray:
@@ -207,7 +227,7 @@ class Transform:
         if self.slab.size:
             for first in range(0, len(configurations), SAMPLES_AT_ONCE):
                 inputs = self._inputs(configurations[first : first + SAMPLES_AT_ONCE])
-                transform.add_moments(*inputs, *self.mean, *sums)
+                direct_sum.add_moments(*inputs, *self.mean, *sums)
         return sums
 
     def _inputs(self, configurations: np.ndarray) -> tuple:
@@ -218,8 +238,8 @@ class Transform:
         s = self.slab
         return (
             turns,
-            transform.phase_tables(turns, 1, k_extent, offsets),
-            transform.phase_tables(turns, 2, l_extent, offsets),
+            direct_sum.phase_tables(turns, 1, k_extent, offsets),
+            direct_sum.phase_tables(turns, 2, l_extent, offsets),
             k_extent + 1,
             l_extent + 1,
             (offsets, self.atoms.occupancies),
@@ -238,6 +258,18 @@ def variance_and_mean_squared(
     d_re, d_im, d_sq = sums.astype(np.float64) / n_samples
     variance = d_sq - d_re**2 - d_im**2
     return variance, (mean[0] + d_re) ** 2 + (mean[1] + d_im) ** 2
+
+
+def _largest_in_block(row_halves: list[np.ndarray], block: np.ndarray) -> list[np.ndarray]:
+    """For each plane, the farthest reach of every row on any plane of its block."""
+    found = {}
+    for b, reach in zip(block, row_halves, strict=True):
+        largest = found.setdefault(b, np.full(len(reach), -1))
+        if len(largest) < len(reach):
+            largest = np.append(largest, np.full(len(reach) - len(largest), -1))
+        largest[: len(reach)] = np.maximum(largest[: len(reach)], reach)
+        found[b] = largest
+    return [found[b] for b in block]
 
 
 def _section(metric: np.ndarray, h: int, s2_max: float) -> tuple[tuple[int, int], np.ndarray]:

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from hpc_diffuser.kernels.correlation import moment_sums
+
 N_SUMS = 6  # Σw, Σwx, Σwy, Σwx², Σwy², Σwxy
 
 
@@ -37,6 +39,45 @@ def correlation_sums(
     w = np.ones_like(x) if weights is None else weights.astype(np.float64)
     terms = (w, w * x, w * y, w * x * x, w * y * y, w * x * y)
     return np.stack([np.bincount(bins, term, n_bins) for term in terms], axis=1)
+
+
+class PlaneSums:
+    """The same sums, plane by plane, of many maps x with one map y.
+
+    Those of y alone are made once. The bits are those of `correlation_sums`.
+
+    Parameters
+    ----------
+    y : (V,) float
+    weights : (V,) float, or None for 1
+    bins : (V,) int
+        Each voxel's bin in its plane.
+    starts : (P+1,) int
+        Where the voxels of each plane start.
+    n_bins : int
+    """
+
+    def __init__(
+        self,
+        y: np.ndarray,
+        weights: np.ndarray | None,
+        bins: np.ndarray,
+        starts: np.ndarray,
+        n_bins: int,
+    ):
+        self._y, self._weights = y, weights
+        self._bins, self._starts, self._n_bins = bins.astype(np.int32), starts, n_bins
+        ones = np.ones_like(y)
+        self._w = self._moments(ones)[..., 0]
+        self._wy, self._wyy = np.moveaxis(self._moments(y)[..., :2], -1, 0)
+
+    def of(self, x: np.ndarray) -> np.ndarray:
+        """The six sums of a map (V,): (P, n_bins, 6) float."""
+        wx, wxx, wxy = np.moveaxis(self._moments(x), -1, 0)
+        return np.stack([self._w, wx, self._wy, wxx, self._wyy, wxy], axis=-1)
+
+    def _moments(self, x: np.ndarray) -> np.ndarray:
+        return moment_sums(x, self._y, self._weights, self._bins, self._starts, self._n_bins)
 
 
 def correlations(sums: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ LAYERS = (
     ("__init__", "errors", "memory", "progress", "stopping"),
     ("config", "kernels", "parallel"),
     (
+        "density",
         "disorder",
         "interpolation",
         "lattice",

@@ -1,13 +1,19 @@
 """Correlations against numpy's, and what they must not depend on."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hpc_diffuser.lattice import grid_to_resolution
+from hpc_diffuser.model import Comparison
+from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.statistics import (
     N_SUMS,
     SCORES,
+    PlaneSums,
     correlation_sums,
     correlations,
     pooled_cc,
@@ -15,6 +21,7 @@ from hpc_diffuser.statistics import (
     shell_index,
     shell_mean_cc,
 )
+from hpc_diffuser.target import Target
 
 N_SHELLS = 5
 
@@ -133,6 +140,57 @@ def test_sums_add_over_parts():
     )
     assert whole.shape == (N_SHELLS, N_SUMS)
     np.testing.assert_allclose(added, whole, rtol=1e-12)
+
+
+STARTS = np.array([0, 90, 90, 91, 250, 400])  # a plane without voxels, and one with a single one
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("precision", [np.float32, np.float64])
+def test_sums_by_plane_have_the_bits_of_the_plain_ones(weighted, precision):
+    """Each plane's six sums are those of its voxels alone: equal products, added in order."""
+    x, y, shells = two_maps()
+    x, y = x.astype(precision), y.astype(np.float32)
+    w = np.random.default_rng(1).uniform(0.1, 10, len(x)) if weighted else None
+    sums = PlaneSums(y, w, shells, STARTS, N_SHELLS)
+    for map_ in (x, 3 * x, y, np.ones_like(x)):
+        found = sums.of(map_)
+        assert found.shape == (len(STARTS) - 1, N_SHELLS, N_SUMS)
+        for plane, first, last in zip(found, STARTS, STARTS[1:], strict=False):
+            own = slice(first, last)
+            weights = None if w is None else w[own]
+            expected = correlation_sums(map_[own], y[own], weights, shells[own], N_SHELLS)
+            np.testing.assert_array_equal(plane, expected)
+
+
+def test_a_rank_without_planes_has_no_sums():
+    """Ranks outside the first row of a group hold no intensity."""
+    none = PlaneSums(np.empty(0), None, np.empty(0, np.int64), np.array([0]), N_SHELLS)
+    assert none.of(np.empty(0)).shape == (0, N_SHELLS, N_SUMS)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_comparison_correlates_working_and_free_voxels_apart(weighted):
+    """Every shell's CC as from the definition, over all voxels of its set at once."""
+    grid = grid_to_resolution((12.0, 13.0, 14.0, 85.0, 95.0, 100.0), (3, 3, 3), 3.0)
+    indices = grid.indices_between(9.0, 3.0)
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(5, 1, (2, len(indices)))
+    errors = rng.uniform(0.5, 2, len(indices)) if weighted else None
+    free = rng.random(len(indices)) < 0.3
+    edges = shell_edges(9.0, 3.0, 4)
+    target = Target(grid, indices, x + y, errors, free, edges, "P 1")
+    model = SimpleNamespace(rows=np.arange(len(indices)), group=Ranks())
+    found = Comparison(target, model, "shell-mean", "errors" if weighted else "none").score(x)
+    w = 1 / errors**2 if weighted else np.ones(len(x))
+    for subset, cc, by_shell in (
+        (~free, found.cc_work, found.shells_work),
+        (free, found.cc_free, found.shells_free),
+    ):
+        own = [subset & (target.shells() == i) for i in range(4)]
+        expected = [weighted_cc(x[m], (x + y)[m], w[m]) for m in own]
+        np.testing.assert_allclose(by_shell, expected, rtol=1e-10)
+        assert cc == pytest.approx(np.mean(expected), rel=1e-10)
 
 
 def test_shell_mean_is_the_mean_over_shells():

@@ -1,0 +1,38 @@
+"""Sums over the voxels of two maps, plane by plane.
+
+Every plane's sums are made by one thread, in the order of its voxels: results do not depend on
+the number of threads or ranks.
+"""
+
+import numpy as np
+from numba import njit, prange
+
+
+@njit(cache=True, parallel=True)
+def moment_sums(x, y, weights, bins, starts, n_bins):
+    """Σwx, Σwx² and Σwxy in every bin of every plane, in double precision.
+
+    Parameters
+    ----------
+    x, y : (V,) float
+    weights : (V,) float64, or None for 1
+    bins : (V,) int
+        Each voxel's bin in its plane.
+    starts : (P+1,) int
+        Where the voxels of each plane start.
+    n_bins : int
+
+    Returns
+    -------
+    (P, n_bins, 3) float64
+    """
+    sums = np.zeros((len(starts) - 1, n_bins, 3))
+    for p in prange(len(starts) - 1):
+        own = sums[p]
+        for v in range(starts[p], starts[p + 1]):
+            value = np.float64(x[v])
+            weighted = value if weights is None else weights[v] * value
+            own[bins[v], 0] += weighted
+            own[bins[v], 1] += weighted * value
+            own[bins[v], 2] += weighted * y[v]
+    return sums

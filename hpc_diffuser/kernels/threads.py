@@ -1,0 +1,17 @@
+"""Which thread does what."""
+
+import numpy as np
+from numba import get_num_threads
+
+
+def thread_shares(costs: np.ndarray) -> np.ndarray:
+    """Which pieces of work each thread does, the costliest first: (T, ·) int, filled with −1."""
+    shares = [[] for _ in range(get_num_threads())]
+    load = np.zeros(len(shares))
+    for piece in np.argsort(-costs, kind="stable"):
+        shares[load.argmin()].append(piece)
+        load[load.argmin()] += costs[piece]
+    table = np.full((len(shares), max(len(share) for share in shares)), -1, np.int64)
+    for row, share in zip(table, shares, strict=True):
+        row[: len(share)] = share
+    return table
