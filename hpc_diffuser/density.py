@@ -166,13 +166,13 @@ class DensityTransform:
 
     def structure_factors(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """F of one configuration: positions (N, 3) Å → real and imaginary part, (V,) float32."""
-        real, imaginary = np.zeros((2, self.slab.size), np.float32)
+        sums = np.zeros((3, self.slab.size), np.float32)
         if self.slab.size:
             steps = self._steps(positions[None])
             half_box = self._half_box(steps)
-            density = self._draw(steps, np.zeros(2 * half_box, np.float32))[0]
-            kernel.structure_factors(density, *self._inputs(half_box), real, imaginary)
-        return real * self._sharpen, imaginary * self._sharpen
+            density = self._draw(steps, np.zeros(2 * half_box, np.float32))
+            kernel.add_moments(density, *self._inputs(half_box), *sums)
+        return sums[0] * self._sharpen, sums[1] * self._sharpen
 
     def moments(self, configurations: np.ndarray) -> np.ndarray:
         """Sums over configurations about the mean structure.

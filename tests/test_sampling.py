@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from hpc_diffuser.sampling import SAMPLERS, generator, normal_samples
+from hpc_diffuser.sampling import (
+    SAMPLERS,
+    generator,
+    normal_samples,
+    sobol_normals,
+    standardised,
+)
 
 KEYS = [(1,), (2,), (0,), (1, 0), (1, 1), (1, 0, 0), (1, 0, 1), (1, 1, 0), (2**32 + 1,), (2**63,)]
 
@@ -57,7 +63,7 @@ def test_sobol_points_are_normal(seed):
     feels half: 10/n, and as much for the ends. Sobol points are balanced in pairs of modes too.
     """
     n = 1024
-    points = normal_samples("sobol", n, 10, generator(seed))
+    points = sobol_normals(n, 10, generator(seed))
     assert np.abs(points.mean(axis=0)).max() < 8 / n
     assert np.abs(points.std(axis=0) - 1).max() < 20 / n
     assert np.abs(np.corrcoef(points.T) - np.eye(10)).max() < 0.05
@@ -65,18 +71,49 @@ def test_sobol_points_are_normal(seed):
 
 def test_sobol_points_are_stratified():
     """Of 64 points exactly one lies in each 64th of the normal distribution, in every mode."""
-    strata = np.floor(64 * ndtr(normal_samples("sobol", 64, 7, generator(2)))).astype(int)
+    strata = np.floor(64 * ndtr(sobol_normals(64, 7, generator(2)))).astype(int)
     np.testing.assert_array_equal(np.sort(strata, axis=0), np.tile(np.arange(64), (7, 1)).T)
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("n", [1, 2, 3, 16, 100, 128])
-def test_fewer_points_are_the_first_of_more(sampler, n):
-    """The sequence does not depend on how far it is followed, power of two or not."""
-    few = normal_samples(sampler, n, 4, generator(1, 2))
-    many = normal_samples(sampler, 257, 4, generator(1, 2))
-    assert few.shape == (n, 4)
-    assert few.tobytes() == many[:n].tobytes()
+def test_fewer_points_are_the_first_of_more(n):
+    """The sequences do not depend on how far they are followed, power of two or not."""
+    for drawn in (
+        lambda n: normal_samples("random", n, 4, generator(1, 2)),
+        lambda n: sobol_normals(n, 4, generator(1, 2)),
+    ):
+        assert drawn(n).shape == (n, 4)
+        assert drawn(n).tobytes() == drawn(257)[:n].tobytes()
+
+
+@pytest.mark.parametrize(("n", "modes"), [(8, 4), (64, 10), (100, 3), (128, 64)])
+def test_sampled_points_have_the_moments_of_the_distribution(n, modes):
+    """Mean 0 and covariance 1 to rounding, from twice as many points as modes on."""
+    points = normal_samples("sobol", n, modes, generator(4))
+    np.testing.assert_allclose(points.mean(axis=0), 0, atol=1e-13)
+    np.testing.assert_allclose(points.T @ points / n, np.eye(modes), atol=1e-11)
+
+
+def test_too_few_points_are_left_as_they_are():
+    """Below that the covariance may be singular, and points would be moved far."""
+    few = normal_samples("sobol", 7, 4, generator(4))
+    np.testing.assert_array_equal(few, sobol_normals(7, 4, generator(4)))
+
+
+def test_standardising_moves_points_little():
+    """Of 256 Sobol points, whose moments are nearly right, by a few percent of a deviation."""
+    points = sobol_normals(256, 6, generator(3))
+    assert np.abs(standardised(points) - points).max() < 0.25
+    assert np.std(standardised(points) - points) < 0.05
+
+
+def test_motion_of_first_order_is_averaged_exactly():
+    """Σ|Σ_i α_i G_i|²/S = Σ_i |G_i|² for any complex G_i, to rounding."""
+    rng = np.random.default_rng(0)
+    g = rng.normal(size=(6, 50)) + 1j * rng.normal(size=(6, 50))
+    points = normal_samples("sobol", 16, 6, generator(1))
+    found = np.mean(np.abs(points @ g) ** 2, axis=0)
+    np.testing.assert_allclose(found, np.sum(np.abs(g) ** 2, axis=0), rtol=1e-12)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

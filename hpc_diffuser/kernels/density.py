@@ -16,7 +16,7 @@ from numba import njit, prange
 
 ROW = 16  # points drawn along z at once: whole SIMD registers, and at least any atom's width
 DEGREE = 12  # of the polynomials
-TILE = 16  # rows of k per last product: prunes columns well
+TILE = 8  # rows of k per last product: prunes columns, and its results stay in cache
 
 
 @njit(cache=True)
@@ -66,31 +66,49 @@ def draw(steps, atoms, shapes, background, densities):
         _draw(steps[s], atoms, shapes, background.shape, densities[s])
 
 
-@njit(cache=True, fastmath={"contract"}, error_model="numpy")
+@njit(cache=True)
 def _draw(steps, atoms, shapes, box, density):
     """Add the atoms of one configuration to a density."""
     kinds, occupancies = atoms
-    coefficients, m, reach = shapes
-    middle_x, middle_y, middle_z = 0.5 * (box[0] - 1), 0.5 * (box[1] - 1), 0.5 * (box[2] - 1)
-    one = np.float32(1)
+    coefficients, metric, reach = shapes
     shape = np.empty(DEGREE, np.float32)
+    most = int(2 * reach + 1) ** 2
+    starts = np.empty(most, np.int64)
+    tops, slopes = np.empty(most, np.float32), np.empty(most, np.float32)
     for a in range(len(kinds)):
         for c in range(DEGREE):
             shape[c] = occupancies[a] * coefficients[kinds[a], c]
-        x, y, z = middle_x + steps[a, 0], middle_y + steps[a, 1], middle_z + steps[a, 2]
-        first = int(np.ceil(z - reach))
-        start = np.float32(first - z)
-        for i in range(int(np.ceil(x - reach)), int(np.floor(x + reach)) + 1):
-            dx = np.float32(i - x)
-            for j in range(int(np.ceil(y - reach)), int(np.floor(y + reach)) + 1):
-                dy = np.float32(j - y)
-                # r² = across + 2 slope dz + m_zz dz², least where dz = −slope / m_zz.
-                across = m[0, 0] * dx * dx + 2 * m[0, 1] * dx * dy + m[1, 1] * dy * dy
-                slope = m[0, 2] * dx + m[1, 2] * dy
-                if (one - across) * m[2, 2] + slope * slope > 0:
-                    at = (i * box[1] + j) * box[2] + first
-                    row = density[at : at + ROW]
-                    _add_row(row, one - across, slope, m[2, 2], start, shape)
+        n, dz = _rows(steps[a], metric, reach, box, starts, tops, slopes)
+        for r in range(n):
+            row = density[starts[r] : starts[r] + ROW]
+            _add_row(row, tops[r], slopes[r], metric[2, 2], dz, shape)
+
+
+@njit(cache=True, fastmath={"contract"}, error_model="numpy")
+def _rows(step, m, reach, box, starts, tops, slopes):
+    """The rows along z that an atom touches, and where its first point lies from it.
+
+    r² = (1 − top) + 2 slope dz + m_zz dz², least where dz = −slope / m_zz.
+    """
+    x, y, z = (
+        0.5 * (box[0] - 1) + step[0],
+        0.5 * (box[1] - 1) + step[1],
+        0.5 * (box[2] - 1) + step[2],
+    )
+    first = int(np.ceil(z - reach))
+    n = 0
+    for i in range(int(np.ceil(x - reach)), int(np.floor(x + reach)) + 1):
+        dx = np.float32(i - x)
+        for j in range(int(np.ceil(y - reach)), int(np.floor(y + reach)) + 1):
+            dy = np.float32(j - y)
+            top = np.float32(1) - m[0, 0] * dx * dx - 2 * m[0, 1] * dx * dy - m[1, 1] * dy * dy
+            slope = m[0, 2] * dx + m[1, 2] * dy
+            if top * m[2, 2] + slope * slope > 0:
+                starts[n] = (i * box[1] + j) * box[2] + first
+                tops[n] = top
+                slopes[n] = slope
+                n += 1
+    return n, np.float32(first - z)
 
 
 @njit(cache=True, fastmath={"contract"})
@@ -118,22 +136,6 @@ def _add_row(row, top, slope, m_zz, start, shape):
 
 
 @njit(cache=True, parallel=True)
-def structure_factors(density, tables, planes, shares, real, imaginary):
-    """The transform of one density on all blocks, added to `real` and `imaginary`.
-
-    See `add_moments` for the arguments.
-    """
-    for share in prange(len(shares)):
-        for b in shares[share]:
-            if b < 0:
-                continue
-            buffers = _buffers(tables, planes, b)
-            phases = _phases(tables, planes, b)
-            unused = np.empty_like(real)
-            _add_block(density, tables, planes, b, phases, buffers, real, imaginary, unused)
-
-
-@njit(cache=True, parallel=True)
 def add_moments(densities, tables, planes, shares, sum_re, sum_im, sum_sq):
     """Add Σ D and Σ |D|² over densities to running sums on all blocks.
 
@@ -156,22 +158,21 @@ row_offsets (P+1,))
         for b in shares[share]:
             if b < 0:
                 continue
-            buffers = _buffers(tables, planes, b)
-            phases = _phases(tables, planes, b)
-            for s in range(len(densities)):
-                _add_block(densities[s], tables, planes, b, phases, buffers, sum_re, sum_im, sum_sq)
+            buffers = _buffers(len(densities), tables, planes, b)
+            _transform_xy(densities, tables, planes, b, buffers)
+            _add_block(tables, planes, b, buffers, sum_re, sum_im, sum_sq)
 
 
 @njit(cache=True)
-def _buffers(tables, planes, b):
-    """Intermediate results of a block: after x, folded in y and z, after y, after z."""
+def _buffers(n_samples, tables, planes, b):
+    """Intermediate results of a block: after x, folded in y and z; of all samples after y, z."""
     first, n = planes[0][b], planes[0][b + 1] - planes[0][b]
     rows, columns = planes[2][first, 0] + 1, planes[2][first, 1] + 1
     half_y, half_z = tables[1].shape[2], tables[2].shape[1]
     after_x = np.empty((2 * n, 4 * half_y * half_z), np.float32)
     parts = np.empty((2, 2, half_y, 2 * n * half_z), np.float32)
-    after_y = np.empty((2, 2, rows, 2 * n * half_z), np.float32)
-    after_z = np.empty((2, 2, TILE * 2 * n * columns), np.float32)
+    after_y = np.empty((n_samples, 2, 2, rows, 2 * n * half_z), np.float32)
+    after_z = np.empty((n_samples, 2, 2, TILE * 2 * n * columns), np.float32)
     return after_x, parts, after_y, after_z
 
 
@@ -194,20 +195,31 @@ def _phases(tables, planes, b):
 
 
 @njit(cache=True)
-def _add_block(density, tables, planes, b, phases, buffers, sum_re, sum_im, sum_sq):
-    """Transform one density on one block, and add it to the sums."""
-    after_x, parts, after_y, after_z = buffers
+def _transform_xy(densities, tables, planes, b, buffers):
+    """Transform densities along x and y on one block: `after_y` of all samples."""
+    after_x, parts, after_y, _ = buffers
+    phases = _phases(tables, planes, b)
+    along_x = tables[0][2 * planes[0][b] : 2 * planes[0][b + 1]]
+    along_y = tables[1][:, : after_y.shape[3]]
+    n_x = along_x.shape[1]
+    for s in range(len(densities)):
+        density = densities[s, : n_x * after_x.shape[1]].reshape(n_x, -1)
+        np.dot(along_x, density, after_x)
+        _fold(after_x, phases, parts)
+        for y_odd in range(2):
+            for z_odd in range(2):
+                np.dot(along_y[y_odd], parts[y_odd, z_odd], after_y[s, y_odd, z_odd])
+
+
+@njit(cache=True)
+def _add_block(tables, planes, b, buffers, sum_re, sum_im, sum_sq):
+    """Transform all samples along z on one block, tile by tile, and add them to the sums."""
+    _, _, after_y, after_z = buffers
     first, last = planes[0][b], planes[0][b + 1]
-    n, rows, columns = last - first, after_y.shape[2], planes[2][first, 1] + 1
-    along_x = tables[0][2 * first : 2 * last]
-    points = along_x.shape[1] * after_x.shape[1]
-    np.dot(along_x, density[:points].reshape(along_x.shape[1], -1), after_x)
-    _fold(after_x, phases, parts)
-    for y_odd in range(2):
-        for z_odd in range(2):
-            np.dot(tables[1][y_odd, :rows], parts[y_odd, z_odd], after_y[y_odd, z_odd])
+    n, rows, columns = last - first, after_y.shape[3], planes[2][first, 1] + 1
     half_z = tables[2].shape[1]
     reaches = planes[4][planes[5][first] : planes[5][first + 1]]
+    row_sums = np.empty((4, 3, columns), np.float32)
     for top in range(0, rows, TILE):
         n_rows = min(TILE, rows - top)
         n_columns = reaches[top : top + n_rows].max() + 1
@@ -216,24 +228,21 @@ def _add_block(density, tables, planes, b, phases, buffers, sum_re, sum_im, sum_
         size = n_rows * 2 * n
         for z_odd in range(2):
             along_z = tables[2][z_odd, :, :n_columns].copy()
-            for y_odd in range(2):
-                left = after_y[y_odd, z_odd, top : top + n_rows].reshape(size, half_z)
-                out = after_z[y_odd, z_odd, : size * n_columns].reshape(size, n_columns)
-                np.dot(left, along_z, out)
+            for s in range(len(after_y)):
+                for y_odd in range(2):
+                    left = after_y[s, y_odd, z_odd, top : top + n_rows].reshape(size, half_z)
+                    out = after_z[s, y_odd, z_odd, : size * n_columns].reshape(size, n_columns)
+                    np.dot(left, along_z, out)
         for plane in range(n):
-            base = planes[3][first + plane]
             for k in range(n_rows):
-                at = (k * n + plane) * 2 * n_columns
-                _add_quadrants(
-                    after_z[:, :, at : at + 2 * n_columns],
-                    n_columns,
-                    reaches[top + k] + 1,
-                    base + (top + k) * columns,
-                    rows * columns,
-                    sum_re,
-                    sum_im,
-                    sum_sq,
-                )
+                n_inside = reaches[top + k] + 1
+                _sum_row(after_z, (k * n + plane) * 2 * n_columns, n_columns, n_inside, row_sums)
+                for quadrant in range(4):
+                    start = planes[3][first + plane] + (quadrant * rows + top + k) * columns
+                    for i in range(n_inside):
+                        sum_re[start + i] += row_sums[quadrant, 0, i]
+                        sum_im[start + i] += row_sums[quadrant, 1, i]
+                        sum_sq[start + i] += row_sums[quadrant, 2, i]
 
 
 @njit(cache=True, fastmath={"contract"})
@@ -269,23 +278,31 @@ def _fold(after_x, phases, parts):
 
 
 @njit(cache=True, fastmath={"contract"})
-def _add_quadrants(products, imaginary, n, start, stride, sum_re, sum_im, sum_sq):
-    """One row k of one plane: F at (±k, ±l) from its eight products, into the sums.
+def _sum_row(products, first, n_columns, n_inside, sums):
+    """Σ Re F, Σ Im F and Σ |F|² over samples for the rows (±k, ±l), from F's eight products.
 
-    With c, s for the parities of y and z, and each product a complex number whose imaginary
-    part lies `imaginary` places behind: F(±k, ±l) = cc ∓∓ ss + i(±_l cs ±_k sc).
+    With c, s for the parities of y and z, F(±k, ±l) = cc ∓∓ ss + i(±_l cs ±_k sc); each product
+    is a row of real parts from `first` on, and one of imaginary parts behind it.
     """
-    cc, cs, sc, ss = products[0, 0], products[0, 1], products[1, 0], products[1, 1]
-    for quadrant in range(4):
-        k = np.float32(1 - 2 * (quadrant // 2))
-        l = np.float32(1 - 2 * (quadrant % 2))  # noqa: E741
-        first = start + quadrant * stride
-        out_re, out_im = sum_re[first : first + n], sum_im[first : first + n]
-        out_sq = sum_sq[first : first + n]
-        for i in range(n):
-            j = imaginary + i
-            re = cc[i] - k * l * ss[i] - l * cs[j] - k * sc[j]
-            im = cc[j] - k * l * ss[j] + l * cs[i] + k * sc[i]
-            out_re[i] += re
-            out_im[i] += im
-            out_sq[i] += re * re + im * im
+    sums[:] = 0
+    for s in range(len(products)):
+        for i in range(n_inside):
+            re, im = first + i, first + n_columns + i
+            cc, cs = products[s, 0, 0, re], products[s, 0, 1, re]
+            sc, ss = products[s, 1, 0, re], products[s, 1, 1, re]
+            icc, ics = products[s, 0, 0, im], products[s, 0, 1, im]
+            isc, iss = products[s, 1, 0, im], products[s, 1, 1, im]
+            a, b, c, d = cc - ss, cc + ss, ics + isc, ics - isc
+            e, f, g, h = icc - iss, icc + iss, cs + sc, cs - sc
+            sums[0, 0, i] += a - c
+            sums[0, 1, i] += e + g
+            sums[0, 2, i] += (a - c) * (a - c) + (e + g) * (e + g)
+            sums[1, 0, i] += b + d
+            sums[1, 1, i] += f - h
+            sums[1, 2, i] += (b + d) * (b + d) + (f - h) * (f - h)
+            sums[2, 0, i] += b - d
+            sums[2, 1, i] += f + h
+            sums[2, 2, i] += (b - d) * (b - d) + (f + h) * (f + h)
+            sums[3, 0, i] += a + c
+            sums[3, 1, i] += e - g
+            sums[3, 2, i] += (a + c) * (a + c) + (e - g) * (e - g)
