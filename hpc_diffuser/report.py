@@ -117,9 +117,15 @@ def _score_table(summary: dict[str, Any]) -> str:
             f"  translation alone   {_cc(alone['cc_work'])}{_cc(alone['cc_free'])}"
             f"   (sigma {alone['translation_sigma_A']:.3f} Å)",
             f"Last session: {session['ranks']} ranks, {session['wall_s']:.0f} s, "
-            f"{session['peak_memory_MB_per_rank']} MB per rank",
+            f"{session['peak_memory_MB_per_rank']} MB per rank" + _share(session),
         ]
     )
+
+
+def _share(session: dict[str, Any]) -> str:
+    """What part of the search went into proposing; nothing where nothing was left to search."""
+    share = session.get("optimiser_share")
+    return "" if share is None else f", {100 * share:.0f} % of the search in proposing"
 
 
 def _shell_table(shells: list[dict[str, float | None]]) -> str:

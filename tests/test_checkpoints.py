@@ -14,13 +14,13 @@ from hpc_diffuser.search.history import Hedge, History, new_history
 def history(n: int = 6, dimensions: int = 3) -> History:
     """Random points and objectives, as after n evaluations."""
     rng = np.random.default_rng(n)
-    hedge = Hedge(rng.normal(size=3), rng.random((3, dimensions)))
+    hedge = Hedge(rng.normal(size=3), rng.random((3, dimensions)), rng.normal(size=1 + dimensions))
     return History(rng.random((n, dimensions)), rng.random(n), hedge)
 
 
 def arrays(of: History) -> list[bytes]:
     """All numbers as bytes, with shapes."""
-    parts = (of.points, of.objectives, of.hedge.gains, of.hedge.candidates)
+    parts = (of.points, of.objectives, of.hedge.gains, of.hedge.candidates, of.hedge.theta)
     return [(a.shape, a.dtype, a.tobytes()) for a in parts]
 
 
@@ -36,7 +36,7 @@ def test_round_trip_is_exact(tmp_path, expected):
 def test_awkward_numbers_round_trip(tmp_path):
     """Signed zero, the smallest and largest doubles."""
     points = np.array([[-0.0, 5e-324, 1.7e308]])
-    expected = History(points, np.array([1e-17]), Hedge(np.zeros(3), np.empty((0, 3))))
+    expected = History(points, np.array([1e-17]), new_history(3).hedge)
     write_checkpoint(tmp_path / "c.h5", expected)
     assert arrays(read_checkpoint(tmp_path / "c.h5")) == arrays(expected)
 
@@ -63,6 +63,7 @@ def test_arrays_and_text_only(tmp_path):
         "objectives",
         "hedge_gains",
         "hedge_candidates",
+        "kernel_theta",
     }
     assert all(dtype == np.float64 and not attrs for _, dtype, attrs in found)
     assert set(attributes) == {"format", "version"}
@@ -89,6 +90,13 @@ DAMAGE = {
     "objectives in columns": put("objectives", np.ones((6, 2))),
     "two gains": put("hedge_gains", np.ones(2)),
     "candidates of another space": put("hedge_candidates", np.ones((3, 9))),
+    "one candidate": put("hedge_candidates", np.ones((1, 3))),
+    "NaN in the kernel": lambda f: f["kernel_theta"].__setitem__(0, np.nan),
+    "kernel of another space": put("kernel_theta", np.ones(9)),
+    "kernel without candidates": put("hedge_candidates", np.empty((0, 3))),
+    "candidates without kernel": put("kernel_theta", np.empty(0)),
+    "kernel a number": put("kernel_theta", 1.0),
+    "no kernel": lambda f: f.__delitem__("kernel_theta"),
     "text": put("objectives", [b"a"] * 6),
     "a number": put("objectives", 1.0),
     "no gains": lambda f: f.__delitem__("hedge_gains"),

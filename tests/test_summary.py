@@ -7,7 +7,7 @@ import pytest
 
 from hpc_diffuser.config import ParametersConfig
 from hpc_diffuser.parameters import SearchSpace, search_space
-from hpc_diffuser.search.history import Hedge, History, new_history
+from hpc_diffuser.search.history import History, new_history
 from hpc_diffuser.summary import failed_restarts, summarise
 
 N_EVALUATIONS = 6
@@ -30,7 +30,7 @@ def history(answer, cc: float, n: int = N_EVALUATIONS) -> History:
     points = np.random.default_rng(0).uniform(0, 1, (n, len(answer)))
     objectives = np.full(n, 1 - cc + 0.1)
     points[2], objectives[2] = answer, 1 - cc
-    return History(points, objectives, Hedge(np.zeros(3), np.empty((0, len(answer)))))
+    return History(points, objectives, new_history(len(answer)).hedge)
 
 
 def answers(n: int) -> np.ndarray:

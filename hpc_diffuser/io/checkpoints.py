@@ -24,6 +24,7 @@ def write_checkpoint(path: Path, history: History) -> None:
         file["objectives"] = history.objectives
         file["hedge_gains"] = history.hedge.gains
         file["hedge_candidates"] = history.hedge.candidates
+        file["kernel_theta"] = history.hedge.theta
 
     write_hdf5(path, fill)
 
@@ -47,12 +48,14 @@ def _read(file: h5py.File) -> History:
     history = History(
         file["points"][()],
         file["objectives"][()],
-        Hedge(file["hedge_gains"][()], file["hedge_candidates"][()]),
+        Hedge(*(file[name][()] for name in ("hedge_gains", "hedge_candidates", "kernel_theta"))),
     )
-    arrays = (history.points, history.objectives, history.hedge.gains, history.hedge.candidates)
+    hedge = history.hedge
+    arrays = (history.points, history.objectives, hedge.gains, hedge.candidates, hedge.theta)
     n, d = len(history.objectives), history.points.shape[-1]
+    m = ACQUISITIONS if len(hedge.theta) else 0  # both come with the first surrogate
     shapes = [a.shape for a in arrays]
-    expected = [(n, d), (n,), (ACQUISITIONS,), (len(history.hedge.candidates), d)]
+    expected = [(n, d), (n,), (ACQUISITIONS,), (m, d), (1 + d if m else 0,)]
     if shapes != expected or not all(np.isfinite(a).all() for a in arrays):
         raise InputError("the checkpoint is damaged")
     return history

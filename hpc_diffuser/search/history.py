@@ -9,7 +9,9 @@ ACQUISITIONS = 3  # gp_hedge chooses between expected improvement, confidence bo
 
 @dataclass(frozen=True)
 class Hedge:
-    """What gp_hedge remembers from one proposal to the next (Hoffman et al. 2011).
+    """What is remembered from one proposal to the next: gp_hedge's state, the kernel's.
+
+    For gp_hedge see Hoffman et al. (2011), Portfolio allocation for Bayesian optimization.
 
     Attributes
     ----------
@@ -17,10 +19,13 @@ class Hedge:
         Of each acquisition function so far.
     candidates : (3, D) or (0, D) float
         What each proposed last, in the unit cube.
+    theta : (1 + D,) or (0,) float
+        Logarithms of the surrogate's amplitude and length scales at their last fit.
     """
 
     gains: np.ndarray
     candidates: np.ndarray
+    theta: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -59,5 +64,5 @@ class History:
 
 def new_history(n_dimensions: int) -> History:
     """A search that has not begun."""
-    hedge = Hedge(np.zeros(ACQUISITIONS), np.empty((0, n_dimensions)))
+    hedge = Hedge(np.zeros(ACQUISITIONS), np.empty((0, n_dimensions)), np.empty(0))
     return History(np.empty((0, n_dimensions)), np.empty(0), hedge)
