@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,24 +20,35 @@ from typing import Any
 import numpy as np
 
 from hpc_diffuser.config import Config, load_config
+from hpc_diffuser.convergence import enough_samples
+from hpc_diffuser.density import DensityTransform
 from hpc_diffuser.disorder import Disorder, pair_sum_intensity
 from hpc_diffuser.fit import choose_config
 from hpc_diffuser.inputs import load_modes, load_target
-from hpc_diffuser.lattice import fractionalization
+from hpc_diffuser.interpolation import choose_band_grid, pair_separations
+from hpc_diffuser.lattice import fractionalization, grid_to_resolution
 from hpc_diffuser.memory import peak_memory_MB
-from hpc_diffuser.model import Comparison, DirectModel, InterpolatedModel, forward_model
+from hpc_diffuser.model import (
+    INTERPOLATION_ERROR,
+    Comparison,
+    ForwardModel,
+    InterpolatedModel,
+    forward_model,
+)
 from hpc_diffuser.modes import Modes
 from hpc_diffuser.parallel.communicator import Ranks, world
 from hpc_diffuser.parameters import Parameters, search_space
 from hpc_diffuser.reference import CUBE, SAMPLES, reference_sample
 from hpc_diffuser.sampling import generator, normal_samples
-from hpc_diffuser.scattering import atomic_numbers, form_factors, plane_costs
+from hpc_diffuser.scattering import DirectTransform, atomic_numbers, form_factors, slab
 from hpc_diffuser.statistics import correlation_sums, pooled_cc
+from hpc_diffuser.structure import Structure
 from hpc_diffuser.target import Target
 
 _REPEATS = 3
 _VOXELS = 1000
-_SAMPLES_TRIED = (16, 32, 64, 128, 256, 512, 1024)
+_SAMPLES_TRIED = (16, 32, 64, 128, 256, 512)
+_COPIES = ((1, 1, 1), (2, 1, 1), (2, 2, 1), (2, 2, 2))
 
 
 class Case:
@@ -51,7 +63,13 @@ class Case:
         self.parameters: Parameters = space.parameters(middle)
         self.motion_A = float(np.linalg.norm(self.parameters.mode_amplitudes_A))
 
-    def model(self, group: Ranks) -> DirectModel | InterpolatedModel:
+    def at_samples(self, n_samples: int) -> "Case":
+        """The same case with a number of samples in place of "auto"."""
+        other = copy(self)
+        other.config = replace(self.config, model=replace(self.config.model, samples=n_samples))
+        return other
+
+    def model(self, group: Ranks) -> ForwardModel:
         """The forward model that a fit would use."""
         target, options = self.target, self.config.model
         return forward_model(
@@ -69,6 +87,20 @@ class Case:
         return normal_samples(
             sampler, n_samples, n_modes, generator(self.config.model.seed, *purpose)
         )
+
+    def enough_samples(self) -> int:
+        """The configured number of samples; "auto" as a fit would choose it."""
+        options = self.config.model
+        if options.samples != "auto":
+            return options.samples
+        model, n_modes = self.model(Ranks()), len(self.parameters.mode_amplitudes_A)
+        comparison = Comparison(self.target, model, self.config.target.score, "none")
+
+        def draw(n: int, randomisation: int) -> np.ndarray:
+            return self.normals(options.sampler, n, n_modes, 2, randomisation)
+
+        found = enough_samples(model, comparison, self.parameters, draw, options.map_error)
+        return found.samples
 
     def evaluation(self, group: Ranks) -> Callable[[], dict[str, float]]:
         """A function that does one evaluation and returns the seconds of its parts."""
@@ -116,6 +148,7 @@ def bench(path: Path | None, default: Path) -> dict[str, Any]:
     """
     config_path = choose_config(path, default)[0]
     case = Case(load_config(config_path))
+    case = case.at_samples(case.enough_samples())
     own = _own_cost(case)
     reference = _reference_cost(case)
     accuracy = _accuracy(case)
@@ -128,7 +161,8 @@ def bench(path: Path | None, default: Path) -> dict[str, Any]:
             reference["reference_core_seconds_per_evaluation"] / cost
         )
     result["sgemm_gflops"] = _sgemm_rate()
-    result |= _scaling(config_path)
+    result |= _growth_with_atoms(case)
+    result |= _scaling(config_path, case.config.model.samples)
     result |= _prediction(case, result)
     return result
 
@@ -140,15 +174,17 @@ def bench_text(result: dict[str, Any]) -> str:
 
 def time_group() -> None:
     """What `bench` starts under mpirun: times evaluations of all ranks, prints JSON on rank 0."""
+    path, samples, started = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
     group = world()
-    case = group.from_root(lambda: Case(load_config(Path(sys.argv[1]))))
+    case = group.from_root(lambda: Case(load_config(path)).at_samples(samples))
     evaluate = case.evaluation(group)
     evaluate()
+    first = time.time() - started
     times = [evaluate() for _ in range(_REPEATS)]
     memory = group.gather(peak_memory_MB())
     if group.is_root:
         medians = {key: statistics.median(t[key] for t in times) for key in times[0]}
-        print(json.dumps(medians | {"peak_memory_MB": max(memory)}))
+        print(json.dumps(medians | {"first": first, "peak_memory_MB": max(memory)}))
 
 
 def _own_cost(case: Case) -> dict[str, Any]:
@@ -160,14 +196,13 @@ def _own_cost(case: Case) -> dict[str, Any]:
     median = {key: statistics.median(t[key] for t in times) for key in times[0]}
     samples = case.config.model.samples
     model = case.model(Ranks())
-    grid, d_min = case.target.grid, case.target.d_min
-    if isinstance(model, InterpolatedModel):
-        grid, d_min = model.band.grid, model.band.d_min
-    flops = 16.0 * len(case.modes.structure) * plane_costs(grid, d_min).sum()
+    coarse = model.coarse if isinstance(model, InterpolatedModel) else model
     per_sample = median["transform"] / samples
     return {
         "atoms": len(case.modes.structure),
         "voxels": len(case.target.indices),
+        "transform": type(coarse.transform).__name__,
+        "computed_voxels": len(coarse.rows),
         "samples": samples,
         "setup_seconds": setup,
         "core_seconds_per_evaluation": median["total"],
@@ -175,7 +210,7 @@ def _own_cost(case: Case) -> dict[str, Any]:
         "core_seconds_transform": median["transform"],
         "core_seconds_interpolation": median["interpolation"],
         "core_seconds_score": median["score"],
-        "transform_gflops": flops / per_sample / 1e9,
+        "transform_gflops": coarse.transform.flops / per_sample / 1e9,
     }
 
 
@@ -198,26 +233,39 @@ def _reference_cost(case: Case) -> dict[str, float]:
 
 
 def _accuracy(case: Case) -> dict[str, Any]:
-    """1 − CC against the closed form, at random voxels on a few planes of the target."""
+    """1 − CC against the closed form, at random voxels; medians over randomisations."""
     rng = np.random.default_rng(1)
-    indices = case.target.indices
-    planes = np.unique(indices[:, 0])
-    planes = rng.choice(planes, min(8, len(planes)), replace=False)
-    rows = np.flatnonzero(np.isin(indices[:, 0], planes))
-    part = case.target.at(np.sort(rng.choice(rows, min(_VOXELS, len(rows)), replace=False)))
+    n_voxels = len(case.target.indices)
+    rows = np.sort(rng.choice(n_voxels, min(_VOXELS, n_voxels), replace=False))
+    part = case.target.at(rows)
     exact = _closed_form(case, part)
     shells = part.shells()
+    ways = {
+        "sobol": (case.model(Ranks()), case.parameters, "sobol"),
+        "random": (case.model(Ranks()), case.parameters, "random"),
+        "reference": (*_translation_sampled(case), "random"),
+    }
 
-    def error(calculated: np.ndarray) -> float:
-        return 1 - pooled_cc(correlation_sums(calculated, exact, None, shells, part.n_shells))
+    def error(way: str, n_samples: int) -> float:
+        model, parameters, sampler = ways[way]
+        found = []
+        for repeat in range(_REPEATS):
+            n_modes = len(parameters.mode_amplitudes_A)
+            normals = case.normals(sampler, n_samples, n_modes, 1, repeat)
+            calculated = model.internal_motion(parameters, normals)[rows]
+            sums = correlation_sums(calculated, exact, None, shells, part.n_shells)
+            found.append(1 - pooled_cc(sums))
+        return statistics.median(found)
 
-    errors = {n: error(_evaluated(case, part, n)) for n in _SAMPLES_TRIED}
-    reference = error(_plain_monte_carlo(case, part))
-    enough = [n for n, e in errors.items() if e <= reference]
+    errors = {way: {n: error(way, n) for n in _SAMPLES_TRIED} for way in ways}
+    samples, reference = case.config.model.samples, error("reference", SAMPLES)
+    enough = [n for n, e in errors["sobol"].items() if e <= reference]
     return {
-        "error": error(_evaluated(case, part, case.config.model.samples)),
+        "error": errors["sobol"].get(samples) or error("sobol", samples),
         "reference_error": reference,
-        "error_by_samples": errors,
+        "error_by_samples": errors["sobol"],
+        "error_by_samples_plain_random": errors["random"],
+        "error_by_samples_reference": errors["reference"] | {SAMPLES: reference},
         "samples_at_equal_accuracy": min(enough) if enough else None,
     }
 
@@ -236,30 +284,60 @@ def _closed_form(case: Case, part: Target) -> np.ndarray:
     )
 
 
-def _evaluated(case: Case, part: Target, n_samples: int) -> np.ndarray:
-    normals = case.normals("sobol", n_samples, len(case.parameters.mode_amplitudes_A))
-    model = DirectModel(case.modes, part.grid, part.indices, Ranks())
-    return model.internal_motion(case.parameters, normals)
-
-
-def _plain_monte_carlo(case: Case, part: Target) -> np.ndarray:
-    """The reference's sampling at its best: exact transforms, 1000 plain random samples.
-
-    Translation is sampled as three more modes that move all atoms alike.
-    """
+def _translation_sampled(case: Case) -> tuple[ForwardModel, Parameters]:
+    """The reference's ensemble, with exact transforms: translation is three more modes."""
     n_atoms = len(case.modes.structure)
     rigid = np.repeat(np.eye(3)[:, None, :], n_atoms, axis=1)
-    modes = replace(
+    other = copy(case)
+    other.modes = replace(
         case.modes,
         vectors=np.concatenate([case.modes.vectors, rigid]),
         amplitudes_A=np.concatenate([case.modes.amplitudes_A, np.zeros(3)]),
     )
     disorder = case.parameters.disorder
     amplitudes = np.append(case.parameters.mode_amplitudes_A, [disorder.translation_sigma_A] * 3)
-    normals = case.normals("random", SAMPLES, len(amplitudes), 1)
-    model = DirectModel(modes, part.grid, part.indices, Ranks())
     still = Disorder(0.0, disorder.uncorrelated_sigma_A)
-    return model.internal_motion(Parameters(amplitudes, still), normals)
+    return other.model(Ranks()), Parameters(amplitudes, still)
+
+
+def _growth_with_atoms(case: Case) -> dict[str, Any]:
+    """Seconds of a sample for 1, 2, 4, 8 copies of the molecule in a cell that grows with them."""
+    result: dict[str, Any] = {
+        "seconds_per_sample_by_atoms": {},
+        "seconds_per_sample_by_atoms_direct_sum": {},
+        "computed_voxels_by_atoms": {},
+    }
+    for copies in _COPIES:
+        structure, unit_cell = _tiled(case, copies)
+        target = grid_to_resolution(unit_cell, case.target.grid.divisions, case.target.d_min)
+        separations = pair_separations(
+            structure.positions, atomic_numbers(structure), case.motion_A, unit_cell
+        )
+        band = choose_band_grid(target, case.target.d_min, separations, INTERPOLATION_ERROR)
+        planes = np.arange(band.grid.extent[0] + 1)
+        part = slab(band.grid, band.d_min, planes)
+        noise = np.random.default_rng(1).normal(0, case.motion_A / 2, (4, len(structure), 3))
+        for name, make, n in (("", DensityTransform, 4), ("_direct_sum", DirectTransform, 1)):
+            transform = make(structure, part)
+            transform.moments(structure.positions + noise[:1])
+            start = time.perf_counter()
+            transform.moments(structure.positions + noise[:n])
+            seconds = (time.perf_counter() - start) / n
+            result["seconds_per_sample_by_atoms" + name][len(structure)] = seconds
+        result["computed_voxels_by_atoms"][len(structure)] = part.size
+    return result
+
+
+def _tiled(case: Case, copies: tuple[int, int, int]) -> tuple[Structure, tuple[float, ...]]:
+    """Copies of the molecule side by side, and as many unit cells in one."""
+    structure, cell = case.modes.structure, case.modes.unit_cell
+    axes = np.linalg.inv(fractionalization(cell)).T  # rows a, b, c in Å
+    shifts = np.array(list(np.ndindex(*copies))) @ axes
+    rows = np.tile(np.arange(len(structure)), len(shifts))
+    positions = structure.positions + shifts[:, None]
+    tiled = replace(structure.select(rows), positions=positions.reshape(-1, 3))
+    edges = (edge * n for edge, n in zip(cell[:3], copies, strict=True))
+    return tiled, (*edges, *cell[3:])
 
 
 def _sgemm_rate() -> float:
@@ -271,15 +349,19 @@ def _sgemm_rate() -> float:
     return 10 * 2 * 1024**3 / (time.perf_counter() - start) / 1e9
 
 
-def _scaling(config_path: Path) -> dict[str, Any]:
-    """Wall time of an evaluation on 1, 2, ... ranks, as many as there are cores (at most 8)."""
+def _scaling(config_path: Path, samples: int) -> dict[str, Any]:
+    """Wall time of an evaluation on 1, 2, ... ranks or threads, as many as there are cores."""
     beside = Path(sys.executable).parent / "mpirun"
     mpirun = str(beside) if beside.exists() else shutil.which("mpirun")
     cores = len(os.sched_getaffinity(0))
-    ranks = [1, *(n for n in (2, 4, 8) if n <= cores and mpirun)]
-    measured = {n: _on_ranks(n, mpirun, config_path) for n in ranks}
+    several = [n for n in (2, 4, 8, 16, 32, 64) if n <= cores]
+    ranks = [1, *(n for n in several if mpirun)]
+    measured = {n: _timed(n, 1, mpirun, config_path, samples) for n in ranks}
+    threads = {n: _timed(1, n, mpirun, config_path, samples) for n in several}
     result: dict[str, Any] = {
         "wall_seconds_by_ranks": {n: m["total"] for n, m in measured.items()},
+        "wall_seconds_by_threads": {n: m["total"] for n, m in threads.items()},
+        "seconds_to_first_evaluation_by_ranks": {n: m["first"] for n, m in measured.items()},
         "peak_memory_MB_per_rank": {n: m["peak_memory_MB"] for n, m in measured.items()},
     }
     if 2 in measured:
@@ -289,13 +371,16 @@ def _scaling(config_path: Path) -> dict[str, Any]:
     return result
 
 
-def _on_ranks(n: int, mpirun: str | None, config_path: Path) -> dict[str, float]:
+def _timed(
+    ranks: int, threads: int, mpirun: str | None, config_path: Path, samples: int
+) -> dict[str, float]:
     code = "from hpc_diffuser.bench import time_group; time_group()"
-    launcher = [mpirun, "-n", str(n)] if n > 1 and mpirun else []
-    threads = {f"{name}_NUM_THREADS": "1" for name in ("NUMBA", "OMP", "OPENBLAS", "MKL")}
+    launcher = [mpirun, "-n", str(ranks)] if ranks > 1 and mpirun else []
+    pinned = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
+    arguments = [str(config_path), str(samples), str(time.time())]
     done = subprocess.run(
-        [*launcher, sys.executable, "-c", code, str(config_path)],
-        env=os.environ | threads,
+        [*launcher, sys.executable, "-c", code, *arguments],
+        env=os.environ | pinned | {"NUMBA_NUM_THREADS": str(threads)},
         capture_output=True,
         text=True,
         check=True,

@@ -174,6 +174,10 @@ def _bench(args: argparse.Namespace) -> None:
     print(bench.bench_text(result))
     if args.json:
         write_json(args.json, result)
+    if args.png:
+        from hpc_diffuser.figures import plot_sampling_errors
+
+        plot_sampling_errors(args.png, result)
 
 
 def _info(args: argparse.Namespace) -> None:
@@ -344,6 +348,7 @@ def _add_bench(commands) -> None:
         help=f"TOML config (default: ./{DEFAULT_CONFIG}; without that, the built-in example)",
     )
     command.add_argument("--json", type=Path, help="write the numbers to this file too")
+    command.add_argument("--png", type=Path, help="write a figure of error against samples")
 
 
 def _add_info(commands) -> None:

@@ -61,9 +61,13 @@ class ParametersConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """[model]: how the ensemble is sampled, and on which grid its transform is computed."""
+    """[model]: how the ensemble is sampled, and how its transform is computed.
 
-    samples: int = 128
+    `samples` may be "auto": then as many as `map_error`, 1 − CC of a calculated map, asks for.
+    """
+
+    samples: int | str = 128
+    map_error: float = 5e-4
     sampler: str = "sobol"
     grid: str = "auto"
     transform: str = "auto"
@@ -113,7 +117,6 @@ _CHOICES = {
 }
 _LEAST = {
     "structure.n_modes": 0,
-    "model.samples": 1,
     "model.seed": 0,
     "model.final_samples": 1,
     "search.restarts": 1,
@@ -234,6 +237,16 @@ def _choice(name: str, value: Any) -> str:
     return value
 
 
+def _samples(name: str, value: Any) -> int | str:
+    if value == "auto":
+        return value
+    if isinstance(value, str):
+        raise InputError(
+            f'{name} should be a whole number of at least 1, or "auto", found {_shown(value)}'
+        )
+    return _integer(name, value, 1)
+
+
 def _integer(name: str, value: Any, least: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**31:
         raise InputError(
@@ -271,6 +284,8 @@ _SPECIAL = {
     "crystal.space_group": _text,
     "grid.oversampling": _oversampling,
     "grid.d_min_A": _positive,
+    "model.samples": _samples,
+    "model.map_error": _positive,
 }
 
 

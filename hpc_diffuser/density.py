@@ -121,10 +121,16 @@ def transform_costs(structure: Structure, grid: HklGrid, d_min: float) -> tuple[
     direct = 16 * len(structure) * quarter / 50e9
     per_cell = _grid_points_per_cell(grid.unit_cell, d_min)
     fractional = structure.positions @ fractionalization(grid.unit_cell).T
-    x, y, z = np.ptp(fractional, axis=0) * per_cell + WIDTHS[2] + 2
+    box = np.ptp(fractional, axis=0) * per_cell + WIDTHS[2] + 2
     planes = grid.extent[0] + 1
-    flops = 4 * planes * x * y * z + 4 * planes * grid.extent[1] * y * z + 8 * z * quarter
+    flops = _product_flops(box, planes, planes * grid.extent[1], quarter)
     return direct, flops / 70e9 + 0.8e-6 * len(structure) + 6e-9 * quarter
+
+
+def _product_flops(box: np.ndarray, planes: float, rows: float, quarter: float) -> float:
+    """Of the products along x, y and z for a box of points: real or folded, complex, complex."""
+    x, y, z = box
+    return float(4 * planes * x * y * z + 4 * rows * y * z + 8 * quarter * z)
 
 
 class DensityTransform:
@@ -200,6 +206,13 @@ class DensityTransform:
             kernel.add_moments(densities, *inputs, *sums)
         sums *= (self._sharpen, self._sharpen, self._sharpen**2)
         return sums
+
+    @property
+    def flops(self) -> float:
+        """Operations of the matrix products for one configuration."""
+        s = self.slab
+        box = 2 * self._half_box(self._steps(self._mean_positions[None]))
+        return _product_flops(box, len(s.h), len(s.row_halves), float((s.row_halves + 1).sum()))
 
     def _steps(self, configurations: np.ndarray) -> np.ndarray:
         return (configurations[:, self._order] - self.origin) @ self._to_steps

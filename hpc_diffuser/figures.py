@@ -49,6 +49,39 @@ def plot_shells(path: Path, summary: dict[str, Any]) -> None:
     plt.close(figure)
 
 
+def plot_sampling_errors(path: Path, measured: dict[str, Any]) -> None:
+    """1 − CC against the number of samples, as `bench` measured it, for three ways to sample.
+
+    Raises
+    ------
+    InputError
+        Where matplotlib is not installed.
+    """
+    plt = _pyplot()
+    figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
+    curves = (
+        ("error_by_samples_reference", "plain random, translation sampled", _GREY, "^"),
+        ("error_by_samples_plain_random", "plain random, translation exact", _ORANGE, "s"),
+        ("error_by_samples", "Sobol, translation exact", _BLUE, "o"),
+    )
+    for key, label, colour, marker in curves:
+        errors = {int(n): error for n, error in measured[key].items()}
+        samples = sorted(errors)
+        axes.loglog(
+            samples, [errors[n] for n in samples], marker=marker, ms=4, color=colour, label=label
+        )
+    axes.axhline(measured["reference_error"], color=_GREY, lw=0.8, ls=":")
+    ticks = sorted(int(n) for n in measured["error_by_samples_reference"])
+    axes.set_xticks(ticks, [str(n) for n in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel("samples")
+    axes.set_ylabel("1 − CC with the closed form")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    _save(figure, path)
+    plt.close(figure)
+
+
 def _text(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.3f}"
 

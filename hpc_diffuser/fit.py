@@ -9,8 +9,9 @@ from hpc_diffuser import example
 from hpc_diffuser.config import Config, load_config
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.parallel.communicator import Ranks
+from hpc_diffuser.problem import load_problem, shrunk_problem
 from hpc_diffuser.progress import log
-from hpc_diffuser.refinement import load_problem, refine, shrunk_problem
+from hpc_diffuser.refinement import refine
 from hpc_diffuser.report import report_text
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +35,7 @@ from hpc_diffuser.scattering import (
     slab,
     variance_and_mean_squared,
 )
-from hpc_diffuser.statistics import N_SUMS, SCORES, PlaneSums, correlations
+from hpc_diffuser.statistics import N_SUMS, SCORES, PlaneSums, correlations, pooled_cc
 from hpc_diffuser.target import Target
 
 INTERPOLATION_ERROR = 1e-3  # relative rms of the intensity: 1 − CC of 1e-6, sampling's is 1e-4
@@ -58,6 +60,8 @@ class DirectModel:
 
     Attributes
     ----------
+    transform : DirectTransform or DensityTransform
+        On this rank's planes.
     rows : (v,) int
         Which of the V voxels this rank holds the intensity of; none outside the first row.
     """
@@ -85,7 +89,7 @@ class DirectModel:
         own = share_planes(blocks, layout.slab_ranks)[slab_rank]
         planes = np.flatnonzero((costs > 0) & np.isin(np.arange(len(costs)) // BLOCK, own))
         self._slab = slab(grid, d_min, planes)
-        self._transform = make_transform(modes.structure, self._slab)
+        self.transform = make_transform(modes.structure, self._slab)
         holds = np.isin(indices[:, 0], self._slab.h) & (self._sample_rank == 0)
         self.rows = np.flatnonzero(holds)
         self._positions = self._slab.position_of(indices[self.rows])
@@ -112,7 +116,7 @@ class DirectModel:
         def batch(i: int) -> np.ndarray:
             first, last = batch_edges(len(normals))[i : i + 2]
             displacements = (normals[first:last] @ fields).reshape(last - first, -1, 3)
-            return self._transform.moments(self.modes.structure.positions + displacements)
+            return self.transform.moments(self.modes.structure.positions + displacements)
 
         return self._intensity(batch, len(normals), parameters.disorder)
 
@@ -121,14 +125,14 @@ class DirectModel:
 
         def batch(i: int) -> np.ndarray:
             first, last = batch_edges(len(frames))[i : i + 2]
-            return self._transform.moments(frames[first:last])
+            return self.transform.moments(frames[first:last])
 
         return self._intensity(batch, len(frames), disorder)
 
     def rigid(self, disorder: Disorder) -> np.ndarray:
         """Intensity of the mean structure without internal motion; see above."""
         mean_re, mean_im = (
-            part[self._positions].astype(np.float64) for part in self._transform.mean
+            part[self._positions].astype(np.float64) for part in self.transform.mean
         )
         mean_squared = mean_re**2 + mean_im**2
         return self._diffuse(np.zeros_like(mean_squared), mean_squared, disorder)
@@ -138,7 +142,7 @@ class DirectModel:
         total = self._sharing.sum_as_tree(sums)
         if total is None:
             return np.empty(0)
-        mean = tuple(part[self._positions] for part in self._transform.mean)
+        mean = tuple(part[self._positions] for part in self.transform.mean)
         moments = variance_and_mean_squared(total[:, self._positions], mean, n_samples)
         return self._diffuse(*moments, disorder)
 
@@ -313,10 +317,8 @@ class Comparison:
         # whichever ranks hold them.
         self._planes, starts = np.unique(own.indices[:, 0], return_index=True)
         starts = np.append(starts, len(own.indices))
-        bins = own.free * self._n_shells + own.shells()
-        self._sums = PlaneSums(
-            own.intensity, _weights(own, weights), bins, starts, 2 * self._n_shells
-        )
+        self._bins = (own.free * self._n_shells + own.shells(), starts, 2 * self._n_shells)
+        self._sums = PlaneSums(own.intensity, _weights(own, weights), *self._bins)
 
     def score(self, intensity: np.ndarray) -> Score:
         """The score, on every rank of the group.
@@ -326,13 +328,24 @@ class Comparison:
         intensity : (v,) float
             At the model's `rows`.
         """
-        parts = self.model.group.gather((self._planes, self._sums.of(intensity)))
-        return self.model.group.broadcast(parts and self._total(parts))
+        return self._on_all_ranks(self._sums.of(intensity), self._score_of)
 
-    def _total(self, parts: list[tuple[np.ndarray, np.ndarray]]) -> Score:
+    def agreement(self, one: np.ndarray, other: np.ndarray) -> float:
+        """Pooled CC of two of the model's maps over the working voxels, on every rank."""
+        sums = PlaneSums(other, None, *self._bins).of(one)
+        return self._on_all_ranks(sums, lambda work, free: pooled_cc(work))
+
+    def _on_all_ranks(self, sums: np.ndarray, result: Callable) -> Any:
+        """A result from the work and free shells' sums, added over planes in their order."""
+        group = self.model.group
+        parts = group.gather((self._planes, sums))
+        if parts is None:
+            return group.broadcast(None)
         planes = np.concatenate([p for p, _ in parts])
-        sums = np.concatenate([s for _, s in parts])[np.argsort(planes)]
-        work, free = sums.sum(axis=0).reshape(2, self._n_shells, N_SUMS)
+        total = np.concatenate([s for _, s in parts])[np.argsort(planes)].sum(axis=0)
+        return group.broadcast(result(*total.reshape(2, self._n_shells, N_SUMS)))
+
+    def _score_of(self, work: np.ndarray, free: np.ndarray) -> Score:
         return Score(
             cc_work=self._score(work),
             cc_free=self._score(free),

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from hpc_diffuser.config import Config
+from hpc_diffuser.convergence import enough_samples
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.inputs import load_modes
 from hpc_diffuser.io.maps import read_map, write_map, write_target
@@ -15,7 +16,7 @@ from hpc_diffuser.io.storage import sha256
 from hpc_diffuser.io.structures import read_structure, write_pdb
 from hpc_diffuser.io.trajectories import NON_HYDROGEN, read_trajectory
 from hpc_diffuser.lattice import HklGrid, grid_to_resolution
-from hpc_diffuser.model import ForwardModel, collect, forward_model
+from hpc_diffuser.model import Comparison, ForwardModel, collect, forward_model
 from hpc_diffuser.modes import (
     Modes,
     effective_b_factors,
@@ -24,7 +25,9 @@ from hpc_diffuser.modes import (
 )
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parameters import Parameters, held_parameters
+from hpc_diffuser.progress import log
 from hpc_diffuser.sampling import generator, normal_samples
+from hpc_diffuser.statistics import shell_edges
 from hpc_diffuser.structure import Structure, match_backbone, require_same_atoms, superpose
 from hpc_diffuser.target import (
     DiffuseMap,
@@ -145,15 +148,13 @@ def simulate(
     grid = _grid(config, modes)
     model = config.model
     if frames is None:
-        stream = generator(model.seed)
-        normals = normal_samples(model.sampler, model.samples, len(modes.amplitudes_A), stream)
         motion_A = float(np.linalg.norm(parameters.mode_amplitudes_A))
     else:
         motion_A = float(np.sqrt(np.mean((frames - modes.structure.positions) ** 2) * 3))
     indices = grid.indices_between(np.inf, config.grid.d_min_A)
     forward = forward_model(modes, grid, indices, world, motion_A, model.grid, model.transform)
     if frames is None:
-        values = forward.internal_motion(parameters, normals)
+        values = forward.internal_motion(parameters, _normals(config, forward, grid, parameters))
     else:
         values = forward.ensemble(frames, parameters.disorder)
     diffuse = whole_map(forward, modes, grid, indices, values)
@@ -165,6 +166,28 @@ def simulate(
 
     world.from_root(save)
     return diffuse
+
+
+def _normals(
+    config: Config, forward: ForwardModel, grid: HklGrid, parameters: Parameters
+) -> np.ndarray:
+    """The configured number of sample points, or as many as the accuracy asks for."""
+    options, n_modes = config.model, len(parameters.mode_amplitudes_A)
+
+    def draw(samples: int, *purpose: int) -> np.ndarray:
+        return normal_samples(options.sampler, samples, n_modes, generator(options.seed, *purpose))
+
+    if options.samples != "auto":
+        return draw(options.samples)
+    indices = grid.indices_between(np.inf, config.grid.d_min_A)
+    nothing = np.zeros(len(indices))
+    edges = shell_edges(np.inf, config.grid.d_min_A, 20)
+    unmeasured = Target(grid, indices, nothing, None, nothing > 0, edges, "P 1")
+    comparison = Comparison(unmeasured, forward, "pooled", "none")
+    found = enough_samples(forward, comparison, parameters, draw, options.map_error)
+    if forward.group.is_root:
+        log(f"samples: {found.samples}; they leave an error 1 - CC of {found.map_error:.1e}")
+    return draw(found.samples)
 
 
 def whole_map(

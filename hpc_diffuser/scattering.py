@@ -230,6 +230,11 @@ class DirectTransform:
                 direct_sum.add_moments(*inputs, *self.mean, *sums)
         return sums
 
+    @property
+    def flops(self) -> float:
+        """Operations of the matrix products for one configuration."""
+        return 16.0 * len(self.atoms.order) * float((self.slab.row_halves + 1).sum())
+
     def _inputs(self, configurations: np.ndarray) -> tuple:
         """The kernels' common arguments."""
         turns = configurations[:, self.atoms.order] @ self._to_turns

@@ -29,7 +29,7 @@ def test_reference_sample_of_one_atom():
 
 def test_bench_measures_a_config(cli, project):
     """A table, the JSON that other programs read, and an error that falls with the samples."""
-    result = cli("bench", "fit.toml", "--json", "bench.json", folder=project)
+    result = cli("bench", "fit.toml", "--json", "bench.json", "--png", "errors.png", folder=project)
     assert result.returncode == 0, result.stderr
     measured = json.loads((project / "bench.json").read_text())
     for key in (
@@ -43,4 +43,9 @@ def test_bench_measures_a_config(cli, project):
         assert key in measured and key in result.stdout
     assert measured["core_seconds_per_evaluation"] > 0
     errors = measured["error_by_samples"]
-    assert errors["1024"] < errors["16"]
+    assert errors["512"] < errors["16"]
+    assert errors["512"] < measured["error_by_samples_plain_random"]["512"]
+    assert measured["seconds_to_first_evaluation_by_ranks"]["1"] > 0
+    atoms = [int(n) for n in measured["seconds_per_sample_by_atoms"]]
+    assert atoms == [measured["atoms"] * n for n in (1, 2, 4, 8)]
+    assert (project / "errors.png").read_bytes()[:4] == b"\x89PNG"

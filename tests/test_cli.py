@@ -23,6 +23,8 @@ from hpc_diffuser.lattice import fractionalization
 from hpc_diffuser.modes import elastic_network_modes
 from hpc_diffuser.prepare import TrajectoryFiles, crystal_frames
 from hpc_diffuser.protein import build_protein
+from hpc_diffuser.refinement import optimiser_share
+from hpc_diffuser.report import report_text
 from hpc_diffuser.scattering import form_factors
 
 COMMANDS = ("modes", "target", "simulate", "fit", "status", "report", "bench", "info")
@@ -296,7 +298,7 @@ def test_target_options(call, project):
 def test_fit_fills_the_run_directory(finished):
     """The files of the contract, and nothing else: no lock, no temporary files."""
     names = ["calculated.h5", "config.toml", "manifest.json"]
-    names += ["restart_0000.h5", "restart_0001.h5", "summary.json"]
+    names += ["restart_0000.h5", "restart_0001.h5", "sampling.json", "summary.json"]
     assert sorted(os.listdir(finished / "run")) == names
     assert (finished / "run/config.toml").read_text() == (finished / "fit.toml").read_text()
     for restart in range(2):
@@ -318,6 +320,34 @@ def test_summary_of_a_fit(finished):
     assert summary["shells"][0]["d_max"] == pytest.approx(6.0)
     assert summary["shells"][-1]["d_min"] == pytest.approx(2.5)
     assert np.mean([s["cc"] for s in summary["shells"]]) == pytest.approx(summary["cc_work"])
+
+
+def test_share_of_the_optimiser(call, finished, tmp_path):
+    """Between 0 and 1 where evaluations were made, and told; where none were left, there is none.
+
+    Five evaluations of which three are drawn: the time in between is spent in both.
+    """
+    summary = json.loads((finished / "run" / "summary.json").read_text())
+    share = summary["last_session"]["optimiser_share"]
+    assert 0 < share < 1
+    assert f"{100 * share:.0f} % of the search in proposing" in report_text(summary)
+    folder = Path(shutil.copytree(finished, tmp_path / "again"))
+    text = succeeded(call("fit", "fit.toml", folder=folder))
+    summary = json.loads((folder / "run" / "summary.json").read_text())
+    assert summary["last_session"]["optimiser_share"] is None
+    assert "Last session: 1 ranks" in text and "in proposing" not in text
+
+
+def test_share_counts_all_groups():
+    """Of 2 s and 6 s on two roots, 1 s + 1 s went into proposing; a rank that waits has none."""
+    seconds = [
+        {"proposing": 1.0, "evaluating": 0.5, "saving": 0.5},
+        {"proposing": 0.0, "evaluating": 0.0, "saving": 0.0},
+        {"proposing": 1.0, "evaluating": 4.0, "saving": 1.0},
+    ]
+    assert optimiser_share(seconds) == 0.25
+    assert optimiser_share(seconds[1:2]) is None
+    assert optimiser_share(None) is None
 
 
 def test_final_map_of_a_fit(finished, target):

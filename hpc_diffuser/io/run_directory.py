@@ -1,12 +1,14 @@
 """A run directory: what a run began with, how far its restarts are, what came out."""
 
 import platform
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from hpc_diffuser import __version__
 from hpc_diffuser.config import Config, flat_config
+from hpc_diffuser.convergence import Convergence
 from hpc_diffuser.errors import ChangedError, InputError
 from hpc_diffuser.io.checkpoints import checkpoint_path, read_checkpoint
 from hpc_diffuser.io.storage import read_json, sha256, write_bytes, write_json
@@ -22,6 +24,7 @@ _FREE = (
     "grid.oversampling",
     "grid.d_min_A",
 )
+_SAMPLING = "hpc-diffuser/sampling"
 _INPUTS = ("structure.modes", "structure.file", "target.file")
 
 
@@ -65,6 +68,29 @@ def read_histories(directory: Path, n_restarts: int) -> dict[int, History]:
     """The histories of all restarts that have begun."""
     paths = {r: checkpoint_path(directory, r) for r in range(n_restarts)}
     return {r: read_checkpoint(path) for r, path in paths.items() if path.exists()}
+
+
+def write_convergence(directory: Path, found: Convergence) -> None:
+    """Keep what is known of the samples: a resumed run goes on with the same."""
+    write_json(directory / "sampling.json", {"format": _SAMPLING, **asdict(found)})
+
+
+def read_convergence(directory: Path) -> Convergence | None:
+    """What `write_convergence` kept; None where there is nothing yet."""
+    path = directory / "sampling.json"
+    if not path.exists():
+        return None
+    stored = read_json(path)
+    try:
+        if stored.pop("format") != _SAMPLING:
+            raise ValueError
+        return Convergence(
+            int(stored["samples"]), float(stored["map_error"]), float(stored["objective_error"])
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as exc:
+        raise InputError(
+            f"{path}: damaged: remove it, and it is measured again when the run goes on"
+        ) from exc
 
 
 def _manifest(config: Config) -> dict[str, Any]:

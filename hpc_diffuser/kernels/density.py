@@ -200,15 +200,14 @@ def _transform_xy(densities, tables, planes, b, buffers):
     after_x, parts, after_y, _ = buffers
     phases = _phases(tables, planes, b)
     along_x = tables[0][2 * planes[0][b] : 2 * planes[0][b + 1]]
-    along_y = tables[1][:, : after_y.shape[3]]
-    n_x = along_x.shape[1]
+    n_x, rows = along_x.shape[1], after_y.shape[3]
     for s in range(len(densities)):
         density = densities[s, : n_x * after_x.shape[1]].reshape(n_x, -1)
         np.dot(along_x, density, after_x)
         _fold(after_x, phases, parts)
         for y_odd in range(2):
             for z_odd in range(2):
-                np.dot(along_y[y_odd], parts[y_odd, z_odd], after_y[s, y_odd, z_odd])
+                np.dot(tables[1][y_odd, :rows], parts[y_odd, z_odd], after_y[s, y_odd, z_odd])
 
 
 @njit(cache=True)

@@ -1,0 +1,145 @@
+"""A fit as all ranks see it: inputs read and checked, and how many samples they need."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hpc_diffuser.config import Config
+from hpc_diffuser.convergence import (
+    RANDOMISATIONS,
+    Convergence,
+    convergence,
+    enough_samples,
+)
+from hpc_diffuser.errors import InputError
+from hpc_diffuser.inputs import load_modes, load_target
+from hpc_diffuser.io.run_directory import read_convergence, write_convergence
+from hpc_diffuser.model import Comparison, ForwardModel, forward_model
+from hpc_diffuser.modes import Modes
+from hpc_diffuser.parallel.communicator import Ranks
+from hpc_diffuser.parameters import SearchSpace, search_space
+from hpc_diffuser.progress import log
+from hpc_diffuser.sampling import generator, normal_samples
+from hpc_diffuser.scattering import plane_costs
+from hpc_diffuser.target import Target
+
+# What random streams are for: the first number after the seed.
+ENSEMBLE, PROPOSAL, FINAL, CONVERGENCE = 0, 1, 2, 3
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Everything a fit needs, read and checked: the same on all ranks.
+
+    `objective_error` is the standard deviation of the objective that the samples leave; 0 until
+    it is known.
+    """
+
+    config: Config
+    modes: Modes
+    target: Target
+    space: SearchSpace
+    objective_error: float = 0.0
+
+    def normals(self, n_samples: int, *purpose: int) -> np.ndarray:
+        """The ensemble's standard normal points for one purpose: (n_samples, M)."""
+        model = self.config.model
+        stream = generator(model.seed, *purpose)
+        return normal_samples(model.sampler, n_samples, len(self.modes.amplitudes_A), stream)
+
+
+def load_problem(config: Config) -> Problem:
+    """Read and check all inputs of a fit.
+
+    Raises
+    ------
+    InputError
+        Naming file or key, and what was expected.
+    """
+    modes = load_modes(config)
+    space = search_space(config.parameters, modes.amplitudes_A)
+    if not space.refined.any():
+        raise InputError(
+            "[parameters]: nothing to refine: give at least one parameter a range [low, high]"
+        )
+    target = load_target(config, modes)
+    if config.target.weights == "errors" and target.errors is None:
+        raise InputError(
+            f'target.weights = "errors", but {config.target.file} has none: expected a map with '
+            'intensity_errors, or weights = "none"'
+        )
+    return Problem(config, modes, target, space)
+
+
+def shrunk_problem(problem: Problem) -> Problem:
+    """The same problem, so small that a minute is enough: few samples, few evaluations.
+
+    Of the target, every n-th h-plane is kept, so that all resolution shells still count.
+    """
+    config, target = problem.config, problem.target
+    search = replace(config.search, restarts=1, evaluations=12, initial_points=8)
+    model = replace(
+        config.model,
+        samples=16 if config.model.samples == "auto" else min(16, config.model.samples),
+        final_samples=min(32, config.model.final_samples),
+    )
+    costs = plane_costs(target.grid, target.d_min)
+    # 16 flops for each atom, row and column of a quadrant; a core does 2e12 in about a minute.
+    flops = 16.0 * len(problem.modes.structure) * costs.sum() * model.samples * search.evaluations
+    stride = max(1, math.ceil(flops / 2e12))
+    kept = target.at(target.indices[:, 0] % stride == 0)
+    config = replace(config, search=search, model=model)
+    return replace(problem, config=config, target=kept)
+
+
+def compare(problem: Problem, group: Ranks) -> tuple[ForwardModel, Comparison]:
+    """A group's forward model, and what scores it against the target."""
+    target, options = problem.target, problem.config.target
+    model = forward_model(
+        problem.modes,
+        target.grid,
+        target.indices,
+        group,
+        problem.space.typical_motion_A,
+        problem.config.model.grid,
+        problem.config.model.transform,
+    )
+    return model, Comparison(target, model, options.score, options.weights)
+
+
+def with_samples(problem: Problem, world: Ranks) -> Problem:
+    """The problem with its number of samples, and what error they leave: measured, or as stored.
+
+    All ranks together evaluate the middle of the parameters' ranges with independent samples.
+    """
+    config = problem.config
+    directory, options = config.run.directory, config.model
+    found = world.from_root(lambda: read_convergence(directory))
+    if found is None:
+        model, comparison = compare(problem, world)
+        parameters = problem.space.parameters(problem.space.bounds.mean(axis=1))
+
+        def draw(samples: int, randomisation: int) -> np.ndarray:
+            return problem.normals(samples, CONVERGENCE, randomisation)
+
+        if options.samples == "auto":
+            found = enough_samples(model, comparison, parameters, draw, options.map_error)
+        else:
+            draws = [draw(options.samples, i) for i in range(RANDOMISATIONS)]
+            found = convergence(model, comparison, parameters, draws)
+        world.from_root(lambda: write_convergence(directory, found))
+    if world.is_root:
+        log(_convergence_text(found, options.samples == "auto", options.map_error))
+    config = replace(config, model=replace(options, samples=found.samples))
+    return replace(problem, config=config, objective_error=found.objective_error)
+
+
+def _convergence_text(found: Convergence, chosen: bool, asked: float) -> str:
+    text = (
+        f"samples: {found.samples}; they leave an error 1 - CC of {found.map_error:.1e} in a map, "
+        f"and of {found.objective_error:.1e} in the objective"
+    )
+    if chosen and found.map_error > asked:
+        return f"{text}: more than the {asked:.1e} asked for, but samples end there"
+    return text
