@@ -40,7 +40,13 @@ from hpc_diffuser.parallel.communicator import Ranks, world
 from hpc_diffuser.parameters import Parameters, search_space
 from hpc_diffuser.reference import CUBE, SAMPLES, reference_sample
 from hpc_diffuser.sampling import generator, normal_samples
-from hpc_diffuser.scattering import DirectTransform, atomic_numbers, form_factors, slab
+from hpc_diffuser.scattering import (
+    DirectTransform,
+    Slab,
+    atomic_numbers,
+    form_factors,
+    slab,
+)
 from hpc_diffuser.statistics import correlation_sums, pooled_cc
 from hpc_diffuser.structure import Structure
 from hpc_diffuser.target import Target
@@ -316,8 +322,8 @@ def _growth_with_atoms(case: Case) -> dict[str, Any]:
         band = choose_band_grid(target, case.target.d_min, separations, INTERPOLATION_ERROR)
         planes = np.arange(band.grid.extent[0] + 1)
         part = slab(band.grid, band.d_min, planes)
-        noise = np.random.default_rng(1).normal(0, case.motion_A / 2, (4, len(structure), 3))
-        for name, make, n in (("", DensityTransform, 4), ("_direct_sum", DirectTransform, 1)):
+        noise = np.random.default_rng(1).normal(0, case.motion_A / 2, (16, len(structure), 3))
+        for name, make, n in (("", DensityTransform, 16), ("_direct_sum", DirectTransform, 1)):
             transform = make(structure, part)
             transform.moments(structure.positions + noise[:1])
             start = time.perf_counter()
@@ -325,7 +331,24 @@ def _growth_with_atoms(case: Case) -> dict[str, Any]:
             seconds = (time.perf_counter() - start) / n
             result["seconds_per_sample_by_atoms" + name][len(structure)] = seconds
         result["computed_voxels_by_atoms"][len(structure)] = part.size
+        if copies == (1, 1, 1):
+            result["cost_ratio_twice_the_atoms_in_the_same_volume"] = _denser(structure, part)
     return result
+
+
+def _denser(structure: Structure, part: Slab) -> float:
+    """Cost of a sample with twice the atoms in the same volume, as hydrogens nearly are."""
+    twice = structure.select(np.tile(np.arange(len(structure)), 2))
+    seconds = {1: [], 2: []}
+    transforms = {1: DensityTransform(structure, part), 2: DensityTransform(twice, part)}
+    for _ in range(_REPEATS):
+        for n, transform in transforms.items():
+            positions = structure if n == 1 else twice
+            configurations = np.repeat(positions.positions[None], 16, axis=0)
+            start = time.perf_counter()
+            transform.moments(configurations)
+            seconds[n].append(time.perf_counter() - start)
+    return statistics.median(seconds[2]) / statistics.median(seconds[1])
 
 
 def _tiled(case: Case, copies: tuple[int, int, int]) -> tuple[Structure, tuple[float, ...]]:

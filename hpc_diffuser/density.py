@@ -128,9 +128,9 @@ def transform_costs(structure: Structure, grid: HklGrid, d_min: float) -> tuple[
 
 
 def _product_flops(box: np.ndarray, planes: float, rows: float, quarter: float) -> float:
-    """Of the products along x, y and z for a box of points: real or folded, complex, complex."""
+    """Of the products along x, y and z for a box of points, all folded; real at first."""
     x, y, z = box
-    return float(4 * planes * x * y * z + 4 * rows * y * z + 8 * quarter * z)
+    return float(2 * planes * x * y * z + 4 * rows * y * z + 8 * quarter * z)
 
 
 class DensityTransform:
@@ -177,6 +177,7 @@ class DensityTransform:
             steps = self._steps(positions[None])
             half_box = self._half_box(steps)
             density = self._draw(steps, np.zeros(2 * half_box, np.float32))
+            kernel.fold_x(density, *self._planes_of(half_box))
             kernel.add_moments(density, *self._inputs(half_box), *sums)
         return sums[0] * self._sharpen, sums[1] * self._sharpen
 
@@ -203,6 +204,7 @@ class DensityTransform:
         background = -mean_density[: -kernel.ROW].reshape(2 * half_box)
         for first in range(0, len(steps), SAMPLES_AT_ONCE):
             densities = self._draw(steps[first : first + SAMPLES_AT_ONCE], background)
+            kernel.fold_x(densities, *self._planes_of(half_box))
             kernel.add_moments(densities, *inputs, *sums)
         sums *= (self._sharpen, self._sharpen, self._sharpen**2)
         return sums
@@ -222,6 +224,11 @@ class DensityTransform:
         farthest = np.abs(steps).max(axis=(0, 1))
         return np.ceil(farthest + self._reach + 1).astype(np.int64)
 
+    @staticmethod
+    def _planes_of(half_box: np.ndarray) -> tuple[int, int]:
+        """How many planes of constant x a box has, and how many points each of them."""
+        return 2 * half_box[0], 4 * half_box[1] * half_box[2]
+
     def _draw(self, steps: np.ndarray, background: np.ndarray) -> np.ndarray:
         densities = np.empty((len(steps), background.size + kernel.ROW), np.float32)
         kernel.draw(steps, self._atoms, self._drawn, background, densities)
@@ -235,10 +242,7 @@ class DensityTransform:
             kernel.axis_tables(extent, divisions, points)
             for extent, divisions, points in zip(extents, self._divisions, half_box, strict=True)
         )
-        # Even in x: the cosine; odd: the sine with the sign of x.
-        below = x[:, s.h, ::-1] * np.array([1, -1], np.float32)[:, None, None]
-        along_x = np.concatenate([below, x[:, s.h]], axis=2).swapaxes(0, 1)
-        along_x = np.ascontiguousarray(along_x.reshape(2 * len(s.h), -1))
+        along_x = np.stack([x[0, s.h], x[1, s.h, ::-1]])
         tables = (along_x, y, np.ascontiguousarray(z.swapaxes(1, 2)), *self._divisions[1:])
         planes = (s.blocks, s.centres, s.halves, s.offsets, s.row_halves, s.row_offsets)
         sizes = np.diff(s.offsets[s.blocks])

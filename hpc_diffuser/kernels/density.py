@@ -1,10 +1,10 @@
 """Structure factors by way of the electron density: atoms drawn on a grid, three matrix products.
 
 Every atom is drawn as a radial polynomial of compact support. The density of a molecule fills a
-small box, and its transform is wanted in a small sphere: a dense matrix for each axis (along y
-and z over half the box, cosines for what is even about its middle, sines for what is odd) makes
-fewer passes over memory than a fast Fourier transform of the zero-padded cell, and runs at the
-rate of a matrix product.
+small box, and its transform is wanted in a small sphere: a dense matrix for each axis, over half
+the box (cosines for what is even about its middle, sines for what is odd), makes fewer passes
+over memory than a fast Fourier transform of the zero-padded cell, and runs at the rate of a
+matrix product.
 
 Grid points lie at ±½, ±1½, ... steps from the box's middle. Slabs are transformed in blocks of
 planes with sections of one size: every product has the same shape whoever computes it, so
@@ -64,6 +64,18 @@ def draw(steps, atoms, shapes, background, densities):
         densities[s, : background.size] = background.reshape(-1)
         densities[s, background.size :] = 0
         _draw(steps[s], atoms, shapes, background.shape, densities[s])
+
+
+@njit(cache=True, parallel=True)
+def fold_x(densities, n_x, n_yz):
+    """Put ρ(x) − ρ(−x) into the half box below the middle, ρ(x) + ρ(−x) above: (S, ·) float32."""
+    for s in prange(len(densities)):
+        for below in range(n_x // 2):
+            low = densities[s, below * n_yz : (below + 1) * n_yz]
+            high = densities[s, (n_x - 1 - below) * n_yz : (n_x - below) * n_yz]
+            for i in range(n_yz):
+                b, a = low[i], high[i]
+                low[i], high[i] = a - b, a + b
 
 
 @njit(cache=True)
@@ -142,9 +154,10 @@ def add_moments(densities, tables, planes, shares, sum_re, sum_im, sum_sq):
     Parameters
     ----------
     densities : (S, ·) float32
-        As of `draw`.
-    tables : (x (2·P, x), y (2, K+1, half y), z (2, half z, L+1), divisions of y, of z)
-        `axis_tables`, for z transposed; for x a cosine and a sine for each plane.
+        As of `draw`, then `fold_x`.
+    tables : (x (2, P, half x), y (2, K+1, half y), z (2, half z, L+1), divisions of y, of z)
+        `axis_tables`, for z transposed; for x of the slab's planes, the sines from the farthest
+        point to the middle.
     planes : (blocks (B+1,), centres (P, 2), halves (P, 2), offsets (P+1,), row_halves (R,), \
 row_offsets (P+1,))
         The planes of each block; of each plane the centre and half-size in sample indices, where
@@ -169,7 +182,7 @@ def _buffers(n_samples, tables, planes, b):
     first, n = planes[0][b], planes[0][b + 1] - planes[0][b]
     rows, columns = planes[2][first, 0] + 1, planes[2][first, 1] + 1
     half_y, half_z = tables[1].shape[2], tables[2].shape[1]
-    after_x = np.empty((2 * n, 4 * half_y * half_z), np.float32)
+    after_x = np.empty((2, n, 4 * half_y * half_z), np.float32)
     parts = np.empty((2, 2, half_y, 2 * n * half_z), np.float32)
     after_y = np.empty((n_samples, 2, 2, rows, 2 * n * half_z), np.float32)
     after_z = np.empty((n_samples, 2, 2, TILE * 2 * n * columns), np.float32)
@@ -199,11 +212,12 @@ def _transform_xy(densities, tables, planes, b, buffers):
     """Transform densities along x and y on one block: `after_y` of all samples."""
     after_x, parts, after_y, _ = buffers
     phases = _phases(tables, planes, b)
-    along_x = tables[0][2 * planes[0][b] : 2 * planes[0][b + 1]]
-    n_x, rows = along_x.shape[1], after_y.shape[3]
+    first, last = planes[0][b], planes[0][b + 1]
+    half_x, rows = tables[0].shape[2], after_y.shape[3]
     for s in range(len(densities)):
-        density = densities[s, : n_x * after_x.shape[1]].reshape(n_x, -1)
-        np.dot(along_x, density, after_x)
+        density = densities[s, : 2 * half_x * after_x.shape[2]].reshape(2 * half_x, -1)
+        np.dot(tables[0][0, first:last], density[half_x:], after_x[0])
+        np.dot(tables[0][1, first:last], density[:half_x], after_x[1])
         _fold(after_x, phases, parts)
         for y_odd in range(2):
             for z_odd in range(2):
@@ -251,8 +265,8 @@ def _fold(after_x, phases, parts):
     half_y, half_z = along_y.shape[1] // 2, along_z.shape[1] // 2
     rows = np.empty((2, 2, 2 * half_z), np.float32)
     for plane in range(len(along_y)):
-        re = after_x[2 * plane].reshape(2 * half_y, 2 * half_z)
-        im = after_x[2 * plane + 1].reshape(2 * half_y, 2 * half_z)
+        re = after_x[0, plane].reshape(2 * half_y, 2 * half_z)
+        im = after_x[1, plane].reshape(2 * half_y, 2 * half_z)
         wave_re, wave_im = along_z[plane].real.copy(), along_z[plane].imag.copy()
         for m in range(half_y):
             for side in range(2):

@@ -82,7 +82,10 @@ class Ranks:
         return array
 
     def from_root(self, work: Callable[[], Any]) -> Any:
-        """Rank 0's result of `work()` on every rank; its error, if any, is everyone's."""
+        """Rank 0's result of `work()` on every rank; its error, if any, is everyone's.
+
+        The others sleep meanwhile.
+        """
         result: Any = None
         error: DiffuserError | None = None
         if self.is_root:
@@ -94,7 +97,7 @@ class Ranks:
             if error:
                 raise error
             return result
-        result, error = self._comm.bcast((result, error))
+        result, error = self.broadcast((result, error))
         if error:
             error.known_to_all = True
             raise error
