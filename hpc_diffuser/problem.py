@@ -30,17 +30,12 @@ ENSEMBLE, PROPOSAL, FINAL, CONVERGENCE = 0, 1, 2, 3
 
 @dataclass(frozen=True)
 class Problem:
-    """Everything a fit needs, read and checked: the same on all ranks.
-
-    `objective_error` is the standard deviation of the objective that the samples leave; 0 until
-    it is known.
-    """
+    """Everything a fit needs, read and checked: the same on all ranks."""
 
     config: Config
     modes: Modes
     target: Target
     space: SearchSpace
-    objective_error: float = 0.0
 
     def normals(self, n_samples: int, *purpose: int) -> np.ndarray:
         """The ensemble's standard normal points for one purpose: (n_samples, M)."""
@@ -132,7 +127,7 @@ def with_samples(problem: Problem, world: Ranks) -> Problem:
     if world.is_root:
         log(_convergence_text(found, options.samples == "auto", options.map_error))
     config = replace(config, model=replace(options, samples=found.samples))
-    return replace(problem, config=config, objective_error=found.objective_error)
+    return replace(problem, config=config)
 
 
 def _convergence_text(found: Convergence, chosen: bool, asked: float) -> str:

@@ -190,13 +190,7 @@ class RestartSearch:
             return None
         config = self._problem.config
         stream = generator(config.model.seed, PROPOSAL, restart, iteration)
-        return propose(
-            history,
-            self._problem.space.bounds,
-            config.search.initial_points,
-            stream,
-            self._problem.objective_error,
-        )
+        return propose(history, self._problem.space.bounds, config.search.initial_points, stream)
 
     def _evaluate(self, parameters: Parameters, normals: np.ndarray) -> Score:
         return self._comparison.score(self._model.internal_motion(parameters, normals))

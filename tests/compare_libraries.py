@@ -19,10 +19,11 @@ import scipy.fft
 
 from hpc_diffuser.bench import Case
 from hpc_diffuser.config import load_config
-from hpc_diffuser.density import SAMPLING, DensityTransform
+from hpc_diffuser.density import DensityTransform
 from hpc_diffuser.lattice import fractionalization
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering import DirectTransform, form_factors
+from hpc_diffuser.shapes import SAMPLING
 
 
 def seconds(work, repeats: int = 5) -> float:

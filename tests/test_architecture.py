@@ -25,6 +25,7 @@ LAYERS = (
         "reference",
         "sampling",
         "scattering",
+        "shapes",
         "statistics",
         "structure",
         "target",

@@ -10,17 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import gamma, jv
 
-from hpc_diffuser.density import (
-    DRAWING_ERROR,
-    DensityTransform,
-    choose_transform,
-    fit_shapes,
-    radial_transform,
-    transform_costs,
-)
+from hpc_diffuser.density import DensityTransform, choose_transform, transform_costs
 from hpc_diffuser.lattice import grid_to_resolution
 from hpc_diffuser.protein import build_protein
 from hpc_diffuser.scattering import BLOCK, DirectTransform, slab
+from hpc_diffuser.shapes import DRAWING_ERROR, fit_shapes, radial_transform
 
 PROTEIN = build_protein()
 CELL = (27.2, 31.9, 34.3, 88.5, 108.6, 111.9)

@@ -8,7 +8,7 @@ import pytest
 from hpc_diffuser.io.checkpoints import read_checkpoint, write_checkpoint
 from hpc_diffuser.sampling import generator
 from hpc_diffuser.search import bayesian
-from hpc_diffuser.search.bayesian import NOISE, normalised_noise, propose
+from hpc_diffuser.search.bayesian import propose
 from hpc_diffuser.search.history import Hedge, History, new_history
 
 BOUNDS = np.array([[0.0, 0.5], [0.1, 0.9]])
@@ -60,7 +60,7 @@ def test_fit_starts_from_the_last_kernel():
     hedge = Hedge(first.hedge.gains, first.hedge.candidates, theta)
     later = History(first.points, first.objectives, hedge)
     for history, expected in ((first, np.zeros(3)), (later, [-0.5, 1.5, 0.3])):
-        process = bayesian._process(history, [tuple(b) for b in BOUNDS], NOISE)
+        process = bayesian._process(history, [tuple(b) for b in BOUNDS])
         assert process.n_restarts_optimizer == 0
         np.testing.assert_allclose(process.kernel.theta, expected, rtol=1e-12)
 
@@ -69,7 +69,7 @@ def test_kernel_is_part_of_the_state():
     """theta is that of the fitted kernel; beginning with another, a fit ends with other bits."""
     history = search(new_history(2), 9)
     assert history.hedge.theta.shape == (3,)
-    process = bayesian._process(history, [tuple(b) for b in BOUNDS], NOISE)
+    process = bayesian._process(history, [tuple(b) for b in BOUNDS])
     unit = (history.points - BOUNDS[:, 0]) / (BOUNDS[:, 1] - BOUNDS[:, 0])
     process.fit(unit, np.log(history.objectives))
     _, hedge = propose(history, BOUNDS, 6, generator(1, 0, 9))
@@ -84,7 +84,7 @@ def test_kernel_is_part_of_the_state():
 def test_fast_variance_is_that_of_skopt():
     """Mean and deviation at many points, against skopt's own; at points tried there is none."""
     history = search(new_history(2), 12)
-    process = bayesian._process(history, [tuple(b) for b in BOUNDS], NOISE)
+    process = bayesian._process(history, [tuple(b) for b in BOUNDS])
     process.fit(history.points, np.log(history.objectives))
     points = np.random.default_rng(0).uniform(*BOUNDS.T, (500, 2))
     found = process.predict(points, return_std=True)
@@ -135,49 +135,3 @@ def test_hedge_is_part_of_the_state(gains):
     _, hedge = propose(changed, BOUNDS, 6, generator(1, 0, 8))
     assert hedge.gains[0] >= gains - 700.0
     assert hedge.gains.shape == (3,) and hedge.candidates.shape == (3, 2)
-
-
-def test_noise_is_the_variance_of_the_normalised_logarithm():
-    """Against its definition: spread of (log(y + e) - mean) / s over errors e of the best y.
-
-    To first order; of 1 % of y the second is 1e-4 of it, and 20000 draws give 0.5 % of a
-    standard deviation, 1 % of a variance.
-    """
-    objectives = np.array([0.9, 0.2, 0.03, 0.5])
-    error = 3e-4
-    errors = np.random.default_rng(0).normal(0, error, 20000)
-    logs = np.log(objectives)
-    normalised = (np.log(0.03 + errors) - logs.mean()) / logs.std()
-    assert normalised_noise(objectives, error) == pytest.approx(normalised.var(), rel=0.05)
-
-
-def test_noise_is_in_the_units_that_skopt_normalises_to():
-    """What the process subtracts and divides by is mean and standard deviation of log y."""
-    history = search(new_history(2), 8)
-    process = bayesian._process(history, [tuple(b) for b in BOUNDS], NOISE)
-    process.fit(history.points, np.log(history.objectives))
-    assert process.y_train_std_ == pytest.approx(np.log(history.objectives).std(), rel=1e-12)
-    assert process.noise_ == NOISE
-
-
-@pytest.mark.parametrize(
-    ("objectives", "error", "expected"),
-    [
-        ([0.5, 0.1], 0.0, NOISE),  # unknown
-        ([0.5, 0.1], 1e-9, NOISE),  # (1e-8 / 0.8)² is less than is needed anyhow
-        ([0.1, 0.1], 0.01, 0.01),  # nothing to normalise by: skopt divides by 1
-        ([1.0, 0.0], 1e-3, (1 / (0.5 * np.log(1e12))) ** 2),  # not known better than to 1e-3
-    ],
-)
-def test_noise_at_its_limits(objectives, error, expected):
-    """No error, a small one, objectives all alike, an objective of 0."""
-    assert normalised_noise(np.array(objectives), error) == pytest.approx(expected, rel=1e-9)
-
-
-def test_noise_smooths_the_surrogate():
-    """The error reaches the process: with one of the objectives' own size, another proposal."""
-    history = search(new_history(2), 10)
-    exact, _ = propose(history, BOUNDS, 6, generator(1, 0, 10))
-    default, _ = propose(history, BOUNDS, 6, generator(1, 0, 10), objective_error=1e-12)
-    noisy, _ = propose(history, BOUNDS, 6, generator(1, 0, 10), objective_error=0.01)
-    assert exact.tobytes() == default.tobytes() != noisy.tobytes()

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from skopt.learning import GaussianProcessRegressor
 
 IMPROVEMENT = 0.01  # that expected improvement and PI look for: 1 % of 1 − CC
-NOISE = 1e-7  # least variance of the normalised objective's error; the matrix needs it too
+# Variance of the normalised objective's error. A restart evaluates all points with the same
+# samples: its objective is smooth, and what the samples leave (which differs between restarts)
+# is no noise. Handed in as such, it made the example's answers worse.
+NOISE = 1e-7
 TINY = 1e-12  # the least objective that a logarithm is taken of
 
 STARTS = 4  # so many of the best candidates are followed to an acquisition function's minimum
@@ -38,7 +41,6 @@ def propose(
     bounds: np.ndarray,
     n_initial: int,
     stream: np.random.Generator,
-    objective_error: float = 0.0,
 ) -> tuple[np.ndarray, Hedge]:
     """The next point to evaluate.
 
@@ -50,8 +52,6 @@ def propose(
         So many first points are drawn uniformly.
     stream : numpy.random.Generator
         Of this restart and iteration.
-    objective_error : float
-        Standard deviation of the objectives' error near the best; 0 where it is not known.
 
     Returns
     -------
@@ -64,43 +64,18 @@ def propose(
     # One BLAS thread: the Cholesky factor of the same matrix has other bits on two.
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        noise = normalised_noise(history.objectives, objective_error)
-        return _surrogate_proposal(history, bounds, stream, noise)
-
-
-def normalised_noise(objectives: np.ndarray, objective_error: float) -> float:
-    """Variance of the error of what the surrogate models, in its units.
-
-    It models z = (log y − mean) / s, with s the standard deviation of all log y. To first order
-    an error δy of y is one of δy / (y s) of z; y is taken where it matters, at the best point.
-
-    Parameters
-    ----------
-    objectives : (n,) float
-    objective_error : float
-        Standard deviation δy.
-
-    Returns
-    -------
-    float
-        (δy / (y s))², at least `NOISE`. A y below δy counts as δy: it is not known better.
-    """
-    if objective_error <= 0:
-        return NOISE
-    scale = float(np.std(_log(objectives))) or 1.0
-    best = max(float(objectives.min()), objective_error)
-    return max(NOISE, (objective_error / (best * scale)) ** 2)
+        return _surrogate_proposal(history, bounds, stream)
 
 
 def _surrogate_proposal(
-    history: History, bounds: np.ndarray, stream: np.random.Generator, noise: float
+    history: History, bounds: np.ndarray, stream: np.random.Generator
 ) -> tuple[np.ndarray, Hedge]:
     from skopt import Optimizer
 
     dimensions = [(float(low), float(high)) for low, high in bounds]
     optimizer = Optimizer(
         dimensions,
-        base_estimator=_process(history, dimensions, noise),
+        base_estimator=_process(history, dimensions),
         n_initial_points=0,
         acq_func="gp_hedge",
         acq_optimizer="lbfgs",
@@ -117,15 +92,13 @@ def _surrogate_proposal(
     return point, Hedge(np.array(optimizer.gains_), np.array(optimizer.next_xs_), fitted.theta)
 
 
-def _process(
-    history: History, dimensions: list[tuple[float, float]], noise: float
-) -> "GaussianProcessRegressor":
+def _process(history: History, dimensions: list[tuple[float, float]]) -> "GaussianProcessRegressor":
     """The surrogate, which will fit its kernel beginning with the last one's theta."""
     from skopt import Space
     from skopt.utils import cook_estimator, normalize_dimensions
 
     space = Space(normalize_dimensions(dimensions))
-    cooked = cook_estimator("GP", space=space, noise=noise, n_restarts_optimizer=0)
+    cooked = cook_estimator("GP", space=space, noise=NOISE, n_restarts_optimizer=0)
     process = _with_fast_variance()(**cooked.get_params(deep=False))
     if not len(history.hedge.theta):
         return process
