@@ -119,15 +119,17 @@ class DensityTransform:
         if not self.slab.size or not len(configurations):
             return sums
         steps, mean = self._steps(configurations), self._steps(self._mean_positions[None])
-        half_box = np.maximum(self._half_box(steps), self._half_box(mean))
-        inputs = self._inputs(half_box)
+        least = self._half_box(mean)
         # The transform is linear: D is that of the difference of densities.
-        mean_density = self._draw(mean, np.zeros(2 * half_box, np.float32))[0]
-        background = -mean_density[: -kernel.ROW].reshape(2 * half_box)
+        mean_density = self._draw(mean, np.zeros(2 * least, np.float32))[0]
+        mean_density = mean_density[: -kernel.ROW].reshape(2 * least)
         for first in range(0, len(steps), SAMPLES_AT_ONCE):
-            densities = self._draw(steps[first : first + SAMPLES_AT_ONCE], background)
+            some = steps[first : first + SAMPLES_AT_ONCE]
+            half_box = np.maximum(self._half_box(some), least)
+            margin = [(n, n) for n in half_box - least]
+            densities = self._draw(some, np.pad(-mean_density, margin))
             kernel.fold_x(densities, *self._planes_of(half_box))
-            kernel.add_moments(densities, *inputs, *sums)
+            kernel.add_moments(densities, *self._inputs(half_box), *sums)
         sums *= (self._sharpen, self._sharpen, self._sharpen**2)
         return sums
 
