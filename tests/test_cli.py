@@ -549,3 +549,25 @@ def test_fit_without_a_config_is_the_built_in_example(call, tmp_path, inputs, mo
     assert result.returncode == 75
     assert "the built-in example in hpc-diffuser-example/ goes on" in result.stderr
     assert len(made) == 1
+
+
+def test_samples_chosen_from_the_accuracy_asked_for(cli, project, edit):
+    """A fit says what it chose and what error is left, and goes on with it when resumed."""
+    edit(project / "fit.toml", "samples = 4", 'samples = "auto"\nmap_error = 0.02')
+    result = cli("fit", "fit.toml", folder=project)
+    assert result.returncode == 0, result.stderr
+    stored = json.loads((project / "run" / "sampling.json").read_text())
+    assert stored["samples"] >= 32
+    assert 0 < stored["map_error"] <= 0.02
+    assert f"samples: {stored['samples']}; they leave an error" in result.stderr
+    summary = json.loads((project / "run" / "summary.json").read_text())
+    assert summary["sampling"]["samples"] == stored["samples"]
+
+
+def test_damaged_record_of_the_samples(cli, project):
+    """65, and what to do about it."""
+    assert cli("fit", "fit.toml", folder=project).returncode == 0
+    (project / "run" / "sampling.json").write_text('{"format": "hpc-diffuser/sampling"}')
+    result = cli("fit", "fit.toml", folder=project)
+    assert result.returncode == 65
+    assert "sampling.json: damaged: remove it" in result.stderr
