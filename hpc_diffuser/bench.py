@@ -247,9 +247,10 @@ def _accuracy(case: Case) -> dict[str, Any]:
     part = case.target.at(rows)
     exact = _closed_form(case, part)
     shells = part.shells()
+    model = case.model(Ranks())
     ways = {
-        "sobol": (case.model(Ranks()), case.parameters, "sobol"),
-        "random": (case.model(Ranks()), case.parameters, "random"),
+        "sobol": (model, case.parameters, "sobol"),
+        "random": (model, case.parameters, "random"),
         "reference": (*_translation_sampled(case), "random"),
     }
 

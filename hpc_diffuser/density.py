@@ -29,8 +29,9 @@ def choose_transform(
     """
     if choice == "auto":
         direct, density = transform_costs(structure, grid, d_min)
-        exact = fit_shapes(structure, grid.unit_cell, d_min).error <= DRAWING_ERROR
-        choice = "density" if density < direct and exact else "direct"
+        pays = density < direct
+        exact = pays and fit_shapes(structure, grid.unit_cell, d_min).error <= DRAWING_ERROR
+        choice = "density" if exact else "direct"
     return {"direct": DirectTransform, "density": DensityTransform}[choice]
 
 
@@ -104,16 +105,12 @@ class DensityTransform:
         return sums[0] * self._sharpen, sums[1] * self._sharpen
 
     def moments(self, configurations: np.ndarray) -> np.ndarray:
-        """Sums over configurations about the mean structure.
+        """Σ Re D, Σ Im D, Σ |D|² over configurations (S, N, 3) Å, D = F − F₀: (3, V) float32.
 
-        Parameters
-        ----------
-        configurations : (S, N, 3) float, Å
-
-        Returns
-        -------
-        (3, V) float32
-            Σ Re D, Σ Im D and Σ |D|² with D = F − F₀.
+        Raises
+        ------
+        InputError
+            Where atoms move too far for a grid.
         """
         sums = np.zeros((3, self.slab.size), np.float32)
         if not self.slab.size or not len(configurations):
