@@ -9,13 +9,13 @@ once for each; the time given is that of one such component, without multiplying
 """
 
 import sys
-import time
 from pathlib import Path
 
 import finufft
 import numpy as np
 import pyfftw
 import scipy.fft
+from profile_density import seconds
 
 from hpc_diffuser.bench import Case
 from hpc_diffuser.config import load_config
@@ -24,17 +24,6 @@ from hpc_diffuser.lattice import fractionalization
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering import DirectTransform, form_factors
 from hpc_diffuser.shapes import SAMPLING
-
-
-def seconds(work, repeats: int = 5) -> float:
-    """Median time of a call, after one that is not counted."""
-    work()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return float(np.median(times))
 
 
 def components_needed(structure, d_min: float, tolerance: float) -> tuple[int, float]:
@@ -66,13 +55,8 @@ def main() -> None:
     angles = (2 * np.pi * angles / np.array(band.grid.divisions)).astype(np.float32)
     x, y, z = (np.ascontiguousarray(a) for a in (angles + np.pi).T % (2 * np.pi) - np.pi)
     strengths = np.ones(len(x), np.complex64)
-    for name, work in (
-        (
-            "finufft, real density as complex",
-            lambda: finufft.nufft3d1(x, y, z, strengths, shape, eps=1e-3, nthreads=1),
-        ),
-    ):
-        print(f"{name:34s} {1e3 * seconds(work):8.1f} ms per component")
+    elapsed = seconds(lambda: finufft.nufft3d1(x, y, z, strengths, shape, eps=1e-3, nthreads=1))
+    print(f"{'finufft, type 1':34s} {1e3 * elapsed:8.1f} ms per component")
 
     padded = [scipy.fft.next_fast_len(int(np.ceil(SAMPLING * n)), real=True) for n in shape]
     density = np.zeros(padded, np.float32)

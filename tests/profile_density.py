@@ -7,16 +7,27 @@ Folding, and the products along x and y, are timed together as the kernel does t
 """
 
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
-from compare_libraries import seconds
 
 from hpc_diffuser.bench import Case
 from hpc_diffuser.config import load_config
 from hpc_diffuser.kernels import density as kernel
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering import SAMPLES_AT_ONCE
+
+
+def seconds(work, repeats: int = 5) -> float:
+    """Median time of a call, after one that is not counted."""
+    work()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times))
 
 
 def main() -> None:
