@@ -20,26 +20,28 @@ from typing import Any
 import numpy as np
 
 from hpc_diffuser.config import Config, load_config
+from hpc_diffuser.configurations import ensemble_points, mode_factor
 from hpc_diffuser.convergence import enough_samples
 from hpc_diffuser.density import DensityTransform
-from hpc_diffuser.disorder import Disorder, pair_sum_intensity
+from hpc_diffuser.disorder import pair_sum_intensity
+from hpc_diffuser.errors import InputError
 from hpc_diffuser.fit import choose_config
 from hpc_diffuser.inputs import load_modes, load_target
 from hpc_diffuser.interpolation import choose_band_grid, pair_separations
-from hpc_diffuser.lattice import fractionalization, grid_to_resolution
+from hpc_diffuser.lattice import fractionalization, grid_to_resolution, laue_operations
 from hpc_diffuser.memory import peak_memory_MB
 from hpc_diffuser.model import (
     INTERPOLATION_ERROR,
     Comparison,
     ForwardModel,
-    InterpolatedModel,
     forward_model,
 )
 from hpc_diffuser.modes import Modes
 from hpc_diffuser.parallel.communicator import Ranks, world
 from hpc_diffuser.parameters import Parameters, search_space
+from hpc_diffuser.problem import computation
 from hpc_diffuser.reference import CUBE, SAMPLES, reference_sample
-from hpc_diffuser.sampling import generator, normal_samples
+from hpc_diffuser.sampling import generator
 from hpc_diffuser.scattering import (
     DirectTransform,
     Slab,
@@ -65,10 +67,11 @@ class Case:
         self.config = config
         self.modes: Modes = load_modes(config)
         self.target: Target = load_target(config, self.modes)
-        space = search_space(config.parameters, self.modes.amplitudes_A)
-        middle = space.bounds.mean(axis=1)
-        self.parameters: Parameters = space.parameters(middle)
-        self.motion_A = float(np.linalg.norm(self.parameters.mode_amplitudes_A))
+        correlated = config.structure.correlated_modes
+        space = search_space(config.parameters, self.modes.amplitudes_A, correlated)
+        self.parameters: Parameters = space.middle
+        self.how = computation(config.model, self.modes, space)
+        self._librates = space.librates
 
     def at_samples(self, n_samples: int) -> "Case":
         """The same case with a number of samples in place of "auto"."""
@@ -78,33 +81,23 @@ class Case:
 
     def model(self, group: Ranks) -> ForwardModel:
         """The forward model that a fit would use."""
-        target, options = self.target, self.config.model
-        return forward_model(
-            self.modes,
-            target.grid,
-            target.indices,
-            group,
-            self.motion_A,
-            options.grid,
-            options.transform,
-        )
+        return forward_model(self.modes, self.target.grid, self.target.indices, group, self.how)
 
-    def normals(self, sampler: str, n_samples: int, n_modes: int, *purpose: int) -> np.ndarray:
+    def normals(self, sampler: str, n_samples: int, *purpose: int) -> np.ndarray:
         """Sample points keyed by the config's seed."""
-        return normal_samples(
-            sampler, n_samples, n_modes, generator(self.config.model.seed, *purpose)
-        )
+        stream = generator(self.config.model.seed, *purpose)
+        return ensemble_points(self.modes, self._librates, sampler, n_samples, stream)
 
     def enough_samples(self) -> int:
         """The configured number of samples; "auto" as a fit would choose it."""
         options = self.config.model
         if options.samples != "auto":
             return options.samples
-        model, n_modes = self.model(Ranks()), len(self.parameters.mode_amplitudes_A)
+        model = self.model(Ranks())
         comparison = Comparison(self.target, model, self.config.target.score, "none")
 
         def draw(n: int, randomisation: int) -> np.ndarray:
-            return self.normals(options.sampler, n, n_modes, 2, randomisation)
+            return self.normals(options.sampler, n, 2, randomisation)
 
         found = enough_samples(model, comparison, self.parameters, draw, options.map_error)
         return found.samples
@@ -113,18 +106,14 @@ class Case:
         """A function that does one evaluation and returns the seconds of its parts."""
         model, options = self.model(group), self.config.target
         comparison = Comparison(self.target, model, options.score, options.weights)
-        n_modes = len(self.parameters.mode_amplitudes_A)
-        normals = self.normals("sobol", self.config.model.samples, n_modes)
+        draws = [self.normals("sobol", self.config.model.samples, i) for i in range(2)]
 
         def evaluate() -> dict[str, float]:
+            draws.reverse()  # moments of the points that came last are not computed again
             start = time.perf_counter()
-            if isinstance(model, InterpolatedModel):
-                coarse = model.coarse.internal_motion(self.parameters, normals)
-                transformed = time.perf_counter()
-                intensity = model.interpolated(coarse)
-            else:
-                intensity = model.internal_motion(self.parameters, normals)
-                transformed = time.perf_counter()
+            parts = model.molecule.internal_motion(self.parameters, draws[0])
+            transformed = time.perf_counter()
+            intensity = model.of_crystal(parts, self.parameters)
             interpolated = time.perf_counter()
             comparison.score(intensity)
             end = time.perf_counter()
@@ -155,6 +144,7 @@ def bench(path: Path | None, default: Path) -> dict[str, Any]:
     """
     config_path = choose_config(path, default)[0]
     case = Case(load_config(config_path))
+    _refuse_without_closed_form(case)
     case = case.at_samples(case.enough_samples())
     own = _own_cost(case)
     reference = _reference_cost(case)
@@ -172,6 +162,25 @@ def bench(path: Path | None, default: Path) -> dict[str, Any]:
     result |= _scaling(config_path, case.config.model.samples)
     result |= _prediction(case, result)
     return result
+
+
+def _refuse_without_closed_form(case: Case) -> None:
+    """Raise InputError for a model that the pair sum is not of."""
+    p = case.parameters
+    absent = {
+        "libration_sigma_deg": p.libration_sigma_deg,
+        "residual_b_fraction": p.residual_b_fraction,
+        "k_sol_eA3": p.k_sol_eA3,
+        "halo_sigma_A": p.disorder.halo_sigma_A,
+        "halo_alpha": p.disorder.halo_alpha,
+    }
+    for name, value in absent.items():
+        if value:
+            raise InputError(f"parameters.{name}: bench has no closed form with it: hold it at 0")
+    if len(laue_operations(case.modes.space_group, case.modes.unit_cell)) > 2:
+        raise InputError('bench measures one molecule: set [crystal] space_group = "P 1"')
+    if case.modes.frames is not None:
+        raise InputError("structure.ensemble: bench has no closed form of it: expected modes")
 
 
 def bench_text(result: dict[str, Any]) -> str:
@@ -203,13 +212,14 @@ def _own_cost(case: Case) -> dict[str, Any]:
     median = {key: statistics.median(t[key] for t in times) for key in times[0]}
     samples = case.config.model.samples
     model = case.model(Ranks())
-    coarse = model.coarse if isinstance(model, InterpolatedModel) else model
-    per_sample = median["transform"] / samples
+    moments = model.molecule.moments
+    liquid = _liquid_cost(case, model)
+    per_sample = (median["transform"] - liquid) / samples
     return {
         "atoms": len(case.modes.structure),
         "voxels": len(case.target.indices),
-        "transform": type(coarse.transform).__name__,
-        "computed_voxels": len(coarse.rows),
+        "transform": type(moments.transform).__name__,
+        "computed_voxels": len(moments.rows),
         "samples": samples,
         "setup_seconds": setup,
         "core_seconds_per_evaluation": median["total"],
@@ -217,8 +227,18 @@ def _own_cost(case: Case) -> dict[str, Any]:
         "core_seconds_transform": median["transform"],
         "core_seconds_interpolation": median["interpolation"],
         "core_seconds_score": median["score"],
-        "transform_gflops": coarse.transform.flops / per_sample / 1e9,
-    }
+        "transform_gflops": moments.transform.flops / per_sample / 1e9,
+    } | ({"liquid_motion_costs_samples": liquid / per_sample} if liquid else {})
+
+
+def _liquid_cost(case: Case, model: ForwardModel) -> float:
+    """Core-seconds of liquid-like motion in an evaluation; 0 without it."""
+    disorder = case.parameters.disorder
+    if not disorder.llm_sigma_A:
+        return 0.0
+    still = replace(case.parameters, disorder=replace(disorder, llm_sigma_A=0.0))
+    rigid = model.molecule.rigid
+    return _median_seconds(rigid, case.parameters) - _median_seconds(rigid, still)
 
 
 def _reference_cost(case: Case) -> dict[str, float]:
@@ -247,20 +267,20 @@ def _accuracy(case: Case) -> dict[str, Any]:
     part = case.target.at(rows)
     exact = _closed_form(case, part)
     shells = part.shells()
-    model = case.model(Ranks())
+    other = _translation_sampled(case)
+    own_model, other_model = case.model(Ranks()), other.model(Ranks())
     ways = {
-        "sobol": (model, case.parameters, "sobol"),
-        "random": (model, case.parameters, "random"),
-        "reference": (*_translation_sampled(case), "random"),
+        "sobol": (own_model, case, "sobol"),
+        "random": (own_model, case, "random"),
+        "reference": (other_model, other, "random"),
     }
 
     def error(way: str, n_samples: int) -> float:
-        model, parameters, sampler = ways[way]
+        model, of, sampler = ways[way]
         found = []
         for repeat in range(_REPEATS):
-            n_modes = len(parameters.mode_amplitudes_A)
-            normals = case.normals(sampler, n_samples, n_modes, 1, repeat)
-            calculated = model.internal_motion(parameters, normals)[rows]
+            normals = of.normals(sampler, n_samples, 1, repeat)
+            calculated = model.internal_motion(of.parameters, normals)[rows]
             sums = correlation_sums(calculated, exact, None, shells, part.n_shells)
             found.append(1 - pooled_cc(sums))
         return statistics.median(found)
@@ -280,32 +300,33 @@ def _accuracy(case: Case) -> dict[str, Any]:
 
 def _closed_form(case: Case, part: Target) -> np.ndarray:
     structure = case.modes.structure
-    amplitudes = case.parameters.mode_amplitudes_A
     factors = form_factors(structure.elements, part.grid.inverse_d_squared(part.indices))
     hkl = part.indices / np.array(part.grid.divisions)
     return pair_sum_intensity(
         structure.positions,
         factors * structure.occupancies,
         hkl @ fractionalization(case.modes.unit_cell),
-        amplitudes[:, None, None] * case.modes.vectors,
+        np.tensordot(mode_factor(case.parameters).T, case.modes.vectors, 1),
         case.parameters.disorder,
     )
 
 
-def _translation_sampled(case: Case) -> tuple[ForwardModel, Parameters]:
+def _translation_sampled(case: Case) -> Case:
     """The reference's ensemble, with exact transforms: translation is three more modes."""
-    n_atoms = len(case.modes.structure)
-    rigid = np.repeat(np.eye(3)[:, None, :], n_atoms, axis=1)
+    n_atoms, parameters = len(case.modes.structure), case.parameters
+    rigid = np.repeat(parameters.disorder.translation_factor().T[:, None, :], n_atoms, axis=1)
     other = copy(case)
     other.modes = replace(
         case.modes,
         vectors=np.concatenate([case.modes.vectors, rigid]),
         amplitudes_A=np.concatenate([case.modes.amplitudes_A, np.zeros(3)]),
     )
-    disorder = case.parameters.disorder
-    amplitudes = np.append(case.parameters.mode_amplitudes_A, [disorder.translation_sigma_A] * 3)
-    still = Disorder(0.0, disorder.uncorrelated_sigma_A)
-    return other.model(Ranks()), Parameters(amplitudes, still)
+    other.parameters = replace(
+        parameters,
+        mode_amplitudes_A=np.append(parameters.mode_amplitudes_A, np.ones(3)),
+        disorder=parameters.disorder.without_translation(),
+    )
+    return other
 
 
 def _growth_with_atoms(case: Case) -> dict[str, Any]:
@@ -319,12 +340,12 @@ def _growth_with_atoms(case: Case) -> dict[str, Any]:
         structure, unit_cell = _tiled(case, copies)
         target = grid_to_resolution(unit_cell, case.target.grid.divisions, case.target.d_min)
         separations = pair_separations(
-            structure.positions, atomic_numbers(structure), case.motion_A, unit_cell
+            structure.positions, atomic_numbers(structure), case.how.motion_A, unit_cell
         )
         band = choose_band_grid(target, case.target.d_min, separations, INTERPOLATION_ERROR)
         planes = np.arange(band.grid.extent[0] + 1)
         part = slab(band.grid, band.d_min, planes)
-        noise = np.random.default_rng(1).normal(0, case.motion_A / 2, (16, len(structure), 3))
+        noise = np.random.default_rng(1).normal(0, case.how.motion_A / 2, (16, len(structure), 3))
         for name, make, n in (("", DensityTransform, 16), ("_direct_sum", DirectTransform, 1)):
             transform = make(structure, part)
             transform.moments(structure.positions + noise[:1])

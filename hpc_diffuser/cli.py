@@ -5,30 +5,35 @@ signal handlers must be in place before the imports that take seconds.
 """
 
 import argparse
+import contextlib
 import os
 import sys
+import time
 import traceback
 from pathlib import Path
 from typing import NoReturn
 
-from hpc_diffuser import __version__
-from hpc_diffuser.errors import DiffuserError, InputError
+from hpc_diffuser.arguments import DEFAULT_CONFIG, build_parser
+from hpc_diffuser.errors import DiffuserError, InputError, StoppedError, StorageError
 from hpc_diffuser.parallel.launcher import launched_rank, launched_size
+from hpc_diffuser.parallel.second import dismiss_second, has_a_second, have_a_second
+from hpc_diffuser.stopping import ignore_signals, watch_signals
 
-DEFAULT_CONFIG = Path("hpc-diffuser.toml")
+_FIRST_WORD_S = 2.0
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run one command and exit; under MPI, a failing rank ends all of them."""
-    args = _parser().parse_args(arguments)
+    args = build_parser().parse_args(arguments)
     _pin_threads()
     code = 70
     try:
-        args.command(args)
-        code = 0
+        _run(args)
+        code = _flushed()
     except DiffuserError as exc:
+        ignore_signals()  # one that comes while the others are told would end in a traceback
         code = exc.exit_code
-        _complain(str(exc), args.debug, shared=exc.known_to_all)
+        _complain(str(exc), args.debug, shared=exc.known_to_all or _told_by_rank_0(exc))
         if not exc.known_to_all:
             _abort(code)
     except BrokenPipeError:
@@ -36,14 +41,61 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except SystemExit as exc:
+        ignore_signals()
         # A rank that leaves alone would leave the others waiting, whatever its code.
-        code = exc.code if isinstance(exc.code, int) else 70
+        code = exc.code if isinstance(exc.code, int) and exc.code else 70
         _complain(f"left early with exit code {exc.code}", args.debug)
-        _abort(code or 70)
+        _abort(code)
     except BaseException as exc:
+        ignore_signals()
         _complain(f"internal error: {type(exc).__name__}: {exc}", args.debug)
         _abort(code)
+    _say_farewell()
+    ignore_signals()
     sys.exit(code)
+
+
+def _run(args: argparse.Namespace) -> None:
+    commands = {
+        "modes": _modes,
+        "target": _target,
+        "simulate": _simulate,
+        "fit": _fit,
+        "status": _status,
+        "report": _report,
+        "bench": _bench,
+        "doctor": _doctor,
+        "convert": _convert,
+        "info": _info,
+    }
+    commands[args.command](args)
+
+
+def _flushed() -> int:
+    """Exit code 0, once what was printed has gone out: standard output may be a full disk."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as exc:
+        raise StorageError(f"standard output: could not be written ({exc.strerror})") from exc
+    return 0
+
+
+def _say_farewell() -> None:
+    """The other ranks need not wonder why this one ends."""
+    dismiss_second()
+    if "hpc_diffuser.parallel.watch" in sys.modules:
+        sys.modules["hpc_diffuser.parallel.watch"].leave_with_a_word()
+
+
+def _told_by_rank_0(exc: DiffuserError) -> bool:
+    """True if this is a stop that rank 0 tells: mostly all ranks get the signal."""
+    if not isinstance(exc, StoppedError) or launched_rank() == 0:
+        return False
+    time.sleep(_FIRST_WORD_S)
+    watch = sys.modules.get("hpc_diffuser.parallel.watch")
+    return watch is not None and watch.end_is_explained()
 
 
 def _complain(message: str, debug: bool, shared: bool = False) -> None:
@@ -51,19 +103,34 @@ def _complain(message: str, debug: bool, shared: bool = False) -> None:
     from hpc_diffuser.parallel.communicator import started
 
     ranks = started()
-    if (shared or ranks.size == 1) and launched_rank() > 0:
+    if (shared or not has_a_second()) and launched_rank() > 0:
         return
-    where = f" (rank {ranks.rank} of {ranks.size})" if ranks.size > 1 and not shared else ""
+    rank, size = (ranks.rank, ranks.size) if ranks.size > 1 else (launched_rank(), launched_size())
+    where = f" (rank {rank} of {size or 'several'})" if size != 1 and not shared else ""
     if debug:
         traceback.print_exc()
     print(f"hpc-diffuser: error{where}: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    if "hpc_diffuser.parallel.watch" in sys.modules:
+        sys.modules["hpc_diffuser.parallel.watch"].have_explained()
 
 
 def _abort(code: int) -> None:
-    from hpc_diffuser.parallel.communicator import started
+    """End all ranks; those that wait for MPI to start wait for this one too."""
+    from hpc_diffuser.parallel.communicator import started, world
 
-    sys.stdout.flush()
-    started().abort(code)
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    ranks = started()
+    with contextlib.suppress(DiffuserError):
+        ranks = world() if has_a_second() else ranks
+    _say_farewell()
+    ranks.abort(code)
+
+
+def _end_all_ranks() -> None:
+    from hpc_diffuser.parallel.communicator import world
+
+    world().abort(70)
 
 
 def _pin_threads() -> None:
@@ -81,16 +148,22 @@ def _pin_threads() -> None:
 
 def _modes(args: argparse.Namespace) -> None:
     from hpc_diffuser import describe, prepare
+    from hpc_diffuser.config import checked_conformer
     from hpc_diffuser.io.storage import sha256
 
+    conformer = checked_conformer("--conformer", args.conformer)
     if (args.trajectory is None) != (args.topology is None):
         raise InputError("--trajectory and --topology go together: give both, or neither")
     if args.trajectory is None:
-        modes = prepare.modes_from_network(args.reference, args.n_modes)
+        modes = prepare.modes_from_network(args.reference, args.n_modes, conformer, args.hydrogens)
         hashes = {"sha256 reference": sha256(args.reference)}
         inputs = [args.reference]
     else:
-        files = _trajectory_files(args)
+        if args.hydrogens:
+            raise InputError(
+                "--hydrogens is for elastic networks: of a trajectory, use --select all"
+            )
+        files = _trajectory_files(args, conformer)
         modes = prepare.modes_from_trajectory(files, args.n_modes)
         hashes = files.hashes()
         inputs = [args.trajectory, args.topology, args.reference]
@@ -101,25 +174,49 @@ def _modes(args: argparse.Namespace) -> None:
 
 
 def _simulate(args: argparse.Namespace) -> None:
-    from hpc_diffuser.parallel.communicator import world
-
-    ranks = world()
+    given = [args.trajectory, args.topology, args.reference]
+    if args.example:
+        if args.config or any(given):
+            raise InputError("--example takes no CONFIG and no trajectory: leave them out")
+        _two_state(args.output or Path("two-state.png"))
+        return
+    if args.config is None:
+        raise InputError("expected a CONFIG to simulate, or --example two-state")
+    have_a_second(_end_all_ranks)
+    ranks = _world()
     from hpc_diffuser import describe, prepare
     from hpc_diffuser.config import load_config
 
-    given = [args.trajectory, args.topology, args.reference]
     if any(given) and not all(given):
         raise InputError("--trajectory, --topology and --reference go together: give all three")
     config = ranks.from_root(lambda: load_config(args.config))
     text = args.config.read_text(encoding="utf-8") if ranks.is_root else ""
-    files = _trajectory_files(args) if args.trajectory else None
-    prepare.simulate(config, text, args.output, files, ranks)
+    files = _trajectory_files(args, config.structure.conformer) if args.trajectory else None
+    output = args.output or Path("map.nxs")
+    prepare.simulate(config, text, output, files, ranks)
     if ranks.is_root:
-        print(describe.describe(args.output))
+        print(describe.describe(output))
+
+
+def _two_state(output: Path) -> None:
+    """A matter of seconds, without MPI: of several ranks the first does it."""
+    if launched_rank() > 0:
+        return
+    from hpc_diffuser.figures import plot_two_state
+    from hpc_diffuser.two_state import two_state_example
+
+    maps = two_state_example()
+    plot_two_state(output, maps)
+    between, everywhere = maps.agreement()
+    print(
+        f"{output}: {maps.realisations} simulated crystals of molecules in two shapes\n"
+        f"CC with one molecule that changes its shape: {between:.2f} between the halos, "
+        f"{everywhere:.2f} with them"
+    )
 
 
 def _target(args: argparse.Namespace) -> None:
-    from hpc_diffuser import describe, prepare
+    from hpc_diffuser import cutting, describe
     from hpc_diffuser.target import TargetOptions
 
     options = TargetOptions(
@@ -129,30 +226,45 @@ def _target(args: argparse.Namespace) -> None:
         n_shells=args.shells,
         free_fraction=args.free_fraction,
         seed=args.seed,
+        min_i_over_sigma=args.min_i_over_sigma,
+        outliers=args.outliers,
+        remove_isotropic=args.remove_isotropic,
     )
-    prepare.save_target(args.map, args.output, options)
-    print(describe.describe(args.output))
+    page = cutting.save_target(_map_source(args, args.map), args.output, options)
+    print(f"{describe.describe(args.output)}\n\n{page}")
 
 
 def _fit(args: argparse.Namespace) -> None:
-    from hpc_diffuser.stopping import watch_signals
+    have_a_second(_end_all_ranks)
+    watch_signals(args.max_hours)
+    ranks = _world()
+    from hpc_diffuser import fit
+    from hpc_diffuser.refinement import Resumption
 
-    watch_signals()
+    resumption = Resumption(args.break_lock, args.accept_versions)
+    fit.fit_command(args.config, DEFAULT_CONFIG, args.models, args.test, ranks, resumption)
+
+
+def _world():
+    """All ranks, each with an eye on its neighbour."""
     from hpc_diffuser.parallel.communicator import world
+    from hpc_diffuser.parallel.watch import watch_neighbour
 
     ranks = world()
-    from hpc_diffuser import fit
-
-    fit.fit_command(args.config, DEFAULT_CONFIG, args.test, ranks)
+    watch_neighbour(ranks)
+    return ranks
 
 
 def _status(args: argparse.Namespace) -> None:
-    from hpc_diffuser.report import status_text
+    from hpc_diffuser.status import status_text
 
     print(status_text(args.directory))
 
 
 def _report(args: argparse.Namespace) -> None:
+    if (args.directory / "models.json").exists():
+        _report_comparison(args)
+        return
     from hpc_diffuser.report import read_summary, report_text
 
     summary = read_summary(args.directory)
@@ -163,6 +275,16 @@ def _report(args: argparse.Namespace) -> None:
     print(report_text(summary))
     if args.png:
         print(f"\nCC against resolution: {args.png}")
+
+
+def _report_comparison(args: argparse.Namespace) -> None:
+    from hpc_diffuser.models import comparison_text, read_comparison
+
+    comparison = read_comparison(args.directory)
+    if args.png:
+        one = args.directory / comparison["models"][0]["name"]
+        raise InputError(f"--png draws one model: hpc-diffuser report {one} --png {args.png}")
+    print(comparison_text(comparison))
 
 
 def _bench(args: argparse.Namespace) -> None:
@@ -180,222 +302,44 @@ def _bench(args: argparse.Namespace) -> None:
         plot_sampling_errors(args.png, result)
 
 
+def _doctor(args: argparse.Namespace) -> None:
+    from hpc_diffuser.doctor import doctor_command
+
+    doctor_command(args.config)
+
+
+def _convert(args: argparse.Namespace) -> None:
+    from hpc_diffuser.converting import convert
+
+    print(convert(_map_source(args, args.input), args.output, args.to, args.complete))
+
+
 def _info(args: argparse.Namespace) -> None:
-    from hpc_diffuser.describe import describe
+    from hpc_diffuser.describe import describe, map_page
 
-    print(describe(args.file))
+    source = _map_source(args, args.file)
+    if not (args.png or source.is_qualified):
+        print(describe(args.file))
+        return
+    loaded, page = map_page(source)
+    print(page)
+    if args.png:
+        from hpc_diffuser.figures import plot_sections
+
+        plot_sections(args.png, loaded)
+        print(f"central sections: {args.png}")
 
 
-def _trajectory_files(args: argparse.Namespace):
+def _trajectory_files(args: argparse.Namespace, conformer: str):
     from hpc_diffuser.prepare import TrajectoryFiles
 
-    return TrajectoryFiles(args.trajectory, args.topology, args.reference, args.select)
+    return TrajectoryFiles(args.trajectory, args.topology, args.reference, args.select, conformer)
 
 
-class _Parser(argparse.ArgumentParser):
-    """Mistakes on the command line are bad input too: one line, and its exit code."""
+def _map_source(args: argparse.Namespace, path: Path):
+    """The map that the options of `arguments._add_map_options` describe."""
+    from hpc_diffuser.io.map_files import Given
+    from hpc_diffuser.measured import MapSource
 
-    def error(self, message: str) -> NoReturn:
-        self.exit(InputError.exit_code, f"{self.prog}: error: {message}; see {self.prog} --help\n")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="hpc-diffuser",
-        description="Fit internal motions of a protein to its 3-D X-ray diffuse scattering.",
-        epilog="Try the built-in example: mpirun -n 2 hpc-diffuser fit",
-    )
-    parser.add_argument("--version", action="version", version=f"hpc-diffuser {__version__}")
-    parser.set_defaults(debug=False)
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (
-        _add_modes,
-        _add_target,
-        _add_simulate,
-        _add_fit,
-        _add_status,
-        _add_report,
-        _add_bench,
-        _add_info,
-    ):
-        add(commands)
-    return parser
-
-
-def _command(commands, name: str, run, summary: str, example: str) -> argparse.ArgumentParser:
-    command = commands.add_parser(
-        name,
-        help=summary,
-        description=summary,
-        epilog=f"example:\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    command.add_argument("--debug", action="store_true", help="show tracebacks of errors")
-    command.set_defaults(command=run)
-    return command
-
-
-def _add_modes(commands) -> None:
-    command = _command(
-        commands,
-        "modes",
-        _modes,
-        "Motion modes from a trajectory (principal components), or without one from an\n"
-        "elastic network of the crystal structure.",
-        "hpc-diffuser modes --trajectory md.xtc --topology md.pdb --reference 6o2h.pdb -o modes.h5",
-    )
-    _add_trajectory(command, reference_required=True)
-    command.add_argument(
-        "--n-modes", type=_whole, default=20, help="how many to keep (default: %(default)s)"
-    )
-    command.add_argument("-o", "--output", type=Path, default=Path("modes.h5"))
-
-
-def _add_target(commands) -> None:
-    command = _command(
-        commands,
-        "target",
-        _target,
-        "Cut a diffuse map to what a fit is compared with: halos around Bragg peaks masked,\n"
-        "a resolution range, a free set of whole Brillouin zones.",
-        "hpc-diffuser target map.nxs --d-max 3.3 --d-min 1.6 -o target.h5",
-    )
-    command.add_argument("map", type=Path, help="diffuse map in the native NeXus layout")
-    command.add_argument("-o", "--output", type=Path, default=Path("target.h5"))
-    command.add_argument("--d-max", type=_positive, default=3.3, help="Å (default: %(default)s)")
-    command.add_argument("--d-min", type=_positive, default=1.6, help="Å (default: %(default)s)")
-    command.add_argument(
-        "--halo-radius",
-        type=_fraction,
-        default=3 / 7,
-        help="of the masked sphere about each lattice point, in reciprocal-lattice units "
-        "(default: 3/7)",
-    )
-    command.add_argument("--shells", type=_whole, default=20, help="(default: %(default)s)")
-    command.add_argument(
-        "--free-fraction", type=_fraction, default=0.1, help="of Bragg peaks (default: %(default)s)"
-    )
-    command.add_argument("--seed", type=_whole, default=1, help="of the free set (default: 1)")
-
-
-def _add_simulate(commands) -> None:
-    command = _command(
-        commands,
-        "simulate",
-        _simulate,
-        "The diffuse map of a model: motion along modes, or a trajectory's own frames.",
-        "mpirun -n 64 hpc-diffuser simulate hpc-diffuser.toml -o map.nxs",
-    )
-    command.add_argument("config", type=Path, help="TOML config; all parameters held")
-    command.add_argument("-o", "--output", type=Path, default=Path("map.nxs"))
-    _add_trajectory(command, reference_required=False)
-
-
-def _add_fit(commands) -> None:
-    command = _command(
-        commands,
-        "fit",
-        _fit,
-        "Refine the weights of the motions against a target. Run it again to resume.",
-        "mpirun -n 64 hpc-diffuser fit hpc-diffuser.toml",
-    )
-    command.add_argument(
-        "config",
-        type=Path,
-        nargs="?",
-        help=f"TOML config (default: ./{DEFAULT_CONFIG}; without that, the built-in example)",
-    )
-    command.add_argument(
-        "--test",
-        action="store_true",
-        help="run the config end to end on one rank in about a minute, to find mistakes; "
-        "leaves nothing behind",
-    )
-
-
-def _add_status(commands) -> None:
-    command = _command(
-        commands, "status", _status, "Where a run stands. Reads only.", "hpc-diffuser status run"
-    )
-    command.add_argument("directory", type=Path, help="run directory")
-
-
-def _add_report(commands) -> None:
-    command = _command(
-        commands,
-        "report",
-        _report,
-        "Parameters with their spread, CC_work, CC_free, CC by resolution shell.",
-        "hpc-diffuser report run --png cc.png",
-    )
-    command.add_argument("directory", type=Path, help="run directory")
-    command.add_argument("--png", type=Path, help="write a figure of CC against resolution")
-
-
-def _add_bench(commands) -> None:
-    command = _command(
-        commands,
-        "bench",
-        _bench,
-        "What an evaluation of a model costs on this machine, beside the algorithm that this\n"
-        "program replaces, and how exact both are. Takes a few minutes.",
-        "hpc-diffuser bench hpc-diffuser.toml --json bench.json",
-    )
-    command.add_argument(
-        "config",
-        type=Path,
-        nargs="?",
-        help=f"TOML config (default: ./{DEFAULT_CONFIG}; without that, the built-in example)",
-    )
-    command.add_argument("--json", type=Path, help="write the numbers to this file too")
-    command.add_argument("--png", type=Path, help="write a figure of error against samples")
-
-
-def _add_info(commands) -> None:
-    command = _command(
-        commands, "info", _info, "What a file contains.", "hpc-diffuser info target.h5"
-    )
-    command.add_argument("file", type=Path, help="modes, map, target, checkpoint or structure")
-
-
-def _add_trajectory(command: argparse.ArgumentParser, reference_required: bool) -> None:
-    command.add_argument("--trajectory", type=Path, help="XTC, TRR, DCD, NetCDF, ...")
-    command.add_argument("--topology", type=Path, help="PDB, GRO, PRMTOP or PSF of its atoms")
-    command.add_argument(
-        "--reference",
-        type=Path,
-        required=reference_required,
-        help="crystal structure (PDB, mmCIF) to superpose on",
-    )
-    command.add_argument(
-        "--select",
-        default="element != H",
-        help='atoms, in mdtraj\'s language (default: "%(default)s")',
-    )
-
-
-def _whole(text: str) -> int:
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"expected a whole number above 0, found {text}")
-    return int(text)
-
-
-def _positive(text: str) -> float:
-    value = _float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, found {text}")
-    return value
-
-
-def _fraction(text: str) -> float:
-    value = _float(text)
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 up to 1, found {text}")
-    return value
-
-
-def _float(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a number, found {text}") from None
+    given = Given(args.cell, args.space_group, args.column, args.divisions)
+    return MapSource(path, given, args.structure, args.reindex)

@@ -7,9 +7,8 @@ that they share. What rank 0 has compiled, the others load from the cache.
 import numpy as np
 
 from hpc_diffuser.disorder import Disorder
-from hpc_diffuser.interpolation import choose_band_grid, pair_separations
 from hpc_diffuser.lattice import grid_to_resolution
-from hpc_diffuser.model import Comparison, InterpolatedModel
+from hpc_diffuser.model import Comparison, Computation, forward_model
 from hpc_diffuser.modes import Modes
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parameters import Parameters
@@ -43,11 +42,10 @@ def compile_kernels(target: Target, weights: str) -> None:
         np.array([1 / 20.0, 1 / 3.5]),
         "P 1",
     )
-    separations = pair_separations(modes.structure.positions, np.ones(2), 0.1, _CELL)
-    band = choose_band_grid(grid, 3.5, separations, 1e-2)
     parameters = Parameters(np.array([0.1]), Disorder(0.1, 0.1))
     for transform in ("direct", "density"):
-        model = InterpolatedModel(modes, grid, indices, Ranks(), band, transform)
+        how = Computation(0.1, "band-limited", transform)
+        model = forward_model(modes, grid, indices, Ranks(), how)
         intensity = model.internal_motion(parameters, np.ones((4, 1)))
         Comparison(small, model, "pooled", weights).score(intensity)
 

@@ -6,7 +6,9 @@ amplitudes stored with the modes.
 """
 
 import difflib
+import os
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,17 +20,34 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class StructureConfig:
-    """[structure]: what moves. `modes` (modes.h5), or `file` for a model without modes."""
+    """[structure]: what moves.
+
+    `modes` (modes.h5), `file` for a model without modes, or `ensemble`: a PDB file of several
+    models, or a trajectory with its `topology` and the crystal structure `reference` that its
+    frames are superposed on; with `weights`. `conformer` (a letter, or "occupancy") and
+    `hydrogens` say what is taken of PDB and mmCIF files, of that of [crystal] too.
+    """
 
     modes: Path | None = None
     file: Path | None = None
+    ensemble: Path | None = None
+    topology: Path | None = None
+    reference: Path | None = None
+    weights: tuple[float, ...] | None = None
+    conformer: str = "A"
+    hydrogens: bool = False
     n_modes: int | None = None
+    correlated_modes: int = 0
 
 
 @dataclass(frozen=True)
 class CrystalConfig:
-    """[crystal]: overrides what the structure file says."""
+    """[crystal]: overrides what the structure file says.
 
+    `file` is the crystal structure whose B-factors the model's motions are compared with.
+    """
+
+    file: Path | None = None
     unit_cell: tuple[float, ...] | None = None
     space_group: str | None = None
 
@@ -55,8 +74,40 @@ class ParametersConfig:
     """[parameters]: each a range; a held parameter has low = high."""
 
     mode_amplitude_A: Range | tuple[Range, ...] | None = None
-    translation_sigma_A: Range = (0.0, 0.0)
+    mode_correlation: Range | tuple[Range, ...] = (0.0, 0.0)
+    translation_sigma_A: Range | tuple[Range, ...] = (0.0, 0.0)
+    translation_correlation: Range | tuple[Range, ...] = (0.0, 0.0)
+    libration_sigma_deg: Range = (0.0, 0.0)
+    screw_correlation: Range = (0.0, 0.0)
     uncorrelated_sigma_A: Range = (0.0, 0.0)
+    residual_b_fraction: Range = (0.0, 0.0)
+    llm_sigma_A: Range = (0.0, 0.0)
+    llm_gamma_A: Range = (0.0, 0.0)
+    k_sol_eA3: Range = (0.0, 0.0)
+    b_sol_A2: Range = (0.0, 0.0)
+    halo_sigma_A: Range = (0.0, 0.0)
+    halo_gamma_A: Range = (0.0, 0.0)
+    halo_alpha: Range = (0.0, 0.0)
+
+
+# What a model is made of: the words that name it, and the parameters that each brings.
+TERMS = {
+    "rbt": ("translation_sigma_A", "translation_correlation"),
+    "int": ("mode_amplitude_A", "mode_correlation"),
+    "llm": ("llm_sigma_A", "llm_gamma_A"),
+    "lib": ("libration_sigma_deg", "screw_correlation"),
+    "unc": ("uncorrelated_sigma_A",),
+    "res": ("residual_b_fraction",),
+    "sol": ("k_sol_eA3", "b_sol_A2"),
+    "halo": ("halo_sigma_A", "halo_gamma_A", "halo_alpha"),
+}
+
+
+@dataclass(frozen=True)
+class ModelsConfig:
+    """[models]: the models that a fit compares, each by its `TERMS`; none for a single fit."""
+
+    compare: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,10 +138,14 @@ class SearchConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """[run]: where it is done, and by how many groups of ranks (0: one for each restart)."""
+    """[run]: where it is done, and by how many groups of ranks (0: as many as is fastest).
+
+    `patience_s` is how long a rank waits for another before it ends the job.
+    """
 
     directory: Path = Path("run")
     groups: int = 0
+    patience_s: float = 1800.0
 
 
 @dataclass(frozen=True)
@@ -102,6 +157,7 @@ class Config:
     grid: GridConfig = field(default_factory=GridConfig)
     target: TargetConfig = field(default_factory=TargetConfig)
     parameters: ParametersConfig = field(default_factory=ParametersConfig)
+    models: ModelsConfig = field(default_factory=ModelsConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     run: RunConfig = field(default_factory=RunConfig)
@@ -117,6 +173,7 @@ _CHOICES = {
 }
 _LEAST = {
     "structure.n_modes": 0,
+    "structure.correlated_modes": 0,
     "model.seed": 0,
     "model.final_samples": 1,
     "search.restarts": 1,
@@ -124,6 +181,32 @@ _LEAST = {
     "search.initial_points": 1,
     "run.groups": 0,
 }
+
+
+# No computation comes near these; numbers beyond them are slips of the pen.
+_MOST = {"model.seed": 2**31 - 1, "grid.oversampling": 100}
+_MOST_BY_DEFAULT = 1_000_000
+_LEAST_D_MIN_A = 0.1
+_MOST_LENGTH_A = 1e4
+# Parameters that are no lengths in Å: least, most, what they are.
+_LIMITS = {
+    "mode_correlation": (-1.0, 1.0, "a correlation"),
+    "translation_correlation": (-1.0, 1.0, "a correlation"),
+    "libration_sigma_deg": (0.0, 90.0, "an angle in degrees"),
+    "screw_correlation": (-1.0, 1.0, "a correlation"),
+    "residual_b_fraction": (0.0, 10.0, "a fraction"),
+    "k_sol_eA3": (0.0, 1.0, "a density in e/Å³"),
+    "b_sol_A2": (0.0, 1e4, "a B-factor in Å²"),
+    "halo_alpha": (0.0, 100.0, "a power"),
+}
+# Parameters that may be lists, and of how many: None for as many as the model has.
+_LISTS = {
+    "mode_amplitude_A": None,
+    "mode_correlation": None,
+    "translation_sigma_A": 3,
+    "translation_correlation": 3,
+}
+_MOST_BYTES = 1 << 20
 
 
 def load_config(path: Path) -> Config:
@@ -140,10 +223,14 @@ def load_config(path: Path) -> Config:
         Naming file, key, what was found and what was expected.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+        text = content.decode("utf-8")
     except (OSError, UnicodeDecodeError) as exc:
         reason = getattr(exc, "strerror", None) or "not UTF-8 text"
         raise InputError(f"{path}: {reason}: expected a config file in TOML") from exc
+    if len(content) > _MOST_BYTES:
+        raise InputError(f"{path}: more than {_MOST_BYTES} bytes: expected a config file in TOML")
     return parse_config(text, path.resolve().parent, str(path))
 
 
@@ -157,6 +244,8 @@ def parse_config(text: str, folder: Path, where: str = "config") -> Config:
         config = _section(Config, table, "", folder)
     except InputError as exc:
         raise InputError(f"{where}: {exc}") from exc
+    except RecursionError:  # from showing a value
+        raise InputError(f"{where}: nested too deeply: expected sections with keys") from None
     return replace(config, run=replace(config.run, directory=folder / config.run.directory))
 
 
@@ -204,6 +293,35 @@ def _unknown_key(prefix: str, key: str, known: list[str]) -> str:
     return f'unknown key "{prefix}{key}": did you mean "{nearest[0]}"?'
 
 
+def checked_models(where: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Names of models, such as `rbt+llm`, as they are.
+
+    Parameters
+    ----------
+    where : str
+        The key or option that names them.
+    names : sequence of str
+
+    Raises
+    ------
+    InputError
+        For a word that is no term, and for a model that is named twice.
+    """
+    seen: dict[frozenset[str], str] = {}
+    for name in names:
+        words = name.split("+") if isinstance(name, str) else [name]
+        if not {*map(str, words)} <= {*TERMS} or len(set(words)) < len(words):
+            raise InputError(
+                f"{where}: expected models made of the terms {', '.join(TERMS)}, "
+                f'each once, as in "rbt+int", found {_shown(name)}'
+            )
+        other = seen.get(frozenset(words))
+        if other is not None:
+            raise InputError(f"{where}: {other} and {name} are the same model: name it once")
+        seen[frozenset(words)] = name
+    return tuple(names)
+
+
 def _value(name: str, value: Any, folder: Path) -> Any:
     """One setting, checked; the reader is chosen by the setting's section and name."""
     section, key = name.split(".")
@@ -213,14 +331,20 @@ def _value(name: str, value: Any, folder: Path) -> Any:
         return _choice(name, value)
     if name in _LEAST:
         return _integer(name, value, _LEAST[name])
-    if key in ("modes", "file", "directory"):
-        return folder / _text(name, value)
+    if key in ("modes", "file", "ensemble", "topology", "reference", "directory"):
+        return folder / _path(name, value)
     return _SPECIAL[name](name, value)
 
 
 def _text(name: str, value: Any) -> str:
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value.isprintable() or not value:
         raise InputError(f"{name} should be text, found {_shown(value)}")
+    return value
+
+
+def _path(name: str, value: Any) -> str:
+    if max(len(os.fsencode(part)) for part in _text(name, value).split("/")) > 255:
+        raise InputError(f"{name} should be a path, found {_shown(value)}")
     return value
 
 
@@ -248,9 +372,11 @@ def _samples(name: str, value: Any) -> int | str:
 
 
 def _integer(name: str, value: Any, least: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**31:
+    most = _MOST.get(name, _MOST_BY_DEFAULT)
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
         raise InputError(
-            f"{name} should be a whole number of at least {least}, found {_shown(value)}"
+            f"{name} should be a whole number of at least {least} and at most {most}, "
+            f"found {_shown(value)}"
         )
     return value
 
@@ -270,7 +396,48 @@ def _positive(name: str, value: Any) -> float:
 def _unit_cell(name: str, value: Any) -> tuple[float, ...]:
     if not isinstance(value, list) or len(value) != 6:
         raise InputError(f"{name} should be [a, b, c, alpha, beta, gamma], found {_shown(value)}")
+    if any(_number(name, v) > _MOST_LENGTH_A for v in value):
+        raise InputError(
+            f"{name}: expected edges up to {_MOST_LENGTH_A:g} Å, found {_shown(value)}"
+        )
     return tuple(_positive(name, v) for v in value)
+
+
+def _models(name: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value:
+        raise InputError(
+            f'{name} should be a list of models, as ["rbt", "rbt+int"], found {_shown(value)}'
+        )
+    return checked_models(name, value)
+
+
+def checked_conformer(where: str, value: Any) -> str:
+    """A letter or digit of alternate conformers, or "occupancy", as it is; else InputError."""
+    letter = isinstance(value, str) and len(value) == 1 and value.isascii() and value.isalnum()
+    if not letter and value != "occupancy":
+        raise InputError(
+            f'{where} should be the letter of a conformer, as "A", or "occupancy", '
+            f"found {_shown(value)}"
+        )
+    return value
+
+
+def _yes_or_no(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise InputError(f"{name} should be true or false, found {_shown(value)}")
+    return value
+
+
+def _structure_weights(name: str, value: Any) -> tuple[float, ...]:
+    if not isinstance(value, list) or not value:
+        raise InputError(f"{name} should be a list of numbers above 0, found {_shown(value)}")
+    return tuple(_positive(name, v) for v in value)
+
+
+def _resolution(name: str, value: Any) -> float:
+    if _positive(name, value) < _LEAST_D_MIN_A:
+        raise InputError(f"{name} should be at least {_LEAST_D_MIN_A} Å, found {_shown(value)}")
+    return float(value)
 
 
 def _oversampling(name: str, value: Any) -> tuple[int, ...]:
@@ -280,17 +447,22 @@ def _oversampling(name: str, value: Any) -> tuple[int, ...]:
 
 
 _SPECIAL = {
+    "structure.weights": _structure_weights,
+    "structure.conformer": checked_conformer,
+    "structure.hydrogens": _yes_or_no,
     "crystal.unit_cell": _unit_cell,
     "crystal.space_group": _text,
     "grid.oversampling": _oversampling,
-    "grid.d_min_A": _positive,
+    "grid.d_min_A": _resolution,
+    "models.compare": _models,
     "model.samples": _samples,
     "model.map_error": _positive,
+    "run.patience_s": _positive,
 }
 
 
 def _parameter(name: str, value: Any) -> Range | tuple[Range, ...]:
-    """A number, [low, high], or for the modes a list of those.
+    """A number, [low, high], or for modes and axes a list of those.
 
     A list of two numbers is a range; so two modes held at two values are written
     [[0.1, 0.1], [0.2, 0.2]].
@@ -302,11 +474,17 @@ def _parameter(name: str, value: Any) -> Range | tuple[Range, ...]:
     )
     if not isinstance(value, list) or is_pair:
         return _range(name, value)
-    if name != "parameters.mode_amplitude_A":
+    key = name.split(".")[1]
+    expected = _LISTS.get(key)
+    if key not in _LISTS:
         raise InputError(f"{name} should be a number or [low, high], found {_shown(value)}")
     if not value:
         raise InputError(
-            f"{name} is an empty list: expected a number, [low, high], or one for each mode"
+            f"{name} is an empty list: expected a number, [low, high], or one for each"
+        )
+    if expected not in (None, len(value)):
+        raise InputError(
+            f"{name} should be a number, [low, high], or {expected} of those, found {_shown(value)}"
         )
     return tuple(_range(f"{name}[{i}]", v) for i, v in enumerate(value))
 
@@ -316,8 +494,12 @@ def _range(name: str, value: Any) -> Range:
     if len(bounds) != 2:
         raise InputError(f"{name} should be a number or [low, high], found {_shown(value)}")
     low, high = (_number(name, bound) for bound in bounds)
-    if low < 0:
-        raise InputError(f"{name} is a length and cannot be negative, found {_shown(value)}")
+    key = name.split(".")[1].split("[")[0]
+    least, most, what = _LIMITS.get(key, (0.0, _MOST_LENGTH_A, "a length in Å"))
+    if low < least == 0:
+        raise InputError(f"{name} is {what} and cannot be negative, found {_shown(value)}")
+    if not least <= min(low, high) or max(low, high) > most:
+        raise InputError(f"{name} is {what}: expected {least:g} to {most:g}, found {_shown(value)}")
     if low > high:
         raise InputError(
             f"{name} has its bounds reversed: expected [low, high], found {_shown(value)}"

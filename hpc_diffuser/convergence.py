@@ -6,35 +6,15 @@ towards the limit of infinitely many samples is half of what two maps differ by.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
+from hpc_diffuser.accuracy import Convergence
 from hpc_diffuser.model import Comparison, ForwardModel
 from hpc_diffuser.parameters import Parameters
 
 RANDOMISATIONS = 4
 FEWEST, MOST = 32, 4096
-
-
-@dataclass(frozen=True)
-class Convergence:
-    """What a number of samples is good for, at one point of the search.
-
-    Attributes
-    ----------
-    samples : int
-    map_error : float
-        1 − CC of a calculated map with the one from infinitely many samples, after each shell's
-        mean is subtracted.
-    objective_error : float
-        Standard deviation of the search's objective, 1 − CC with the target, from one
-        randomisation to another.
-    """
-
-    samples: int
-    map_error: float
-    objective_error: float
 
 
 def convergence(

@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.kernels import density as kernel
 from hpc_diffuser.kernels.threads import thread_shares
 from hpc_diffuser.lattice import HklGrid, fractionalization
-from hpc_diffuser.scattering import SAMPLES_AT_ONCE, DirectTransform, Slab, plane_costs
-from hpc_diffuser.shapes import DRAWING_ERROR, WIDTHS, fit_shapes, grid_points_per_cell
+from hpc_diffuser.scattering import (
+    SAMPLES_AT_ONCE,
+    AtomFactors,
+    DirectTransform,
+    Slab,
+    atom_factors,
+    plane_costs,
+)
+from hpc_diffuser.shapes import (
+    DRAWING_ERROR,
+    SOLVENT_ERROR,
+    WIDTHS,
+    fit_shapes,
+    grid_points_per_cell,
+    shapes_of_kinds,
+)
 from hpc_diffuser.structure import Structure
 
 MOST_POINTS = 1e8  # of a box: 1.6 GB for the configurations drawn at once
 
 
 def choose_transform(
-    structure: Structure, grid: HklGrid, d_min: float, choice: str
+    structure: Structure,
+    grid: HklGrid,
+    d_min: float,
+    choice: str,
+    factors: AtomFactors | None = None,
+    many_kinds: bool = False,
 ) -> type[DirectTransform] | type[DensityTransform]:
     """The cheaper way to transform a structure on a grid, or the one asked for.
 
@@ -26,11 +47,20 @@ def choose_transform(
     grid : HklGrid
     d_min : float, Å
     choice : {"auto", "direct", "density"}
+    factors : AtomFactors or None
+        Those that are hardest to draw; plain form factors without.
+    many_kinds : bool
+        Nearly every atom may be of a kind of its own, with a B-factor of its own: for the direct
+        sum, whose products are kind by kind, that is a hundred times the work.
     """
+    if choice == "auto" and many_kinds:
+        choice = "density"
     if choice == "auto":
         direct, density = transform_costs(structure, grid, d_min)
         pays = density < direct
-        exact = pays and fit_shapes(structure, grid.unit_cell, d_min).error <= DRAWING_ERROR
+        factors = factors or atom_factors(structure)
+        tolerance = SOLVENT_ERROR if factors.k_sol_eA3 else DRAWING_ERROR
+        exact = pays and fit_shapes(factors, grid.unit_cell, d_min).error <= tolerance
         choice = "density" if exact else "direct"
     return {"direct": DirectTransform, "density": DensityTransform}[choice]
 
@@ -67,12 +97,15 @@ class DensityTransform:
     structure : Structure
         Its positions are the mean, F₀, that moments are taken about.
     slab : Slab
+    factors : AtomFactors or None
+        Of the structure's atoms; plain form factors without.
     """
 
-    def __init__(self, structure: Structure, slab: Slab):
+    def __init__(self, structure: Structure, slab: Slab, factors: AtomFactors | None = None):
         self.slab = slab
-        kinds = np.unique(structure.elements, return_inverse=True)[1]
-        self.shapes = fit_shapes(structure, slab.grid.unit_cell, slab.d_min)
+        self._structure = structure
+        factors = factors or atom_factors(structure)
+        self.shapes = fit_shapes(factors, slab.grid.unit_cell, slab.d_min)
         cell = slab.grid.unit_cell
         per_cell = grid_points_per_cell(cell, slab.d_min)
         to_steps = fractionalization(cell).T * per_cell
@@ -89,9 +122,18 @@ class DensityTransform:
         # Neighbours in space draw on the same rows of the grid.
         self._order = np.argsort((structure.positions @ to_steps)[:, 0], kind="stable")
         occupancies = structure.occupancies[self._order].astype(np.float32)
-        self._atoms = (kinds[self._order], occupancies)
-        self._mean_positions = structure.positions
+        self._atoms = (factors.kind[self._order], occupancies)
+        self._volume = volume
         self.mean = self.structure_factors(structure.positions)
+
+    def with_factors(self, factors: AtomFactors) -> DensityTransform:
+        """The same molecule with other factors, no harder to draw than those it was made for."""
+        other = copy(self)
+        coefficients = shapes_of_kinds(self.shapes, self.slab.d_min, factors)
+        other._drawn = ((coefficients * self._volume).astype(np.float32), *self._drawn[1:])
+        other._atoms = (factors.kind[self._order], self._atoms[1])
+        other.mean = other.structure_factors(self._structure.positions)
+        return other
 
     def structure_factors(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """F of one configuration: positions (N, 3) Å → real and imaginary part, (V,) float32."""
@@ -115,7 +157,7 @@ class DensityTransform:
         sums = np.zeros((3, self.slab.size), np.float32)
         if not self.slab.size or not len(configurations):
             return sums
-        steps, mean = self._steps(configurations), self._steps(self._mean_positions[None])
+        steps, mean = self._steps(configurations), self._steps(self._structure.positions[None])
         least = self._half_box(mean)
         # The transform is linear: D is that of the difference of densities.
         mean_density = self._draw(mean, np.zeros(2 * least, np.float32))[0]
@@ -134,7 +176,7 @@ class DensityTransform:
     def flops(self) -> float:
         """Operations of the matrix products for one configuration."""
         s = self.slab
-        box = 2 * self._half_box(self._steps(self._mean_positions[None]))
+        box = 2 * self._half_box(self._steps(self._structure.positions[None]))
         return _product_flops(box, len(s.h), len(s.row_halves), float((s.row_halves + 1).sum()))
 
     def _steps(self, configurations: np.ndarray) -> np.ndarray:

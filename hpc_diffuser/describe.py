@@ -4,18 +4,24 @@ from pathlib import Path
 
 import numpy as np
 
+from hpc_diffuser.diffuse_map import DiffuseMap
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.io.checkpoints import read_checkpoint
-from hpc_diffuser.io.maps import read_map, read_target
+from hpc_diffuser.io.hdf5 import read_arrays
+from hpc_diffuser.io.map_files import is_map
+from hpc_diffuser.io.maps import read_target
 from hpc_diffuser.io.modes_file import read_modes
-from hpc_diffuser.io.storage import read_hdf5
 from hpc_diffuser.io.structures import read_structure
 from hpc_diffuser.lattice import HklGrid
+from hpc_diffuser.measured import MapSource, load_map
 from hpc_diffuser.modes import Modes
-from hpc_diffuser.report import status_text
 from hpc_diffuser.search.history import History
+from hpc_diffuser.statistics import resolution_range, shell_statistics
+from hpc_diffuser.status import status_text
 from hpc_diffuser.structure import Structure
-from hpc_diffuser.target import DiffuseMap, Target
+from hpc_diffuser.target import Target
+
+_SHELLS = 12
 
 
 def describe(path: Path) -> str:
@@ -31,27 +37,34 @@ def describe(path: Path) -> str:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     kind = _kind(path)
+    if kind == "map":
+        return map_page(MapSource(path))[1]
     if kind not in _DESCRIBE:
         raise InputError(
-            f"{path}: of no known kind: expected modes.h5, a native map, target.h5, a "
+            f"{path}: of no known kind: expected modes.h5, a diffuse map, target.h5, a "
             "checkpoint, a run directory, or a PDB or mmCIF structure"
         )
     read, text = _DESCRIBE[kind]
     return f"{path}: {kind}\n{text(read(path))}"
 
 
+def map_page(source: MapSource) -> tuple[DiffuseMap, str]:
+    """A map, and a page about it: what was assumed and done, and what is in its shells."""
+    loaded = load_map(source)
+    return loaded.diffuse, "\n".join([*loaded.said, _map_text(loaded.diffuse)])
+
+
 def _kind(path: Path) -> str:
-    """By content: the HDF5 signature and our format attribute; else a structure."""
+    """By content: our format attribute, a map's layout; else a structure."""
     with path.open("rb") as file:
-        if file.read(8) != b"\x89HDF\r\n\x1a\n":
-            return "structure"
-
-    def look(file) -> str:
-        if "format" in file.attrs:
-            return str(file.attrs["format"]).removeprefix("hpc-diffuser/")
-        return "map" if "entry/intensity/intensity" in file else ""
-
-    return read_hdf5(path, "HDF5 file", look)
+        is_hdf5 = file.read(8) == b"\x89HDF\r\n\x1a\n"
+    if is_hdf5:
+        ours = read_arrays(path, "known HDF5 file", ("@format",), lambda arrays: arrays)
+        if "@format" in ours:
+            return str(ours["@format"]).removeprefix("hpc-diffuser/")
+    if is_map(path):
+        return "map"
+    return "" if is_hdf5 else "structure"
 
 
 def _modes_text(modes: Modes) -> str:
@@ -69,16 +82,36 @@ def _map_text(diffuse: DiffuseMap) -> str:
     if not inside.any():
         return "\n".join([*lines, "voxels       all masked"])
     values = diffuse.intensity[inside]
-    indices = np.argwhere(inside) - np.array(diffuse.grid.extent)
-    s2 = diffuse.grid.inverse_d_squared(indices)
-    lowest = "∞" if s2.min() == 0 else f"{s2.min() ** -0.5:.2f} Å"
+    nearest, farthest = resolution_range(diffuse.intensity, diffuse.grid)
     lines += [
         f"voxels       {len(values)} of {inside.size} measured ({100 * inside.mean():.1f} %)",
-        f"resolution   {lowest} to {s2.max() ** -0.5:.2f} Å",
+        f"resolution   {_d_text(nearest)} to {_d_text(farthest)}",
         f"intensity    {values.min():.4g} to {values.max():.4g}, mean {values.mean():.4g}",
         f"errors       {'yes' if diffuse.errors is not None else 'no'}",
+        f"halves       {'yes' if diffuse.halves is not None else 'no'}",
+        *(_map_shells(diffuse, farthest) if farthest else []),
     ]
     return "\n".join(lines)
+
+
+def _map_shells(diffuse: DiffuseMap, farthest: float) -> list[str]:
+    """A table: how much of each shell was measured, its mean, and how far intensities scatter."""
+    edges = np.linspace(0, farthest, _SHELLS + 1)
+    table = zip(*shell_statistics(diffuse.intensity, diffuse.grid, edges), strict=True)
+    lines = ["shell d (Å)        measured   complete       mean   deviation/mean"]
+    for i, (possible, measured, mean, deviation) in enumerate(table):
+        d_max = f"{1 / edges[i]:.2f}" if edges[i] > 0 else "∞"
+        complete = f"{100 * measured / possible:8.1f} %" if possible else "    none  "
+        scatter = f"{deviation / mean:10.3f}" if measured and mean else f"{'none':>10}"
+        shown = f"{mean:11.4g}" if measured else f"{'none':>11}"
+        lines.append(
+            f"  {d_max:>6} - {1 / edges[i + 1]:<6.2f} {measured:10d} {complete}{shown}{scatter}"
+        )
+    return lines
+
+
+def _d_text(inverse_d: float) -> str:
+    return "∞" if inverse_d == 0 else f"{1 / inverse_d:.2f} Å"
 
 
 def _target_text(target: Target) -> str:
@@ -88,7 +121,7 @@ def _target_text(target: Target) -> str:
     count = np.bincount(shells, minlength=target.n_shells)
     lines = [
         _grid_lines(target.grid, target.space_group),
-        f"voxels       {len(target.indices)}, one of each Friedel pair; "
+        f"voxels       {len(target.indices)}, one of each set of Laue mates; "
         f"{100 * target.free.mean():.1f} % in the free set",
         "shell d (Å)         working     free",
     ]
@@ -144,7 +177,6 @@ def _grid_lines(grid: HklGrid, space_group: str) -> str:
 
 _DESCRIBE = {
     "modes": (read_modes, _modes_text),
-    "map": (read_map, _map_text),
     "target": (read_target, _target_text),
     "checkpoint": (read_checkpoint, _checkpoint_text),
     "structure": (read_structure, _structure_text),

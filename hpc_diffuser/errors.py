@@ -41,6 +41,10 @@ class StoppedError(DiffuserError):
     exit_code = 75
 
 
+class SilentRankError(DiffuserError):
+    """Another rank has not answered for too long."""
+
+
 class ChangedError(DiffuserError):
     """The config or an input is not what the run began with."""
 

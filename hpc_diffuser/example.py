@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
+from hpc_diffuser.diffuse_map import DiffuseMap
 from hpc_diffuser.disorder import Disorder
 from hpc_diffuser.io.maps import write_map, write_target
 from hpc_diffuser.io.modes_file import write_modes
 from hpc_diffuser.io.storage import write_bytes
 from hpc_diffuser.lattice import grid_to_resolution
-from hpc_diffuser.model import DirectModel
+from hpc_diffuser.model import Computation, forward_model
 from hpc_diffuser.modes import Modes, elastic_network_modes
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parameters import Parameters
@@ -18,7 +19,7 @@ from hpc_diffuser.prepare import whole_map
 from hpc_diffuser.protein import build_protein
 from hpc_diffuser.sampling import generator, normal_samples
 from hpc_diffuser.statistics import shell_edges, shell_index
-from hpc_diffuser.target import DiffuseMap, TargetOptions, make_target
+from hpc_diffuser.target import TargetOptions, make_target
 
 FOLDER = Path("hpc-diffuser-example")
 UNIT_CELL = (29.0, 28.0, 31.0, 87.0, 104.0, 97.0)
@@ -85,7 +86,7 @@ def example_map(modes: Modes) -> DiffuseMap:
     truth = Parameters(np.array(TRUE_AMPLITUDES_A), Disorder(TRUE_TRANSLATION_A))
     normals = normal_samples("sobol", 512, len(TRUE_AMPLITUDES_A), generator(_SEED))
     indices = grid.indices_between(np.inf, OPTIONS.d_min_A)
-    model = DirectModel(modes, grid, indices, Ranks())
+    model = forward_model(modes, grid, indices, Ranks(), Computation(grid="target"))
     return _noisy(whole_map(model, modes, grid, indices, model.internal_motion(truth, normals)))
 
 

@@ -8,15 +8,23 @@ from typing import Any
 from hpc_diffuser import example
 from hpc_diffuser.config import Config, load_config
 from hpc_diffuser.errors import InputError
+from hpc_diffuser.models import compare_models, comparison_text, with_models
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.problem import load_problem, shrunk_problem
+from hpc_diffuser.problem import Problem, load_problem, shrunk_problem
 from hpc_diffuser.progress import log
-from hpc_diffuser.refinement import refine
+from hpc_diffuser.refinement import Resumption, refine
 from hpc_diffuser.report import report_text
 
 
-def fit_command(path: Path | None, default: Path, test: bool, world: Ranks) -> None:
-    """Run, resume or try out a fit, and print its report on rank 0.
+def fit_command(
+    path: Path | None,
+    default: Path,
+    models: str | None,
+    test: bool,
+    world: Ranks,
+    resumption: Resumption,
+) -> None:
+    """Run, resume or try out a fit, or several to compare models; print its report on rank 0.
 
     Parameters
     ----------
@@ -24,17 +32,25 @@ def fit_command(path: Path | None, default: Path, test: bool, world: Ranks) -> N
         The config that the user named.
     default : Path
         The config to use otherwise; without that file, the built-in example.
+    models : str or None
+        The models to compare, separated by commas, instead of those of the config.
     test : bool
         Try the config out on one rank.
     world : Ranks
+    resumption : Resumption
     """
     config_path, is_example = world.from_root(lambda: choose_config(path, default))
-    config = world.from_root(lambda: load_config(config_path))
+    config = world.from_root(lambda: with_models(load_config(config_path), models))
     if test:
         _try_out(config, world)
         return
     text = config_path.read_text(encoding="utf-8") if world.is_root else ""
-    summary = refine(load_problem, config, text, world)
+    if config.models.compare:
+        comparison = compare_models(load_problem, config, text, world, resumption)
+        if world.is_root:
+            print(_compared(comparison, config.run.directory))
+        return
+    summary = refine(load_problem, config, text, world, resumption)
     if world.is_root:
         print(_outcome(summary, config.run.directory, is_example))
 
@@ -61,9 +77,25 @@ def _try_out(config: Config, world: Ranks) -> None:
     with tempfile.TemporaryDirectory(prefix="hpc-diffuser-test-") as folder:
         directory = Path(folder)
         inputs = replace(config, run=replace(config.run, directory=directory))
-        summary = refine(lambda c: shrunk_problem(load_problem(c)), inputs, "", world)
-    print(report_text(summary))
+        print(_tried_out(inputs, world))
     print("\nThe config works; these numbers are of a coarse grid and mean nothing more.")
+
+
+def _tried_out(config: Config, world: Ranks) -> str:
+    def load(config: Config) -> Problem:
+        return shrunk_problem(load_problem(config))
+
+    if config.models.compare:
+        return comparison_text(compare_models(load, config, "", world, Resumption()))
+    return report_text(refine(load, config, "", world))
+
+
+def _compared(comparison: dict[str, Any], directory: Path) -> str:
+    of_one = directory / comparison["models"][0]["name"]
+    return (
+        f"{comparison_text(comparison)}\n\n"
+        f"Again: hpc-diffuser report {directory}; of one model: hpc-diffuser report {of_one}"
+    )
 
 
 def _outcome(summary: dict[str, Any], directory: Path, is_example: bool) -> str:

@@ -1,18 +1,71 @@
 """From a config to checked arrays: the moving molecule, its crystal, the target."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
-from hpc_diffuser.config import Config
+from hpc_diffuser.config import Config, StructureConfig
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.io.maps import read_target
 from hpc_diffuser.io.modes_file import read_modes
-from hpc_diffuser.io.structures import read_structure
-from hpc_diffuser.lattice import check_unit_cell, laue_operations, same_unit_cell
-from hpc_diffuser.modes import Modes
+from hpc_diffuser.io.plausible import check_crystal
+from hpc_diffuser.io.storage import sha256
+from hpc_diffuser.io.structures import read_models, read_structure
+from hpc_diffuser.io.trajectories import NON_HYDROGEN, read_trajectory
+from hpc_diffuser.lattice import centring, laue_operations, same_unit_cell
+from hpc_diffuser.modes import Modes, with_frames
 from hpc_diffuser.scattering import form_factors
+from hpc_diffuser.solvent import displaced_volumes
+from hpc_diffuser.structure import Structure, match_backbone, same_atoms, superpose
 from hpc_diffuser.target import Target
+
+# What can only be a trajectory; GRO and PDB may be anything.
+_TRAJECTORIES = (".xtc", ".trr", ".dcd", ".nc", ".ncdf", ".netcdf", ".h5", ".hdf5")
+
+
+@dataclass(frozen=True)
+class TrajectoryFiles:
+    """A trajectory and what is needed to put it into the crystal.
+
+    Attributes
+    ----------
+    trajectory, topology, reference : Path
+    selection : str
+        In mdtraj's language.
+    conformer : str
+        Of the reference, as of `read_structure`.
+    """
+
+    trajectory: Path
+    topology: Path
+    reference: Path
+    selection: str = NON_HYDROGEN
+    conformer: str = "A"
+
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of the three files, as attributes for what is made of them."""
+        names = ("trajectory", "topology", "reference")
+        return {f"sha256 {name}": sha256(getattr(self, name)) for name in names}
+
+
+def crystal_frames(files: TrajectoryFiles) -> tuple[Structure, np.ndarray, tuple]:
+    """The selected atoms of all frames, superposed on the crystal structure by their backbone.
+
+    Returns
+    -------
+    structure : Structure
+        The selected atoms.
+    frames : (F, N, 3) float, Å
+    crystal : (unit cell, space group)
+    """
+    reference, crystal = read_structure(files.reference, files.conformer)
+    if crystal is None:
+        raise InputError(f"{files.reference}: no unit cell: expected a crystal structure")
+    structure, frames, rows = read_trajectory(files.trajectory, files.topology, files.selection)
+    moving, fixed = match_backbone(structure, reference)
+    frames = superpose(frames, reference.positions[fixed], moving)
+    return structure.select(rows), frames[:, rows], crystal
 
 
 def load_modes(config: Config) -> Modes:
@@ -23,25 +76,11 @@ def load_modes(config: Config) -> Modes:
     InputError
         For a missing or unfit file, too few modes, or no unit cell anywhere.
     """
-    structure = config.structure
-    if (structure.modes is None) == (structure.file is None):
-        raise InputError(
-            '[structure]: expected either modes = "modes.h5", or file = "model.pdb" for a model '
-            "without modes"
-        )
-    modes = _structure_only(config) if structure.modes is None else read_modes(structure.modes)
-    modes = _with_crystal(modes, config)
+    modes = _with_b_factors(_with_crystal(_some_modes(_source(config), config), config), config)
     form_factors(np.unique(modes.structure.elements), np.zeros(1))  # refuses unknown elements
-    if structure.n_modes is None:
-        return modes
-    available = len(modes.amplitudes_A)
-    if structure.n_modes > available:
-        raise InputError(
-            f"structure.n_modes = {structure.n_modes}, but {structure.modes or structure.file} "
-            f"has {available} modes"
-        )
-    kept = slice(structure.n_modes)
-    return replace(modes, vectors=modes.vectors[kept], amplitudes_A=modes.amplitudes_A[kept])
+    if config.parameters.k_sol_eA3[1]:
+        displaced_volumes(modes.structure)  # refuses those, too, whose volume is not known
+    return modes
 
 
 def load_target(config: Config, modes: Modes) -> Target:
@@ -61,6 +100,16 @@ def load_target(config: Config, modes: Modes) -> Target:
             f"the model's {_cell_text(modes.unit_cell)}: correct [crystal] unit_cell, or use the "
             "structure of this crystal"
         )
+    ours, theirs = (
+        (set(map(bytes, laue_operations(name, modes.unit_cell))), centring(name, modes.unit_cell))
+        for name in (modes.space_group, target.space_group)
+    )
+    if ours != theirs:
+        raise InputError(
+            f'{config.target.file}: made for space group "{target.space_group}", but the model\'s '
+            f'is "{modes.space_group}": correct [crystal] space_group, or the map\'s, and make the '
+            "target again"
+        )
     if not target.free.any() or target.free.all():
         raise InputError(
             f"{config.target.file}: the free set is empty or everything: make the target again "
@@ -69,23 +118,105 @@ def load_target(config: Config, modes: Modes) -> Target:
     return target
 
 
-def _structure_only(config: Config) -> Modes:
-    structure, crystal = read_structure(config.structure.file)
+def _source(config: Config) -> Modes:
+    """What [structure] names: modes, a structure alone, or an ensemble of models."""
+    given = config.structure
+    if sum(path is not None for path in (given.modes, given.file, given.ensemble)) != 1:
+        raise InputError(
+            '[structure]: expected either modes = "modes.h5", or file = "model.pdb" for a model '
+            'without modes, or ensemble = "models.pdb" or "trajectory.xtc"'
+        )
+    for name in ("weights", "topology", "reference"):
+        if getattr(given, name) is not None and given.ensemble is None:
+            raise InputError(f"structure.{name}: expected it with an ensemble only")
+    if given.modes is not None:
+        return read_modes(given.modes)
+    if given.file is not None:
+        return _without_modes(*read_structure(given.file, given.conformer, given.hydrogens))
+    structure, frames, crystal = _ensemble(given)
+    if given.weights is not None and len(given.weights) != len(frames):
+        raise InputError(
+            f"structure.weights has {len(given.weights)} entries for the {len(frames)} models of "
+            f"{given.ensemble}: give one for each"
+        )
+    weights = None if given.weights is None else np.array(given.weights)
+    ensemble = with_frames(_without_modes(structure, crystal), frames, weights)
+    return _mean_alone(ensemble) if given.n_modes == 0 else ensemble
+
+
+def _ensemble(given: StructureConfig) -> tuple[Structure, np.ndarray, tuple | None]:
+    """Conformations, of several models or of a trajectory, about their mean."""
+    named = given.topology, given.reference
+    of_trajectory = given.ensemble.name.lower().endswith(_TRAJECTORIES)
+    if None in named and (any(named) or of_trajectory):
+        raise InputError(
+            f"structure.ensemble = {given.ensemble.name}: a trajectory needs both topology = "
+            '"topology.pdb" and reference = "crystal.pdb", the structure that it is superposed on'
+        )
+    if None in named:
+        return read_models(given.ensemble, given.conformer, given.hydrogens)
+    selection = "all" if given.hydrogens else NON_HYDROGEN
+    files = TrajectoryFiles(given.ensemble, *named, selection, given.conformer)
+    structure, frames, crystal = crystal_frames(files)
+    return replace(structure, positions=frames.mean(axis=0)), frames, crystal
+
+
+def _mean_alone(ensemble: Modes) -> Modes:
+    """An ensemble's mean structure, which does not move: what n_modes = 0 leaves of it."""
+    mean = np.average(ensemble.frames, axis=0, weights=ensemble.weights)
+    structure = replace(ensemble.structure, positions=mean)
+    return replace(ensemble, structure=structure, frames=None, weights=None)
+
+
+def _without_modes(structure: Structure, crystal: tuple | None) -> Modes:
     unit_cell, space_group = crystal or ((), "P 1")
     return Modes(structure, np.empty((0, len(structure), 3)), np.empty(0), unit_cell, space_group)
+
+
+def _some_modes(modes: Modes, config: Config) -> Modes:
+    """The first modes, as many as are asked for."""
+    given, available = config.structure, len(modes.amplitudes_A)
+    n_modes = available if given.n_modes is None else given.n_modes
+    if n_modes > available:
+        source = given.modes or given.file or given.ensemble
+        raise InputError(f"structure.n_modes = {n_modes}, but {source} has {available} modes")
+    if given.correlated_modes > n_modes:
+        raise InputError(
+            f"structure.correlated_modes = {given.correlated_modes}, but there are {n_modes} modes"
+        )
+    kept = slice(n_modes)
+    return replace(modes, vectors=modes.vectors[kept], amplitudes_A=modes.amplitudes_A[kept])
+
+
+def _with_b_factors(modes: Modes, config: Config) -> Modes:
+    """The B-factors of the crystal structure; a structure without modes is that itself."""
+    source = config.crystal.file or config.structure.reference
+    if source is None:
+        known = config.structure.file is not None
+        if not known and config.parameters.residual_b_fraction[1]:
+            raise InputError(
+                'parameters.residual_b_fraction: expected [crystal] file = "crystal.pdb", whose '
+                "B-factors the motions should explain"
+            )
+        return replace(modes, crystal_b_A2=modes.structure.b_factors_A2) if known else modes
+    given = config.structure
+    crystal, _ = read_structure(source, given.conformer, given.hydrogens)
+    rows = same_atoms(modes.structure, crystal)
+    if not (rows >= 0).any():
+        raise InputError(
+            f"{source}: has none of the model's atoms: expected the structure of the "
+            "same protein with the same numbering"
+        )
+    found = np.where(rows >= 0, crystal.b_factors_A2[rows], np.nan)
+    return replace(modes, crystal_b_A2=found)
 
 
 def _with_crystal(modes: Modes, config: Config) -> Modes:
     unit_cell = config.crystal.unit_cell or modes.unit_cell
     if not unit_cell:
         raise InputError("[crystal]: the structure names no unit cell: give unit_cell = [...]")
-    check_unit_cell(unit_cell, "crystal.unit_cell")
     space_group = config.crystal.space_group or modes.space_group
-    if len(laue_operations(space_group)) > 2:
-        raise InputError(
-            f'space group "{space_group}": the intensities of symmetry-related molecules are not '
-            'added yet; [crystal] space_group = "P 1" computes one molecule alone'
-        )
+    check_crystal(unit_cell, space_group, "crystal.unit_cell")
     return replace(modes, unit_cell=tuple(unit_cell), space_group=space_group)
 
 

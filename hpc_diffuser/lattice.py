@@ -3,7 +3,9 @@
 s = h a* + k b* + l c*, |s| = 1/d in Å⁻¹; q = 2πs.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 import gemmi
 import numpy as np
@@ -83,17 +85,16 @@ class HklGrid:
         return np.einsum("...i,ij,...j->...", indices, self.metric(), indices)
 
     def indices_between(self, d_max: float, d_min: float) -> np.ndarray:
-        """One of each Friedel pair of samples with d_min ≤ d ≤ d_max: (V, 3) int, h ≥ 0, sorted.
+        """One of each Friedel pair of samples with d_min ≤ d ≤ d_max: (V, 3) int, h ≥ 0, sorted."""
+        return np.concatenate(list(self.planes_between(d_max, d_min)))
 
-        Computed plane by plane: the whole grid of indices never exists.
-        """
+    def planes_between(self, d_max: float, d_min: float) -> Iterator[np.ndarray]:
+        """The same plane by plane, h = 0, 1 ...: the whole grid of indices never exists."""
         low, high = 1 / d_max**2 * (1 - 1e-12), 1 / d_min**2 * (1 + 1e-12)
-        planes = []
         for h in range(self.extent[0] + 1):
             plane = self._plane(h)
             s2 = self.inverse_d_squared(plane)
-            planes.append(plane[(s2 >= low) & (s2 <= high) & first_of_friedel_pair(plane)])
-        return np.concatenate(planes)
+            yield plane[(s2 >= low) & (s2 <= high) & first_of_friedel_pair(plane)]
 
     def _plane(self, h: int) -> np.ndarray:
         k, l = np.meshgrid(  # noqa: E741
@@ -118,53 +119,129 @@ def first_of_friedel_pair(indices: np.ndarray) -> np.ndarray:
     return (h > 0) | ((h == 0) & ((k > 0) | ((k == 0) & (l >= 0))))
 
 
-def distance_to_bragg(indices: np.ndarray, divisions: tuple[int, int, int]) -> np.ndarray:
-    """Distance, in reciprocal-lattice units, to the nearest lattice point: a length in hkl."""
-    hkl = indices / np.array(divisions)
-    return np.linalg.norm(hkl - np.rint(hkl), axis=-1)
+@dataclass(frozen=True)
+class Centring:
+    """Where a cell has lattice points, all of whose molecules have one orientation.
+
+    Attributes
+    ----------
+    steps : int
+        Into which the cell's edges are divided: 2 for A, B, C, F, I; 3 for R on hexagonal axes.
+    points : tuple of 3 ints
+        In these steps, the origin first: 000 and 111 for I.
+    """
+
+    steps: int = 1
+    points: tuple[tuple[int, int, int], ...] = ((0, 0, 0),)
+
+    def allows(self, hkl: np.ndarray) -> np.ndarray:
+        """Mask of the integer hkl (..., 3) with a Bragg peak: the others are extinct everywhere."""
+        phases = np.asarray(hkl).astype(np.int64) @ np.array(self.points).T
+        return (phases % self.steps == 0).all(axis=-1)
 
 
-def brillouin_zone(indices: np.ndarray, divisions: tuple[int, int, int]) -> np.ndarray:
-    """Integer hkl of the Bragg peak whose zone (a parallelepiped) a sample lies in.
+PRIMITIVE = Centring()
+
+
+def centring(space_group: str, unit_cell: tuple[float, ...] | None = None) -> Centring:
+    """Of a space group; raises InputError where gemmi does not know it. See `laue_operations`."""
+    vectors = np.array(_space_group(space_group, unit_cell).operations().cen_ops)
+    step = np.gcd.reduce([gemmi.Op.DEN, *vectors.ravel()])
+    points = sorted(tuple(int(i) for i in vector) for vector in vectors // step)
+    return Centring(int(gemmi.Op.DEN // step), tuple(points))
+
+
+def nearest_bragg(hkl: np.ndarray, lattice: Centring = PRIMITIVE) -> np.ndarray:
+    """The Bragg peak nearest to each fractional hkl, by the length of hkl: (..., 3) float.
 
     Half-way samples go to the even neighbour, which keeps Friedel mates in mated zones.
     """
-    return np.rint(indices / np.array(divisions)).astype(np.int64)
+    nearest = np.rint(hkl)
+    extinct = ~lattice.allows(nearest)
+    samples, around = hkl[extinct], nearest[extinct]
+    found, least = around.copy(), np.full(len(around), np.inf)
+    for offset in product((-1, 0, 1), repeat=3):
+        other = around + offset
+        distance = np.linalg.norm(samples - other, axis=-1)
+        closer = lattice.allows(other) & (distance < least - 1e-9)
+        found[closer], least[closer] = other[closer], distance[closer]
+    nearest[extinct] = found
+    return nearest
 
 
-def laue_operations(space_group: str) -> np.ndarray:
+def distance_to_bragg(
+    indices: np.ndarray, divisions: tuple[int, int, int], lattice: Centring = PRIMITIVE
+) -> np.ndarray:
+    """Distance, in reciprocal-lattice units, of samples (..., 3) to the nearest Bragg peak."""
+    hkl = indices / np.array(divisions)
+    return np.linalg.norm(hkl - nearest_bragg(hkl, lattice), axis=-1)
+
+
+def brillouin_zone(
+    indices: np.ndarray, divisions: tuple[int, int, int], lattice: Centring = PRIMITIVE
+) -> np.ndarray:
+    """Integer hkl of the Bragg peak whose zone a sample lies in: a parallelepiped, if primitive."""
+    return nearest_bragg(indices / np.array(divisions), lattice).astype(np.int64)
+
+
+def laue_operations(space_group: str, unit_cell: tuple[float, ...] | None = None) -> np.ndarray:
     """(G, 3, 3) integer matrices W: the intensity at h equals that at h W.
+
+    The cell (Å, degrees) decides between hexagonal and rhombohedral axes where the name leaves
+    it open ("R 3"); without one they are hexagonal.
 
     Raises
     ------
     InputError
         Where gemmi does not know the space group.
     """
-    group = gemmi.find_spacegroup_by_name(space_group)
-    if group is None:
-        raise InputError(f'space group "{space_group}" is unknown: write it like "P 21 21 21"')
+    group = _space_group(space_group, unit_cell)
     rotations = np.array([op.rot for op in group.operations()]) // gemmi.Op.DEN
     return np.unique(np.concatenate([rotations, -rotations]), axis=0)
+
+
+def _space_group(name: str, unit_cell: tuple[float, ...] | None) -> gemmi.SpaceGroup:
+    alpha, gamma = (unit_cell[3], unit_cell[5]) if unit_cell else (0.0, 0.0)
+    group = gemmi.find_spacegroup_by_name(name, alpha, gamma)
+    if group is None:
+        raise InputError(f'space group "{name}" is unknown: write it like "P 21 21 21"')
+    return group
 
 
 def canonical_mates(indices: np.ndarray, operations: np.ndarray) -> np.ndarray:
     """Each of the integer indices (Z, 3) replaced by the largest of its Laue mates.
 
-    Largest in lexicographic order. One operation after the other: maps have millions of voxels.
+    Largest in lexicographic order, which makes it the first of its Friedel pair too. One
+    operation after the other: maps have millions of voxels.
     """
     best = indices
     for operation in operations:
         mates = indices @ operation
-        # The first index in which two mates differ decides.
-        differ = mates != best
-        first = differ.argmax(axis=1)[:, None]
-        larger = np.take_along_axis(mates, first, 1) > np.take_along_axis(best, first, 1)
-        best = np.where(larger, mates, best)
+        best = np.where(_larger(mates, best)[:, None], mates, best)
     return best
 
 
+def asymmetric_unit(indices: np.ndarray, operations: np.ndarray) -> np.ndarray:
+    """Those of the integer indices (Z, 3) that are their own canonical mates.
+
+    Each operation works on what the former ones left: much less than `canonical_mates` does.
+    """
+    for operation in operations:
+        indices = indices[~_larger(indices @ operation, indices)]
+    return indices
+
+
+def _larger(these: np.ndarray, those: np.ndarray) -> np.ndarray:
+    """Mask (Z,): these indices come after those in lexicographic order."""
+    h, k, l = (these[:, i] - those[:, i] for i in range(3))  # noqa: E741
+    return (h > 0) | ((h == 0) & ((k > 0) | ((k == 0) & (l > 0))))
+
+
 def laue_zones(
-    indices: np.ndarray, divisions: tuple[int, int, int], operations: np.ndarray
+    indices: np.ndarray,
+    divisions: tuple[int, int, int],
+    operations: np.ndarray,
+    lattice: Centring = PRIMITIVE,
 ) -> np.ndarray:
     """Brillouin zone of each sample (V, 3), the same for all Laue mates of the sample.
 
@@ -173,4 +250,4 @@ def laue_zones(
     """
     common = int(np.lcm.reduce(divisions))
     mates = canonical_mates(indices * (common // np.array(divisions)), operations)
-    return canonical_mates(brillouin_zone(mates, (common,) * 3), operations)
+    return canonical_mates(brillouin_zone(mates, (common,) * 3, lattice), operations)

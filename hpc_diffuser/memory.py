@@ -1,7 +1,27 @@
-"""What a process has needed of memory."""
+"""What a process has needed of memory, and what this node lets a job have."""
 
+import os
+import re
 import resource
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
+
+MB = 2**20  # bytes; what the kernel and SLURM call a megabyte
+
+
+class Limit(NamedTuple):
+    """So much memory, and who says so.
+
+    Attributes
+    ----------
+    MB : float
+    source : str
+        As a message can name it: "SLURM_MEM_PER_NODE", "physical memory".
+    """
+
+    MB: float
+    source: str
 
 
 def peak_memory_MB() -> float:
@@ -16,3 +36,99 @@ def peak_memory_MB() -> float:
     except OSError:
         pass
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def memory_limit_MB() -> Limit:
+    """What all processes of this job may use together on this node: the least of what is set."""
+    limits = [physical_memory(), *cgroup_limits(), *slurm_limits(os.environ)]
+    return min(limits, key=lambda limit: limit.MB)
+
+
+def process_limit_MB() -> Limit | None:
+    """What a single process may use, where a resource limit (ulimit) is set; else None."""
+    limits = []
+    for name, number in (("ulimit -v", resource.RLIMIT_AS), ("ulimit -m", resource.RLIMIT_RSS)):
+        soft, _ = resource.getrlimit(number)
+        if soft != resource.RLIM_INFINITY:
+            limits.append(Limit(soft / MB, name))
+    return min(limits, key=lambda limit: limit.MB, default=None)
+
+
+def physical_memory() -> Limit:
+    """The memory that this node has."""
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return Limit(pages / MB, "physical memory")
+
+
+def slurm_limits(environment: Mapping[str, str]) -> list[Limit]:
+    """What SLURM has given to the job on this node, by its variables; 0 stands for all there is."""
+    per_node = _whole(environment.get("SLURM_MEM_PER_NODE", ""))
+    per_cpu = _whole(environment.get("SLURM_MEM_PER_CPU", "")) * _slurm_cpus(environment)
+    limits = [
+        Limit(float(per_node), "SLURM_MEM_PER_NODE"),
+        Limit(float(per_cpu), "SLURM_MEM_PER_CPU times the CPUs of this node"),
+    ]
+    return [limit for limit in limits if limit.MB > 0]
+
+
+def cgroup_limits(
+    membership: Path = Path("/proc/self/cgroup"), mount: Path = Path("/sys/fs/cgroup")
+) -> list[Limit]:
+    """Limits of this process's control groups, version 1 or 2, and of all that these lie in.
+
+    Parameters
+    ----------
+    membership : Path
+        Lines `number:controllers:/path`; no controllers for version 2.
+    mount : Path
+        Where the trees are mounted.
+    """
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return []
+    found = []
+    for controllers, path in (line.split(":", 2)[1:] for line in lines if line.count(":") >= 2):
+        if not controllers:
+            found += _limits_along(mount, path, "memory.max")
+        elif "memory" in controllers.split(","):
+            found += _limits_along(mount / "memory", path, "memory.limit_in_bytes")
+    return [Limit(size / MB, "the control group's memory limit") for size in found]
+
+
+def _limits_along(tree: Path, path: str, name: str) -> list[int]:
+    """The numbers in the files `name` from a group up to the tree's root, in bytes.
+
+    In a container the path may be of the host and lead nowhere: the root's file then counts.
+    """
+    parts = [part for part in path.split("/") if part not in ("", "..")]
+    found = []
+    for depth in range(len(parts) + 1):
+        try:
+            text = tree.joinpath(*parts[:depth], name).read_text().strip()
+        except OSError:
+            continue
+        # Version 2 writes "max" for no limit, version 1 a number near 2⁶³.
+        if text.isdigit() and int(text) < 2**60:
+            found.append(int(text))
+    return found
+
+
+def _slurm_cpus(environment: Mapping[str, str]) -> int:
+    """CPUs of the job on this node.
+
+    SLURM_JOB_CPUS_PER_NODE counts nodes in their order, as in `72(x2),36`.
+    """
+    counts = []
+    for text in environment.get("SLURM_JOB_CPUS_PER_NODE", "").split(","):
+        match = re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", text.strip())
+        if match:
+            counts += [int(match[1])] * int(match[2] or 1)
+    node = _whole(environment.get("SLURM_NODEID", "0"))
+    if node < len(counts):
+        return counts[node]
+    return _whole(environment.get("SLURM_CPUS_ON_NODE", ""))
+
+
+def _whole(text: str) -> int:
+    return int(text) if text.isdigit() else 0

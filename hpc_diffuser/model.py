@@ -8,45 +8,60 @@ from typing import Any
 
 import numpy as np
 
-from hpc_diffuser.density import choose_transform
-from hpc_diffuser.disorder import Disorder, diffuse_intensity
+from hpc_diffuser.disorder import Intensity, diffuse_intensity
 from hpc_diffuser.errors import InputError
+from hpc_diffuser.halos import LatticeHalos, empirical_halo, period, zone_positions
 from hpc_diffuser.interpolation import (
     BandGrid,
     Interpolator,
     choose_band_grid,
     pair_separations,
 )
-from hpc_diffuser.lattice import HklGrid
+from hpc_diffuser.lattice import Centring, HklGrid, centring, fractionalization
+from hpc_diffuser.liquid import LiquidMotion
 from hpc_diffuser.modes import Modes
+from hpc_diffuser.moments import Moments
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.parallel.decomposition import (
-    batch_edges,
-    batches_of,
-    choose_layout,
-    share_planes,
-)
+from hpc_diffuser.parallel.decomposition import share_planes
 from hpc_diffuser.parameters import Parameters
-from hpc_diffuser.scattering import (
-    BLOCK,
-    atomic_numbers,
-    plane_costs,
-    self_term,
-    slab,
-    variance_and_mean_squared,
-)
+from hpc_diffuser.scattering import AtomFactors, atomic_numbers, plane_costs
 from hpc_diffuser.statistics import N_SUMS, SCORES, PlaneSums, correlations, pooled_cc
+from hpc_diffuser.symmetry import average_over_mates, grid_operations, laue_expansion
 from hpc_diffuser.target import Target
 
 INTERPOLATION_ERROR = 1e-3  # relative rms of the intensity: 1 − CC of 1e-6, sampling's is 1e-4
 
 
+@dataclass(frozen=True)
+class Computation:
+    """How a model is computed.
+
+    Attributes
+    ----------
+    motion_A : float, Å
+        Rms displacement per atom to reckon with: it widens the molecule.
+    grid : {"auto", "target", "band-limited"}
+        "auto" takes the cheaper one.
+    transform : {"auto", "direct", "density"}
+    liquid_gamma_A : float, Å
+        The shortest correlation length of liquid-like motion, which needs the band-limited grid,
+        beyond the target's resolution; 0 without.
+    factors : AtomFactors or None
+        At the densest solvent; plain form factors without.
+    many_kinds : bool
+        Atoms may have B-factors of their own.
+    """
+
+    motion_A: float = 0.0
+    grid: str = "auto"
+    transform: str = "auto"
+    liquid_gamma_A: float = 0.0
+    factors: AtomFactors | None = None
+    many_kinds: bool = False
+
+
 class DirectModel:
     """Diffuse intensity of a moving molecule, computed at given samples of reciprocal space.
-
-    The group's ranks form a rectangle, sample batches by q-slabs. Every rank makes its batches
-    of configurations and their moments on its planes; a reduction adds the batches; the first
-    row of ranks then holds the intensity, each on its own planes.
 
     Parameters
     ----------
@@ -55,15 +70,15 @@ class DirectModel:
     indices : (V, 3) int
         Sample indices, h ≥ 0, sorted, the same on all ranks.
     group : Ranks
-    transform : {"auto", "direct", "density"}
-        How structure factors are computed; "auto" takes the cheaper way.
+    how : Computation
+        For liquid-like motion the indices must be all up to some resolution, on a grid fine enough
+        for the molecule's Patterson function.
 
     Attributes
     ----------
-    transform : DirectTransform or DensityTransform
-        On this rank's planes.
+    moments : Moments
     rows : (v,) int
-        Which of the V voxels this rank holds the intensity of; none outside the first row.
+        Which of the V voxels this rank holds the intensity of.
     """
 
     def __init__(
@@ -72,84 +87,106 @@ class DirectModel:
         grid: HklGrid,
         indices: np.ndarray,
         group: Ranks,
-        transform: str = "auto",
+        how: Computation,
     ):
-        self.modes = modes
-        self.group = group
-        s_squared = grid.inverse_d_squared(indices)
-        d_min = float(1 / np.sqrt(s_squared.max()))
-        costs = plane_costs(grid, d_min)
-        costs = np.where(np.isin(np.arange(len(costs)), indices[:, 0]), costs, 0)
-        make_transform = choose_transform(modes.structure, grid, d_min, transform)
-        blocks = np.add.reduceat(costs, np.arange(0, len(costs), BLOCK))
-        layout = choose_layout(group.size, blocks)
-        self._sample_rank, slab_rank = layout.place(group.rank)
-        self._batches = batches_of(self._sample_rank, layout.sample_ranks)
-        self._sharing = group.split(slab_rank)
-        own = share_planes(blocks, layout.slab_ranks)[slab_rank]
-        planes = np.flatnonzero((costs > 0) & np.isin(np.arange(len(costs)) // BLOCK, own))
-        self._slab = slab(grid, d_min, planes)
-        self.transform = make_transform(modes.structure, self._slab)
-        holds = np.isin(indices[:, 0], self._slab.h) & (self._sample_rank == 0)
-        self.rows = np.flatnonzero(holds)
-        self._positions = self._slab.position_of(indices[self.rows])
-        self._q_squared = 4 * np.pi**2 * s_squared[self.rows]
-        self._self_term = self_term(modes.structure, s_squared[self.rows])
+        self.moments = Moments(
+            modes, grid, indices, group, how.transform, how.factors, how.many_kinds
+        )
+        self.rows = self.moments.rows
+        self._q_squared = 4 * np.pi**2 * self.moments.s_squared
+        # q = 2π N⁻¹ M i: a row vector of indices times this is a Cartesian vector in Å⁻¹.
+        divisions = np.array(grid.divisions)[:, None]
+        self._to_q = 2 * np.pi * fractionalization(grid.unit_cell) / divisions
+        if how.liquid_gamma_A:
+            s_squared_max = float(grid.inverse_d_squared(indices).max())
+            self.volume = Volume(grid, indices, self.rows, group)
+            self._liquid = LiquidMotion(grid, self.moments.indices, s_squared_max)
 
-    def internal_motion(self, parameters: Parameters, normals: np.ndarray) -> np.ndarray:
-        """Intensity with the modes sampled.
+    def internal_motion(self, parameters: Parameters, normals: np.ndarray) -> Intensity:
+        """Intensity with the internal motion sampled.
 
         Parameters
         ----------
         parameters : Parameters
-        normals : (S, M) float
+        normals : (S, ·) float
             Standard normal points, the same on all ranks.
 
         Returns
         -------
-        (v,) float
+        Intensity
             At the voxels `rows`.
         """
-        scaled = parameters.mode_amplitudes_A[:, None, None] * self.modes.vectors
-        fields = scaled.reshape(len(scaled), 3 * len(self.modes.structure))
+        return self._diffuse(self.moments.of(parameters, normals), parameters)
 
-        def batch(i: int) -> np.ndarray:
-            first, last = batch_edges(len(normals))[i : i + 2]
-            displacements = (normals[first:last] @ fields).reshape(last - first, -1, 3)
-            return self.transform.moments(self.modes.structure.positions + displacements)
+    def rigid(self, parameters: Parameters) -> Intensity:
+        """Intensity of the mean structure without sampled motion; see above."""
+        return self._diffuse(self.moments.of_mean(parameters), parameters)
 
-        return self._intensity(batch, len(normals), parameters.disorder)
+    def at_voxels(self, values: np.ndarray) -> np.ndarray:
+        """A map at the voxels `rows`: as it is."""
+        return values
 
-    def ensemble(self, frames: np.ndarray, disorder: Disorder) -> np.ndarray:
-        """Intensity of given conformations (F, N, 3) Å, equally weighted; see above."""
-
-        def batch(i: int) -> np.ndarray:
-            first, last = batch_edges(len(frames))[i : i + 2]
-            return self.transform.moments(frames[first:last])
-
-        return self._intensity(batch, len(frames), disorder)
-
-    def rigid(self, disorder: Disorder) -> np.ndarray:
-        """Intensity of the mean structure without internal motion; see above."""
-        mean_re, mean_im = (
-            part[self._positions].astype(np.float64) for part in self.transform.mean
+    def _diffuse(self, moments: tuple, parameters: Parameters) -> Intensity:
+        variance, mean_squared, self_terms = moments
+        disorder, series = parameters.disorder, 0.0
+        if disorder.llm_sigma_A:
+            # Over S' the pairs are of points, whose distances the correlation is a function of.
+            own = self_terms.dimmed
+            pairs = self.volume.of((variance + mean_squared - own) / own)
+            shape = (disorder.llm_sigma_A, disorder.llm_gamma_A)
+            series = own * self._liquid.series(pairs, self._q_squared, *shape)
+        translation = self._translation(parameters)
+        return diffuse_intensity(
+            variance, mean_squared, self_terms, self._q_squared, translation, disorder, series
         )
-        mean_squared = mean_re**2 + mean_im**2
-        return self._diffuse(np.zeros_like(mean_squared), mean_squared, disorder)
 
-    def _intensity(self, batch, n_samples: int, disorder: Disorder) -> np.ndarray:
-        sums = _sum_tree(batch, self._batches)
-        total = self._sharing.sum_as_tree(sums)
-        if total is None:
-            return np.empty(0)
-        mean = tuple(part[self._positions] for part in self.transform.mean)
-        moments = variance_and_mean_squared(total[:, self._positions], mean, n_samples)
-        return self._diffuse(*moments, disorder)
+    def _translation(self, parameters: Parameters) -> np.ndarray:
+        """qᵀUq of the translation that is not sampled, with what the lattice couples."""
+        disorder = parameters.disorder
+        left = 1 - parameters.screw_correlation**2 * bool(parameters.libration_sigma_deg)
+        coupled = disorder.halo_sigma_A**2
+        if np.ndim(disorder.translation_sigma_A) == 0:
+            return self._q_squared * (left * disorder.translation_sigma_A**2 + coupled)
+        covariance = left * disorder.translation_covariance() + coupled * np.eye(3)
+        u = self._to_q @ covariance @ self._to_q.T
+        i = self.moments.indices.astype(np.float64)
+        return np.einsum("vi,ij,vj->v", i, u, i, optimize=True)
 
-    def _diffuse(
-        self, variance: np.ndarray, mean_squared: np.ndarray, disorder: Disorder
-    ) -> np.ndarray:
-        return diffuse_intensity(variance, mean_squared, self._self_term, self._q_squared, disorder)
+
+class Volume:
+    """A map on the whole of a coarse grid, from what all ranks of a group hold of it.
+
+    Parameters
+    ----------
+    grid : HklGrid
+    indices : (V, 3) int
+    rows : (v,) int
+        Those that this rank holds.
+    group : Ranks
+    """
+
+    def __init__(self, grid: HklGrid, indices: np.ndarray, rows: np.ndarray, group: Ranks):
+        self._group = group
+        self._shape = grid.shape
+        filled = np.concatenate(group.gather_to_all(rows))
+        # Where all ranks' voxels, in the order of the ranks, lie in the volume.
+        self._filled = np.ravel_multi_index(
+            tuple((indices[filled] + np.array(grid.extent)).T), grid.shape
+        )
+
+    def of(self, values: np.ndarray) -> np.ndarray:
+        """Both Friedel mates of this rank's values and the others': (H, K, L) float32.
+
+        0 where nothing is computed.
+        """
+        parts = self._group.gather_to_all(values.astype(np.float32))
+        volume = np.zeros(self._shape, np.float32)
+        flat = volume.reshape(-1)
+        flat[self._filled] = np.concatenate(parts)
+        # One of each pair lies in the grid's second half; its mate, mirrored about the centre.
+        centre = len(flat) // 2
+        flat[:centre] = flat[:centre:-1]
+        return volume
 
 
 class InterpolatedModel:
@@ -160,14 +197,16 @@ class InterpolatedModel:
 
     Parameters
     ----------
-    modes, grid, indices, group, transform
-        As of `DirectModel`.
+    modes, grid, indices, group, how
+        As of `DirectModel`, but for any indices.
     band : BandGrid
 
     Attributes
     ----------
     coarse : DirectModel
         The model on the band grid.
+    moments : Moments
+        Of the coarse model.
     rows : (v,) int
         Which of the V voxels this rank interpolates.
     """
@@ -179,51 +218,148 @@ class InterpolatedModel:
         indices: np.ndarray,
         group: Ranks,
         band: BandGrid,
-        transform: str = "auto",
+        how: Computation,
     ):
-        self.group = group
         self.band = band
         coarse_indices = band.grid.indices_between(np.inf, band.d_min)
-        self.coarse = DirectModel(modes, band.grid, coarse_indices, group, transform)
-        filled = np.concatenate(group.gather_to_all(self.coarse.rows))
-        # Where all ranks' coarse voxels, in the order of the ranks, lie in the volume.
-        self._filled = np.ravel_multi_index(
-            tuple((coarse_indices[filled] + np.array(band.grid.extent)).T), band.grid.shape
-        )
+        self.coarse = DirectModel(modes, band.grid, coarse_indices, group, how)
+        self.moments = self.coarse.moments
+        if how.liquid_gamma_A:
+            self._volume = self.coarse.volume
+        else:
+            self._volume = Volume(band.grid, coarse_indices, self.coarse.rows, group)
         planes, voxels = np.unique(indices[:, 0], return_counts=True)
         own = planes[share_planes(voxels, group.size)[group.rank]]
         self.rows = np.flatnonzero(np.isin(indices[:, 0], own))
         self._interpolator = Interpolator(band, grid, indices[self.rows])
 
+    def internal_motion(self, parameters: Parameters, normals: np.ndarray) -> Intensity:
+        """This rank's part of the coarse intensity; see `DirectModel`."""
+        return self.coarse.internal_motion(parameters, normals)
+
+    def rigid(self, parameters: Parameters) -> Intensity:
+        """The same of the mean structure; see `DirectModel`."""
+        return self.coarse.rigid(parameters)
+
+    def at_voxels(self, coarse: np.ndarray) -> np.ndarray:
+        """The voxels `rows` from this rank's part of a coarse map."""
+        return self._interpolator.at_voxels(self._volume.of(coarse))
+
+
+@dataclass(frozen=True)
+class Crystal:
+    """How molecules make a crystal's intensity.
+
+    Attributes
+    ----------
+    operations : (G, 3, 3) int
+        Laue operations, see `symmetry.grid_operations`.
+    lattice : Centring
+    profile : (n_h, n_k, n_l) float or None
+        Empirical halo, see `halos.zone_profile`; needed where `halo_alpha` is not 0.
+    """
+
+    operations: np.ndarray
+    lattice: Centring
+    profile: np.ndarray | None = None
+
+
+class ForwardModel:
+    """Diffuse intensity of a crystal: molecules in all orientations, and their lattice's halos.
+
+    Parameters
+    ----------
+    make : callable
+        (V, 3) sample indices → `DirectModel` or `InterpolatedModel` for them.
+    grid : HklGrid
+    indices : (V, 3) int
+        Sample indices, h ≥ 0, sorted, the same on all ranks; no two of them symmetry mates.
+    group : Ranks
+    crystal : Crystal
+
+    Attributes
+    ----------
+    molecule : DirectModel or InterpolatedModel
+        One molecule, at the voxels and all their mates.
+    rows : (v,) int
+        Which of the V voxels this rank holds the intensity of.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[np.ndarray], DirectModel | InterpolatedModel],
+        grid: HklGrid,
+        indices: np.ndarray,
+        group: Ranks,
+        crystal: Crystal,
+    ):
+        self.group = group
+        self._crystal = crystal
+        expanded = indices
+        self._mates = None
+        if len(crystal.operations) > 2:
+            expanded, mates = laue_expansion(indices, grid.divisions, crystal.operations)
+        self.molecule = make(expanded)
+        self.rows = own = self.molecule.rows
+        self._expanded = expanded
+        self._grid, self._d_min = grid, float(1 / np.sqrt(grid.inverse_d_squared(indices).max()))
+        if len(crystal.operations) > 2:
+            planes, voxels = np.unique(indices[:, 0], return_counts=True)
+            planes = planes[share_planes(voxels, group.size)[group.rank]]
+            self.rows = np.flatnonzero(np.isin(indices[:, 0], planes))
+            # Where each mate is among all ranks' voxels, one rank's behind the other's.
+            held = np.argsort(np.concatenate(group.gather_to_all(own)))
+            self._mates = held[mates[self.rows]]
+
     def internal_motion(self, parameters: Parameters, normals: np.ndarray) -> np.ndarray:
-        """Intensity with the modes sampled; see `DirectModel`."""
-        return self.interpolated(self.coarse.internal_motion(parameters, normals))
+        """Intensity with the internal motion sampled.
 
-    def ensemble(self, frames: np.ndarray, disorder: Disorder) -> np.ndarray:
-        """Intensity of given conformations; see `DirectModel`."""
-        return self.interpolated(self.coarse.ensemble(frames, disorder))
+        Parameters
+        ----------
+        parameters : Parameters
+        normals : (S, ·) float
+            Standard normal points, the same on all ranks; as many as `n_configurations`.
 
-    def rigid(self, disorder: Disorder) -> np.ndarray:
-        """Intensity of the mean structure without internal motion; see `DirectModel`."""
-        return self.interpolated(self.coarse.rigid(disorder))
+        Returns
+        -------
+        (v,) float
+            At the voxels `rows`, in electrons² per molecule.
+        """
+        return self.of_crystal(self.molecule.internal_motion(parameters, normals), parameters)
 
-    def interpolated(self, coarse: np.ndarray) -> np.ndarray:
-        """The voxels `rows` from this rank's part of the coarse intensity."""
-        parts = self.group.gather_to_all(coarse.astype(np.float32))
-        return self._interpolator.at_voxels(self._volume(np.concatenate(parts)))
+    def rigid(self, parameters: Parameters) -> np.ndarray:
+        """Intensity of the mean structure without sampled motion; see above."""
+        return self.of_crystal(self.molecule.rigid(parameters), parameters)
 
-    def _volume(self, values: np.ndarray) -> np.ndarray:
-        """The coarse intensity on its whole grid, both Friedel mates; 0 where not computed."""
-        volume = np.zeros(self.band.grid.shape, np.float32)
-        flat = volume.reshape(-1)
-        flat[self._filled] = values
-        # One of each pair lies in the grid's second half; its mate, mirrored about the centre.
-        centre = len(flat) // 2
-        flat[:centre] = flat[:centre:-1]
-        return volume
+    def of_crystal(self, part: Intensity, parameters: Parameters) -> np.ndarray:
+        """The voxels `rows` from this rank's part of one molecule's intensity."""
+        disorder, at_voxels = parameters.disorder, self.molecule.at_voxels
+        if disorder.halo_alpha:
+            values = at_voxels(part.internal) + self._profile(disorder.halo_alpha) * at_voxels(
+                part.rigid
+            )
+        else:
+            values = at_voxels(part.internal + part.rigid)
+        if disorder.halo_sigma_A:
+            coupled = self._lattice_sum(disorder.halo_sigma_A, disorder.halo_gamma_A)
+            values = values + coupled * at_voxels(part.average)
+        return values if self._mates is None else self._averaged(values)
 
+    def _averaged(self, values: np.ndarray) -> np.ndarray:
+        parts = self.group.gather_to_all(values.astype(np.float32))
+        return average_over_mates(np.concatenate(parts), self._mates)
 
-ForwardModel = DirectModel | InterpolatedModel
+    def _profile(self, alpha: float) -> np.ndarray:
+        voxels = self._expanded[self.molecule.rows]
+        return empirical_halo(voxels, self._crystal.profile, alpha)
+
+    def _lattice_sum(self, sigma_A: float, gamma_A: float) -> np.ndarray:
+        grid, lattice = self._grid, self._crystal.lattice
+        halos = LatticeHalos(grid.unit_cell, grid.divisions, self._d_min, lattice)
+        voxels = self._expanded[self.molecule.rows]
+        q_squared = 4 * np.pi**2 * grid.inverse_d_squared(voxels)
+        positions = zone_positions(voxels, period(grid.divisions, lattice))
+        return halos.factor(positions, q_squared, sigma_A, gamma_A)
 
 
 def forward_model(
@@ -231,31 +367,60 @@ def forward_model(
     grid: HklGrid,
     indices: np.ndarray,
     group: Ranks,
-    motion_A: float,
-    choice: str = "auto",
-    transform: str = "auto",
+    how: Computation = Computation(),
+    profile: np.ndarray | None = None,
 ) -> ForwardModel:
     """The model for these samples: directly on their grid, or interpolated from a coarse one.
 
     Parameters
     ----------
-    modes, grid, indices, group, transform
-        As of `DirectModel`.
-    motion_A : float, Å
-        Rms displacement per atom to reckon with: it widens the molecule.
-    choice : {"auto", "target", "band-limited"}
-        "auto" takes the cheaper one.
+    modes : Modes
+    grid : HklGrid
+    indices : (V, 3) int
+        Sample indices, h ≥ 0, sorted, the same on all ranks; no two of them symmetry mates.
+    group : Ranks
+    how : Computation
+    profile : (n_h, n_k, n_l) float or None
+        See `Crystal`.
     """
-    if choice == "target":
-        return DirectModel(modes, grid, indices, group, transform)
+    lattice = centring(modes.space_group, grid.unit_cell)
+    crystal = Crystal(grid_operations(grid, modes.space_group), lattice, profile)
+
+    def make(voxels: np.ndarray) -> DirectModel | InterpolatedModel:
+        band = computed_band(modes, grid, voxels, how)
+        if band is None:
+            return DirectModel(modes, grid, voxels, group, how)
+        return InterpolatedModel(modes, grid, voxels, group, band, how)
+
+    return ForwardModel(make, grid, indices, group, crystal)
+
+
+def liquid_margin(gamma_A: float) -> float:
+    """How far beyond the resolution limit liquid-like motion needs the intensity: Å⁻¹.
+
+    What is convolved at the limit comes from beyond it, as far as the kernel K_γ is wide: 0.3/γ,
+    of which interpolation's own margin makes up for 0.03. The scale is then 1 % low at γ = 3 Å,
+    and less so at longer ones; shorter ones get no more.
+    """
+    return max(0.0, 0.3 / max(gamma_A, 3.0) - 0.03)
+
+
+def computed_band(
+    modes: Modes, grid: HklGrid, indices: np.ndarray, how: Computation
+) -> BandGrid | None:
+    """The coarse grid that a model is interpolated from; None where it is computed directly."""
+    if how.grid == "target" and not how.liquid_gamma_A:
+        return None
     d_min = float(1 / np.sqrt(grid.inverse_d_squared(indices).max()))
-    electrons = atomic_numbers(modes.structure)
-    separations = pair_separations(modes.structure.positions, electrons, motion_A, modes.unit_cell)
-    band = choose_band_grid(grid, d_min, separations, INTERPOLATION_ERROR)
     direct_cost = plane_costs(grid, d_min)[np.unique(indices[:, 0])].sum()
-    if choice == "auto" and plane_costs(band.grid, band.d_min).sum() > 0.8 * direct_cost:
-        return DirectModel(modes, grid, indices, group, transform)
-    return InterpolatedModel(modes, grid, indices, group, band, transform)
+    if how.liquid_gamma_A:
+        d_min = 1 / (1 / d_min + liquid_margin(how.liquid_gamma_A))
+    electrons = atomic_numbers(modes.structure)
+    positions = modes.structure.positions
+    separations = pair_separations(positions, electrons, how.motion_A, modes.unit_cell)
+    band = choose_band_grid(grid, d_min, separations, INTERPOLATION_ERROR)
+    dear = plane_costs(band.grid, band.d_min).sum() > 0.8 * direct_cost
+    return None if how.grid == "auto" and dear and not how.liquid_gamma_A else band
 
 
 def collect(model: ForwardModel, values: np.ndarray, n_voxels: int) -> np.ndarray | None:
@@ -267,14 +432,6 @@ def collect(model: ForwardModel, values: np.ndarray, n_voxels: int) -> np.ndarra
     for rows, part in parts:
         whole[rows] = part
     return whole
-
-
-def _sum_tree(part, indices: range) -> np.ndarray:
-    """Sum of part(i) over a power of two of indices, neighbours first."""
-    if len(indices) == 1:
-        return part(indices[0])
-    middle = len(indices) // 2
-    return _sum_tree(part, indices[:middle]) + _sum_tree(part, indices[middle:])
 
 
 @dataclass(frozen=True)

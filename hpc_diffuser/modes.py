@@ -4,7 +4,7 @@ A mode is a displacement field Δ with Σ_a |Δ_a|² = N, so that its amplitude,
 deviation of the coefficient, is the rms displacement per atom in Å.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.linalg
@@ -28,6 +28,12 @@ class Modes:
         Rms displacement per atom along each mode in the source ensemble.
     unit_cell : 6 floats, Å and degrees
     space_group : str
+    frames : (F, N, 3) float, Å, or None
+        Conformations that take the modes' place, of which there are none then.
+    weights : (F,) float or None
+        Of the frames; they add up to 1.
+    crystal_b_A2 : (N,) float, Å², or None
+        The crystal structure's B-factors of these atoms; NaN where it lacks them.
     """
 
     structure: Structure
@@ -35,6 +41,22 @@ class Modes:
     amplitudes_A: np.ndarray
     unit_cell: tuple[float, ...]
     space_group: str
+    frames: np.ndarray | None = None
+    weights: np.ndarray | None = None
+    crystal_b_A2: np.ndarray | None = None
+
+
+def with_frames(modes: Modes, frames: np.ndarray, weights: np.ndarray | None = None) -> Modes:
+    """The same molecule with conformations (F, N, 3) in Å, weighted alike by default, for modes."""
+    n_frames, n_atoms = frames.shape[:2]
+    weights = np.ones(n_frames) if weights is None else weights
+    return replace(
+        modes,
+        vectors=np.empty((0, n_atoms, 3)),
+        amplitudes_A=np.empty(0),
+        frames=frames,
+        weights=weights / weights.sum(),
+    )
 
 
 def effective_b_factors(frames: np.ndarray) -> np.ndarray:

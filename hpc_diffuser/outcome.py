@@ -2,24 +2,28 @@
 
 import math
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 
+from hpc_diffuser.bragg import compare_b_factors
 from hpc_diffuser.config import Config
 from hpc_diffuser.disorder import Disorder
 from hpc_diffuser.io.maps import write_map
 from hpc_diffuser.io.run_directory import input_hashes, read_convergence, read_histories
 from hpc_diffuser.io.storage import write_json
+from hpc_diffuser.lattice import centring
 from hpc_diffuser.memory import peak_memory_MB
 from hpc_diffuser.model import Comparison, ForwardModel, Score, collect
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.parameters import Parameters
+from hpc_diffuser.parameters import Parameters, parameters_from
 from hpc_diffuser.problem import FINAL, Problem, compare
 from hpc_diffuser.summary import summarise
-from hpc_diffuser.target import Target, map_from_voxels
+from hpc_diffuser.target import HALO_RADIUS, Target, map_from_voxels, outside_halos
+
+ALPHAS = np.arange(0, 8.1, 0.4)  # powers of the empirical halo profile that are tried
 
 
 def objective(score: Score) -> float:
@@ -44,20 +48,19 @@ def finish(problem: Problem, world: Ranks, started: float, share: float | None) 
     """The final map at the median, by all ranks together; the complete summary."""
     summary = world.from_root(lambda: write_summary(problem))
     model, comparison = compare(problem, world)
-    median = summary["median"]
-    parameters = Parameters(
-        np.array(median["mode_amplitude_A"]),
-        Disorder(median["translation_sigma_A"], median["uncorrelated_sigma_A"]),
-    )
+    parameters = parameters_from(summary["median"])
     normals = problem.normals(problem.config.model.final_samples, FINAL)
     intensity = model.internal_motion(parameters, normals)
     score = comparison.score(intensity)
     translation, baseline = _translation_alone(problem, model, comparison)
+    masked = world.from_root(lambda: _in_halos(problem.target))
+    halos = None if masked is None else _halos(problem, masked, model, parameters, intensity)
     values = collect(model, intensity, len(problem.target.indices))
     peak_memory = world.gather(peak_memory_MB())
 
     def save() -> dict[str, Any]:
         _write_calculated(problem, values)
+        peak_memory.append(peak_memory_MB())  # rank 0 needs most for writing
         outcome = {
             "cc_work": _plain(score.cc_work),
             "cc_free": _plain(score.cc_free),
@@ -67,6 +70,8 @@ def finish(problem: Problem, world: Ranks, started: float, share: float | None) 
                 "cc_free": _plain(baseline.cc_free),
             },
             "shells": _shells(problem.target, score, baseline),
+            "b_factors": compare_b_factors(problem.modes, parameters),
+            "halos": halos,
             "last_session": {
                 "ranks": world.size,
                 "wall_s": round(time.monotonic() - started, 1),
@@ -86,10 +91,12 @@ def _translation_alone(
 
     Every rank runs the same one-dimensional search in step, on scores that all of them have.
     """
-    low, high = problem.space.low[-2], problem.space.high[-2]
+    ranges = np.atleast_2d(problem.config.parameters.translation_sigma_A)
+    low, high = ranges[:, 0].min(), ranges[:, 1].max()
 
     def score(sigma_A: float) -> Score:
-        return comparison.score(model.rigid(Disorder(translation_sigma_A=float(sigma_A))))
+        rigid = Parameters(np.empty(0), Disorder(translation_sigma_A=float(sigma_A)))
+        return comparison.score(model.rigid(rigid))
 
     best = float(low)
     if low < high:
@@ -101,6 +108,58 @@ def _translation_alone(
         )
         best = float(found.x)
     return best, score(best)
+
+
+def _in_halos(target: Target) -> np.ndarray | None:
+    """Mask of the voxels (V,) that a target with masked halos would lack; None without any."""
+    lattice = centring(target.space_group, target.grid.unit_cell)
+    masked = ~outside_halos(target.indices, target.grid, HALO_RADIUS, lattice)
+    return masked if masked.any() and not masked.all() else None
+
+
+def _halos(
+    problem: Problem,
+    masked: np.ndarray,
+    model: ForwardModel,
+    parameters: Parameters,
+    intensity: np.ndarray,
+) -> dict[str, Any]:
+    """Pooled over work and free set: CC with the halos, and with them masked.
+
+    With an empirical profile, the same of the rigid molecule for a scan of its power.
+    """
+    target = problem.target
+    # What a comparison calls its free set is here what lies inside the halos, or nothing.
+    parts = {"cc_with_halos": np.zeros_like(masked), "cc_without_halos": masked}
+    alphas = ALPHAS if parameters.disorder.halo_alpha else ALPHAS[:0]
+    found: dict[str, Any] = {}
+    scan: list[dict[str, Any]] = [{"alpha": float(alpha)} for alpha in alphas]
+    for name, left_out in parts.items():
+        ccs = _scores(problem, replace(target, free=left_out), model, parameters, intensity, alphas)
+        found[name], *of_scan = ccs
+        for row, cc in zip(scan, of_scan, strict=True):
+            row[name] = cc
+    return found | ({"alpha_scan": scan} if scan else {})
+
+
+def _scores(
+    problem: Problem,
+    target: Target,
+    model: ForwardModel,
+    parameters: Parameters,
+    intensity: np.ndarray,
+    alphas: np.ndarray,
+) -> list[float | None]:
+    """CC of a map over a target's working set, then of the rigid molecule for each power."""
+    options = problem.config.target
+    comparison = Comparison(target, model, options.score, options.weights)
+    found = [comparison.score(intensity).cc_work]
+    for alpha in alphas:
+        sigma = parameters.disorder.translation_sigma_A
+        rigid = Disorder(translation_sigma_A=sigma, halo_alpha=float(alpha))
+        values = model.rigid(Parameters(np.empty(0), rigid))
+        found.append(comparison.score(values).cc_work)
+    return [_plain(cc) for cc in found]
 
 
 def _write_calculated(problem: Problem, values: np.ndarray) -> None:

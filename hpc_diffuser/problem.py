@@ -5,27 +5,29 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hpc_diffuser.config import Config
+from hpc_diffuser.accuracy import Convergence
+from hpc_diffuser.config import Config, ModelConfig
+from hpc_diffuser.configurations import ensemble_points, rms_motion_A
 from hpc_diffuser.convergence import (
     RANDOMISATIONS,
-    Convergence,
     convergence,
     enough_samples,
 )
 from hpc_diffuser.errors import InputError
+from hpc_diffuser.halos import zone_profile
 from hpc_diffuser.inputs import load_modes, load_target
 from hpc_diffuser.io.run_directory import read_convergence, write_convergence
-from hpc_diffuser.model import Comparison, ForwardModel, forward_model
+from hpc_diffuser.model import Comparison, Computation, ForwardModel, forward_model
 from hpc_diffuser.modes import Modes
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parameters import SearchSpace, search_space
 from hpc_diffuser.progress import log
-from hpc_diffuser.sampling import generator, normal_samples
-from hpc_diffuser.scattering import plane_costs
+from hpc_diffuser.sampling import generator
+from hpc_diffuser.scattering import atom_factors, plane_costs
 from hpc_diffuser.target import Target
 
 # What random streams are for: the first number after the seed.
-ENSEMBLE, PROPOSAL, FINAL, CONVERGENCE = 0, 1, 2, 3
+ENSEMBLE, PROPOSAL, FINAL, CONVERGENCE, SHUFFLE = 0, 1, 2, 3, 4
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,27 @@ class Problem:
     space: SearchSpace
 
     def normals(self, n_samples: int, *purpose: int) -> np.ndarray:
-        """The ensemble's standard normal points for one purpose: (n_samples, M)."""
-        model = self.config.model
-        stream = generator(model.seed, *purpose)
-        return normal_samples(model.sampler, n_samples, len(self.modes.amplitudes_A), stream)
+        """The ensemble's standard normal points for one purpose: (n_samples, M), or more.
+
+        For libration there are three columns more; of frames there may be more than samples.
+        """
+        model, stream = self.config.model, generator(self.config.model.seed, *purpose)
+        return ensemble_points(self.modes, self.space.librates, model.sampler, n_samples, stream)
+
+
+def computation(options: ModelConfig, modes: Modes, space: SearchSpace) -> Computation:
+    """How a model is computed: on which grid, for how large a molecule, and which atoms."""
+    densest, factors = space.farthest, None
+    if densest.k_sol_eA3:
+        factors = atom_factors(modes.structure, densest.k_sol_eA3, densest.b_sol_A2)
+    return Computation(
+        motion_A=rms_motion_A(modes, space.middle),
+        grid=options.grid,
+        transform=options.transform,
+        liquid_gamma_A=space.at_least("llm_gamma_A"),
+        factors=factors,
+        many_kinds=space.at_most("residual_b_fraction") > 0,
+    )
 
 
 def load_problem(config: Config) -> Problem:
@@ -53,10 +72,12 @@ def load_problem(config: Config) -> Problem:
         Naming file or key, and what was expected.
     """
     modes = load_modes(config)
-    space = search_space(config.parameters, modes.amplitudes_A)
-    if not space.refined.any():
+    correlated = config.structure.correlated_modes
+    space = search_space(config.parameters, modes.amplitudes_A, correlated)
+    if not space.refined.any() and config.search.evaluations > 1:
         raise InputError(
-            "[parameters]: nothing to refine: give at least one parameter a range [low, high]"
+            "[parameters]: nothing to refine: give at least one parameter a range [low, high], or "
+            "[search] evaluations = 1 to score the model as it is"
         )
     target = load_target(config, modes)
     if config.target.weights == "errors" and target.errors is None:
@@ -73,7 +94,8 @@ def shrunk_problem(problem: Problem) -> Problem:
     Of the target, every n-th h-plane is kept, so that all resolution shells still count.
     """
     config, target = problem.config, problem.target
-    search = replace(config.search, restarts=1, evaluations=12, initial_points=8)
+    evaluations = 12 if problem.space.refined.any() else 1
+    search = replace(config.search, restarts=1, evaluations=evaluations, initial_points=8)
     model = replace(
         config.model,
         samples=16 if config.model.samples == "auto" else min(16, config.model.samples),
@@ -96,9 +118,8 @@ def compare(problem: Problem, group: Ranks) -> tuple[ForwardModel, Comparison]:
         target.grid,
         target.indices,
         group,
-        problem.space.typical_motion_A,
-        problem.config.model.grid,
-        problem.config.model.transform,
+        computation(problem.config.model, problem.modes, problem.space),
+        zone_profile(target.at(~target.free)) if problem.space.at_most("halo_alpha") else None,
     )
     return model, Comparison(target, model, options.score, options.weights)
 

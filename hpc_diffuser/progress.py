@@ -1,5 +1,6 @@
 """What a person sees of a long run: one line on a terminal, plain log lines in a file."""
 
+import contextlib
 import sys
 import time
 
@@ -9,8 +10,9 @@ LOG_EVERY_S = 20.0
 
 
 def log(message: str) -> None:
-    """One line on standard error."""
-    print(message, file=sys.stderr, flush=True)
+    """One line on standard error; if that cannot be written, it is not worth ending a run for."""
+    with contextlib.suppress(OSError):
+        print(message, file=sys.stderr, flush=True)
 
 
 class Progress:
@@ -46,7 +48,7 @@ class Progress:
             self._last = time.monotonic()
             log(
                 f"evaluation {self._done}/{self._total}, restart {restart}, "
-                f"best CC {self._best:.4f}, {_duration(self._remaining())} left"
+                f"best CC {self._best:.4f}, {duration(self._remaining())} left"
             )
 
     def close(self) -> None:
@@ -59,7 +61,7 @@ class Progress:
         return each * (self._total - self._done)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """`42 s`, `12 min` or `3 h 20 min`."""
     if seconds < 90:
         return f"{seconds:.0f} s"

@@ -1,43 +1,16 @@
-"""What a run says: where it stands, and what came out. Reads only."""
+"""What came out of a run. Reads only."""
 
-import json
-import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hpc_diffuser.errors import InputError
-from hpc_diffuser.io.checkpoints import checkpoint_path
-from hpc_diffuser.io.run_directory import read_histories, read_manifest
+from hpc_diffuser.io.run_directory import read_manifest
 from hpc_diffuser.io.storage import read_json
+from hpc_diffuser.parameters import parameter_labels
 
-
-def status_text(directory: Path) -> str:
-    """Restarts done and under way, best CC, last change and owner of a run, as text.
-
-    Raises
-    ------
-    InputError
-        Where the folder is not a run directory.
-    """
-    settings = read_manifest(directory)["settings"]
-    n_restarts, n_evaluations = settings["search.restarts"], settings["search.evaluations"]
-    histories = read_histories(directory, n_restarts)
-    finished = sum(len(h) >= n_evaluations for h in histories.values())
-    begun = {r: h for r, h in histories.items() if 0 < len(h) < n_evaluations}
-    done = sum(min(len(h), n_evaluations) for h in histories.values())
-    total = n_restarts * n_evaluations
-    lines = [
-        f"{directory}: {'finished' if _complete(directory, n_restarts) else 'not finished'}",
-        f"restarts     {finished} of {n_restarts} done, {len(begun)} under way",
-        f"evaluations  {done} of {total} ({100 * done / total:.0f} %)",
-    ]
-    if histories:
-        best = min(histories, key=lambda r: histories[r].objectives.min())
-        cc = 1 - histories[best].objectives.min()
-        newest = max(checkpoint_path(directory, r).stat().st_mtime for r in histories)
-        lines.append(f"best CC_work {cc:.4f} (restart {best})")
-        lines.append(f"last saved   {_ago(time.time() - newest)} ago")
-    return "\n".join([*lines, _owner(directory)])
+MOVE_MORE = 0.05  # of the atoms: fewer are told without a warning
 
 
 def read_summary(directory: Path) -> dict[str, Any]:
@@ -55,6 +28,8 @@ def read_summary(directory: Path) -> dict[str, Any]:
             f"{directory}: no restart has finished yet; see hpc-diffuser status {directory}"
         )
     summary = read_json(path)
+    if not isinstance(summary, dict):
+        raise InputError(f"{path}: damaged: run hpc-diffuser fit again, which writes it anew")
     if "median" not in summary:
         raise InputError(f"{path}: no restart has finished yet")
     return summary
@@ -65,6 +40,8 @@ def report_text(summary: dict[str, Any]) -> str:
     parts = [_headline(summary), _parameter_table(summary)]
     if "shells" in summary:
         parts += [_score_table(summary), _shell_table(summary["shells"])]
+        parts += [_b_factor_text(summary["b_factors"])] if summary.get("b_factors") else []
+        parts += [_halo_text(summary["halos"])] if summary.get("halos") else []
     else:
         parts.append("Scores of the median: after the last restart.")
     return "\n\n".join(parts)
@@ -85,26 +62,30 @@ def _headline(summary: dict[str, Any]) -> str:
 
 def _parameter_table(summary: dict[str, Any]) -> str:
     median, spread, best = summary["median"], summary["spread"], summary["best"]
-    source = summary["source_mode_amplitude_A"]
+    source, refined = summary["source_mode_amplitude_A"], set(summary["refined"])
     lines = ["Parameters (Å)          median   spread     best  ensemble"]
-    rows = [
-        (f"mode {i + 1}", *(t["mode_amplitude_A"][i] for t in (median, spread, best)), source[i])
-        for i in range(len(source))
-    ]
-    for name, label in (
-        ("translation_sigma_A", "translation"),
-        ("uncorrelated_sigma_A", "uncorrelated"),
-    ):
-        rows.append((label, median[name], spread[name], best[name], None))
-    refined = set(summary["refined"])
-    for label, *values, ensemble in rows:
-        held = not ({label, f"{label}_sigma_A"} & refined)
-        text = "".join(f"{v:9.4f}" for v in values[:1]) + (
-            "     held" if held else f"{values[1]:9.4f}"
-        )
-        text += f"{values[2]:9.4f}" + ("" if ensemble is None else f"{ensemble:10.4f}")
-        lines.append(f"  {label:20s}{text}")
+    for name, value in median.items():
+        labels = parameter_labels(name, len(value) if isinstance(value, list) else None)
+        columns = [np.atleast_1d(table[name]) for table in (median, spread, best)]
+        for row, label in enumerate(labels):
+            ensemble = source[row] if name == "mode_amplitude_A" else None
+            values = [float(column[row]) for column in columns]
+            lines.append(_parameter_row(label, values, label in refined, ensemble))
     return "\n".join(lines)
+
+
+def _parameter_row(label: str, values: list[float], refined: bool, ensemble: float | None) -> str:
+    median, spread, best = values
+    width = f"{spread:9.4f}" if refined else "     held"
+    source = "" if ensemble is None else f"{ensemble:10.4f}"
+    return f"  {_shown(label):20s}{median:9.4f}{width}{best:9.4f}{source}"
+
+
+def _shown(label: str) -> str:
+    """A parameter's name without what the table's heading says; other units than Å stay."""
+    for ending, unit in (("_sigma_A", ""), ("_A2", " (Å²)"), ("_eA3", " (e/Å³)"), ("_A", "")):
+        label = label.replace(ending, unit)
+    return label.replace("_sigma_deg", " (deg)").replace("_", " ")
 
 
 def _score_table(summary: dict[str, Any]) -> str:
@@ -139,30 +120,36 @@ def _shell_table(shells: list[dict[str, float | None]]) -> str:
     return "\n".join(lines)
 
 
+def _b_factor_text(found: dict[str, Any]) -> str:
+    cc = "none (one does not vary)" if found["cc"] is None else f"{found['cc']:.3f}"
+    lines = [
+        f"B-factors beside the crystal's, {found['atoms']} atoms: CC {cc}; mean "
+        f"{found['mean_A2']:.1f} against {found['crystal_mean_A2']:.1f} Å², "
+        f"ratio {found['mean_ratio']:.2f}"
+    ]
+    if found["moves_more"] > MOVE_MORE:
+        n_atoms = round(found["moves_more"] * found["atoms"])
+        lines.append(
+            f"  warning: {n_atoms} atoms ({100 * found['moves_more']:.0f} %) move more than the "
+            f"crystal says, {found['farthest_beyond']} most: the model's motion is too large there"
+        )
+    return "\n".join(lines)
+
+
+def _halo_text(found: dict[str, Any]) -> str:
+    lines = [
+        "CC, work and free together: "
+        f"with halos{_cc(found['cc_with_halos'])}, masked{_cc(found['cc_without_halos'])}"
+    ]
+    if "alpha_scan" in found:
+        lines.append("Rigid molecule times the halo profile to the power alpha")
+        lines.append("  alpha  with halos   masked")
+        lines += [
+            f"  {row['alpha']:5.1f}  {_cc(row['cc_with_halos'])}{_cc(row['cc_without_halos'])}"
+            for row in found["alpha_scan"]
+        ]
+    return "\n".join(lines)
+
+
 def _cc(value: float | None) -> str:
     return "     none" if value is None else f"{value:9.4f}"
-
-
-def _complete(directory: Path, n_restarts: int) -> bool:
-    path = directory / "summary.json"
-    if not path.exists():
-        return False
-    summary = read_json(path)
-    return "shells" in summary and summary["restarts_finished"] >= n_restarts
-
-
-def _owner(directory: Path) -> str:
-    try:
-        owner = json.loads((directory / "lock").read_text())
-        job = f", job {owner['job']}" if owner["job"] else ""
-        return f"in use by    process {owner['pid']} on {owner['host']}{job}"
-    except FileNotFoundError:
-        return "in use by    nobody"
-    except (OSError, ValueError, KeyError):
-        return "in use by    an unreadable lock file"
-
-
-def _ago(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

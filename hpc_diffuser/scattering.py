@@ -10,14 +10,18 @@ from functools import cached_property
 import gemmi
 import numpy as np
 
+from hpc_diffuser.disorder import SelfTerms
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.kernels import direct_sum
 from hpc_diffuser.lattice import HklGrid, fractionalization
+from hpc_diffuser.solvent import displaced_volumes, solvent_factors
 from hpc_diffuser.structure import Structure
 
 SAMPLES_AT_ONCE = 4  # their phase tables, 1-2 MB each for 1000 atoms, stay in a shared cache
 BLOCK = 16  # neighbouring planes with one section: the unit of work that ranks share out
 _TABLE_STEPS = 8192
+_SELF_STEPS = 4096
+B_STEP_A2 = 0.1  # of residual B-factors: at 1.6 Å a step dims by 0.5 % of 2 %
 
 
 def form_factors(elements: np.ndarray, s_squared: np.ndarray) -> np.ndarray:
@@ -38,8 +42,9 @@ def form_factors(elements: np.ndarray, s_squared: np.ndarray) -> np.ndarray:
     InputError
         For an element without IT92 coefficients.
     """
+    names, column = np.unique(elements, return_inverse=True)
     columns = []
-    for name in elements:
+    for name in names:
         element = gemmi.Element(str(name))
         if element.atomic_number == 0 or element.it92 is None:
             raise InputError(f'element "{name}" has no IT92 form factor: correct the structure')
@@ -47,7 +52,7 @@ def form_factors(elements: np.ndarray, s_squared: np.ndarray) -> np.ndarray:
         a, b, c = coefficients[:4], coefficients[4:8], coefficients[8]
         terms = np.exp(-np.outer(s_squared, b) / 4)  # gemmi: stol² = s²/4
         columns.append(terms @ np.array(a) + c)
-    return np.stack(columns, axis=1)
+    return np.stack(columns, axis=1)[:, column]
 
 
 def atomic_numbers(structure: Structure) -> np.ndarray:
@@ -58,37 +63,90 @@ def atomic_numbers(structure: Structure) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Scatterers:
-    """A structure's atoms in the order of the transform: sorted by element.
+class AtomFactors:
+    """What each atom of a structure scatters, as one of a few kinds.
 
     Attributes
     ----------
-    order : (N,) int
-        Row of the structure of each atom.
-    elements : (E,) str
-    element_offsets : (E+1,) int
-    occupancies : (N,) float32
+    kind : (N,) int
+        Of every atom.
+    occupancies : (N,) float
+    elements : (K,) str
+        Of each kind.
+    volumes_A3 : (K,) float
+        Of the solvent that it displaces.
+    b_factors_A2 : (K,) float
+        Of motion on its own, that dims it in the sum over all atoms.
+    k_sol_eA3, b_sol_A2 : float
+        Density and blur of the solvent.
     """
 
-    order: np.ndarray
-    elements: np.ndarray
-    element_offsets: np.ndarray
+    kind: np.ndarray
     occupancies: np.ndarray
+    elements: np.ndarray
+    volumes_A3: np.ndarray
+    b_factors_A2: np.ndarray
+    k_sol_eA3: float = 0.0
+    b_sol_A2: float = 0.0
+
+    def at(self, s_squared: np.ndarray) -> np.ndarray:
+        """The kinds' factors (S, K) at |s|² (S,) in Å⁻², in electrons."""
+        return self.still(s_squared) * np.exp(-np.outer(s_squared, self.b_factors_A2) / 4)
+
+    def still(self, s_squared: np.ndarray) -> np.ndarray:
+        """The same without the dimming."""
+        found = form_factors(self.elements, s_squared)
+        if self.k_sol_eA3:
+            solvent = (self.k_sol_eA3, self.b_sol_A2)
+            found = found - solvent_factors(self.volumes_A3, s_squared, *solvent)
+        return found
 
 
-def scatterers(structure: Structure) -> Scatterers:
-    """Sort a structure's atoms by element."""
-    elements, kind, counts = np.unique(structure.elements, return_inverse=True, return_counts=True)
-    order = np.argsort(kind, kind="stable")
-    offsets = np.concatenate([[0], np.cumsum(counts)])
-    return Scatterers(order, elements, offsets, structure.occupancies[order].astype(np.float32))
+def atom_factors(
+    structure: Structure,
+    k_sol_eA3: float = 0.0,
+    b_sol_A2: float = 0.0,
+    b_factors_A2: np.ndarray | None = None,
+) -> AtomFactors:
+    """The factors of a structure's atoms: of each element, volume and B-factor once.
+
+    Parameters
+    ----------
+    structure : Structure
+    k_sol_eA3, b_sol_A2 : float
+        See `solvent`.
+    b_factors_A2 : (N,) float or None
+        Rounded to `B_STEP_A2`; none dims.
+    """
+    n_atoms = len(structure)
+    volumes = displaced_volumes(structure) if k_sol_eA3 else np.zeros(n_atoms)
+    b = np.zeros(n_atoms) if b_factors_A2 is None else np.rint(b_factors_A2 / B_STEP_A2)
+    elements, element = np.unique(structure.elements, return_inverse=True)
+    rows = np.stack([element, volumes, b * B_STEP_A2], axis=1)
+    kinds, kind = np.unique(rows, axis=0, return_inverse=True)
+    return AtomFactors(
+        kind=kind.reshape(-1),
+        occupancies=structure.occupancies,
+        elements=elements[kinds[:, 0].astype(np.int64)],
+        volumes_A3=kinds[:, 1],
+        b_factors_A2=kinds[:, 2],
+        k_sol_eA3=k_sol_eA3,
+        b_sol_A2=b_sol_A2,
+    )
 
 
-def self_term(structure: Structure, s_squared: np.ndarray) -> np.ndarray:
-    """S = Σ_a o_a² f_a², the intensity of independent atoms: (V,) float."""
-    elements, kind = np.unique(structure.elements, return_inverse=True)
-    weights = np.bincount(kind, structure.occupancies**2)
-    return form_factors(elements, s_squared) ** 2 @ weights
+def self_terms(factors: AtomFactors, s_squared: np.ndarray) -> SelfTerms:
+    """S = Σ_a o_a² f_a², the intensity of independent atoms, with and without the dimming."""
+    weights = np.bincount(factors.kind, factors.occupancies**2)
+    if not factors.b_factors_A2.any():
+        still = factors.still(s_squared) ** 2 @ weights
+        return SelfTerms(still, still)
+    # There may be as many kinds as atoms, for a million voxels: sums are functions of |s| alone.
+    table = np.linspace(0, s_squared.max(initial=0), _SELF_STEPS)
+    bare = factors.still(table)
+    dimming = np.exp(-np.outer(table, factors.b_factors_A2) / 4)
+    still, dimmed = (f**2 @ weights for f in (bare, bare * dimming))
+    return SelfTerms(np.interp(s_squared, table, still), np.interp(s_squared, table, dimmed))
 
 
 @dataclass(frozen=True)
@@ -194,14 +252,25 @@ class DirectTransform:
     structure : Structure
         Its positions are the mean, F₀, that moments are taken about.
     slab : Slab
+    factors : AtomFactors or None
+        Of the structure's atoms; plain form factors without.
     """
 
-    def __init__(self, structure: Structure, slab: Slab):
+    def __init__(self, structure: Structure, slab: Slab, factors: AtomFactors | None = None):
         self.slab = slab
-        self.atoms = scatterers(structure)
+        factors = factors or atom_factors(structure)
+        self._structure = structure
+        self._order = np.argsort(factors.kind, kind="stable")
+        counts = np.bincount(factors.kind, minlength=len(factors.elements))
+        self._offsets = np.concatenate([[0], np.cumsum(counts)])
+        self._occupancies = factors.occupancies[self._order].astype(np.float32)
         self._to_turns = fractionalization(slab.grid.unit_cell).T / np.array(slab.grid.divisions)
-        self._form_factors = _form_factor_table(self.atoms.elements, slab)
+        self._form_factors = _form_factor_table(factors, slab)
         self.mean = self.structure_factors(structure.positions)
+
+    def with_factors(self, factors: AtomFactors) -> "DirectTransform":
+        """The same molecule with other factors."""
+        return DirectTransform(self._structure, self.slab, factors)
 
     def structure_factors(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """F of one configuration: positions (N, 3) Å → real and imaginary part, (V,) float32."""
@@ -233,13 +302,13 @@ class DirectTransform:
     @property
     def flops(self) -> float:
         """Operations of the matrix products for one configuration."""
-        return 16.0 * len(self.atoms.order) * float((self.slab.row_halves + 1).sum())
+        return 16.0 * len(self._order) * float((self.slab.row_halves + 1).sum())
 
     def _inputs(self, configurations: np.ndarray) -> tuple:
         """The kernels' common arguments."""
-        turns = configurations[:, self.atoms.order] @ self._to_turns
+        turns = configurations[:, self._order] @ self._to_turns
         k_extent, l_extent = self.slab.table_extent
-        offsets = self.atoms.element_offsets
+        offsets = self._offsets
         s = self.slab
         return (
             turns,
@@ -247,7 +316,7 @@ class DirectTransform:
             direct_sum.phase_tables(turns, 2, l_extent, offsets),
             k_extent + 1,
             l_extent + 1,
-            (offsets, self.atoms.occupancies),
+            (offsets, self._occupancies),
             (s.h, s.centres, s.halves, s.offsets, s.row_halves, s.row_offsets),
             self._form_factors,
         )
@@ -300,11 +369,11 @@ def _section(metric: np.ndarray, h: int, s2_max: float) -> tuple[tuple[int, int]
     return (k_c, l_c), np.maximum(upper, lower)
 
 
-def _form_factor_table(elements: np.ndarray, slab: Slab) -> tuple[np.ndarray, float, np.ndarray]:
-    """f_e on equidistant |s|²: linear interpolation between 8192 steps is good to 1e-7."""
+def _form_factor_table(factors: AtomFactors, slab: Slab) -> tuple[np.ndarray, float, np.ndarray]:
+    """f of each kind on equidistant |s|²: linear interpolation of 8192 steps is good to 1e-7."""
     s2_max = 1 / slab.d_min**2 * 1.01
     per_s2 = _TABLE_STEPS / s2_max
-    table = form_factors(elements, np.arange(_TABLE_STEPS + 1) / per_s2)
+    table = factors.at(np.arange(_TABLE_STEPS + 1) / per_s2)
     return table.astype(np.float32), per_s2, slab.grid.metric()
 
 

@@ -15,10 +15,12 @@ import numpy as np
 
 from hpc_diffuser.kernels.density import DEGREE, ROW
 from hpc_diffuser.lattice import fractionalization, reciprocal_metric
-from hpc_diffuser.scattering import form_factors
-from hpc_diffuser.structure import Structure
+from hpc_diffuser.scattering import AtomFactors, form_factors
 
 DRAWING_ERROR = 1e-3  # rms of |F| over the resolution sphere, relative to its rms
+# The same with displaced solvent, which is wider than the shapes: an error at low resolution
+# mostly, of which 1 − CC < 2e-4 is left between 3.3 and 1.6 Å.
+SOLVENT_ERROR = 0.02
 SAMPLING = 1.2  # grid points per Nyquist's
 SHARPNESS = (1.0, 1.1, 1.2)  # of their profiles, about the optimum for one element
 WIDTHS = (8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0)  # diameter of an atom in grid steps
@@ -29,15 +31,17 @@ _SHELLS = np.array([(1, 6), (2, 12), (3, 8), (4, 6), (5, 24), (6, 24)])
 
 @dataclass(frozen=True)
 class AtomShapes:
-    """The radial densities of the elements.
+    """The radial densities of the kinds of atoms.
 
     Attributes
     ----------
     width : float
         Diameter in grid steps.
+    sharpness : float
+        Of the profile, about the optimum for one element.
     radius_A : float
     coefficients : (E, J) float
-        The density of element e is Σ_j c_ej vʲ⁺¹, v = 1 − (r/R)², in electrons per Å³.
+        The density of kind e is Σ_j c_ej vʲ⁺¹, v = 1 − (r/R)², in electrons per Å³.
     blur : (T,) float
         What the transform is larger by than F, at |s| = `s`.
     s : (T,) float, Å⁻¹
@@ -46,6 +50,7 @@ class AtomShapes:
     """
 
     width: float
+    sharpness: float
     radius_A: float
     coefficients: np.ndarray
     blur: np.ndarray
@@ -53,26 +58,44 @@ class AtomShapes:
     error: float
 
 
-def fit_shapes(structure: Structure, unit_cell: tuple[float, ...], d_min: float) -> AtomShapes:
+def fit_shapes(factors: AtomFactors, unit_cell: tuple[float, ...], d_min: float) -> AtomShapes:
     """The narrowest shapes whose error is below `DRAWING_ERROR`; else the best.
 
     Parameters
     ----------
-    structure : Structure
-        Its elements, each counting by what its atoms contribute to F.
+    factors : AtomFactors
+        Its kinds, each counting by what its atoms contribute to F.
     unit_cell : 6 floats
         Atoms in a skewed grid are wider, and there is a limit.
     d_min : float, Å
     """
-    elements, counts = np.unique(structure.elements, return_counts=True)
+    counts = np.bincount(factors.kind)
     widest = (ROW - 1) / _skewness(unit_cell)
     best = None
     for width in [w for w in WIDTHS if w <= widest]:
-        found = [_fit(elements, counts, d_min, width, sharpness) for sharpness in SHARPNESS]
+        found = [_fit(factors, counts, d_min, width, sharpness) for sharpness in SHARPNESS]
         best = min(found + [best] * (best is not None), key=lambda shapes: shapes.error)
         if best.error <= DRAWING_ERROR:
             break
     return best
+
+
+def shapes_of_kinds(base: AtomShapes, d_min: float, factors: AtomFactors) -> np.ndarray:
+    """The same shapes' coefficients for other factors: (K, J) float.
+
+    Parameters
+    ----------
+    base : AtomShapes
+        Width, sharpness and blur stay.
+    d_min : float, Å
+    factors : AtomFactors
+    """
+    rows, s, share = _design(d_min, base.width, base.sharpness)
+    scale = np.linalg.norm(rows, axis=0)
+    solution = np.linalg.pinv(rows / scale, rcond=1e-13)[:, : len(s)] / scale[:, None]
+    blob = _blob_transform(*_profile(d_min, base.width, base.sharpness), s)
+    relative = factors.at(s**2) * (np.interp(s, base.s, base.blur) / blob)[:, None]
+    return (solution @ (relative * np.sqrt(share)[:, None])).T
 
 
 def radial_transform(radius: float, degree: int, s: np.ndarray) -> np.ndarray:
@@ -92,32 +115,44 @@ def grid_points_per_cell(unit_cell: tuple[float, ...], d_min: float) -> np.ndarr
     return 2 * SAMPLING / d_min / spacing * _skewness(unit_cell)
 
 
-def _fit(elements, counts, d_min, width, sharpness) -> AtomShapes:
+def _fit(factors, counts, d_min, width, sharpness) -> AtomShapes:
     """Least squares: the wanted transform up to the limit, none where the grid folds it back."""
+    rows, s, share = _design(d_min, width, sharpness)
+    target = np.zeros((len(rows), len(counts)))
+    relative = factors.at(s**2) / _rms_factor(factors, counts, s)[:, None]
+    target[: len(s)] = relative * np.sqrt(share)[:, None]
+    scale = np.linalg.norm(rows, axis=0)
+    coefficients = np.linalg.lstsq(rows / scale, target, rcond=1e-13)[0] / scale[:, None]
+    squares = np.sum((rows @ coefficients - target) ** 2, axis=0)
+    s = np.linspace(0, 1 / d_min, _STEPS)
+    radius, alpha = _profile(d_min, width, sharpness)
+    return AtomShapes(
+        width=width,
+        sharpness=sharpness,
+        radius_A=radius,
+        coefficients=coefficients.T,
+        blur=_blob_transform(radius, alpha, s) / _rms_factor(factors, counts, s),
+        s=s,
+        error=float(np.sqrt(squares @ counts / counts.sum())),
+    )
+
+
+def _design(d_min, width, sharpness) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows of the fit, over the blob's transform; |s| and share of the first of them."""
     limit = 1 / d_min
-    radius = width / (4 * SAMPLING * limit)
-    alpha = sharpness * np.pi * width * (1 - 0.5 / SAMPLING)
+    radius, alpha = _profile(d_min, width, sharpness)
     s, share = _inside(limit)
     blob = _blob_transform(radius, alpha, s)
     wanted = radial_transform(radius, DEGREE, s) / blob[:, None]
     unwanted = _folded_back(radius, limit, s, share / blob**2)
     rounded = np.diag(_rounding(radius, width) * np.sqrt(np.sum(share / blob**2)))
     rows = np.concatenate([wanted * np.sqrt(share)[:, None], unwanted, rounded])
-    target = np.zeros((len(rows), len(elements)))
-    relative = form_factors(elements, s**2) / _rms_factor(elements, counts, s)[:, None]
-    target[: len(s)] = relative * np.sqrt(share)[:, None]
-    scale = np.linalg.norm(rows, axis=0)
-    coefficients = np.linalg.lstsq(rows / scale, target, rcond=1e-13)[0] / scale[:, None]
-    squares = np.sum((rows @ coefficients - target) ** 2, axis=0)
-    s = np.linspace(0, limit, _STEPS)
-    return AtomShapes(
-        width=width,
-        radius_A=radius,
-        coefficients=coefficients.T,
-        blur=_blob_transform(radius, alpha, s) / _rms_factor(elements, counts, s),
-        s=s,
-        error=float(np.sqrt(squares @ counts / counts.sum())),
-    )
+    return rows, s, share
+
+
+def _profile(d_min, width, sharpness) -> tuple[float, float]:
+    """Radius in Å and parameter of the blob."""
+    return width / (4 * SAMPLING / d_min), sharpness * np.pi * width * (1 - 0.5 / SAMPLING)
 
 
 def _inside(limit: float) -> tuple[np.ndarray, np.ndarray]:
@@ -147,8 +182,10 @@ def _rounding(radius: float, width: float) -> np.ndarray:
     return 2.0**-24 * point_volume * np.sqrt(points * mean_squares)
 
 
-def _rms_factor(elements: np.ndarray, counts: np.ndarray, s: np.ndarray) -> np.ndarray:
-    return np.sqrt(form_factors(elements, s**2) ** 2 @ counts / counts.sum())
+def _rms_factor(factors: AtomFactors, counts: np.ndarray, s: np.ndarray) -> np.ndarray:
+    # Of bare atoms: what the solvent leaves of them at low resolution is nearly nothing, and the
+    # wrong measure of errors.
+    return np.sqrt(form_factors(factors.elements, s**2) ** 2 @ counts / counts.sum())
 
 
 def _quadrature(n: int, end: float) -> tuple[np.ndarray, np.ndarray]:

@@ -1,8 +1,11 @@
 """Correlation of two maps by resolution shell, from sums that can be added plane by plane."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from hpc_diffuser.kernels.correlation import moment_sums
+from hpc_diffuser.lattice import HklGrid, grid_to_resolution
 
 N_SUMS = 6  # Σw, Σwx, Σwy, Σwx², Σwy², Σwxy
 
@@ -39,6 +42,58 @@ def correlation_sums(
     w = np.ones_like(x) if weights is None else weights.astype(np.float64)
     terms = (w, w * x, w * y, w * x * x, w * y * y, w * x * y)
     return np.stack([np.bincount(bins, term, n_bins) for term in terms], axis=1)
+
+
+def shell_statistics(
+    intensity: np.ndarray, grid: HklGrid, edges: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """What a map holds in each resolution shell; voxels beyond the map count as not measured.
+
+    Parameters
+    ----------
+    intensity : (H, K, L) float
+        NaN where not measured.
+    grid : HklGrid
+    edges : (n+1,) float, Å⁻¹
+        In 1/d.
+
+    Returns
+    -------
+    possible, measured : (n,) int
+        Voxels of reciprocal space, all mates counted, and those that are not NaN.
+    mean, deviation : (n,) float
+        Of the measured intensities; NaN in empty shells.
+    """
+    n = len(edges) - 1
+    sums = np.zeros((3, n))
+    for plane, s in zip(intensity, _planes(grid), strict=True):
+        inside = np.isfinite(plane) & (s >= edges[0]) & (s <= edges[-1])
+        values, shells = plane[inside].astype(np.float64), shell_index(s[inside], edges)
+        sums += [np.bincount(shells, w, n) for w in (np.ones_like(values), values, values**2)]
+    possible = np.zeros(n, np.int64)
+    for s in _planes(grid_to_resolution(grid.unit_cell, grid.divisions, 1 / edges[-1])):
+        possible += np.histogram(s, edges)[0]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = sums[1] / sums[0]
+        variance = np.maximum(sums[2] / sums[0] - mean**2, 0)
+    return possible, sums[0].astype(np.int64), mean, np.sqrt(variance)
+
+
+def resolution_range(intensity: np.ndarray, grid: HklGrid) -> tuple[float, float]:
+    """Least and largest 1/d (Å⁻¹) of a map's measured voxels; one has to be there."""
+    found = [s[np.isfinite(plane)] for plane, s in zip(intensity, _planes(grid), strict=True)]
+    ends = [(s.min(), s.max()) for s in found if len(s)]
+    return float(min(low for low, _ in ends)), float(max(high for _, high in ends))
+
+
+def _planes(grid: HklGrid) -> Iterator[np.ndarray]:
+    """1/d in Å⁻¹ of all samples of a grid, plane by plane: (K, L)."""
+    h, k, l = (np.arange(-e, e + 1) for e in grid.extent)  # noqa: E741
+    m = grid.metric()
+    plane = m[1, 1] * k[:, None] ** 2 + m[2, 2] * l**2 + 2 * m[1, 2] * k[:, None] * l
+    for i in h:
+        s2 = m[0, 0] * i * i + 2 * i * (m[0, 1] * k[:, None] + m[0, 2] * l) + plane
+        yield np.sqrt(np.maximum(s2, 0))
 
 
 class PlaneSums:

@@ -1,5 +1,6 @@
 """Atoms as arrays, the matching of two structures by name, and their superposition."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -90,6 +91,17 @@ def match_backbone(mobile: Structure, reference: Structure) -> tuple[np.ndarray,
     return mobile_index, reference_index
 
 
+def same_atoms(structure: Structure, reference: Structure) -> np.ndarray:
+    """The row of every atom in a reference, by name as in `match_backbone`: (N,) int.
+
+    −1 for atoms that it lacks.
+    """
+    every, all_reference = range(len(structure)), range(len(reference))
+    one_chain = len(_chains(structure, every)) == len(_chains(reference, all_reference)) == 1
+    partners = {_identity(reference, row, one_chain): row for row in all_reference}
+    return np.array([partners.get(_identity(structure, row, one_chain), -1) for row in every])
+
+
 def _backbone(structure: Structure) -> list[int]:
     """Rows of backbone atoms: of residues that have N and CA, which waters and ions do not."""
     have = {name: set() for name in ("N", "CA")}
@@ -104,8 +116,8 @@ def _backbone(structure: Structure) -> list[int]:
     ]
 
 
-def _chains(structure: Structure, rows: list[int]) -> set[str]:
-    return {str(chain) for chain in structure.chain_ids[rows]}
+def _chains(structure: Structure, rows: Iterable[int]) -> set[str]:
+    return {str(structure.chain_ids[row]) for row in rows}
 
 
 def _identity(structure: Structure, row: int, one_chain: bool) -> tuple[str, int, str]:

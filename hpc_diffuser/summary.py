@@ -61,11 +61,11 @@ def summarise(
     best = max(kept, key=lambda r: best_cc[r])
     answers = np.array([h.points[h.best] for h in kept.values()])
     summary["best"] = {
-        **space.parameters(kept[best].points[kept[best].best]).by_name(),
+        **space.by_name(kept[best].points[kept[best].best]),
         "cc_work": best_cc[best],
         "restart": best,
     }
-    summary["median"] = space.parameters(np.median(answers, axis=0)).by_name()
+    summary["median"] = space.by_name(np.median(answers, axis=0))
     summary["spread"] = _spread(space, answers)
     summary["at_upper_bound"] = _at_upper_bound(space, np.median(answers, axis=0))
     return summary
@@ -73,7 +73,7 @@ def summarise(
 
 def _spread(space: SearchSpace, answers: np.ndarray) -> dict[str, float | list[float]]:
     low, high = np.percentile(answers, [15.87, 84.13], axis=0)
-    return space.spread((high - low) / 2).by_name()
+    return space.spread((high - low) / 2)
 
 
 def _at_upper_bound(space: SearchSpace, median: np.ndarray) -> list[str]:

@@ -1,40 +1,31 @@
 """What a fit is compared with: a map cut to the voxels that internal motions explain."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hpc_diffuser.background import isotropic_background
+from hpc_diffuser.diffuse_map import DiffuseMap, inside
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.lattice import (
+    PRIMITIVE,
+    Centring,
     HklGrid,
-    distance_to_bragg,
+    centring,
+    grid_to_resolution,
     laue_operations,
     laue_zones,
+    nearest_bragg,
 )
+from hpc_diffuser.merging import Merged, MergeStatistics, merge_mates
 from hpc_diffuser.sampling import generator
 from hpc_diffuser.statistics import shell_edges, shell_index
+from hpc_diffuser.symmetry import grid_operations, one_of_each_inverse, unique_indices
 
+_AT_ONCE = 1 << 18  # voxels whose places are held in memory
+_MOST_POINTS = 1 << 24  # of a grid that is larger than the map's own
 HALO_RADIUS = 3 / 7  # of a reciprocal-lattice unit, as in the paper
-
-
-@dataclass(frozen=True)
-class DiffuseMap:
-    """Diffuse intensity on a grid of reciprocal space.
-
-    Attributes
-    ----------
-    grid : HklGrid
-    intensity : (H, K, L) float
-        NaN where not measured or masked.
-    space_group : str
-    errors : (H, K, L) float or None
-        Standard deviations.
-    """
-
-    grid: HklGrid
-    intensity: np.ndarray
-    space_group: str
-    errors: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -45,33 +36,44 @@ class TargetOptions:
     ----------
     d_max_A, d_min_A : float, Å
         Resolution range.
-    halo_radius : float
-        Radius, in reciprocal-lattice units, of the sphere left out about every lattice point.
+    halo_radius : float, or three
+        Radius, in reciprocal-lattice units, of the sphere left out about every lattice point; of
+        an ellipsoid along h, k and l.
     n_shells : int
         Resolution shells, equally wide in 1/d.
     free_fraction : float
         Of the Bragg peaks, whose whole Brillouin zones are kept out of the fit.
     seed : int
         Of the choice of free zones.
+    min_i_over_sigma : float or None
+        Merged voxels with less are left out.
+    outliers : float or None
+        Merged voxels farther than so many standard deviations from the mean of their shell are
+        left out.
+    remove_isotropic : bool
+        Subtract the isotropic background from the merged voxels that are left.
     """
 
     d_max_A: float = 3.3
     d_min_A: float = 1.6
-    halo_radius: float = HALO_RADIUS
+    halo_radius: float | tuple[float, float, float] = HALO_RADIUS
     n_shells: int = 20
     free_fraction: float = 0.1
     seed: int = 1
+    min_i_over_sigma: float | None = None
+    outliers: float | None = None
+    remove_isotropic: bool = False
 
 
 @dataclass(frozen=True)
 class Target:
-    """Measured voxels to compare with, one of each Friedel pair.
+    """Measured voxels to compare with, one of each set of Laue mates.
 
     Attributes
     ----------
     grid : HklGrid
     indices : (V, 3) int
-        Sample indices, h ≥ 0, sorted.
+        Sample indices, h ≥ 0, sorted: canonical mates.
     intensity : (V,) float
     errors : (V,) float or None
     free : (V,) bool
@@ -121,65 +123,232 @@ class Target:
 def map_from_voxels(
     grid: HklGrid, indices: np.ndarray, values: np.ndarray, space_group: str
 ) -> DiffuseMap:
-    """A whole map, both Friedel mates, from values (V,) at samples (V, 3); NaN elsewhere."""
-    intensity = np.full(grid.shape, np.nan, np.float32)
-    for mates in (indices, -indices):
-        intensity[tuple((mates + grid.extent).T)] = values
-    return DiffuseMap(grid, intensity, space_group)
-
-
-def make_target(diffuse: DiffuseMap, options: TargetOptions) -> Target:
-    """Mask the halos, cut the resolution range, merge Friedel mates and choose the free set.
+    """A whole map, all Laue mates, from values (V,) at samples (V, 3); NaN elsewhere.
 
     Raises
     ------
     InputError
-        Where no voxel is left, the space group is unknown, or intensities are infinite.
+        Where the space group is unknown, or does not fit the grid.
     """
-    grid = diffuse.grid
+    intensity = np.full(grid.shape, np.nan, np.float32)
+    operations = grid_operations(grid, space_group)
+    for first in range(0, len(indices), _AT_ONCE):
+        some = slice(first, first + _AT_ONCE)
+        for operation in operations:
+            place = indices[some] @ operation + grid.extent
+            there = inside(place, grid.shape)
+            intensity[tuple(place[there].T)] = values[some][there]
+    return DiffuseMap(grid, intensity, space_group)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A target, and what was left of the map on the way to it.
+
+    Attributes
+    ----------
+    target : Target
+    statistics : MergeStatistics
+        Of all that is measured in the range and outside the halos, before cut-offs.
+    left_out : dict
+        How many merged voxels each cut-off has left out.
+    """
+
+    target: Target
+    statistics: MergeStatistics
+    left_out: dict[str, int]
+
+
+def make_target(diffuse: DiffuseMap, options: TargetOptions) -> Target:
+    """Mask the halos, cut the resolution range, merge Laue mates and choose the free set.
+
+    Raises
+    ------
+    InputError
+        See `cut_map`.
+    """
+    return cut_map(diffuse, options).target
+
+
+def cut_map(diffuse: DiffuseMap, options: TargetOptions) -> Cut:
+    """The same, with the statistics of merging.
+
+    Raises
+    ------
+    InputError
+        Where no voxel is left, the space group is unknown or does not fit the map,
+        intensities are infinite, or errors are asked for that the map lacks.
+    """
+    _check_map(diffuse, options)
+    operations = grid_operations(diffuse.grid, diffuse.space_group)
+    lattice = centring(diffuse.space_group, diffuse.grid.unit_cell)
+    indices = candidate_indices(diffuse.grid, operations, options, lattice)
+    inverse_d = np.sqrt(diffuse.grid.inverse_d_squared(indices))
+    edges = shell_edges(options.d_max_A, options.d_min_A, options.n_shells)
+    shells = shell_index(inverse_d, edges)
+    merged = merge_mates(diffuse, indices, operations, shells, options.n_shells)
+    if not merged.statistics.unique[-1]:
+        raise _nothing_left(options)
+    kept, left_out = _kept(merged, shells, options)
+    indices, intensity = indices[kept], merged.intensity[kept]
+    if options.remove_isotropic:
+        intensity = intensity - isotropic_background(intensity, inverse_d[kept])
+    grid = _enlarged(diffuse.grid, np.abs(indices).max(axis=0))
+    target = Target(
+        grid=grid,
+        indices=indices,
+        intensity=intensity.astype(np.float32),
+        errors=None if merged.errors is None else merged.errors[kept].astype(np.float32),
+        free=free_set(indices, grid, diffuse.space_group, options.free_fraction, options.seed),
+        shell_edges=edges,
+        space_group=diffuse.space_group,
+    )
+    return Cut(target, merged.statistics, left_out)
+
+
+def _check_map(diffuse: DiffuseMap, options: TargetOptions) -> None:
     if np.isinf(diffuse.intensity).any():
         raise InputError("the map holds infinite intensities: expected numbers, NaN where masked")
-    candidates = grid.indices_between(options.d_max_A, options.d_min_A)
-    nothing = (
+    if options.min_i_over_sigma is not None and diffuse.errors is None:
+        raise InputError(
+            "the map has no intensity errors, which --min-i-over-sigma needs: expected a map with "
+            "errors; leave the option out"
+        )
+
+
+def _kept(
+    merged: Merged, shells: np.ndarray, options: TargetOptions
+) -> tuple[np.ndarray, dict[str, int]]:
+    """Mask (V,) of the voxels to keep, one cut-off after the other, and what each leaves out."""
+    intensity, errors = merged.intensity, merged.errors
+    kept, left_out = np.isfinite(intensity), {}
+
+    def leave_out(bad: np.ndarray, why: str) -> None:
+        left_out[why] = int((kept & bad).sum())
+        kept[bad] = False
+
+    if errors is not None:
+        leave_out(~(np.isfinite(errors) & (errors > 0)), "without a usable error")
+    if options.min_i_over_sigma is not None:
+        weak = intensity < options.min_i_over_sigma * errors
+        leave_out(weak, f"I/sigma below {options.min_i_over_sigma:g}")
+    if options.outliers is not None:
+        far = _outliers(intensity, kept, shells, options)
+        leave_out(far, f"beyond {options.outliers:g} standard deviations of their shell")
+    if not kept.any():
+        counts = ", ".join(f"{n} {why}" for why, n in left_out.items() if n)
+        raise InputError(
+            f"every voxel between {options.d_max_A} and {options.d_min_A} Å is left out "
+            f"({counts}): expected some that pass; relax --min-i-over-sigma or --outliers, or "
+            "correct the map's errors"
+        )
+    return kept, left_out
+
+
+def _outliers(
+    intensity: np.ndarray, kept: np.ndarray, shells: np.ndarray, options: TargetOptions
+) -> np.ndarray:
+    """Mask (V,) of the kept voxels too far from the mean of those in their shell."""
+    x, bins = intensity[kept], shells[kept]
+    count = np.maximum(np.bincount(bins, minlength=options.n_shells), 1)
+    deviation = x - (np.bincount(bins, x, options.n_shells) / count)[bins]
+    variance = np.bincount(bins, deviation**2, options.n_shells) / count
+    far = np.zeros(len(intensity), bool)
+    far[kept] = np.abs(deviation) > options.outliers * np.sqrt(variance)[bins]
+    return far
+
+
+def _nothing_left(options: TargetOptions) -> InputError:
+    return InputError(
         f"no unmasked voxel between {options.d_max_A} and {options.d_min_A} Å: "
         "expected a map that covers this range; change --d-max and --d-min"
     )
-    if not len(candidates):
-        raise InputError(nothing)
-    outside = outside_halos(candidates, grid, options.halo_radius)
-    if not outside.any():
+
+
+def candidate_indices(
+    grid: HklGrid, operations: np.ndarray, options: TargetOptions, lattice: Centring = PRIMITIVE
+) -> np.ndarray:
+    """One of each set of Laue mates in the resolution range, none of them within a halo.
+
+    All that there are, whether or not the map's grid reaches as far.
+
+    Raises
+    ------
+    InputError
+        Where there is none.
+    """
+    whole = _grid_to_range(grid, operations, options.d_min_A)
+    indices = unique_indices(whole, options.d_max_A, options.d_min_A, operations)
+    if not len(indices):
+        raise _nothing_left(options)
+    one_each = lattice == PRIMITIVE and np.all(np.equal(grid.divisions, 1))
+    if one_each and np.all(options.halo_radius):
         raise InputError(
-            f"halo radius {options.halo_radius:.3g} leaves no voxel at {grid.divisions} samples "
+            "the map has one voxel per integer hkl, each of them within a halo: halos cannot be "
+            "masked; give --halo-radius 0 to keep them"
+        )
+    # A sphere in hkl is not symmetric on trigonal and hexagonal axes.
+    for operation in one_of_each_inverse(operations):
+        mates = indices @ operation
+        indices = indices[outside_halos(mates, grid, options.halo_radius, lattice)]
+    if not len(indices):
+        radius = ", ".join(f"{r:.3g}" for r in np.atleast_1d(options.halo_radius))
+        raise InputError(
+            f"halo radius {radius} leaves no voxel at {grid.divisions} samples "
             "per reciprocal-lattice unit: expected a finer map, or a smaller --halo-radius"
         )
-    indices = candidates[outside]
-    intensity, errors = _merge_friedel(diffuse, indices)
-    measured = np.isfinite(intensity)
-    if errors is not None:
-        measured &= np.isfinite(errors) & (errors > 0)
-        errors = errors[measured].astype(np.float32)
-    if not measured.any():
-        raise InputError(nothing)
-    indices = indices[measured]
-    return Target(
-        grid=grid,
-        indices=indices,
-        intensity=intensity[measured].astype(np.float32),
-        errors=errors,
-        free=free_set(indices, grid, diffuse.space_group, options.free_fraction, options.seed),
-        shell_edges=shell_edges(options.d_max_A, options.d_min_A, options.n_shells),
-        space_group=diffuse.space_group,
-    )
+    return indices
 
 
-def outside_halos(indices: np.ndarray, grid: HklGrid, halo_radius: float) -> np.ndarray:
-    """Mask of the samples (V, 3) farther than `halo_radius` from every lattice point.
+def _grid_to_range(grid: HklGrid, operations: np.ndarray, d_min: float) -> HklGrid:
+    """The grid, enlarged to hold all its samples down to `d_min` (Å), or to its own corners.
 
-    Samples at exactly that distance are within the halo; a radius of 0 masks nothing.
+    A map need not reach equally far along axes that Laue operations mix, and a map that ends
+    short of the range is incomplete. Of a thin slab or a very oblique cell, whose sphere would
+    be too large, only the mates are held, and completeness is that of the map's box.
     """
-    if halo_radius == 0:
+    # Symmetric cells are so to 0.1 % only.
+    d_min = max(d_min, 0.998 * d_min_of_corners(grid))
+    sphere = grid_to_resolution(grid.unit_cell, grid.divisions, d_min).extent
+    whole = _enlarged(grid, sphere)
+    if math.prod(whole.shape) <= max(_MOST_POINTS, 8 * math.prod(grid.shape)):
+        return whole
+    mates = (np.abs(operations) * np.array(grid.extent)[:, None]).sum(axis=1).max(axis=0)
+    return _enlarged(grid, np.minimum(mates, sphere))
+
+
+def d_min_of_corners(grid: HklGrid) -> float:
+    """The finest resolution of any sample of a grid, Å."""
+    signs = 1 - 2 * np.argwhere(np.ones((2, 2, 2)))
+    s_squared = grid.inverse_d_squared(signs * np.array(grid.extent)).max()
+    return float(1 / np.sqrt(s_squared)) if s_squared else np.inf
+
+
+def _enlarged(grid: HklGrid, extent: np.ndarray) -> HklGrid:
+    largest = np.maximum(grid.extent, extent)
+    return replace(grid, extent=tuple(int(n) for n in largest))
+
+
+def outside_halos(
+    indices: np.ndarray,
+    grid: HklGrid,
+    halo_radius: float | tuple[float, float, float],
+    lattice: Centring = PRIMITIVE,
+) -> np.ndarray:
+    """Mask of the samples (V, 3) farther than `halo_radius` from every Bragg peak.
+
+    Three radii, along h, k and l, are those of an ellipsoid. Samples on its surface are within
+    the halo; a radius of 0 masks nothing.
+    """
+    if not np.all(halo_radius):
         return np.ones(len(indices), bool)
-    return distance_to_bragg(indices, grid.divisions) > halo_radius + 1e-9
+    outside = np.empty(len(indices), bool)
+    for first in range(0, len(indices), _AT_ONCE):
+        some = slice(first, first + _AT_ONCE)
+        hkl = indices[some] / np.array(grid.divisions)
+        away = np.linalg.norm((hkl - nearest_bragg(hkl, lattice)) / halo_radius, axis=-1)
+        outside[some] = away > 1 + 1e-9
+    return outside
 
 
 def free_set(
@@ -190,26 +359,10 @@ def free_set(
     Neighbouring voxels are correlated: single random voxels would leak into the working set.
     A zone's Friedel and Laue mates go with it.
     """
-    zones = laue_zones(indices, grid.divisions, laue_operations(space_group))
+    crystal = (space_group, grid.unit_cell)
+    zones = laue_zones(indices, grid.divisions, laue_operations(*crystal), centring(*crystal))
     unique, zone = np.unique(zones, axis=0, return_inverse=True)
     n_free = round(fraction * len(unique))
     chosen = np.zeros(len(unique), bool)
     chosen[generator(seed).permutation(len(unique))[:n_free]] = True
     return chosen[zone.reshape(-1)]
-
-
-def _merge_friedel(
-    diffuse: DiffuseMap, indices: np.ndarray
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Mean of the measured mates of each pair; the errors of independent measurements."""
-    here = tuple((indices + diffuse.grid.extent).T)
-    mate = tuple((-indices + diffuse.grid.extent).T)
-    pair = np.stack([diffuse.intensity[here], diffuse.intensity[mate]]).astype(np.float64)
-    measured = np.isfinite(pair)
-    count = measured.sum(axis=0)
-    with np.errstate(invalid="ignore"):
-        intensity = np.where(measured, pair, 0).sum(axis=0) / count
-        if diffuse.errors is None:
-            return intensity, None
-        spread = np.stack([diffuse.errors[here], diffuse.errors[mate]]).astype(np.float64)
-        return intensity, np.sqrt(np.where(measured, spread**2, 0).sum(axis=0)) / count

@@ -1,11 +1,13 @@
-"""Small made-up molecules, and the slow and obvious ways to compute what they scatter."""
+"""Small made-up molecules, the slow and obvious ways to compute what they scatter, failures."""
 
+import os
 from collections.abc import Sequence
 
 import gemmi
 import numpy as np
 
 from hpc_diffuser.lattice import HklGrid, fractionalization
+from hpc_diffuser.search.history import History
 from hpc_diffuser.structure import Structure
 
 TRICLINIC = (12.1, 14.3, 10.7, 82.0, 101.0, 113.0)
@@ -90,4 +92,39 @@ def direct_sum(
         return np.sum(factors * np.exp(2j * np.pi * s @ structure.positions.T), axis=1)
     return np.array(
         [np.sum(factors * np.exp(2j * np.pi * s @ x.T), axis=1) for x in configurations]
+    )
+
+
+def fails_with(number: int):
+    """A replacement for a function of `os`: it raises, as the system does on this error."""
+
+    def fail(*_args, **_keywords):
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+def history_arrays(of: History) -> list[tuple]:
+    """All numbers of a search's history as bytes, with shapes."""
+    parts = (of.points, of.objectives, of.hedge.gains, of.hedge.candidates, of.hedge.theta)
+    return [(a.shape, a.dtype, a.tobytes()) for a in parts]
+
+
+def atom(
+    serial: int,
+    name: str,
+    position: tuple[float, float, float] | str,
+    element: str = "C",
+    residue: str = "ALA",
+    number: int = 1,
+    alternate: str = " ",
+    occupancy: float = 1.0,
+    record: str = "ATOM",
+) -> str:
+    """One line of a PDB file, columns as in the format's description; B = 10 Å²."""
+    place = position if isinstance(position, str) else "".join(f"{x:8.3f}" for x in position)
+    padded = name if len(name) == 4 or len(element) == 2 else f" {name}"
+    return (
+        f"{record:6s}{serial:5d} {padded:4s}{alternate}{residue:>3s} A{number:4d}    "
+        f"{place}{occupancy:6.2f}{10.0:6.2f}          {element:>2s}\n"
     )

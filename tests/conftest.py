@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from hpc_diffuser import cli as command_line
 from hpc_diffuser import stopping
+from hpc_diffuser.diffuse_map import DiffuseMap
 from hpc_diffuser.disorder import Disorder, pair_sum_intensity
 from hpc_diffuser.io.maps import write_map, write_target
 from hpc_diffuser.io.modes_file import write_modes
@@ -21,7 +22,7 @@ from hpc_diffuser.lattice import fractionalization, grid_to_resolution
 from hpc_diffuser.modes import Modes
 from hpc_diffuser.scattering import form_factors
 from hpc_diffuser.structure import Structure
-from hpc_diffuser.target import DiffuseMap, Target, TargetOptions, make_target, map_from_voxels
+from hpc_diffuser.target import Target, TargetOptions, make_target, map_from_voxels
 
 TIMEOUT_S = 120
 UNIT_CELL = (14.0, 15.0, 16.0, 88.0, 105.0, 98.0)
@@ -129,7 +130,8 @@ def call(tmp_path: Path, monkeypatch, capfd) -> Callable[..., subprocess.Complet
     # Numba refuses another number of threads once it has used them.
     monkeypatch.setenv("NUMBA_NUM_THREADS", str(numba.config.NUMBA_NUM_THREADS))
     monkeypatch.setattr(stopping, "_requested", [])
-    monkeypatch.setattr(stopping, "watch_signals", lambda: None)
+    monkeypatch.setattr(command_line, "watch_signals", lambda max_hours: None)
+    monkeypatch.setattr(command_line, "ignore_signals", lambda: None)
 
     def run(*arguments: str, folder: Path = tmp_path) -> subprocess.CompletedProcess:
         words = [str(a) for a in arguments]
@@ -183,6 +185,24 @@ def tiny_map(modes: Modes) -> DiffuseMap:
     return map_from_voxels(grid, indices, values, modes.space_group)
 
 
+def tiny_target(diffuse: DiffuseMap) -> Target:
+    """The map cut to 6-2.5 Å, three shells."""
+    return make_target(diffuse, TargetOptions(d_max_A=D_MAX_A, d_min_A=D_MIN_A, n_shells=3))
+
+
+def tiny_project(folder: Path) -> Path:
+    """A folder with modes.h5, model.pdb, map.nxs, target.h5 and fit.toml of the twelve atoms."""
+    modes = tiny_modes()
+    diffuse = tiny_map(modes)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_modes(folder / "modes.h5", modes, {"command": "test"})
+    write_pdb(folder / "model.pdb", modes.structure, (modes.unit_cell, modes.space_group))
+    write_map(folder / "map.nxs", diffuse, {"command": "test"})
+    write_target(folder / "target.h5", tiny_target(diffuse), {"command": "test"})
+    (folder / "fit.toml").write_text(CONFIG)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def modes() -> Modes:
     """Twelve atoms and two modes."""
@@ -198,19 +218,13 @@ def diffuse(modes: Modes) -> DiffuseMap:
 @pytest.fixture(scope="session")
 def target(diffuse: DiffuseMap) -> Target:
     """The map cut to 6-2.5 Å, three shells."""
-    return make_target(diffuse, TargetOptions(d_max_A=D_MAX_A, d_min_A=D_MIN_A, n_shells=3))
+    return tiny_target(diffuse)
 
 
 @pytest.fixture(scope="session")
-def inputs(tmp_path_factory, modes: Modes, diffuse: DiffuseMap, target: Target) -> Path:
+def inputs(tmp_path_factory) -> Path:
     """A folder with modes.h5, model.pdb, map.nxs, target.h5 and fit.toml; to be read only."""
-    folder = tmp_path_factory.mktemp("inputs")
-    write_modes(folder / "modes.h5", modes, {"command": "test"})
-    write_pdb(folder / "model.pdb", modes.structure, (modes.unit_cell, modes.space_group))
-    write_map(folder / "map.nxs", diffuse, {"command": "test"})
-    write_target(folder / "target.h5", target, {"command": "test"})
-    (folder / "fit.toml").write_text(CONFIG)
-    return folder
+    return tiny_project(tmp_path_factory.mktemp("inputs"))
 
 
 @pytest.fixture

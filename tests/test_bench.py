@@ -1,9 +1,13 @@
 """`bench` as a user runs it, and the reference algorithm that it measures."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
+import pytest
 
+from hpc_diffuser.bench import Case
+from hpc_diffuser.config import load_config
 from hpc_diffuser.reference import CUBE, reference_sample, splat
 
 
@@ -25,6 +29,17 @@ def test_reference_sample_of_one_atom():
     np.testing.assert_allclose(squared, np.abs(transform) ** 2, rtol=1e-4, atol=1e-3)
     # Friedel: F(-h) is the conjugate of F(h), as the density is real.
     np.testing.assert_allclose(transform[1, 2, 3], transform[-1, -2, -3].conj(), rtol=1e-3)
+
+
+def test_case_with_correlated_modes(inputs):
+    """The middle of the ranges, correlations too."""
+    config = load_config(inputs / "fit.toml")
+    config = replace(
+        config,
+        structure=replace(config.structure, correlated_modes=2),
+        parameters=replace(config.parameters, mode_correlation=(0.2, 0.6)),
+    )
+    assert Case(config).parameters.mode_correlation == pytest.approx((0.4,))
 
 
 def test_bench_measures_a_config(cli, project):

@@ -11,9 +11,11 @@ import h5py
 import mdtraj
 import numpy as np
 import pytest
+from builders import atom
 from scipy.spatial.transform import Rotation
 
-from hpc_diffuser import __version__, stopping
+from hpc_diffuser import __version__
+from hpc_diffuser.errors import StoppedError
 from hpc_diffuser.io.checkpoints import checkpoint_path, read_checkpoint
 from hpc_diffuser.io.maps import read_map, read_target
 from hpc_diffuser.io.modes_file import read_modes
@@ -173,6 +175,37 @@ def test_modes_from_an_elastic_network(call, simulation, tmp_path):
     assert np.linalg.norm(modes.amplitudes_A) == pytest.approx(np.sqrt(30 / (8 * np.pi**2)))
 
 
+def test_conformer_and_hydrogens_of_the_reference(call, tmp_path):
+    """A network of what they say: four of eight carbons have a B, 0.5 Å off, one a hydrogen."""
+    lines = [atom(9, "H", (1, 1, 2), "H", number=1)]
+    for i in range(1, 9):
+        for letter, off, share in (("A", 0, 0.4), ("B", 0.5, 0.6)) if i < 5 else ((" ", 0, 1),):
+            place = (2 * i, i * i % 5 + off, i % 3)
+            lines.append(atom(i, "CA", place, "C", "ALA", i, letter, share))
+    cell = "CRYST1   30.000   30.000   30.000  90.00  90.00  90.00 P 1           1\n"
+    (tmp_path / "m.pdb").write_text(cell + "".join(lines))
+    by_occupancy = ("--conformer", "occupancy", "--hydrogens")
+    for options, moved, atoms in (((), 0, 8), (by_occupancy, 4, 9)):
+        succeeded(call("modes", "--reference", "m.pdb", "--n-modes", 2, *options, "-o", "m.h5"))
+        structure = read_modes(tmp_path / "m.h5").structure
+        assert (structure.positions[:, 1] % 1 == 0.5).sum() == moved
+        assert len(structure) == atoms
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--conformer", "AB"), "--conformer should be the letter of a conformer"),
+        (("--hydrogens", "--trajectory", "t.xtc", "--topology", "t.pdb"), "use --select all"),
+    ],
+)
+def test_options_of_the_reference_that_are_none(call, options, message):
+    """Refused in one line before anything is read."""
+    result = call("modes", "--reference", "m.pdb", *options)
+    assert result.returncode == 65 and message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
 SIMULATE = """\
 [structure]
 modes = "modes.h5"
@@ -199,7 +232,7 @@ def simulated(program, inputs, tmp_path_factory) -> tuple[Path, str]:
 def test_simulate(simulated, diffuse):
     """Modes at their ensemble's amplitudes: the map of the closed form, to 2 % rms."""
     folder, output = simulated
-    assert output.startswith("new.nxs: map\n")
+    assert output.startswith("new.nxs: native map\n")
     found = read_map(folder / "new.nxs")
     assert found.grid == diffuse.grid
     np.testing.assert_array_equal(np.isfinite(found.intensity), np.isfinite(diffuse.intensity))
@@ -259,7 +292,7 @@ def test_simulate_a_trajectory(cli, simulation, from_trajectory, tmp_path):
         "[parameters]\nmode_amplitude_A = [0.0, 1.0]\n"
     )
     result = cli("simulate", "s.toml", *trajectory_files(simulation), "-o", "map.nxs")
-    assert succeeded(result).startswith("map.nxs: map\n")
+    assert succeeded(result).startswith("map.nxs: native map\n")
     found = read_map(tmp_path / "map.nxs")
     names = ("md.xtc", "topology.pdb", "reference.pdb")
     structure, frames, _ = crystal_frames(TrajectoryFiles(*(simulation / n for n in names)))
@@ -295,10 +328,29 @@ def test_target_options(call, project):
     assert found.free.mean() == pytest.approx(0.5, abs=0.1)
 
 
+def test_target_says_how_mates_agree(call, project):
+    """A table by shell, and in the file: of a calculated map, R_int 0 and CC 1, nothing missing."""
+    options = ("--d-max", 6, "--d-min", 2.5, "--shells", 3, "--outliers", 2, "--remove-isotropic")
+    halo = ("--halo-radius", "0.4,0.4,0.45")
+    text = succeeded(call("target", "map.nxs", *options, *halo, "-o", "new.h5", folder=project))
+    rows = [line.split() for line in text.splitlines() if line.startswith("  overall")]
+    assert rows[0][2:] == ["100.0", "%", "2.00", "0.0000", "1.000", "1.000", "-"]
+    assert "beyond 2 standard deviations" in text
+    with h5py.File(project / "new.h5") as file:
+        attributes = dict(file["entry"].attrs)
+    assert attributes["merge R_int"] == pytest.approx(0, abs=1e-6)
+    assert attributes["merge CC Friedel mates"] == pytest.approx(1)
+    assert attributes["merge completeness by shell"] == "1 1 1"
+    assert attributes["target halo_radius"] == "(0.4, 0.4, 0.45)"
+    assert int(rows[0][1]) == attributes["merge unique voxels"] > 1000
+    assert abs(read_target(project / "new.h5").intensity.mean()) < 1.0
+
+
 def test_fit_fills_the_run_directory(finished):
     """The files of the contract, and nothing else: no lock, no temporary files."""
     names = ["calculated.h5", "config.toml", "manifest.json"]
-    names += ["restart_0000.h5", "restart_0001.h5", "sampling.json", "summary.json"]
+    names += [f"restart_000{r}{kind}.h5" for r in range(2) for kind in ("", ".previous")]
+    names += ["sampling.json", "session.json", "summary.json"]
     assert sorted(os.listdir(finished / "run")) == names
     assert (finished / "run/config.toml").read_text() == (finished / "fit.toml").read_text()
     for restart in range(2):
@@ -443,21 +495,28 @@ def test_report_png(cli, finished, tmp_path):
 
 
 def test_status_of_a_finished_run(cli, finished, contents):
-    """All done, nobody at work, best CC; and it changes no file."""
+    """All done, best CC; and it changes no file."""
     before = contents(finished)
     text = succeeded(cli("status", "run", folder=finished))
     assert "run: finished" in text
     assert "restarts     2 of 2 done, 0 under way" in text
     assert "evaluations  10 of 10 (100 %)" in text
-    assert "in use by    nobody" in text
     assert contents(finished) == before
+
+
+def remove(folder: Path, pattern: str) -> None:
+    """Remove files that must be there."""
+    paths = list(folder.glob(pattern))
+    assert paths
+    for path in paths:
+        path.unlink()
 
 
 def test_status_of_a_run_that_is_cut_short(call, finished, tmp_path):
     """One restart of two, no final map: not finished."""
     folder = Path(shutil.copytree(finished, tmp_path / "cut"))
-    for name in ("restart_0001.h5", "summary.json", "calculated.h5"):
-        (folder / "run" / name).unlink()
+    for name in ("restart_0001*.h5", "summary.json", "calculated.h5"):
+        remove(folder / "run", name)
     text = succeeded(call("status", "run", folder=folder))
     assert "run: not finished" in text
     assert "restarts     1 of 2 done, 0 under way" in text
@@ -467,19 +526,19 @@ def test_status_of_a_run_that_is_cut_short(call, finished, tmp_path):
 def test_status_before_the_first_evaluation(call, finished, tmp_path):
     """A run that has only just begun has a status too."""
     folder = Path(shutil.copytree(finished, tmp_path / "begun"))
-    for name in ("restart_0000.h5", "restart_0001.h5", "summary.json", "calculated.h5"):
-        (folder / "run" / name).unlink()
+    for name in ("restart_*.h5", "summary.json", "calculated.h5"):
+        remove(folder / "run", name)
     assert "evaluations  0 of 10 (0 %)" in succeeded(call("status", "run", folder=folder))
 
 
 INFO = {
     "modes.h5": ("modes", "12 (6 C, 3 N, 3 O) in 3 residues", "mode   1   0.4000 Å"),
-    "map.nxs": ("map", "3 x 3 x 3 samples", "resolution   ∞ to 2.50 Å", "errors       no"),
+    "map.nxs": ("native map", "3 x 3 x 3 samples", "resolution   ∞ to 2.50 Å", "errors       no"),
     "target.h5": ("target", "8000 voxels", "6.00 - 4.09", "free"),
     "model.pdb": ("structure", "12 (6 C, 3 N, 3 O) in 3 residues", "14 15 16 88 105 98"),
-    "run/calculated.h5": ("map", "3 x 3 x 3 samples"),
+    "run/calculated.h5": ("native map", "3 x 3 x 3 samples", "complete"),
     "run/restart_0000.h5": ("checkpoint", "evaluations  5", "best CC_work 0."),
-    "run": ("finished", "restarts     2 of 2 done"),
+    "run": ("finished; hpc-diffuser report run says what came out", "restarts     2 of 2 done"),
 }
 
 
@@ -532,12 +591,15 @@ def test_fit_without_a_config_is_the_built_in_example(call, tmp_path, inputs, mo
     """
     made = []
 
+    def stopped(*_args) -> None:
+        raise StoppedError("stopped as asked")
+
     def write_example(folder: Path) -> Path:
         made.append(folder)
         return Path(shutil.copytree(inputs, folder)) / "fit.toml"
 
     monkeypatch.setattr("hpc_diffuser.example.write_example", write_example)
-    monkeypatch.setattr(stopping, "_requested", [1])
+    monkeypatch.setattr("hpc_diffuser.refinement.with_samples", stopped)
     result = call("fit")
     assert result.returncode == 75
     assert "making the built-in example in hpc-diffuser-example/" in result.stderr
@@ -564,10 +626,15 @@ def test_samples_chosen_from_the_accuracy_asked_for(cli, project, edit):
     assert summary["sampling"]["samples"] == stored["samples"]
 
 
-def test_damaged_record_of_the_samples(cli, project):
-    """65, and what to do about it."""
+def test_damaged_record_of_the_samples(cli, project, edit):
+    """Told, and measured again where it is needed, to the same numbers."""
+    edit(project / "fit.toml", "evaluations = 5", "evaluations = 4")
     assert cli("fit", "fit.toml", folder=project).returncode == 0
-    (project / "run" / "sampling.json").write_text('{"format": "hpc-diffuser/sampling"}')
+    record = project / "run" / "sampling.json"
+    expected = record.read_text()
+    record.write_text('{"format": "hpc-diffuser/sampling"}')
+    edit(project / "fit.toml", "evaluations = 4", "evaluations = 5")
     result = cli("fit", "fit.toml", folder=project)
-    assert result.returncode == 65
-    assert "sampling.json: damaged: remove it" in result.stderr
+    assert result.returncode == 0
+    assert "sampling.json: damaged; it is measured again" in result.stderr
+    assert record.read_text() == expected

@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from test_parallel_run import launch
+from launching import launch
 
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.parallel import launcher
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parallel.launcher import launched_rank, launched_size
 
-LAUNCHER_VARIABLES = (*launcher._LAUNCHED, *launcher._RANK_VARIABLES)
+LAUNCHER_VARIABLES = (*launcher._LAUNCHED, *launcher.RANK_VARIABLES)
 
 
 @pytest.fixture
@@ -89,3 +89,79 @@ print("fine")
     result = launch(4, folder=tmp_path, code=code)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("fine") == 4
+
+
+def test_large_arrays_lie_once_on_a_node(tmp_path):
+    """Every rank sees rank 0's numbers, in the same memory, and cannot change them.
+
+    What a rank writes into the shared pages behind numpy's back, the others read.
+    """
+    code = """
+import ctypes
+import numpy as np
+from hpc_diffuser.parallel.communicator import world
+ranks = world()
+small, large = ranks.from_root(lambda: (np.arange(10), np.arange(1_000_000)))
+assert small.tolist() == list(range(10)) and (large == np.arange(1_000_000)).all()
+assert not large.flags.writeable
+ranks.meet()
+if ranks.rank == 1:
+    ctypes.c_int64.from_address(large.ctypes.data).value = 17
+ranks.meet()
+assert large[0] == 17
+print("fine")
+"""
+    result = launch(3, folder=tmp_path, code=code)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("fine") == 3
+
+
+def test_without_room_in_shared_memory(tmp_path):
+    """Every rank has a copy of its own then."""
+    code = """
+import numpy as np
+from hpc_diffuser.parallel import shared_memory
+shared_memory.FOLDER = "/nowhere"
+from hpc_diffuser.parallel.communicator import world
+ranks = world()
+assert ranks.share(np.arange(1_000_000) if ranks.is_root else None).sum() == 499999500000
+print("fine")
+"""
+    result = launch(2, folder=tmp_path, code=code)
+    assert result.stdout.count("fine") == 2, result.stderr
+
+
+def test_a_silent_rank_is_named(tmp_path):
+    """One that is stopped: the others end the job when their patience is at an end."""
+    code = """
+import os, signal
+from hpc_diffuser import cli
+from hpc_diffuser.parallel.communicator import world
+def wait(*_):
+    ranks = world()
+    ranks.be_patient(1.0)
+    if ranks.rank == 2:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    ranks.gather(1)
+    ranks.meet()
+cli._status = wait
+cli.main(["status", "run"])
+"""
+    result = launch(3, folder=tmp_path, code=code)
+    assert result.returncode == 70
+    assert "error (rank 0 of 3): rank 2 has not answered for 1 s" in result.stderr
+
+
+def test_waiting_ranks_sleep(tmp_path):
+    """While rank 0 thinks for two seconds, the others use less than a fifth of a core."""
+    code = """
+import time
+from hpc_diffuser.parallel.communicator import world
+ranks = world()
+before = time.process_time()
+ranks.from_root(lambda: time.sleep(2))
+assert time.process_time() - before < 0.4
+print("fine")
+"""
+    result = launch(3, folder=tmp_path, code=code)
+    assert result.stdout.count("fine") == 3, result.stderr

@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from test_parallel_run import mpirun
+from launching import mpirun
 
 RUN = """
 from hpc_diffuser.cli import main

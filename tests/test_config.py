@@ -15,8 +15,15 @@ from hpc_diffuser.errors import InputError
 FOLDER = Path("/somewhere")
 KEYS = [(s.name, f.name) for s in fields(Config) for f in fields(s.default_factory)]
 SECTIONS = [s.name for s in fields(Config)]
-NUMBERS = ("parameters.translation_sigma_A", "parameters.uncorrelated_sigma_A", "grid.d_min_A")
+NUMBERS = ("parameters.llm_sigma_A", "parameters.uncorrelated_sigma_A", "grid.d_min_A")
 PARAMETERS = tuple(f"parameters.{k}" for s, k in KEYS if s == "parameters")
+CORRELATIONS = tuple(name for name in PARAMETERS if name.endswith("correlation"))
+LISTS = (
+    "parameters.mode_amplitude_A",
+    "parameters.mode_correlation",
+    "parameters.translation_sigma_A",
+    "parameters.translation_correlation",
+)
 COUNTS = {
     "structure.n_modes": 0,
     "model.samples": 1,
@@ -48,6 +55,7 @@ def test_defaults_of_an_empty_file():
     """What the README promises of keys that are not given."""
     config = parse_config("", FOLDER)
     assert config.structure.modes is config.structure.file is config.structure.n_modes is None
+    assert (config.structure.conformer, config.structure.hydrogens) == ("A", False)
     assert config.crystal.unit_cell is config.crystal.space_group is None
     assert config.grid.oversampling == (7, 7, 7)
     assert config.grid.d_min_A == 1.6
@@ -179,11 +187,20 @@ def test_bounds_reversed(name):
     assert "bounds reversed" in complaint(name, "[0.5, 0.1]")
 
 
-@pytest.mark.parametrize("name", PARAMETERS)
+@pytest.mark.parametrize("name", [name for name in PARAMETERS if name not in CORRELATIONS])
 @pytest.mark.parametrize("value", ["-0.1", "[-0.1, 0.5]", "[-0.5, -0.1]"])
 def test_negative_length(name, value):
-    """All parameters are rms displacements in Å."""
+    """All parameters but correlations are amounts: of displacement, mostly."""
     assert "negative" in complaint(name, value)
+
+
+@pytest.mark.parametrize("name", CORRELATIONS)
+def test_correlations(name):
+    """Between −1 and 1, either sign."""
+    key = name.split(".")[1]
+    assert getattr(with_key(name, "[-0.5, 1]").parameters, key) == (-0.5, 1.0)
+    for value in ("1.1", "[-1.5, 0.5]"):
+        assert "expected -1 to 1" in complaint(name, value)
 
 
 @pytest.mark.parametrize("name", NUMBERS)
@@ -213,6 +230,27 @@ def test_counts(name, least):
     assert getattr(getattr(with_key(name, str(least)), section), key) == least
     for value in (str(least - 1), "1.0", "true", '"1"', "[1]", "9" * 30):
         assert f"at least {least}" in complaint(name, value)
+
+
+BEYOND = {
+    "grid.d_min_A": "1e-9",
+    "grid.oversampling": "[7, 7, 101]",
+    "crystal.unit_cell": "[1e300, 10, 10, 90, 90, 90]",
+    "parameters.translation_sigma_A": "1e200",
+    "model.samples": "2000000",
+    "model.final_samples": "2000000",
+    "search.initial_points": "2000000",
+    "run.groups": "2000000",
+    "run.directory": f'"{"x" * 300}"',
+    "structure.file": '"a\\u001bb"',
+    "crystal.space_group": '"P\\u00001"',
+}
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_values_beyond_any_use(name):
+    """What would fill the memory or the screen is refused while it is only text."""
+    complaint(name, BEYOND[name])
 
 
 @pytest.mark.parametrize("value", ["0", "-1.6", "0.0"])
@@ -253,6 +291,25 @@ def test_choices(name, choices):
     for value in ('"other"', "1", '["sobol"]', '""', "{ a = 1 }"):
         message = complaint(name, value)
         assert all(f'"{choice}"' in message for choice in choices)
+
+
+@pytest.mark.parametrize("letter", ["A", "b", "1", "occupancy"])
+def test_conformer(letter):
+    """A letter or digit, as files have them, or the word."""
+    assert with_key("structure.conformer", f'"{letter}"').structure.conformer == letter
+
+
+@pytest.mark.parametrize("value", ['"AB"', '""', '" "', '"."', '"Occupancy"', '"ä"', "1", "true"])
+def test_conformer_that_is_none(value):
+    """What no file has, or a slip of the word."""
+    assert '"A", or "occupancy"' in complaint("structure.conformer", value)
+
+
+def test_hydrogens():
+    """Yes or no, in TOML's words."""
+    assert with_key("structure.hydrogens", "true").structure.hydrogens is True
+    for value in ("1", '"yes"', "[true]"):
+        assert "true or false" in complaint("structure.hydrogens", value)
 
 
 @pytest.mark.parametrize(
@@ -303,7 +360,7 @@ def test_bad_lists_of_mode_amplitudes(value):
 
 
 @pytest.mark.parametrize(
-    "name", ["parameters.translation_sigma_A", "parameters.uncorrelated_sigma_A"]
+    "name", [name for name in PARAMETERS if name not in LISTS] + ["parameters.translation_sigma_A"]
 )
 @pytest.mark.parametrize("value", ["[]", "[[0.1, 0.2]]", "[0.1, [0.2, 0.3]]"])
 def test_single_parameters_take_no_list(name, value):
@@ -350,6 +407,19 @@ def test_not_toml(text):
     """Whatever the parser raises on text that is no TOML is bad input, told with the file."""
     with pytest.raises(InputError, match=r"^fit\.toml: "):
         parse_config(text, FOLDER, "fit.toml")
+
+
+def test_deep_nesting_of_keys():
+    """A table in a table in a table, which the parser accepts but nothing can show."""
+    with pytest.raises(InputError, match=r"^fit\.toml: "):
+        parse_config(f"structure.file.{'.'.join('a' * 3000)} = 1", FOLDER, "fit.toml")
+
+
+def test_config_without_end(tmp_path):
+    """A trajectory given in place of the config, say: not read whole."""
+    (tmp_path / "c.toml").write_bytes(b"#" * (2 << 20))
+    with pytest.raises(InputError, match="more than 1048576 bytes"):
+        load_config(tmp_path / "c.toml")
 
 
 def test_deep_nesting_below_the_limit():

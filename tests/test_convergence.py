@@ -7,7 +7,7 @@ from hpc_diffuser.convergence import FEWEST, MOST, RANDOMISATIONS, convergence, 
 from hpc_diffuser.disorder import Disorder, pair_sum_intensity
 from hpc_diffuser.example import example_modes
 from hpc_diffuser.lattice import fractionalization, grid_to_resolution
-from hpc_diffuser.model import Comparison, DirectModel
+from hpc_diffuser.model import Comparison, Computation, forward_model
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parameters import Parameters
 from hpc_diffuser.sampling import generator, normal_samples
@@ -39,7 +39,8 @@ def problem(amplitude_A: float):
     """Model, comparison with the closed form, parameters, and sample points by randomisation."""
     parameters = Parameters(np.full(3, amplitude_A), Disorder(0.3))
     target = exact_target(parameters)
-    model = DirectModel(MODES, target.grid, target.indices, Ranks())
+    how = Computation(grid="target")
+    model = forward_model(MODES, target.grid, target.indices, Ranks(), how)
 
     def draw(samples: int, randomisation: int) -> np.ndarray:
         return normal_samples("sobol", samples, 3, generator(7, randomisation))

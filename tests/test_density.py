@@ -13,7 +13,7 @@ from scipy.special import gamma, jv
 from hpc_diffuser.density import DensityTransform, choose_transform, transform_costs
 from hpc_diffuser.lattice import grid_to_resolution
 from hpc_diffuser.protein import build_protein
-from hpc_diffuser.scattering import BLOCK, DirectTransform, slab
+from hpc_diffuser.scattering import BLOCK, DirectTransform, atom_factors, slab
 from hpc_diffuser.shapes import DRAWING_ERROR, fit_shapes, radial_transform
 
 PROTEIN = build_protein()
@@ -67,7 +67,7 @@ def test_shapes_reach_the_tolerance(elements, d_min):
     The transform is taken by a sum over 4000 spherical shells, the form factor from gemmi.
     """
     structure = random_structure(np.random.default_rng(1), 400, elements=elements)
-    shapes = fit_shapes(structure, CELL, d_min)
+    shapes = fit_shapes(atom_factors(structure), CELL, d_min)
     assert shapes.error <= DRAWING_ERROR
     r = (np.arange(4000) + 0.5) / 4000 * shapes.radius_A
     v = 1 - (r / shapes.radius_A) ** 2

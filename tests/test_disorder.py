@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from builders import direct_sum, gemmi_form_factors, random_structure
 
-from hpc_diffuser.disorder import Disorder, diffuse_intensity, pair_sum_intensity
+from hpc_diffuser.disorder import (
+    Disorder,
+    SelfTerms,
+    pair_sum_intensity,
+)
+from hpc_diffuser.disorder import diffuse_intensity as intensity_parts
 
 N_ATOMS = 12
 
@@ -41,6 +46,13 @@ def still(n_atoms: int = N_ATOMS) -> np.ndarray:
 def random_modes(n_modes: int, n_atoms: int = N_ATOMS, size_A: float = 0.3) -> np.ndarray:
     """Displacements of about `size_A` for each atom and mode."""
     return np.random.default_rng(2).normal(0, size_A, (n_modes, n_atoms, 3))
+
+
+def diffuse_intensity(variance, b, s_term, q2, disorder) -> np.ndarray:
+    """Both parts together, with isotropic translation."""
+    translation = q2 * disorder.translation_sigma_A**2
+    parts = intensity_parts(variance, b, SelfTerms(s_term, s_term), q2, translation, disorder)
+    return parts.internal + parts.rigid
 
 
 def made_up_moments() -> tuple[np.ndarray, ...]:

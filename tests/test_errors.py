@@ -19,14 +19,21 @@ import h5py
 import mdtraj
 import numpy as np
 import pytest
+from builders import history_arrays
 
 from hpc_diffuser import refinement, stopping
-from hpc_diffuser.io.checkpoints import checkpoint_path, read_checkpoint, write_checkpoint
+from hpc_diffuser.io.checkpoints import (
+    checkpoint_path,
+    previous_path,
+    read_checkpoint,
+    write_checkpoint,
+)
 from hpc_diffuser.io.maps import read_map, write_map
 from hpc_diffuser.io.modes_file import read_modes, write_modes
 from hpc_diffuser.io.run_lock import run_lock
 from hpc_diffuser.io.structures import write_pdb
 from hpc_diffuser.modes import Modes
+from hpc_diffuser.search.history import new_history
 
 # A warning would be a second line on the user's screen.
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning", "error::UserWarning")
@@ -210,12 +217,12 @@ def test_traceback_only_on_request(call, project):
 
 TARGET = {
     "no map": (file("map.nxs", None), RANGE, "map.nxs: no such file: expected a diffuse map"),
-    "empty map": (file("map.nxs", ""), RANGE, "map.nxs: could not be read as a diffuse map"),
-    "not HDF5": (file("map.nxs", "text\n" * 99), RANGE, "map.nxs: could not be read"),
+    "empty map": (file("map.nxs", ""), RANGE, "map.nxs: no diffuse map of a known"),
+    "not HDF5": (file("map.nxs", "text\n" * 99), RANGE, "map.nxs: no diffuse map of a known"),
     "modes as map": (
         lambda p: shutil.copy(p / "modes.h5", p / "map.nxs"),
         RANGE,
-        "map.nxs: not a diffuse map",
+        "map.nxs: no diffuse map of a known format",
     ),
     "infinite": (hdf5("map.nxs", infinite_voxel), RANGE, "map.nxs: the map holds infinite"),
     "all masked": (hdf5("map.nxs", all_masked), RANGE, "map.nxs: no unmasked voxel between"),
@@ -234,6 +241,15 @@ TARGET = {
     "text": (unchanged, ("--d-max", "six"), "--d-max: expected a number, found six"),
     "wide halos": (unchanged, (*RANGE, "--halo-radius", 0.9), "halo radius 0.9 leaves no voxel"),
     "negative halos": (unchanged, (*RANGE, "--halo-radius", -0.1), "--halo-radius"),
+    "two radii": (unchanged, (*RANGE, "--halo-radius", "0.4,0.4"), "--halo-radius: expected one"),
+    "a radius of 0": (unchanged, (*RANGE, "--halo-radius", "0.4,0.4,0"), "or three above 0"),
+    "no errors": (
+        unchanged,
+        (*RANGE, "--min-i-over-sigma", 1),
+        "map.nxs: the map has no intensity",
+    ),
+    "a ratio of NaN": (unchanged, (*RANGE, "--min-i-over-sigma", "nan"), "expected a number"),
+    "no outliers": (unchanged, (*RANGE, "--outliers", 0), "--outliers: expected a number above 0"),
     "no shells": (unchanged, (*RANGE, "--shells", 0), "--shells"),
     "all free": (unchanged, (*RANGE, "--free-fraction", 1), "--free-fraction"),
     "unknown option": (unchanged, (*RANGE, "--shell", "a", "b"), "hpc-diffuser"),
@@ -585,20 +601,31 @@ def test_resume_of_a_changed_run(call, finished, tmp_path, contents, change):
     assert contents(folder) == before
 
 
-@pytest.mark.parametrize("damage", ["truncated", "empty", "of another space"])
+@pytest.mark.parametrize("damage", ["truncated", "empty", "both generations"])
 def test_resume_from_a_damaged_checkpoint(call, finished, tmp_path, damage):
-    """65, naming the file and the remedy: remove it. A restart is never begun anew in silence."""
+    """Told, set aside, and computed again from what is before it: the same history in the end."""
     folder = Path(shutil.copytree(finished, tmp_path / "damaged"))
     path = checkpoint_path(folder / "run", 1)
-    if damage == "of another space":
-        history = read_checkpoint(path)
-        write_checkpoint(path, replace(history, points=history.points[:, :2]))
-    else:
-        content = path.read_bytes()
-        path.write_bytes(b"" if damage == "empty" else content[: len(content) // 2])
-    toml("evaluations = 5", "evaluations = 6")(folder)
+    expected = path.read_bytes()
+    path.write_bytes(b"" if damage == "empty" else expected[: len(expected) // 2])
+    if damage == "both generations":
+        previous_path(path).write_bytes(b"damaged too")
+    result = call("fit", "fit.toml", folder=folder)
+    assert result.returncode == 0
+    assert "restart_0001.h5: damaged; kept as restart_0001.damaged-1" in result.stderr
+    assert history_arrays(read_checkpoint(path)) == history_arrays(
+        read_checkpoint(finished / "run" / path.name)
+    )
+
+
+def test_resume_from_a_checkpoint_of_another_run(call, finished, tmp_path):
+    """A whole one that cannot be of this run: 65, naming it."""
+    folder = Path(shutil.copytree(finished, tmp_path / "foreign"))
+    path = checkpoint_path(folder / "run", 1)
+    foreign = new_history(2).extended(np.zeros(2), 0.5, new_history(2).hedge)
+    write_checkpoint(path, foreign)
     line = the_line(call("fit", "fit.toml", folder=folder), 65)
-    assert "restart_0001.h5" in line and "remove" in line
+    assert "restart 1 has 2 refined parameters" in line and "remove" in line
 
 
 def test_run_directory_in_use(cli, project, contents):
@@ -615,7 +642,7 @@ def test_status_names_the_owner(call, finished, tmp_path):
     folder = Path(shutil.copytree(finished, tmp_path / "used"))
     with run_lock(folder / "run"):
         result = call("status", "run", folder=folder)
-    assert f"in use by    process {os.getpid()} on " in result.stdout
+    assert f"running, process {os.getpid()} on " in result.stdout
 
 
 OUTPUTS = {
@@ -727,8 +754,8 @@ STOP_AT_ONCE = """
 import signal
 from hpc_diffuser import stopping
 watch = stopping.watch_signals
-def watch_and_stop():
-    watch()
+def watch_and_stop(max_hours):
+    watch(max_hours)
     signal.raise_signal(signal.SIGUSR1)
 stopping.watch_signals = watch_and_stop
 from hpc_diffuser.cli import main
@@ -737,7 +764,7 @@ main(["fit", "fit.toml"])
 
 
 def test_signal_while_the_program_is_loading(project, clean_environment):
-    """Handlers are in place before the imports that take seconds: 75 then too, nothing locked."""
+    """Handlers are in place before the imports that take seconds: 75 then too, nothing begun."""
     result = subprocess.run(
         [sys.executable, "-c", STOP_AT_ONCE],
         cwd=project,
@@ -747,7 +774,8 @@ def test_signal_while_the_program_is_loading(project, clean_environment):
         timeout=60,
     )
     assert result.returncode == 75, result.stderr
-    assert sorted(os.listdir(project / "run")) == ["config.toml", "manifest.json"]
+    assert "stopped as asked" in result.stderr and "Traceback" not in result.stderr
+    assert not (project / "run").exists()
 
 
 def test_internal_error_is_one_line_too(call, project, monkeypatch):

@@ -15,7 +15,7 @@ from hpc_diffuser.interpolation import (
     wave_errors,
 )
 from hpc_diffuser.lattice import HklGrid, distance_to_bragg, grid_to_resolution
-from hpc_diffuser.model import DirectModel, InterpolatedModel, forward_model
+from hpc_diffuser.model import Computation, DirectModel, InterpolatedModel, forward_model
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parameters import Parameters
 from hpc_diffuser.sampling import generator, normal_samples
@@ -167,13 +167,13 @@ def test_interpolated_intensity_is_as_good_as_predicted(tolerance):
     normals = normal_samples("sobol", 8, 3, generator(1))
     band = choose_band_grid(grid, 2.0, separations(0.37), tolerance)
     assert band.error <= tolerance * 1.001
-    direct, interpolated = (
-        model.internal_motion(parameters, normals)
-        for model in (
-            DirectModel(MODES, grid, indices, Ranks(), "direct"),
-            InterpolatedModel(MODES, grid, indices, Ranks(), band, "direct"),
-        )
+    how = Computation(transform="direct")
+    models = (
+        DirectModel(MODES, grid, indices, Ranks(), how),
+        InterpolatedModel(MODES, grid, indices, Ranks(), band, how),
     )
+    parts = [(model, model.internal_motion(parameters, normals)) for model in models]
+    direct, interpolated = (m.at_voxels(part.internal + part.rigid) for m, part in parts)
     error = np.sqrt(np.mean((interpolated - direct) ** 2) / np.mean(direct**2))
     assert error < 2 * band.error
 
@@ -183,4 +183,6 @@ def test_the_cheaper_model_is_chosen():
     for divisions, kind in (((7, 7, 7), InterpolatedModel), ((2, 2, 2), DirectModel)):
         grid = grid_to_resolution(MODES.unit_cell, divisions, 3.0)
         indices = grid.indices_between(6.0, 3.0)
-        assert isinstance(forward_model(MODES, grid, indices, Ranks(), 0.3), kind)
+        assert isinstance(
+            forward_model(MODES, grid, indices, Ranks(), Computation(0.3)).molecule, kind
+        )

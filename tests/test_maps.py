@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from hpc_diffuser import __version__
+from hpc_diffuser.diffuse_map import DiffuseMap
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.io.maps import read_map, read_target, write_map, write_target
 from hpc_diffuser.lattice import HklGrid
-from hpc_diffuser.target import DiffuseMap, Target, TargetOptions, make_target
+from hpc_diffuser.target import Target, TargetOptions, make_target
 
 CELL = (14.0, 15.0, 16.0, 88.0, 105.0, 98.0)
 INTENSITY = "entry/intensity/intensity"
@@ -186,6 +187,22 @@ def test_bad_axis_is_named(tmp_path):
     assert_refused(read_map, tmp_path / "m.nxs", "axis k: expected equal steps of 1/n")
 
 
+BEYOND = {
+    "far from 0": (np.arange(10**4, 10**4 + 7) / 3, "axes h, k, l: a grid of 20013 x"),
+    "beyond any index": (np.arange(7) + 1e6, "holds numbers beyond 100000"),
+    "steps of nothing": (np.arange(-3, 4) * 1e-300, "expected equal steps of 1/n"),
+    "steps below nothing": (np.arange(-3, 4) * 5e-324, "expected equal steps of 1/n"),
+}
+
+
+@pytest.mark.parametrize("bad", BEYOND)
+def test_axes_that_claim_a_huge_grid(tmp_path, bad):
+    """A few numbers far out would make a grid of terabytes: refused before there is one."""
+    axis, reason = BEYOND[bad]
+    write_plain(tmp_path / "m.nxs", [axis] * 3, np.ones((7, 7, 7), np.float32))
+    assert_refused(read_map, tmp_path / "m.nxs", reason)
+
+
 def put(name: str, value: object) -> Callable[[h5py.File], None]:
     """A change to a file: a dataset with another content."""
 
@@ -222,6 +239,17 @@ DAMAGE = {
     "cell of zeros": (put("entry/crystal/unit_cell", np.zeros(6)), "unit_cell"),
     "cell with NaN": (put("entry/crystal/unit_cell", [10, 10, np.nan, 90, 90, 90]), "unit_cell"),
     "cell of three": (put("entry/crystal/unit_cell", np.ones(3)), "unit_cell"),
+    "huge cell": (put("entry/crystal/unit_cell", [1e300, 10, 10, 90, 90, 90]), "edges up to"),
+    "long space group": (put("entry/crystal/space_group", "P 1" * 99), "expected a space group"),
+    "control characters": (put("entry/crystal/space_group", "P\x1b[2J"), "expected a space group"),
+    "huge intensity": (
+        lambda file: file[INTENSITY].__setitem__((3, 3, 3), -3e38),
+        "intensity holds numbers beyond 1e+30",
+    ),
+    "text of the right shape": (
+        lambda file: put(INTENSITY, np.full(file[INTENSITY].shape, b"x"))(file),
+        "intensity: expected numbers, found text",
+    ),
     "cell of one": (put("entry/crystal/unit_cell", 1.0), ""),
     "another axis": (put("entry/intensity/h", np.arange(3) / 3), ""),
 }
@@ -249,6 +277,20 @@ TARGET_DAMAGE = {
     "free set of another shape": (cut("entry/free_set", slice(3)), ""),
     "flat free set": (put("entry/free_set", np.zeros(3, np.uint8)), ""),
     "no shells": (remove("entry/shell_edges"), "shell_edges"),
+    "edges without end": (put("entry/shell_edges", [0.1, 1e300]), "expected a limit above 0.1 Å"),
+    "shells without end": (put("entry/shell_edges", np.arange(20_000) * 1e-4), "at most 10000"),
+    "infinite voxel": (
+        lambda file: file[INTENSITY].__setitem__((3, 3, 3), np.inf),
+        "intensity holds NaN or infinite numbers",
+    ),
+    "no errors of voxels": (
+        lambda file: put(f"{INTENSITY}_errors", np.zeros(file[INTENSITY].shape))(file),
+        "intensity_errors should be above 0",
+    ),
+    "the half with h below 0": (
+        lambda file: put("entry/intensity/h", file["entry/intensity/h"][()] - 2)(file),
+        "expected the half with h",
+    ),
     "one edge": (put("entry/shell_edges", np.ones(1)), "shell_edges"),
     "shells with NaN": (put("entry/shell_edges", [0.1, np.nan, 0.4]), "shell_edges"),
     "shells reversed": (put("entry/shell_edges", [0.4, 0.3, 0.1]), "shell_edges"),

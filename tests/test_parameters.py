@@ -1,12 +1,14 @@
 """What is held, what is refined, and what a point of the search means."""
 
+import json
+
 import numpy as np
 import pytest
 
 from hpc_diffuser.config import ParametersConfig
 from hpc_diffuser.disorder import Disorder
 from hpc_diffuser.errors import InputError
-from hpc_diffuser.parameters import Parameters, held_parameters, search_space
+from hpc_diffuser.parameters import held_space, parameters_from, search_space
 
 AMPLITUDES_A = np.array([0.5, 0.3, 0.2])  # of the ensemble that the modes come from
 
@@ -93,34 +95,84 @@ def test_spread_of_what_is_held_is_zero():
         ),
         AMPLITUDES_A,
     )
-    found = space.spread(np.array([0.01, 0.02, 0.03]))
-    assert found.mode_amplitudes_A.tolist() == [0.01, 0, 0.02]
-    assert found.disorder == Disorder(0.03, 0.0)
+    assert space.spread(np.array([0.01, 0.02, 0.03])) == {
+        "mode_amplitude_A": [0.01, 0, 0.02],
+        "translation_sigma_A": 0.03,
+        "uncorrelated_sigma_A": 0.0,
+    }
 
 
 def test_names_are_those_of_the_config():
-    """Plain numbers under the config's keys, as JSON holds them."""
-    found = Parameters(np.array([0.1, 0.2]), Disorder(0.4, 0.3)).by_name()
-    assert found == {
-        "mode_amplitude_A": [0.1, 0.2],
-        "translation_sigma_A": 0.4,
-        "uncorrelated_sigma_A": 0.3,
-    }
-    assert all(type(a) is float for a in found["mode_amplitude_A"])
-
-
-def test_typical_motion_is_in_the_middle_of_the_ranges():
-    """Modes add in squares: the middles 0.3, 0.4 and 0 make 0.5 Å; translation is no part."""
+    """Plain numbers under the config's keys, as JSON holds them; and back again."""
     config = ParametersConfig(
-        mode_amplitude_A=((0.0, 0.6), (0.4, 0.4), (0.0, 0.0)), translation_sigma_A=(1.0, 3.0)
+        mode_amplitude_A=(0.0, 0.6),
+        mode_correlation=(-0.5, 0.5),
+        translation_sigma_A=((0.1, 0.1), (0.2, 0.2), (0.0, 0.6)),
+        translation_correlation=((0.0, 0.0), (0.3, 0.3), (0.0, 0.0)),
+        llm_sigma_A=(0.0, 0.5),
+        llm_gamma_A=(5.0, 5.0),
+        k_sol_eA3=(0.3, 0.3),
     )
-    assert search_space(config, AMPLITUDES_A).typical_motion_A == pytest.approx(0.5, rel=1e-12)
+    space = search_space(config, AMPLITUDES_A, 2)
+    assert space.names == [
+        "mode 1",
+        "mode 2",
+        "mode 3",
+        "modes 2-1",
+        "translation_sigma_A z",
+        "llm_sigma_A",
+    ]
+    point = np.array([0.1, 0.2, 0.3, -0.25, 0.4, 0.15])
+    found = space.by_name(point)
+    assert found == {
+        "mode_amplitude_A": [0.1, 0.2, 0.3],
+        "mode_correlation": [-0.25],
+        "translation_sigma_A": [0.1, 0.2, 0.4],
+        "translation_correlation": [0.0, 0.3, 0.0],
+        "uncorrelated_sigma_A": 0.0,
+        "llm_sigma_A": 0.15,
+        "llm_gamma_A": 5.0,
+        "k_sol_eA3": 0.3,
+    }
+    assert json.loads(json.dumps(found)) == found
+    again = parameters_from(found)
+    assert again.disorder == space.parameters(point).disorder
+    assert again.mode_correlation == (-0.25,) and again.k_sol_eA3 == 0.3
+
+
+@pytest.mark.parametrize(
+    ("ranges", "complaint"),
+    [
+        ({"llm_sigma_A": (0.0, 0.5)}, "llm_gamma_A"),
+        ({"llm_gamma_A": (5.0, 5.0)}, "llm_sigma_A"),
+        ({"halo_sigma_A": (0.1, 0.5)}, "halo_gamma_A"),
+        ({"llm_sigma_A": (0.0, 0.5), "llm_gamma_A": (0.0, 9.0)}, "at least 1.5"),
+        ({"screw_correlation": (-1.0, 1.0)}, "libration_sigma_deg"),
+        ({"b_sol_A2": (0.0, 50.0)}, "k_sol_eA3"),
+        ({"translation_correlation": (-1.0, 1.0), "translation_sigma_A": (0.1, 0.2)}, "x, y, z"),
+        ({"mode_correlation": (-1.0, 1.0)}, "correlated_modes"),
+        ({"halo_alpha": (1.0, 4.0)}, "translation_sigma_A"),
+        (
+            {
+                "halo_alpha": (1.0, 4.0),
+                "translation_sigma_A": (0.1, 0.2),
+                "halo_sigma_A": (0.1, 0.2),
+                "halo_gamma_A": (9.0, 50.0),
+            },
+            "give one",
+        ),
+    ],
+)
+def test_parameters_that_mean_nothing_alone(ranges, complaint):
+    """What is missing is named: no default stands in for it."""
+    with pytest.raises(InputError, match=complaint):
+        search_space(ParametersConfig(**ranges), AMPLITUDES_A)
 
 
 def test_simulation_holds_everything():
     """Numbers, which the config stores as ranges of no width."""
     config = ParametersConfig(mode_amplitude_A=(0.2, 0.2), translation_sigma_A=(0.46, 0.46))
-    found = held_parameters(config, AMPLITUDES_A)
+    found = held_space(config, AMPLITUDES_A).middle
     assert found.mode_amplitudes_A.tolist() == [0.2, 0.2, 0.2]
     assert found.disorder == Disorder(0.46, 0.0)
 
@@ -136,4 +188,4 @@ def test_simulation_holds_everything():
 def test_simulation_cannot_use_a_range(ranges, first):
     """The first parameter that is one is named."""
     with pytest.raises(InputError, match=f"parameters: {first}\\w* is a range, which only a fit"):
-        held_parameters(ParametersConfig(**ranges), AMPLITUDES_A)
+        held_space(ParametersConfig(**ranges), AMPLITUDES_A)

@@ -46,13 +46,27 @@ def test_begin_writes_config_and_manifest(config):
         "structure.modes": sha256(config.structure.modes),
         "target.file": sha256(config.target.file),
     }
-    assert {"numpy", "scikit-optimize"} <= set(manifest["packages"])
+    assert {"Python", "numpy", "scikit-optimize", "h5py"} <= set(manifest["versions"])
 
 
 def test_same_config_resumes(config):
     """Nothing changed: no complaint."""
     begin_or_resume(config, "")
     begin_or_resume(config, "")
+
+
+def test_run_that_recorded_fewer_versions_resumes(config):
+    """What an earlier version of this program did not record is no difference; a known one is."""
+    begin_or_resume(config, "")
+    path = config.run.directory / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["versions"]["Python"], manifest["versions"]["h5py"]
+    path.write_text(json.dumps(manifest))
+    begin_or_resume(config, "")
+    manifest = read_manifest(config.run.directory)
+    path.write_text(json.dumps(manifest | {"versions": manifest["versions"] | {"Python": "3.1"}}))
+    with pytest.raises(ChangedError, match=r"Python: 3\.1 → 3\.[0-9.]+\)"):
+        begin_or_resume(config, "")
 
 
 @pytest.mark.parametrize(
@@ -84,6 +98,8 @@ def test_what_may_change(config, section, values):
         ("search", {"initial_points": 4}, "search.initial_points: 3 → 4"),
         ("target", {"score": "pooled"}, "target.score: shell-mean → pooled"),
         ("structure", {"n_modes": None}, "structure.n_modes: 2 → none"),
+        ("structure", {"conformer": "B"}, "structure.conformer: A → B"),
+        ("structure", {"hydrogens": True}, "structure.hydrogens: False → True"),
         (
             "parameters",
             {"translation_sigma_A": (0.1, 0.9)},
@@ -101,6 +117,34 @@ def test_changed_setting_is_named(config, section, values, difference):
     assert difference in message and str(config.run.directory) in message and "\n" not in message
     assert caught.value.exit_code == 78
     assert (config.run.directory / "config.toml").read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "difference"),
+    [
+        (
+            [[0.0, 0.25], [0.0, 0.5], [0.0, 0.75]],
+            [[0.0, 0.25], [0.0, 0.5], [0.1, 0.75]],
+            "value 3: [0.0, 0.75] → [0.1, 0.75]",
+        ),
+        ([0.125, 0.25, 0.375, 0.5], [0.125, 0.25, 0.375], "value 4: 0.5 → none"),
+        ([0.125, 0.25, 0.375, 0.5], 0.125, ": [0.125, 0.25, 0.375, 0.5] → 0.125"),
+    ],
+)
+def test_difference_in_a_long_list(config, old, new, difference):
+    """The value that differs, wherever it is: the beginnings of the lists may be the same."""
+    begin_or_resume(changed(config, "parameters", mode_amplitude_A=old), "")
+    with pytest.raises(ChangedError, match=r"parameters\.mode_amplitude_A") as caught:
+        begin_or_resume(changed(config, "parameters", mode_amplitude_A=new), "")
+    assert difference in str(caught.value)
+
+
+def test_difference_at_the_end_of_a_text(config):
+    """Texts are shown whole, however long."""
+    long = "a text of more than 24 characters, number "
+    begin_or_resume(changed(config, "crystal", space_group=long + "1"), "")
+    with pytest.raises(ChangedError, match=f"space_group: {long}1 → {long}2"):
+        begin_or_resume(changed(config, "crystal", space_group=long + "2"), "")
 
 
 def test_every_difference_is_named(config):

@@ -23,11 +23,11 @@ from hpc_diffuser.scattering import (
     SAMPLES_AT_ONCE,
     DirectTransform,
     Slab,
+    atom_factors,
     atomic_numbers,
     form_factors,
     plane_costs,
-    scatterers,
-    self_term,
+    self_terms,
     slab,
     variance_and_mean_squared,
 )
@@ -108,14 +108,30 @@ def test_atomic_numbers_count_what_is_there():
     np.testing.assert_array_equal(atomic_numbers(structure), z * structure.occupancies)
 
 
-def test_scatterers_are_sorted_by_element():
-    """`order` puts equal elements together; the offsets delimit them; occupancies go along."""
+def test_kinds_of_atoms():
+    """Each element, volume and B-factor is one kind; B is rounded to 0.1 Å²; names go along."""
     structure = random_structure(np.random.default_rng(0), 40)
-    atoms = scatterers(structure)
-    sorted_elements = np.repeat(atoms.elements, np.diff(atoms.element_offsets))
-    np.testing.assert_array_equal(structure.elements[atoms.order], sorted_elements)
-    np.testing.assert_array_equal(np.sort(atoms.order), np.arange(40))
-    np.testing.assert_allclose(atoms.occupancies, structure.occupancies[atoms.order], rtol=1e-7)
+    plain = atom_factors(structure)
+    np.testing.assert_array_equal(plain.elements[plain.kind], structure.elements)
+    assert len(plain.elements) == len(set(structure.elements))
+    b = np.repeat([0.04, 5.0, 5.02, 7.3], 10)
+    dimmed = atom_factors(structure, b_factors_A2=b)
+    np.testing.assert_allclose(dimmed.b_factors_A2[dimmed.kind], np.repeat([0, 5, 5, 7.3], 10))
+    np.testing.assert_array_equal(dimmed.elements[dimmed.kind], structure.elements)
+
+
+def test_dimmed_factors():
+    """f e^{−Bs²/4}, and Σ o² f² with and without it."""
+    structure = random_structure(np.random.default_rng(0), 40)
+    s_squared, b = np.linspace(0, 0.4, 15), np.linspace(0, 30, 40).round(1)
+    factors = atom_factors(structure, b_factors_A2=b)
+    still = gemmi_form_factors(structure.elements, s_squared) * structure.occupancies
+    found = factors.at(s_squared)[:, factors.kind] * structure.occupancies
+    expected = still * np.exp(-np.outer(s_squared, b) / 4)
+    np.testing.assert_allclose(found, expected, rtol=2e-6)
+    terms = self_terms(factors, s_squared)
+    np.testing.assert_allclose(terms.still, np.sum(still**2, axis=1), rtol=2e-6)
+    np.testing.assert_allclose(terms.dimmed, np.sum(expected**2, axis=1), rtol=5e-6)
 
 
 def test_self_term_is_the_sum_of_squares():
@@ -124,7 +140,9 @@ def test_self_term_is_the_sum_of_squares():
     s_squared = np.linspace(0, 0.4, 15)
     factors = gemmi_form_factors(structure.elements, s_squared)
     expected = np.sum((structure.occupancies * factors) ** 2, axis=1)
-    np.testing.assert_allclose(self_term(structure, s_squared), expected, rtol=2e-6)
+    np.testing.assert_allclose(
+        self_terms(atom_factors(structure), s_squared).still, expected, rtol=2e-6
+    )
 
 
 def test_self_term_at_the_origin_counts_electrons():
@@ -132,7 +150,9 @@ def test_self_term_at_the_origin_counts_electrons():
     structure = random_structure(np.random.default_rng(0), 40)
     z = np.array([gemmi.Element(str(name)).atomic_number for name in structure.elements])
     expected = np.sum((structure.occupancies * z) ** 2)
-    assert self_term(structure, np.zeros(1))[0] == pytest.approx(expected, rel=2e-3)
+    assert self_terms(atom_factors(structure), np.zeros(1)).still[0] == pytest.approx(
+        expected, rel=2e-3
+    )
 
 
 @settings(max_examples=20, deadline=None, derandomize=True)

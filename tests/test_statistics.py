@@ -1,13 +1,15 @@
 """Correlations against numpy's, and what they must not depend on."""
 
+import itertools
 from types import SimpleNamespace
 
+import gemmi
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpc_diffuser.lattice import grid_to_resolution
+from hpc_diffuser.lattice import HklGrid, grid_to_resolution
 from hpc_diffuser.model import Comparison
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.statistics import (
@@ -20,6 +22,7 @@ from hpc_diffuser.statistics import (
     shell_edges,
     shell_index,
     shell_mean_cc,
+    shell_statistics,
 )
 from hpc_diffuser.target import Target
 
@@ -293,3 +296,32 @@ def test_rounding_at_the_outermost_edges_is_forgiven():
     edges = shell_edges(3.3, 1.6, 7)
     outside = np.array([np.nextafter(edges[0], 0), np.nextafter(edges[-1], 9)])
     assert shell_index(outside, edges).tolist() == [0, 6]
+
+
+def test_shell_statistics_by_counting():
+    """Every sample of a small oblique grid, one after the other, with gemmi's 1/d.
+
+    Beyond the box nothing is measured, but possible: the larger box of ±9 holds the whole sphere.
+    """
+    cell = (10.0, 11.0, 12.0, 80.0, 95.0, 100.0)
+    grid = HklGrid(cell, (2, 1, 1), (6, 3, 4))
+    values = np.random.default_rng(1).normal(50, 9, grid.shape)
+    values[np.random.default_rng(2).uniform(size=grid.shape) < 0.3] = np.nan
+    edges = np.array([0.05, 0.15, 0.25, 0.3])
+    counted, found = np.zeros(3, int), [[] for _ in range(3)]
+    unit = gemmi.UnitCell(*cell)
+    for index in itertools.product(range(-18, 19), range(-9, 10), range(-9, 10)):
+        h, k, l = index[0] / 2, index[1], index[2]  # noqa: E741
+        s = np.linalg.norm(np.array(unit.frac.mat.tolist()).T @ (h, k, l))
+        if not edges[0] <= s <= edges[-1]:
+            continue
+        shell = int(np.searchsorted(edges, s, side="right")) - 1
+        counted[shell] += 1
+        place = tuple(np.array(index) + grid.extent)
+        if all(0 <= p < n for p, n in zip(place, grid.shape, strict=True)):
+            found[shell] += [values[place]] if np.isfinite(values[place]) else []
+    possible, measured, mean, deviation = shell_statistics(values, grid, edges)
+    np.testing.assert_array_equal(possible, counted)
+    np.testing.assert_array_equal(measured, [len(f) for f in found])
+    np.testing.assert_allclose(mean, [np.mean(f) for f in found])
+    np.testing.assert_allclose(deviation, [np.std(f) for f in found])

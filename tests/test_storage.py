@@ -1,32 +1,20 @@
-"""Files are either the old ones or the new ones, and reading has clear errors."""
+"""Files are either the old ones or the new ones."""
 
 import errno
 import json
 import os
 
-import h5py
 import pytest
+from builders import fails_with
 
 from hpc_diffuser.errors import InputError, StorageError
 from hpc_diffuser.io import storage
 from hpc_diffuser.io.storage import (
-    read_hdf5,
     read_json,
-    require_format,
     sha256,
     write_bytes,
-    write_hdf5,
     write_json,
 )
-
-
-def fails_with(number: int):
-    """A replacement for a function of `os`: it raises, as the system does on this error."""
-
-    def fail(*_args, **_keywords):
-        raise OSError(number, os.strerror(number))
-
-    return fail
 
 
 def test_write_bytes_makes_folders_and_replaces(tmp_path):
@@ -121,105 +109,6 @@ def test_unreadable_json(tmp_path, content):
         (tmp_path / "file").write_bytes(content)
     with pytest.raises(InputError, match=str(tmp_path / "file")):
         read_json(tmp_path / "file")
-
-
-def test_hdf5_round_trip(tmp_path):
-    """What is filled in memory is what plain h5py reads from the file."""
-
-    def fill(file: h5py.File) -> None:
-        file.attrs["a"] = "text"
-        file["b/c"] = [1.5, 2.5]
-
-    path = tmp_path / "file.h5"
-    write_hdf5(path, fill)
-    assert os.listdir(tmp_path) == ["file.h5"]
-    with h5py.File(path) as file:
-        assert file.attrs["a"] == "text"
-        assert file["b/c"][()].tolist() == [1.5, 2.5]
-    assert read_hdf5(path, "thing", lambda f: f["b/c"][1]) == 2.5
-
-
-def test_failing_hdf5_write_leaves_the_old_file(tmp_path, monkeypatch):
-    """A full disk during a write: an error, not a crash of the process inside HDF5."""
-    path = tmp_path / "file.h5"
-    write_hdf5(path, lambda f: f.create_dataset("a", data=1))
-    monkeypatch.setattr(os, "fsync", fails_with(errno.ENOSPC))
-    with pytest.raises(StorageError):
-        write_hdf5(path, lambda f: f.create_dataset("a", data=2))
-    monkeypatch.undo()
-    assert read_hdf5(path, "thing", lambda f: f["a"][()]) == 1
-
-
-def missing(path):
-    """Nothing there."""
-
-
-def folder(path):
-    path.mkdir()
-
-
-def empty(path):
-    path.write_bytes(b"")
-
-
-def text(path):
-    path.write_bytes(b"hello\n" * 500)
-
-
-def truncated(path):
-    write_hdf5(path, lambda f: f.create_dataset("a", data=list(range(1000))))
-    path.write_bytes(path.read_bytes()[:-500])
-
-
-@pytest.mark.parametrize("make", [missing, folder, empty, text, truncated])
-def test_unreadable_hdf5(tmp_path, make):
-    """Bad input: one line that names the file and what it should be."""
-    path = tmp_path / "file.h5"
-    make(path)
-    with pytest.raises(InputError) as caught:
-        read_hdf5(path, "diffuse map", lambda f: f["a"][()])
-    message = str(caught.value)
-    assert message.startswith(f"{path}: ") and "diffuse map" in message and "\n" not in message
-    assert (make is empty) == ("empty file" in message)
-
-
-def test_missing_dataset_is_named(tmp_path):
-    """An HDF5 file of another kind: the message says what it lacks."""
-    write_hdf5(tmp_path / "file.h5", lambda f: f.create_dataset("a", data=1))
-    with pytest.raises(InputError, match=r"not a modes file: .*'vectors'"):
-        read_hdf5(tmp_path / "file.h5", "modes file", lambda f: f["vectors"][()])
-
-
-@pytest.mark.parametrize("error", [ValueError("x\ny"), TypeError("x"), IndexError("x")])
-def test_whatever_goes_wrong_in_reading_is_bad_input(tmp_path, error):
-    """Contents that do not fit together make all kinds of errors; all are the file's fault."""
-    path = tmp_path / "file.h5"
-    write_hdf5(path, lambda f: f.create_dataset("a", data=1))
-
-    def read(_file: h5py.File) -> None:
-        raise error
-
-    with pytest.raises(InputError) as caught:
-        read_hdf5(path, "target", read)
-    assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("attributes", "reason"),
-    [
-        ({}, 'format="hpc-diffuser/modes"'),
-        ({"format": "hpc-diffuser/map", "version": 1}, 'format="hpc-diffuser/modes"'),
-        ({"format": "hpc-diffuser/modes", "version": 2}, "version 2"),
-        ({"format": "hpc-diffuser/modes"}, "version"),
-        ({"format": ["a", "b"], "version": 1}, "modes"),
-    ],
-)
-def test_format_and_version(tmp_path, attributes, reason):
-    """A file of another kind or of a later version is not guessed at."""
-    path = tmp_path / "file.h5"
-    write_hdf5(path, lambda f: f.attrs.update(attributes))
-    with pytest.raises(InputError, match=reason):
-        read_hdf5(path, "modes file", lambda f: require_format(f, "modes"))
 
 
 def test_sha256(tmp_path):

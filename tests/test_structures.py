@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import atom
 
 from hpc_diffuser.errors import DiffuserError, InputError
 from hpc_diffuser.io.structures import read_structure, write_pdb
@@ -13,26 +14,6 @@ from hpc_diffuser.protein import build_protein
 
 CRYST1 = "CRYST1   27.424   32.134   34.513  88.66 108.46 111.88 P 1           1\n"
 CRYSTAL = ((27.424, 32.134, 34.513, 88.66, 108.46, 111.88), "P 1")
-
-
-def atom(
-    serial: int,
-    name: str,
-    position: tuple[float, float, float] | str,
-    element: str = "C",
-    residue: str = "ALA",
-    number: int = 1,
-    alternate: str = " ",
-    occupancy: float = 1.0,
-    record: str = "ATOM",
-) -> str:
-    """One line of a PDB file, columns as in the format's description; B = 10 Å²."""
-    place = position if isinstance(position, str) else "".join(f"{x:8.3f}" for x in position)
-    padded = name if len(name) == 4 or len(element) == 2 else f" {name}"
-    return (
-        f"{record:6s}{serial:5d} {padded:4s}{alternate}{residue:>3s} A{number:4d}    "
-        f"{place}{occupancy:6.2f}{10.0:6.2f}          {element:>2s}\n"
-    )
 
 
 BACKBONE = (
@@ -117,6 +98,22 @@ def test_waters_and_hydrogens_are_left_out(pdb):
     assert structure.residue_names.tolist() == ["ALA"] * 4 + ["NO3"]
 
 
+def test_hydrogens_on_request(pdb):
+    """Waters stay out; deuterium is hydrogen to X-rays; charges and lower case change nothing."""
+    path = pdb(
+        BACKBONE,
+        atom(5, "H", (5, 0, 0), "H"),
+        atom(6, "D", (5, 1, 0), "D"),
+        atom(7, "CL", (6, 1, 0), "CL", "CL", 201, record="HETATM").rstrip() + "1-\n",
+        atom(8, "ZN", (7, 1, 0), "zn", "ZN", 202, record="HETATM").rstrip() + "2+\n",
+        atom(9, "O", (8, 0, 0), "O", "HOH", 301, record="HETATM"),
+        atom(10, "H1", (9, 0, 0), "H", "HOH", 301, record="HETATM"),
+    )
+    structure, _ = read_structure(path, hydrogens=True)
+    assert structure.elements.tolist() == ["N", "C", "C", "O", "H", "H", "Cl", "Zn"]
+    assert structure.atom_names.tolist()[4:6] == ["H", "D"]
+
+
 def test_first_model_of_several(pdb):
     """Of an ensemble, the first: mixing them would make a molecule of double atoms."""
     path = pdb(
@@ -194,6 +191,74 @@ def test_mmcif(pdb):
     np.testing.assert_array_equal(a.positions, b.positions)
 
 
+CIF_CELL = """\
+_cell.length_a 27.424
+_cell.length_b 32.134
+_cell.length_c 34.513
+_cell.angle_alpha 88.66
+_cell.angle_beta 108.46
+_cell.angle_gamma 111.88
+_symmetry.space_group_name_H-M 'P 1'
+"""
+CIF_ATOMS = """\
+loop_
+_atom_site.group_PDB
+_atom_site.id
+_atom_site.type_symbol
+_atom_site.label_atom_id
+_atom_site.label_alt_id
+_atom_site.label_comp_id
+_atom_site.label_asym_id
+_atom_site.label_seq_id
+_atom_site.Cartn_x
+_atom_site.Cartn_y
+_atom_site.Cartn_z
+_atom_site.occupancy
+_atom_site.B_iso_or_equiv
+_atom_site.auth_asym_id
+_atom_site.auth_seq_id
+ATOM 1 N1+ N . GLU A 7 1 2 3 1 10 B 7
+ATOM 2 C CA . GLU A 7 2 2 3 1 10 B 7
+ATOM 3 O1- OE1 A GLU A 7 3 2 3 0.4 10 B 7
+ATOM 4 O1- OE1 B GLU A 7 4 2 3 0.6 10 B 7
+HETATM 5 Zn2+ ZN . ZN C . 5 2 3 0.5 10 B 301
+"""
+
+
+def test_mmcif_by_hand(tmp_path):
+    """Charges behind the element, conformers, the authors' chain and numbers, no cell."""
+    path = tmp_path / "model.cif"
+    path.write_text(f"data_x\n{CIF_ATOMS}")
+    structure, crystal = read_structure(path, conformer="occupancy")
+    assert crystal is None
+    assert structure.elements.tolist() == ["N", "C", "O", "Zn"]
+    assert structure.positions[:, 0].tolist() == [1, 2, 4, 5]
+    assert structure.occupancies.tolist() == [1, 1, 1, 0.5]
+    assert set(structure.names()) == {
+        ("B", 7, "N"), ("B", 7, "CA"), ("B", 7, "OE1"), ("B", 301, "ZN"),
+    }  # fmt: skip
+
+
+CIF_REFUSED = {
+    "cut short": (CIF_CELL + CIF_ATOMS[:-12], "not a readable structure"),
+    "no atoms": (CIF_CELL, "no atoms found"),
+    "negative edge": (CIF_CELL.replace("27", "-27") + CIF_ATOMS, "unit cell: expected a, b, c > 0"),
+    "word as edge": (CIF_CELL.replace("27.424", "big") + CIF_ATOMS, "unit cell: expected a, b, c"),
+    "flat cell": (CIF_CELL.replace("88.66", "188.66") + CIF_ATOMS, "unit cell: expected a, b, c"),
+    "element X": (CIF_ATOMS.replace(" C CA", " X CA"), "atom B/GLU 7/CA has no known element"),
+    "atom twice": (CIF_ATOMS.replace(" B GLU", " A GLU"), "atom B/GLU 7/OE1 is there twice"),
+    "word as place": (CIF_ATOMS.replace(" 2 2 3", " x 2 3"), "coordinates are not all finite"),
+}
+
+
+@pytest.mark.parametrize("content", CIF_REFUSED)
+def test_mmcif_refused(tmp_path, content):
+    """Damaged or impossible mmCIF: one line that names the file, and the atom or the cell."""
+    text, message = CIF_REFUSED[content]
+    (tmp_path / "model.cif").write_text(f"data_x\n{text}")
+    assert message in assert_refused(tmp_path / "model.cif")
+
+
 def place(x: str) -> str:
     """An atom with this text as its x."""
     return BACKBONE + atom(5, "CB", f"{x:>8s}   1.000   2.000")
@@ -211,6 +276,13 @@ REFUSED = {
     "overflow": place("********"),
     "word": place("hello"),
     "no element": BACKBONE + atom(5, "X1", (1, 2, 3), "X"),
+    "far away": place("9999999."),
+    "huge cell": CRYST1.replace("   27.424", "99999.999") + BACKBONE,
+    "control characters": CRYST1.replace("P 1  ", "P\x1b[2J") + BACKBONE,
+    "B of nothing": BACKBONE.replace(" 10.00 ", "   nan "),
+    "cell cut short": CRYST1[:40] + "\n" + BACKBONE,
+    "cell of zeros": "CRYST1" + "    0.000" * 3 + "  90.00" * 3 + " P 1\n" + BACKBONE,
+    "atom twice": BACKBONE + atom(5, "CA", (9, 9, 9), "C"),
     "angle of zero": CRYST1.replace("88.66", " 0.00") + BACKBONE,
 }
 
@@ -263,12 +335,13 @@ def test_no_file(tmp_path, make):
     assert_refused(path)
 
 
-def assert_refused(path: Path) -> None:
-    """InputError: one line that begins with the file."""
+def assert_refused(path: Path) -> str:
+    """InputError: one line that begins with the file; it is returned."""
     with pytest.raises(InputError) as caught:
         read_structure(path)
     message = str(caught.value)
     assert message.startswith(f"{path}: ") and "\n" not in message
+    return message
 
 
 def test_write_pdb_round_trip(tmp_path):

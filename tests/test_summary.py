@@ -11,6 +11,7 @@ from hpc_diffuser.search.history import History, new_history
 from hpc_diffuser.summary import failed_restarts, summarise
 
 N_EVALUATIONS = 6
+LAYOUT = (("mode_amplitude_A", 2), ("translation_sigma_A", None), ("uncorrelated_sigma_A", None))
 CCS = [0.600, 0.601, 0.599, 0.602, 0.598]  # median 0.6, median absolute deviation 0.001
 
 
@@ -161,7 +162,7 @@ def test_summary_is_plain_json(space):
 
 def test_parameters_at_their_upper_bound_are_named():
     """A median in the last hundredth of its range may be cut off: 0.598 of [0, 0.6] is, 0.5 not."""
-    space = SearchSpace(np.zeros(4), np.array([0.6, 0.6, 0.0, 0.0]))
+    space = SearchSpace(LAYOUT, np.zeros(4), np.array([0.6, 0.6, 0.0, 0.0]))
     histories = {
         r: new_history(2).extended(np.array([0.598, 0.5]), 0.1, new_history(2).hedge)
         for r in range(3)

@@ -1,38 +1,77 @@
 """Native diffuse maps (NeXus) and targets, which are such maps with a free set."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import h5py
 import numpy as np
 
 from hpc_diffuser import __version__
+from hpc_diffuser.diffuse_map import DiffuseMap
 from hpc_diffuser.errors import InputError
-from hpc_diffuser.io.storage import read_hdf5, require_format, write_hdf5
-from hpc_diffuser.lattice import HklGrid, check_unit_cell
-from hpc_diffuser.target import DiffuseMap, Target
+from hpc_diffuser.io.hdf5 import Arrays, hdf5_image, read_arrays, require_format, write_hdf5
+from hpc_diffuser.io.placing import MOST_VALUE, check_values, embedded, grid_of_axes
+from hpc_diffuser.io.plausible import check_crystal, check_numbers
+from hpc_diffuser.io.storage import write_bytes
+from hpc_diffuser.lattice import HklGrid
+from hpc_diffuser.target import Target
 
 _COMPRESSED = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+_DATA = "entry/intensity"
+HALVES = ("intensity_half1", "intensity_half2")
+_MAP = (
+    *(f"{_DATA}/{name}" for name in ("h", "k", "l", "intensity", "intensity_errors")),
+    *(f"{_DATA}/{name}" for name in HALVES),
+    "entry/crystal/unit_cell",
+    "entry/crystal/space_group",
+)
+_TARGET = ("@format", "@version", *_MAP, "entry/free_set", "entry/shell_edges")
+_LEAST_D_MIN_A, _MOST_SHELLS = 0.1, 10_000
 
 
 def write_map(path: Path, diffuse: DiffuseMap, provenance: dict[str, str]) -> None:
     """Write a map that mdx2, nexusformat, NeXpy and h5web open."""
+    write_bytes(path, map_bytes(diffuse, provenance))
+
+
+def map_bytes(diffuse: DiffuseMap, provenance: Mapping[str, str] = MappingProxyType({})) -> bytes:
+    """The same as the file's bytes."""
     axes = [diffuse.grid.axis(i) for i in range(3)]
 
     def fill(file: h5py.File) -> None:
         file.attrs.update(format="hpc-diffuser/map", version=1)
         _fill_map(file, axes, diffuse.intensity, diffuse.errors)
+        for name, half in zip(HALVES, diffuse.halves or (), strict=False):
+            file["entry/intensity"].create_dataset(
+                name, data=half.astype(np.float32), **_COMPRESSED
+            )
         _fill_crystal(file, diffuse.grid, diffuse.space_group, provenance)
 
-    write_hdf5(path, fill)
+    return hdf5_image(fill)
 
 
-def read_map(path: Path) -> DiffuseMap:
-    """Read a native map, whatever part of reciprocal space it covers, onto a symmetric grid."""
-    return read_hdf5(path, "diffuse map", _read_map)
+def read_map(
+    path: Path, unit_cell: tuple[float, ...] | None = None, space_group: str | None = None
+) -> DiffuseMap:
+    """Read a native map, whatever part of reciprocal space it covers, onto a symmetric grid.
+
+    A cell (Å, degrees) and a space group come before those of the file.
+    """
+
+    def build(arrays: Arrays) -> DiffuseMap:
+        stored = _crystal(arrays)
+        return _build_map(arrays, unit_cell or stored[0], space_group or stored[1])
+
+    return read_arrays(path, "diffuse map", _MAP, build)
 
 
-def write_target(path: Path, target: Target, provenance: dict[str, str]) -> None:
-    """Write a target: a map of the half with h ≥ 0, a free-set mask and the shells' edges."""
+def write_target(path: Path, target: Target, provenance: dict[str, Any]) -> None:
+    """Write a target: a map of the half with h ≥ 0, a free-set mask and the shells' edges.
+
+    What is said of its provenance is texts and numbers.
+    """
     grid = target.grid
     shape = (grid.extent[0] + 1, *grid.shape[1:])
     place = tuple((target.indices + np.array([0, *grid.extent[1:]])).T)
@@ -66,7 +105,7 @@ def read_target(path: Path) -> Target:
     InputError
         For another format, or a file without voxels.
     """
-    return read_hdf5(path, "target", _read_target)
+    return read_arrays(path, "target", _TARGET, _build_target)
 
 
 def _fill_map(
@@ -86,7 +125,7 @@ def _fill_map(
 
 
 def _fill_crystal(
-    file: h5py.File, grid: HklGrid, space_group: str, provenance: dict[str, str]
+    file: h5py.File, grid: HklGrid, space_group: str, provenance: dict[str, Any]
 ) -> None:
     file.attrs.update(creator="hpc-diffuser", creator_version=__version__)
     entry = file["entry"]
@@ -97,98 +136,84 @@ def _fill_crystal(
     crystal["space_group"] = space_group
 
 
-def _read_map(file: h5py.File) -> DiffuseMap:
-    data = file["entry/intensity"]
-    unit_cell, space_group = _crystal(file)
-    axes, intensity, errors = _arrays(data)
-    grid, place = _symmetric_grid(unit_cell, axes)
+def _build_map(arrays: Arrays, unit_cell: tuple[float, ...], space_group: str) -> DiffuseMap:
+    axes, intensity, errors = _axes_and_values(arrays)
+    grid, place = grid_of_axes(unit_cell, axes)
+    halves = [arrays[f"{_DATA}/{name}"] for name in HALVES if f"{_DATA}/{name}" in arrays]
+    for half in halves:
+        check_values(half, HALVES[0], intensity.shape)
     return DiffuseMap(
         grid=grid,
-        intensity=_embed(intensity, grid, place),
+        intensity=embedded(intensity, grid, place),
         space_group=space_group,
-        errors=None if errors is None else _embed(errors, grid, place),
+        errors=None if errors is None else embedded(errors, grid, place),
+        halves=tuple(embedded(half, grid, place) for half in halves) if len(halves) == 2 else None,
     )
 
 
-def _read_target(file: h5py.File) -> Target:
-    require_format(file, "target")
-    data = file["entry/intensity"]
-    unit_cell, space_group = _crystal(file)
-    axes, intensity, errors = _arrays(data)
-    grid, (start, *_) = _symmetric_grid(unit_cell, axes)
-    free, edges = file["entry/free_set"][()], file["entry/shell_edges"][()]
+def _build_target(arrays: Arrays) -> Target:
+    require_format(arrays, "target")
+    unit_cell, space_group = _crystal(arrays)
+    axes, intensity, errors = _axes_and_values(arrays)
+    grid, (start, *_) = grid_of_axes(unit_cell, axes)
+    free = arrays["entry/free_set"]
     if free.shape != intensity.shape:
         raise InputError(f"free_set has shape {free.shape}, expected {intensity.shape}")
-    if edges.ndim != 1 or len(edges) < 2 or edges[0] < 0 or not (np.diff(edges) > 0).all():
-        raise InputError("shell_edges should be two or more ascending numbers in 1/angstrom")
-    place = np.nonzero(np.isfinite(intensity))
+    place = np.nonzero(~np.isnan(intensity))
     if not len(place[0]):
         raise InputError("the target has no unmasked voxel: make it again with hpc-diffuser target")
     indices = np.stack(place, axis=1) + np.array([start.start, 0, 0]) - np.array(grid.extent)
-    return Target(
+    if indices[:, 0].min() < 0:
+        raise InputError("axis h: expected the half with h ≥ 0, as hpc-diffuser target makes it")
+    target = Target(
         grid=grid,
         indices=indices,
         intensity=intensity[place],
         errors=None if errors is None else errors[place],
         free=free[place].astype(bool),
-        shell_edges=edges,
+        shell_edges=arrays["entry/shell_edges"],
         space_group=space_group,
     )
+    _check_target(target)
+    return target
 
 
-def _arrays(data: h5py.Group) -> tuple[list[np.ndarray], np.ndarray, np.ndarray | None]:
+def _check_target(target: Target) -> None:
+    """Raise InputError unless the shells are such, and every voxel has numbers."""
+    edges, errors = target.shell_edges, target.errors
+    if edges.ndim != 1 or len(edges) < 2 or edges[0] < 0 or not (np.diff(edges) > 0).all():
+        raise InputError("shell_edges should be two or more ascending numbers in 1/angstrom")
+    if len(edges) > _MOST_SHELLS:
+        raise InputError(f"{len(edges) - 1} shells: expected at most {_MOST_SHELLS}")
+    inverse_d = np.sqrt(target.grid.inverse_d_squared(target.indices).max())
+    if not max(edges[-1], inverse_d) <= 1 / _LEAST_D_MIN_A:
+        raise InputError(
+            f"shells to {1 / edges[-1]:.2g} Å, voxels to {1 / inverse_d:.2g} Å: "
+            f"expected a limit above {_LEAST_D_MIN_A} Å"
+        )
+    check_numbers(target.intensity, "intensity", MOST_VALUE)
+    if errors is not None:
+        check_numbers(errors, "intensity_errors", MOST_VALUE)
+        if errors.min() <= 0:
+            raise InputError("intensity_errors should be above 0 wherever there is an intensity")
+
+
+def _axes_and_values(
+    arrays: Arrays,
+) -> tuple[list[np.ndarray], np.ndarray, np.ndarray | None]:
     """Axes, intensity and, where there are any, its errors; their shapes agree."""
-    axes = [data[name][()] for name in "hkl"]
-    expected = tuple(len(axis) for axis in axes)
-    intensity = data["intensity"][()]
-    errors = data["intensity_errors"][()] if "intensity_errors" in data else None
+    axes = [arrays[f"{_DATA}/{name}"] for name in "hkl"]
+    expected = tuple(axis.size for axis in axes)
+    intensity = arrays[f"{_DATA}/intensity"]
+    errors = arrays.get(f"{_DATA}/intensity_errors")
     for name, array in (("intensity", intensity), ("intensity_errors", errors)):
-        if array is not None and array.shape != expected:
-            raise InputError(
-                f"{name} has shape {array.shape}, but its axes h, k, l have {expected} points"
-            )
+        if array is not None:
+            check_values(array, name, expected)
     return axes, intensity, errors
 
 
-def _crystal(file: h5py.File) -> tuple[tuple[float, ...], str]:
-    unit_cell = tuple(float(x) for x in file["entry/crystal/unit_cell"][()])
-    check_unit_cell(unit_cell, "entry/crystal/unit_cell")
-    space_group = file["entry/crystal/space_group"][()]
-    return unit_cell, space_group.decode() if isinstance(space_group, bytes) else str(space_group)
-
-
-def _symmetric_grid(
-    unit_cell: tuple[float, ...], axes: list[np.ndarray]
-) -> tuple[HklGrid, tuple[slice, ...]]:
-    """The grid, symmetric about 000, that holds the axes, and where they lie on it."""
-    divisions, spans = zip(
-        *(_samples(axis, name) for axis, name in zip(axes, "hkl", strict=True)), strict=True
-    )
-    extent = tuple(max(abs(first), abs(last)) for first, last in spans)
-    place = tuple(
-        slice(first + e, last + e + 1) for (first, last), e in zip(spans, extent, strict=True)
-    )
-    return HklGrid(unit_cell, divisions, extent), place
-
-
-def _samples(axis: np.ndarray, name: str) -> tuple[int, tuple[int, int]]:
-    """Samples per reciprocal-lattice unit along an axis, and its first and last index."""
-    expected = f"axis {name}: expected equal steps of 1/n that pass through 0"
-    if axis.ndim != 1 or len(axis) < 2 or not np.isfinite(axis).all():
-        raise InputError(f"{expected}, found an array of shape {axis.shape}")
-    step = (axis[-1] - axis[0]) / (len(axis) - 1)
-    n = int(np.rint(1 / step)) if step > 0 else 0
-    if n < 1 or not np.allclose(axis * n, np.rint(axis * n), atol=1e-2):
-        raise InputError(f"{expected}, found {axis[0]:g}, {axis[1]:g} ... {axis[-1]:g}")
-    indices = np.rint(axis * n).astype(int)
-    if (np.diff(indices) != 1).any():
-        raise InputError(f"{expected}, found steps of {np.unique(np.diff(indices)) / n}")
-    return n, (int(indices[0]), int(indices[-1]))
-
-
-def _embed(values: np.ndarray, grid: HklGrid, place: tuple[slice, ...]) -> np.ndarray:
-    if values.shape == grid.shape:
-        return values
-    whole = np.full(grid.shape, np.nan, np.float32)
-    whole[place] = values
-    return whole
+def _crystal(arrays: Arrays) -> tuple[tuple[float, ...], str]:
+    unit_cell = tuple(float(x) for x in arrays["entry/crystal/unit_cell"])
+    space_group = str(arrays["entry/crystal/space_group"])
+    check_crystal(unit_cell, space_group, "entry/crystal/unit_cell")
+    return unit_cell, space_group

@@ -6,12 +6,14 @@ import h5py
 import numpy as np
 
 from hpc_diffuser.errors import InputError
-from hpc_diffuser.io.storage import read_hdf5, require_format, write_hdf5
-from hpc_diffuser.lattice import check_unit_cell
+from hpc_diffuser.io.hdf5 import Arrays, read_arrays, require_format, write_hdf5
+from hpc_diffuser.io.plausible import check_crystal, check_names, check_numbers
 from hpc_diffuser.modes import Modes
 from hpc_diffuser.structure import Structure
 
 _TEXT = ("elements", "atom_names", "residue_names", "chain_ids")
+_NUMBERS = ("mean_positions", "vectors", "amplitudes", "residue_numbers")
+_OPTIONAL = ("occupancies", "b_factors_A2", "@unit_cell", "@space_group")
 
 
 def write_modes(path: Path, modes: Modes, provenance: dict[str, str]) -> None:
@@ -42,35 +44,36 @@ def read_modes(path: Path) -> Modes:
         For another format, shapes that disagree, numbers that are not finite, or vectors that
         are not normalised to Σ|Δ|² = N.
     """
-    return read_hdf5(path, "modes file", _read)
+    names = ("@format", "@version", *_NUMBERS, *_TEXT, *_OPTIONAL)
+    return read_arrays(path, "modes file", names, _build)
 
 
-def _read(file: h5py.File) -> Modes:
-    require_format(file, "modes")
-    positions = file["mean_positions"][()]
-    n = len(positions)
+def _build(arrays: Arrays) -> Modes:
+    require_format(arrays, "modes")
+    n = len(arrays["mean_positions"])
     structure = Structure(
-        positions=positions,
-        residue_numbers=file["residue_numbers"][()],
+        positions=arrays["mean_positions"],
+        residue_numbers=arrays["residue_numbers"],
         # Files of other programs may lack these two: every atom is there, and B is unknown.
-        occupancies=file["occupancies"][()] if "occupancies" in file else np.ones(n),
-        b_factors_A2=file["b_factors_A2"][()] if "b_factors_A2" in file else np.zeros(n),
-        **{name: np.char.decode(file[name][()].astype(bytes), "ascii") for name in _TEXT},
+        occupancies=arrays.get("occupancies", np.ones(n)),
+        b_factors_A2=arrays.get("b_factors_A2", np.zeros(n)),
+        **{name: arrays[name] for name in _TEXT},
     )
     modes = Modes(
         structure=structure,
-        vectors=file["vectors"][()],
-        amplitudes_A=file["amplitudes"][()],
-        unit_cell=tuple(float(x) for x in file.attrs.get("unit_cell", ())),
-        space_group=str(file.attrs.get("space_group", "P 1")),
+        vectors=arrays["vectors"],
+        amplitudes_A=arrays["amplitudes"],
+        unit_cell=tuple(float(x) for x in arrays.get("@unit_cell", ())),
+        space_group=str(arrays.get("@space_group", "P 1")),
     )
     _check(modes)
     return modes
 
 
 def _check(modes: Modes) -> None:
+    """Raise InputError unless shapes agree, numbers are plausible and vectors normalised."""
     n, m = len(modes.structure), len(modes.amplitudes_A)
-    if modes.vectors.shape != (m, n, 3) or modes.structure.positions.shape != (n, 3):
+    if not n or modes.vectors.shape != (m, n, 3) or modes.structure.positions.shape != (n, 3):
         raise InputError(
             f"modes do not fit the structure: {n} atoms and {m} amplitudes, "
             f"but vectors of shape {modes.vectors.shape}; expected ({m}, {n}, 3)"
@@ -82,16 +85,20 @@ def _check(modes: Modes) -> None:
         ("mean_positions", modes.structure.positions),
         ("vectors", modes.vectors),
         ("amplitudes", modes.amplitudes_A),
+        ("residue_numbers", modes.structure.residue_numbers),
         ("occupancies", modes.structure.occupancies),
         ("b_factors_A2", modes.structure.b_factors_A2),
     ):
-        if not np.isfinite(array).all():
-            raise InputError(f'dataset "{name}" holds NaN or infinite numbers')
+        check_numbers(array, f'dataset "{name}"')
+    if (modes.amplitudes_A < 0).any():
+        raise InputError('dataset "amplitudes" holds negative numbers')
+    for name in _TEXT:
+        check_names(getattr(modes.structure, name), f'dataset "{name}"')
+    if modes.unit_cell:
+        check_crystal(modes.unit_cell, modes.space_group, "attribute unit_cell")
     squared = np.sum(modes.vectors**2, axis=(1, 2))
     if not np.allclose(squared, n, rtol=1e-3):
         worst = int(np.abs(squared - n).argmax())
         raise InputError(
             f"mode {worst + 1} has Σ|Δ|² = {squared[worst]:.4g}, expected the number of atoms, {n}"
         )
-    if modes.unit_cell:
-        check_unit_cell(modes.unit_cell, "attribute unit_cell")

@@ -1,44 +1,76 @@
-"""Writing so that a file is either the old one or the new one, and reading with clear errors."""
+"""Writing so that a file is either the old one or the new one; JSON and checksums."""
 
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import h5py
+from hpc_diffuser.errors import InputError, StorageError
 
-from hpc_diffuser.errors import DiffuserError, InputError, StorageError
+_PARTIAL = ".partial"  # the end of a temporary file's name
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, previous: Path | None = None) -> None:
     """Replace a file in one step: temporary file, fsync, rename, fsync of the folder.
+
+    Parameters
+    ----------
+    path : Path
+    data : bytes
+    previous : Path or None
+        What the old file is kept as. A reader who finds no file at `path` finds it there.
 
     Raises
     ------
     StorageError
         With path and reason; the old file, if any, is untouched.
     """
-    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        temporary = write_temporary(path, data)
+        try:
+            if previous is not None and path.exists():
+                os.replace(path, previous)
+            os.replace(temporary, path)
+        except BaseException:
+            discard(temporary)
+            raise
+        _sync_folder(path.parent)
+    except OSError as exc:
+        raise StorageError(
+            f"{path}: could not be written ({exc.strerror or exc}); nothing is half-written: "
+            "remove the cause, then run the same command again"
+        ) from exc
+
+
+def write_temporary(path: Path, data: bytes) -> str:
+    """The data on disk, in a file beside `path` that nobody else looks at."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_PARTIAL, dir=path.parent)
+    try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files that only the owner reads
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except OSError as exc:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        raise StorageError(
-            f"{path}: could not be written ({exc.strerror or exc}); nothing is half-written: "
-            "remove the cause, then run the same command again"
-        ) from exc
+    except BaseException:
+        discard(temporary)
+        raise
+    return temporary
+
+
+def discard(temporary: str) -> None:
+    """Remove a temporary file; what fails here must not take the place of why it is removed."""
+    with suppress(OSError):
+        os.unlink(temporary)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that killed processes have left; nobody else may be writing."""
+    for path in folder.glob(f".*{_PARTIAL}"):
+        discard(str(path))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -52,53 +84,6 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as exc:
         raise InputError(f"{path}: not a readable JSON file ({exc})") from exc
-
-
-def write_hdf5(path: Path, fill: Callable[[h5py.File], None]) -> None:
-    """Replace an HDF5 file in one step.
-
-    The file is built in memory and its image written by us: HDF5's own writing to a full disk
-    crashes the process instead of raising an error.
-    """
-    with h5py.File("image", "w", driver="core", backing_store=False) as file:
-        fill(file)
-        file.flush()
-        image = file.id.get_file_image()
-    write_bytes(path, image)
-
-
-def read_hdf5(path: Path, what: str, read: Callable[[h5py.File], Any]) -> Any:
-    """`read` applied to an HDF5 file; whatever goes wrong becomes one InputError.
-
-    Parameters
-    ----------
-    path : Path
-    what : str
-        What the file should be, for the message: "modes file", "diffuse map".
-    read : callable
-        Takes the open file.
-    """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file: expected a {what}")
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            return read(file)
-    except DiffuserError as exc:
-        raise InputError(f"{path}: {exc}") from exc
-    except KeyError as exc:
-        raise InputError(f"{path}: not a {what}: {exc.args[0]}") from exc
-    except (OSError, RuntimeError, ValueError, TypeError, AttributeError, IndexError) as exc:
-        reason = "empty file" if path.stat().st_size == 0 else str(exc).splitlines()[0]
-        raise InputError(f"{path}: could not be read as a {what}: {reason}") from exc
-
-
-def require_format(file: h5py.File, name: str) -> None:
-    """Raise InputError unless the root attributes say `hpc-diffuser/<name>`, version 1."""
-    found, version = file.attrs.get("format"), file.attrs.get("version")
-    if found != f"hpc-diffuser/{name}":
-        raise InputError(f'not a {name} file: expected the attribute format="hpc-diffuser/{name}"')
-    if version != 1:
-        raise InputError(f"{name} file of version {version}: this program reads version 1")
 
 
 def sha256(path: Path) -> str:

@@ -31,6 +31,11 @@ class Layout:
         """(sample rank, slab rank) of a rank of the group."""
         return divmod(rank, self.slab_ranks)
 
+    def time(self, plane_costs: np.ndarray) -> float:
+        """How long the busiest rank works, in the costs' unit."""
+        slabs = share_planes(plane_costs, self.slab_ranks)
+        return max(plane_costs[s].sum() for s in slabs) / self.sample_ranks
+
 
 def group_of(rank: int, n_ranks: int, n_groups: int) -> int:
     """Group of a rank: contiguous blocks whose sizes differ by at most one."""
@@ -48,8 +53,7 @@ def choose_layout(n_ranks: int, plane_costs: np.ndarray) -> Layout:
         if n_ranks % sample_ranks:
             continue
         layout = Layout(sample_ranks, n_ranks // sample_ranks)
-        slabs = share_planes(plane_costs, layout.slab_ranks)
-        time = max(plane_costs[s].sum() for s in slabs) / sample_ranks
+        time = layout.time(plane_costs)
         if time < 0.99 * least:
             best, least = layout, time
     return best

@@ -12,7 +12,7 @@ _SIZE_VARIABLES = (
     "MV2_COMM_WORLD_SIZE",
     "SLURM_STEP_NUM_TASKS",
 )
-_RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "SLURM_PROCID")
+RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "SLURM_PROCID")
 # Set in every process of a job step, but not in the batch script itself.
 _LAUNCHED = (*_SIZE_VARIABLES, "PMI_RANK", "PMIX_RANK", "MPI_LOCALNRANKS", "PALS_RANKID")
 
@@ -27,5 +27,5 @@ def launched_size() -> int:
 
 def launched_rank() -> int:
     """This process's rank as the launcher tells it; 0 without one."""
-    ranks = [int(os.environ[v]) for v in _RANK_VARIABLES if os.environ.get(v, "").isdigit()]
+    ranks = [int(os.environ[v]) for v in RANK_VARIABLES if os.environ.get(v, "").isdigit()]
     return ranks[0] if ranks and launched_size() != 1 else 0

@@ -1,0 +1,1 @@
+"""Layouts of other programs' diffuse maps, a module for each family."""

@@ -1,0 +1,417 @@
+"""Several models fitted to one target, one after the other, and compared in one table.
+
+A model has the terms that its name has, `rbt+llm`: the other terms' parameters are held at 0.
+A basis of modes has many weights, and any basis raises the correlation somewhat: for models with
+modes, the fitted weights are also scored in shuffled order, as a control.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpc_diffuser.config import (
+    TERMS,
+    Config,
+    ModelsConfig,
+    ParametersConfig,
+    Range,
+    checked_models,
+)
+from hpc_diffuser.errors import InputError
+from hpc_diffuser.inputs import load_modes
+from hpc_diffuser.io.run_lock import run_lock
+from hpc_diffuser.io.storage import read_json, write_json
+from hpc_diffuser.model import Score
+from hpc_diffuser.parallel.communicator import Ranks
+from hpc_diffuser.parameters import parameters_from
+from hpc_diffuser.problem import FINAL, SHUFFLE, Problem, compare
+from hpc_diffuser.progress import log
+from hpc_diffuser.refinement import Resumption, refine
+from hpc_diffuser.sampling import generator
+from hpc_diffuser.stopping import stops_at_once
+
+SHUFFLES = 8  # orders of the modes that a model with modes is compared with
+_FORMAT = "hpc-diffuser/models"
+# Where a model has a term of which [parameters] says nothing. Of modes: see `_mode_ranges`.
+DEFAULT_RANGES: dict[str, Range] = {
+    "translation_sigma_A": (0.0, 1.0),
+    "llm_sigma_A": (0.0, 1.0),
+    "llm_gamma_A": (5.0, 50.0),
+    "libration_sigma_deg": (0.0, 5.0),
+    "uncorrelated_sigma_A": (0.0, 1.0),
+    "residual_b_fraction": (0.0, 1.0),
+    "k_sol_eA3": (0.0, 0.5),
+    "b_sol_A2": (0.0, 100.0),
+}
+_UNITS = {"_eA3": " e/Å³", "_A2": " Å²", "_A": " Å", "_deg": "°"}
+_MOST_SHOWN = 12  # weights of modes in a line of the table
+
+
+def with_models(config: Config, text: str | None) -> Config:
+    """The config with the models of the command line, where there are any.
+
+    Parameters
+    ----------
+    config : Config
+    text : str or None
+        Names separated by commas.
+
+    Raises
+    ------
+    InputError
+        For a name that is no model's.
+    """
+    if text is None:
+        return config
+    names = checked_models("--models", [name.strip() for name in text.split(",")])
+    return replace(config, models=ModelsConfig(names))
+
+
+def model_config(config: Config, name: str) -> Config:
+    """The config of one model's fit.
+
+    Parameters
+    ----------
+    config : Config
+    name : str
+        Terms joined by "+".
+
+    Returns
+    -------
+    Config
+        Its run directory is the folder `name` in that of `config`. A model that is wholly held
+        is scored once.
+
+    Raises
+    ------
+    InputError
+        Where the model has a term that the config has not enough for.
+    """
+    terms = name.split("+")
+    if terms == ["sol"]:
+        raise InputError(f"model {name}: nothing moves: expected a motion too, as in rbt+sol")
+    own = {key for term in terms for key in TERMS[term]}
+    if "rbt" not in terms:
+        own -= {"screw_correlation"}  # of libration with a translation
+    kept = {key: getattr(config.parameters, key) for key in own}
+    for key in own & {*DEFAULT_RANGES}:
+        if not np.any(kept[key]):
+            kept[key] = DEFAULT_RANGES[key]
+    if "halo" in terms and not any(np.any(kept[key]) for key in TERMS["halo"]):
+        raise InputError(
+            f"model {name}: expected [parameters] halo_alpha, or halo_sigma_A and halo_gamma_A"
+        )
+    structure = config.structure
+    if "int" in terms:
+        kept["mode_amplitude_A"] = _mode_ranges(config, name)
+    else:
+        structure = replace(structure, n_modes=0, correlated_modes=0)
+    search = config.search
+    if not _refines(kept.values()):
+        search = replace(search, restarts=1, evaluations=1)
+    return replace(
+        config,
+        structure=structure,
+        parameters=ParametersConfig(**kept),
+        search=search,
+        models=ModelsConfig(),
+        run=replace(config.run, directory=config.run.directory / name),
+    )
+
+
+def _refines(ranges: Iterable[Range | tuple[Range, ...] | None]) -> bool:
+    """True where any of the ranges has a width."""
+    return any(low < high for of_one in ranges for low, high in np.reshape(of_one or (), (-1, 2)))
+
+
+def _mode_ranges(config: Config, name: str) -> Range | tuple[Range, ...] | None:
+    """The weights' ranges: as given, else up to twice the largest stored amplitude."""
+    structure = config.structure
+    if structure.ensemble is not None and structure.n_modes != 0:
+        return config.parameters.mode_amplitude_A
+    if structure.modes is None or structure.n_modes == 0:
+        raise InputError(
+            f'model {name}: no modes for the term int: expected [structure] modes = "modes.h5", '
+            "and n_modes above 0"
+        )
+    if config.parameters.mode_amplitude_A is not None:
+        return config.parameters.mode_amplitude_A
+    return 0.0, 2 * float(load_modes(config).amplitudes_A.max(initial=0.0))
+
+
+def compare_models(
+    load: Callable[[Config], Problem],
+    config: Config,
+    config_text: str,
+    world: Ranks,
+    resumption: Resumption,
+) -> dict[str, Any]:
+    """Fit all models of a config, or resume where it was stopped; the comparison, on every rank.
+
+    Parameters
+    ----------
+    load, config, config_text, world, resumption
+        As of `refine`.
+
+    Returns
+    -------
+    dict
+        What models.json holds: `models`, each with its scores and medians, and `shells`.
+
+    Raises
+    ------
+    DiffuserError
+        As of `refine`; an input that one of the models cannot use before the first one is fitted.
+    """
+    directory, names = config.run.directory, config.models.compare
+    with ExitStack() as stack:
+        lock = run_lock(directory, resumption.break_lock)
+        world.from_root(lambda: stack.enter_context(lock) and None)
+        configs = world.from_root(lambda: _checked_configs(load, config))
+        rows, shells = [], []
+        for number, (name, own) in enumerate(zip(names, configs, strict=True), start=1):
+            if world.is_root:
+                log(f"model {name}, {number} of {len(names)}: {own.run.directory}")
+            summary = refine(load, own, _headed(config_text, name), world, resumption)
+            shells.append(summary["shells"])
+            rows.append(_row(name, summary, shuffled_modes(load, own, summary, world)))
+        comparison = {"format": _FORMAT, "models": rows, "shells": _side_by_side(names, shells)}
+        world.from_root(lambda: write_json(directory / "models.json", comparison))
+    return comparison
+
+
+def _checked_configs(load: Callable[[Config], Problem], config: Config) -> list[Config]:
+    """One config for each model, all of whose inputs have been read once."""
+    configs = []
+    for name in config.models.compare:
+        configs.append(model_config(config, name))
+        try:
+            load(configs[-1])
+        except InputError as exc:
+            raise InputError(f"model {name}: {exc}") from exc
+    return configs
+
+
+def _headed(config_text: str, name: str) -> str:
+    note = f"# Of a comparison: here the model {name}, with the settings in manifest.json.\n"
+    return note + config_text
+
+
+def _row(name: str, summary: dict[str, Any], shuffled: dict[str, Any] | None) -> dict[str, Any]:
+    own = {key for term in name.split("+") for key in TERMS[term]}
+    return {
+        "name": name,
+        "refined": summary["refined"],
+        "cc_work": summary["cc_work"],
+        "cc_free": summary["cc_free"],
+        "median": {key: value for key, value in summary["median"].items() if key in own},
+        "at_upper_bound": summary["at_upper_bound"],
+        "b_factors": summary["b_factors"],
+        "shuffled_modes": shuffled,
+    }
+
+
+def _side_by_side(names: tuple[str, ...], shells: list[list[dict]]) -> list[dict[str, Any]]:
+    """Every shell once, with all models' CC."""
+    return [
+        {
+            "d_max": of_models[0]["d_max"],
+            "d_min": of_models[0]["d_min"],
+            "cc": {name: shell["cc"] for name, shell in zip(names, of_models, strict=True)},
+            "cc_free": {n: shell["cc_free"] for n, shell in zip(names, of_models, strict=True)},
+        }
+        for of_models in zip(*shells, strict=True)
+    ]
+
+
+def shuffled_modes(
+    load: Callable[[Config], Problem], config: Config, summary: dict[str, Any], world: Ranks
+) -> dict[str, Any] | None:
+    """Scores of a fit's median with its weights given to the modes in other orders.
+
+    The total motion is the same in all of them, Σ_a |Δ_ia|² being the same for all modes, and so
+    are the sample points. What a correlation between modes is told of stays in its place.
+
+    Parameters
+    ----------
+    load : callable
+        As of `refine`.
+    config : Config
+        The fit's.
+    summary : dict
+        The finished fit's.
+    world : Ranks
+
+    Returns
+    -------
+    dict or None
+        `orders`, their number, and of `cc_work` and `cc_free` each `mean`, `standard_deviation`
+        and `largest`; None with fewer than two modes.
+    """
+    n_modes = len(summary["median"]["mode_amplitude_A"])
+    orders = shuffled_orders(n_modes, config.model.seed)
+    if not orders:
+        return None
+    with stops_at_once():
+        scores = _scores_of(world.from_root(lambda: load(config)), summary, orders, world)
+    return {
+        "orders": len(orders),
+        "cc_work": _statistics([score.cc_work for score in scores]),
+        "cc_free": _statistics([score.cc_free for score in scores]),
+    }
+
+
+def _scores_of(
+    problem: Problem, summary: dict[str, Any], orders: list[np.ndarray], world: Ranks
+) -> list[Score]:
+    """One score for each order, with the samples of the final map."""
+    model, comparison = compare(problem, world)
+    normals = problem.normals(problem.config.model.final_samples, FINAL)
+    parameters = parameters_from(summary["median"])
+    shuffled = [
+        replace(parameters, mode_amplitudes_A=parameters.mode_amplitudes_A[order])
+        for order in orders
+    ]
+    return [comparison.score(model.internal_motion(p, normals)) for p in shuffled]
+
+
+def shuffled_orders(n_modes: int, seed: int) -> list[np.ndarray]:
+    """Different orders of the modes, without their own: `SHUFFLES`, or all that there are.
+
+    The same on all ranks, as they depend on the seed alone.
+    """
+    stream = generator(seed, SHUFFLE)
+    n_orders = min(SHUFFLES, math.factorial(n_modes) - 1)
+    orders: dict[tuple[int, ...], np.ndarray] = {}
+    while len(orders) < n_orders:
+        order = stream.permutation(n_modes)
+        if np.any(order != np.arange(n_modes)):
+            orders[tuple(order.tolist())] = order
+    return list(orders.values())
+
+
+def _statistics(values: list[float]) -> dict[str, float | None]:
+    """Plain JSON numbers; None where a CC is undefined."""
+    if not np.all(np.isfinite(values)):
+        return dict.fromkeys(("mean", "standard_deviation", "largest"))
+    return {
+        "mean": float(np.mean(values)),
+        "standard_deviation": float(np.std(values)),
+        "largest": float(np.max(values)),
+    }
+
+
+def read_comparison(directory: Path) -> dict[str, Any] | None:
+    """What models.json holds; None where there is none.
+
+    Raises
+    ------
+    InputError
+        Where it is not readable.
+    """
+    path = directory / "models.json"
+    if not path.exists():
+        return None
+    comparison = read_json(path)
+    if not isinstance(comparison, dict) or comparison.get("format") != _FORMAT:
+        raise InputError(f"{path}: not a comparison of models by hpc-diffuser: fit them again")
+    return comparison
+
+
+def comparison_text(comparison: dict[str, Any]) -> str:
+    """The models side by side: scores and medians, the control of the modes, CC by shell."""
+    rows = comparison["models"]
+    width = max(len("Model"), *(len(row["name"]) for row in rows))
+    parts = [_score_table(rows, width), _shuffled_table(rows, width), _b_factor_table(rows, width)]
+    parts.append(_shell_table([row["name"] for row in rows], comparison["shells"]))
+    notes = [
+        f"{row['name']}: {name} is at the upper bound of its range: widen it, and fit again"
+        for row in rows
+        for name in row["at_upper_bound"]
+    ]
+    return "\n\n".join(part for part in [*parts, "\n".join(notes)] if part)
+
+
+def _score_table(rows: list[dict[str, Any]], width: int) -> str:
+    lines = [f"{'Model':{width}}  refined  CC_work  CC_free   median of the fit"]
+    lines += [
+        f"{row['name']:{width}}{len(row['refined']):9d}{_cc(row['cc_work'])}{_cc(row['cc_free'])}"
+        f"   {_medians(row['median'])}"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def _medians(median: dict[str, float | list[float]]) -> str:
+    """`modes 0.30 0.21 Å, translation 0.41 Å`, in the order of the config's keys."""
+    order = [f.name for f in fields(ParametersConfig)]
+    return ", ".join(_median(key, median[key]) for key in order if np.size(median.get(key, ())))
+
+
+def _median(key: str, value: float | list[float]) -> str:
+    unit = next((ending for ending in _UNITS if key.endswith(ending)), "")
+    label = key.removesuffix(unit).removesuffix("_sigma").replace("_", " ")
+    label = {"mode amplitude": "modes"}.get(label, label)
+    values = value if isinstance(value, list) else [value]
+    numbers = " ".join(f"{v:.3g}" if abs(v) >= 1 else f"{v:.3f}" for v in values[:_MOST_SHOWN])
+    more = " ..." if len(values) > _MOST_SHOWN else ""
+    return f"{label} {numbers}{more}{_UNITS.get(unit, '')}"
+
+
+def _shuffled_table(rows: list[dict[str, Any]], width: int) -> str:
+    """Of the models with modes; empty without one."""
+    with_modes = [row for row in rows if "int" in row["name"].split("+")]
+    if not with_modes:
+        return ""
+    lines = [
+        "The same weights given to the modes in other orders: what any basis would gain",
+        f"{'Model':{width}}   orders  CC_work      sd  largest  CC_free      sd  largest",
+    ]
+    lines += [f"{row['name']:{width}}{_shuffled(row['shuffled_modes'])}" for row in with_modes]
+    return "\n".join(lines)
+
+
+def _shuffled(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return "     none: there is one order only"
+    columns = "".join(
+        f"{_cc(found[key]['mean'])}{_cc(found[key]['standard_deviation'])[1:]}"
+        f"{_cc(found[key]['largest'])}"
+        for key in ("cc_work", "cc_free")
+    )
+    return f"{found['orders']:9d}{columns}"
+
+
+def _b_factor_table(rows: list[dict[str, Any]], width: int) -> str:
+    """Empty without a crystal structure."""
+    found = [(row["name"], row["b_factors"]) for row in rows if row.get("b_factors")]
+    if not found:
+        return ""
+    lines = [
+        f"B-factors beside the crystal's, {found[0][1]['atoms']} atoms",
+        f"{'Model':{width}}         CC  mean ratio  move more",
+    ]
+    lines += [
+        f"{name:{width}}  {_cc(b['cc'])}{b['mean_ratio']:12.2f}{100 * b['moves_more']:9.0f} %"
+        for name, b in found
+    ]
+    return "\n".join(lines)
+
+
+def _shell_table(names: list[str], shells: list[dict[str, Any]]) -> str:
+    widths = {name: max(9, len(name) + 2) for name in names}
+    lines = ["Shell d (Å)      " + "".join(f"{name:>{widths[name]}}" for name in names)]
+    for shell in shells:
+        d_max = "∞" if shell["d_max"] is None else f"{shell['d_max']:.2f}"
+        values = "".join(f"{_cc(shell['cc'][name]):>{widths[name]}}" for name in names)
+        lines.append(f"{d_max:>6} - {shell['d_min']:<8.2f}{values}")
+    return "CC_work by shell\n" + "\n".join(lines)
+
+
+def _cc(value: float | None) -> str:
+    return "     none" if value is None else f"{value:9.4f}"

@@ -1,0 +1,134 @@
+"""Limits on memory, as control groups, SLURM and ulimit state them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hpc_diffuser.memory import (
+    MB,
+    Limit,
+    cgroup_limits,
+    memory_limit_MB,
+    physical_memory,
+    slurm_limits,
+)
+
+
+def group(tree: Path, path: str, name: str, text: str) -> None:
+    """Write a limit's file into a made-up tree of control groups."""
+    folder = tree / path
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(f"{text}\n")
+
+
+def sizes(limits: list[Limit]) -> list[float]:
+    """The limits in MB, ascending."""
+    return sorted(limit.MB for limit in limits)
+
+
+def test_version_2_limits_of_all_groups_above(tmp_path):
+    """A step's own group may be without a limit: that of its job counts, and "max" is none."""
+    (tmp_path / "cgroup").write_text("0::/slurm/job_7/step_0\n")
+    group(tmp_path, "slurm/job_7/step_0", "memory.max", "max")
+    group(tmp_path, "slurm/job_7", "memory.max", str(4096 * MB))
+    group(tmp_path, "slurm", "memory.max", str(8192 * MB))
+    found = cgroup_limits(tmp_path / "cgroup", tmp_path)
+    assert sizes(found) == [4096, 8192]
+    assert "control group" in found[0].source
+
+
+def test_version_1_limits(tmp_path):
+    """Only the memory controller's line counts; a number near 2⁶³ means none."""
+    lines = ["12:cpu,cpuacct:/job", "9:memory:/uid_0/job_7/task", "0::/init.scope"]
+    (tmp_path / "cgroup").write_text("\n".join(lines))
+    name = "memory.limit_in_bytes"
+    group(tmp_path, "memory", name, "9223372036854771712")
+    group(tmp_path, "memory/uid_0/job_7", name, str(1500 * MB))
+    group(tmp_path, "cpu/job", name, str(1 * MB))
+    assert sizes(cgroup_limits(tmp_path / "cgroup", tmp_path)) == [1500]
+
+
+def test_path_of_the_host_seen_in_a_container(tmp_path):
+    """The path leads nowhere inside: the limit of the tree's root is the container's."""
+    (tmp_path / "cgroup").write_text("0::/../../kubepods/pod-1\n")
+    group(tmp_path, ".", "memory.max", str(512 * MB))
+    assert sizes(cgroup_limits(tmp_path / "cgroup", tmp_path)) == [512]
+
+
+def test_no_control_groups(tmp_path):
+    """A system without them, or with a file of another kind, has no limit."""
+    assert cgroup_limits(tmp_path / "absent", tmp_path) == []
+    (tmp_path / "cgroup").write_text("nothing of use\n")
+    assert cgroup_limits(tmp_path / "cgroup", tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, []),
+        ({"SLURM_MEM_PER_NODE": "64000"}, [64000]),
+        ({"SLURM_MEM_PER_NODE": "0"}, []),  # --mem=0: all that the node has
+        ({"SLURM_MEM_PER_CPU": "1500", "SLURM_CPUS_ON_NODE": "4"}, [6000]),
+        ({"SLURM_MEM_PER_CPU": "1500"}, []),
+        ({"SLURM_MEM_PER_CPU": "100", "SLURM_JOB_CPUS_PER_NODE": "72(x2),36"}, [7200]),
+        (
+            {
+                "SLURM_MEM_PER_CPU": "100",
+                "SLURM_JOB_CPUS_PER_NODE": "72(x2),36",
+                "SLURM_NODEID": "2",
+            },
+            [3600],
+        ),
+        ({"SLURM_MEM_PER_NODE": "64G"}, []),
+    ],
+)
+def test_slurm(variables, expected):
+    """Megabytes for a node, or for each of its CPUs that are the job's."""
+    assert sizes(slurm_limits(variables)) == expected
+
+
+def test_least_limit_counts_and_is_named(monkeypatch):
+    """A job on part of a node may use less than the node has."""
+    node = physical_memory()
+    monkeypatch.delenv("SLURM_MEM_PER_CPU", raising=False)
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "7")
+    assert memory_limit_MB() == Limit(7.0, "SLURM_MEM_PER_NODE")
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "999999999")
+    assert memory_limit_MB().MB <= node.MB
+
+
+def test_physical_memory_is_the_kernels():
+    """What /proc/meminfo says, but for what the kernel keeps to itself: a few per cent."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    total = next(int(line.split()[1]) for line in lines if line.startswith("MemTotal"))
+    assert pytest.approx(total / 1024, rel=0.05) == physical_memory().MB
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("ulimit -v 5000000", "Limit(MB=4882.8125, source='ulimit -v')"),
+        ("ulimit -m 1024000", "Limit(MB=1000.0, source='ulimit -m')"),
+        ("ulimit -v 5000000 -m 1024000", "Limit(MB=1000.0, source='ulimit -m')"),
+        ("ulimit -v unlimited", "None"),
+    ],
+)
+def test_limits_of_a_process(command, expected):
+    """The shell's limits, which it counts in kB."""
+    code = "from hpc_diffuser.memory import process_limit_MB; print(process_limit_MB())"
+    shell = f"{command} && exec {sys.executable} -c '{code}'"
+    found = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == expected
+
+
+def test_peak_is_remembered():
+    """A hundred megabytes, written to and freed again, are in the peak."""
+    code = (
+        "from hpc_diffuser.memory import peak_memory_MB\n"
+        "before, block = peak_memory_MB(), bytearray(b'x') * (100 * 2**20)\n"
+        "del block; print(peak_memory_MB() - before)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 95 < float(found.stdout) < 110

@@ -1,0 +1,62 @@
+"""The README's sequence for a measured map, as it is written there."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import environment
+from launching import mpirun
+
+README = Path(__file__).resolve().parent.parent / "README.md"
+
+
+def blocks(language: str) -> list[str]:
+    """The blocks of code in the section on nuclease."""
+    section = README.read_text(encoding="utf-8").split("### Staphylococcal nuclease")[1]
+    return re.findall(rf"```{language}\n(.*?)```", section.split("\n## ")[0], re.S)
+
+
+@pytest.fixture
+def folder(data, tmp_path) -> Path:
+    """The measured map, the structure and the config, under their names in the README."""
+    for path in (data / "nuclease").iterdir():
+        shutil.copy(path, tmp_path)
+    (tmp_path / "nuclease.toml").write_text(blocks("toml")[0])
+    return tmp_path
+
+
+def run(commands: str, folder: Path, timeout: float) -> str:
+    """What a shell prints that stops at the first failure, with this environment's programs."""
+    path = f"{Path(sys.executable).parent}:{environment()['PATH']}"
+    done = subprocess.run(
+        ["bash", "-ec", commands],
+        cwd=folder,
+        env=environment(PATH=path),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_target_of_nuclease(folder):
+    """The search prints what the README shows, and the target has the voxels that it names."""
+    printed = run(blocks("bash")[0], folder, 120)
+    shown = re.search(r"```\n(re-indexing .*?)```", README.read_text(encoding="utf-8"), re.S)[1]
+    assert shown in printed
+    assert re.search(r"^voxels +5084,", printed, re.M)
+
+
+@pytest.mark.slow
+def test_models_of_nuclease(folder):
+    """All of it: a rigid body's CC is the independent program's 0.48, and the others are above."""
+    mpirun()
+    printed = run("".join(blocks("bash")[:2]), folder, 1800)
+    found = dict(re.findall(r"^(\S+) +\d+ +(0\.\d+) +0\.\d+ ", printed, re.M))
+    assert float(found["rbt"]) == pytest.approx(0.48, abs=0.02)
+    assert float(found["llm+sol"]) > float(found["llm"]) > float(found["rbt"]) + 0.05
