@@ -282,15 +282,17 @@ def small_disk(folder: Path, size: str) -> Iterator[bool]:
 
 
 def full_disks(inputs: Path, work: Path, expected: tuple) -> Iterator[tuple]:
-    """Disks that fill at several places of the run, and are then made larger."""
-    for size in ("8k", "40k", "80k", "120k", "160k"):
-        folder = Path(shutil.copytree(inputs, work / f"disk-{size}"))
-        with small_disk(folder, size) as mounted:
+    """A disk of 1 MB that others fill, at several places of the run, and then clear."""
+    for room_kB in (8, 40, 80, 120, 160):
+        folder = Path(shutil.copytree(inputs, work / f"room-{room_kB}"))
+        with small_disk(folder, "1m") as mounted:
             if not mounted:
                 return
+            others = folder / "run" / "others"
+            others.write_bytes(bytes(1024 * (1024 - room_kB)))
             wrong = refused(*fit(folder), folder, errno.ENOSPC)
-            mount("-o", "remount,size=8m", str(folder / "run"))
-            yield f"disk of {size}", wrong + resumed(folder, expected)
+            others.unlink()
+            yield f"{room_kB} kB left on a disk of 1 MB", wrong + resumed(folder, expected)
 
 
 class TurnsReadOnly(Disk):

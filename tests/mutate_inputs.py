@@ -431,7 +431,8 @@ def main() -> int:
         work(args, int(first), int(step), Path(seeds))
         return 0
     counts: Counter = Counter()
-
+    if args.keep:
+        args.keep.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         seeds = Path(folder)
         make_seeds(seeds)
