@@ -345,16 +345,31 @@ def rank_two(path: Path) -> Path:
     return path
 
 
-def repeated(path: Path) -> Path:
-    path = table(path)
-    path.write_text(path.read_text() + "0 0 1 5\n0 0 1 6\n")
-    return path
-
-
 def pickled(path: Path) -> Path:
     with path.open("wb") as file:
         np.save(file, np.array([{"a": 1}]), allow_pickle=True)
     return path
+
+
+def extended(row: str):
+    def written(path: Path) -> Path:
+        path = table(path)
+        path.write_text(path.read_text() + row)
+        return path
+
+    return written
+
+
+def eryx_with_header(old: bytes, new: bytes):
+    """The array's header, a Python literal, with something else of the same length in it."""
+
+    def written(path: Path) -> Path:
+        path = eryx(path.with_suffix(".npy"))
+        assert len(old) == len(new) and path.read_bytes().count(old) == 1
+        path.write_bytes(path.read_bytes().replace(old, new))
+        return path
+
+    return written
 
 
 def shifted_lattice(path: Path) -> Path:
@@ -386,12 +401,34 @@ MALFORMED = {
     ),
     "diffuser cell": (diffuser, Given(unit_cell=WRONG_CELL), "--cell"),
     "diffuser steps": (lambda p: diffuser(p, np.zeros((2, 3))), Given(unit_cell=CELL), "3 x 3"),
+    "diffuser huge": (
+        lambda p: diffuser(p, np.diag([0.01, 1e200, 0.01])),
+        Given(unit_cell=CELL),
+        "beyond 1000",
+    ),
+    "diffuser tiny": (
+        lambda p: diffuser(p, np.diag([0.01, 1e-200, 0.01])),
+        Given(unit_cell=CELL),
+        "3 x 3",
+    ),
     "lattice cell": (lattice, Given(unit_cell=WRONG_CELL), "expected whole numbers"),
     "lattice centre": (shifted_lattice, Given(), "000 lies between samples"),
     "MTZ cell": (supercell_mtz, Given(unit_cell=WRONG_CELL), "expected whole numbers"),
     "CCP4 cell": (ccp4, Given(unit_cell=WRONG_CELL), "is not that of the given cell"),
-    "table twice": (repeated, Given(unit_cell=CELL), "some come twice"),
+    "table twice": (extended("0 0 1 5\n0 0 1 6\n"), Given(unit_cell=CELL), "some come twice"),
+    "table huge index": (extended("1e200 0 0 5\n"), Given(unit_cell=CELL), "hkl holds .* beyond"),
+    "table huge value": (extended("9 9 9 1e39\n"), Given(unit_cell=CELL), "intensity holds .* bey"),
     "no numbers": (pickled, Given(unit_cell=CELL), "not an array of numbers"),
+    "eryx open header": (
+        eryx_with_header(b"), }", b" , }"),
+        Given(unit_cell=CELL),
+        "not an array of numbers",
+    ),
+    "eryx huge shape": (
+        eryx_with_header(b"(13, 11, 15), ", b"(9999,99,9999)"),
+        Given(unit_cell=CELL),
+        "not an array of numbers",
+    ),
     "eryx samples": (
         lambda p: eryx(p.with_suffix(".npy"), (5, 2, 2)),
         Given(unit_cell=CELL),

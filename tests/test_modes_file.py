@@ -133,6 +133,7 @@ DAMAGE = {
     "text as vectors": (put("vectors", b"text"), ""),
     "text as amplitudes": (put("amplitudes", [b"a", b"b"]), ""),
     "one amplitude": (put("amplitudes", 1.0), ""),
+    "rows of amplitudes": (put("amplitudes", np.ones((2, 2))), '"amplitudes" should hold one'),
     "not ASCII": (put("atom_names", [b"\xe9"] * 12), ""),
     "no vectors": (lambda file: file.__delitem__("vectors"), "'vectors'"),
     "no elements": (lambda file: file.__delitem__("elements"), "'elements'"),

@@ -73,6 +73,8 @@ def _build(arrays: Arrays) -> Modes:
 def _check(modes: Modes) -> None:
     """Raise InputError unless shapes agree, numbers are plausible and vectors normalised."""
     n, m = len(modes.structure), len(modes.amplitudes_A)
+    if modes.amplitudes_A.shape != (m,):
+        raise InputError('dataset "amplitudes" should hold one number for each mode')
     if not n or modes.vectors.shape != (m, n, 3) or modes.structure.positions.shape != (n, 3):
         raise InputError(
             f"modes do not fit the structure: {n} atoms and {m} amplitudes, "

@@ -22,10 +22,12 @@ from hpc_diffuser.io.formats.common import (
 )
 from hpc_diffuser.io.hdf5 import Arrays, hdf5_image, read_arrays
 from hpc_diffuser.io.placing import check_values, embedded, grid_of_box
+from hpc_diffuser.io.plausible import check_numbers
 from hpc_diffuser.lattice import fractionalization
 
 INTENSITY, STEPS = "diff_intens", "q_voxel_size"
 _ANGLE = 1.0  # degrees
+_MOST_STEP = 1e3  # 1/Å
 
 
 def read_diffuser(path: Path, given: Given) -> Found:
@@ -73,10 +75,14 @@ def _divisions(
                 "along h, k, l, as 7,7,7"
             )
         return given.divisions
-    if steps.shape != (3, 3) or not np.isfinite(steps).all() or not np.abs(steps).max(0).all():
-        raise InputError(f"{STEPS}: expected 3 x 3 numbers, the columns steps in 1/Å")
-    assumed.append(f"columns of {STEPS} in 1/Å, without 2π")
+    expected = f"{STEPS}: expected 3 x 3 numbers, the columns steps in 1/Å"
+    if steps.shape != (3, 3):
+        raise InputError(expected)
+    check_numbers(steps, STEPS, _MOST_STEP)
     lengths = np.linalg.norm(steps, axis=0)
+    if not lengths.all():
+        raise InputError(expected)
+    assumed.append(f"columns of {STEPS} in 1/Å, without 2π")
     _check_angles(steps / lengths, unit_cell)
     per_unit = np.array(reciprocal_lengths(unit_cell)) / lengths
     return divisions_of(per_unit, f"steps of {numbers_text(lengths)} 1/Å")

@@ -5,6 +5,7 @@ samples. Only they are looked for in the YAML, by their names: nothing of it is 
 """
 
 import re
+import tokenize
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +19,12 @@ _NUMBER = r"[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?"
 _INLINE = rf"[\[(]\s*({_NUMBER})\s*,\s*({_NUMBER})\s*,\s*({_NUMBER})\s*[\])]"
 _LISTED = rf"\s*-\s*({_NUMBER})\s*-\s*({_NUMBER})\s*-\s*({_NUMBER})"
 _MOST_YAML = 1 << 20
+_BAD_HEADER = (SyntaxError, tokenize.TokenError)  # it is a Python literal
 
 
 def read_eryx(path: Path, given: Given) -> Found:
     """An .npy file, with the .yaml or .yml of the same name beside it."""
-    try:
-        values = np.load(path)  # which refuses pickled objects
-    except (ValueError, OSError, EOFError) as exc:
-        raise InputError(f"not an array of numbers: {' '.join(str(exc).split())}") from exc
+    values = _array(path)
     if values.ndim != 3:
         raise InputError(f"an array of shape {values.shape}: expected three axes h, k, l")
     check_values(values, "the array", values.shape)
@@ -36,6 +35,14 @@ def read_eryx(path: Path, given: Given) -> Found:
     space_group = space_group_of(given, None, assumed)
     diffuse = DiffuseMap(grid, embedded(values, grid, place), space_group)
     return Found(diffuse, "eryx array", assumed)
+
+
+def _array(path: Path) -> np.ndarray:
+    """What an .npy file holds; mapped, so that a shape larger than the file is refused."""
+    try:
+        return np.array(np.load(path, mmap_mode="r"))  # which refuses pickled objects
+    except (ValueError, TypeError, OSError, EOFError, OverflowError, *_BAD_HEADER) as exc:
+        raise InputError(f"not an array of numbers: {' '.join(str(exc).split())}") from exc
 
 
 def _beside(path: Path) -> Path:

@@ -23,7 +23,16 @@ from hpc_diffuser.io.formats.common import (
     with_mask,
     without_mask,
 )
-from hpc_diffuser.io.placing import as_float, embedded, grid_of_box, grid_of_rows, scattered
+from hpc_diffuser.io.placing import (
+    MOST_INDEX,
+    as_float,
+    check_values,
+    embedded,
+    grid_of_box,
+    grid_of_rows,
+    scattered,
+)
+from hpc_diffuser.io.plausible import check_numbers
 
 MASKED = -32768.0
 _MASKS = (-32768.0, -32767.0)  # the second one in lunus's tutorial
@@ -51,6 +60,7 @@ def read_lattice(path: Path, given: Given) -> Found:
     sizes = [int(n) for n in np.frombuffer(raw, f"{order}u4", 3)]
     limits = as_float(np.frombuffer(raw, f"{order}f4", 6, 12), np.float64).reshape(3, 2)
     values = np.frombuffer(raw, f"{order}f4", offset=_HEADER).reshape(sizes[::-1]).T
+    check_values(values, "the lattice", values.shape)
     steps, first = _steps(sizes, limits)
     assumed = [f"{'little' if order == '<' else 'big'}-endian; limits in 1/Å, without 2π"]
     unit_cell, divisions = _cell_and_divisions(given, steps, assumed)
@@ -98,8 +108,10 @@ def read_table(path: Path, given: Given) -> Found:
         raise InputError(f"not a table of h k l I: {exc}") from exc
     if table.shape[1] != 4:
         raise InputError(f"expected lines of h k l I, found {table.shape[1]} columns")
+    check_numbers(table[:, :3], "hkl", MOST_INDEX)
+    check_values(table[:, 3], "the intensity", (len(table),))
     hkl = np.rint(table[:, :3])
-    if not np.isfinite(table[:, :3]).all() or np.abs(hkl - table[:, :3]).max() > 1e-3:
+    if (np.abs(hkl - table[:, :3]) > 1e-3).any():
         raise InputError("expected whole numbers h k l")
     assumed: list[str] = []
     unit_cell = unit_cell_of(given)
