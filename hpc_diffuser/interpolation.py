@@ -7,6 +7,7 @@ interpolated once per evaluation, axis by axis, with a Kaiser-windowed sinc.
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from hpc_diffuser.lattice import HklGrid, fractionalization, grid_to_resolution,
 TAPS = (8, 12, 16, 20)  # multiples of 4, as the kernel wants them
 _BETAS = np.arange(3.0, 14.0)
 _HISTOGRAM = 50
+_BETWEEN = (np.arange(8) + 0.5) / 8  # positions between two coarse samples
 
 
 @dataclass(frozen=True)
@@ -124,12 +126,18 @@ def wave_errors(frequencies: np.ndarray, taps: int, beta: float) -> np.ndarray:
     -------
     (B,) float
     """
-    t = (np.arange(8) + 0.5) / 8
-    first, weights = interpolation_weights(t, taps, beta)
-    samples = first[:, None] + np.arange(taps)
-    waves = np.exp(2j * np.pi * frequencies[:, None, None] * samples)
-    exact = np.exp(2j * np.pi * frequencies[:, None] * t)
-    return np.sqrt(np.mean(np.abs(np.sum(waves * weights, axis=2) - exact) ** 2, axis=1))
+    samples, weights = _weights_between_samples(taps, beta)
+    waves = np.exp(2j * np.pi * frequencies[:, None] * samples)
+    exact = np.exp(2j * np.pi * frequencies[:, None] * _BETWEEN)
+    found = np.sum(waves[:, None, :] * weights, axis=2)
+    return np.sqrt(np.mean(np.abs(found - exact) ** 2, axis=1))
+
+
+@cache
+def _weights_between_samples(taps: int, beta: float) -> tuple[np.ndarray, np.ndarray]:
+    """The samples (taps,) about the interval from 0 to 1, and their weights (8, taps) inside."""
+    first, weights = interpolation_weights(_BETWEEN, taps, beta)
+    return first[0] + np.arange(taps), weights
 
 
 class Interpolator:
