@@ -623,7 +623,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     folder = Path(tempfile.mkdtemp(prefix="hpc-diffuser-slurm-"))
     folder.chmod(0o755)  # munged wants its socket to be within everybody's reach
-    bench = Bench(folder, args.openmpi)
+    bench = Bench(folder, args.openmpi and args.openmpi.resolve())  # jobs run elsewhere
     try:
         run_checks(bench, args.only)
     finally:
