@@ -22,7 +22,7 @@ from hpc_diffuser.parallel.launcher import RANK_VARIABLES, launched_rank, launch
 from hpc_diffuser.stopping import ignore_signals
 
 START_PATIENCE_S = 300.0
-HEAD_START_S = 0.5  # as long as Open MPI's launcher passes nothing on after a death
+_HEAD_START_S = 1.2  # for the ranks beside a dead one, to tell and to abort (`watch`)
 _ABORT_WITHIN_S = 4
 _STARTING, _STARTED, _WATCHED, _FAREWELL = b"i", b"r", b"w", b"."
 WITHOUT_A_WORD = (
@@ -107,12 +107,12 @@ def _stand_by(listening: int, end_the_job: Callable[[], None], launcher: int) ->
         word = os.read(listening, 1)
         if not word:
             _tell(WITHOUT_A_WORD)
-            time.sleep(HEAD_START_S)
+            time.sleep(_HEAD_START_S)
             _end_ranks_of(launcher)
     if word == _WATCHED:
         word = os.read(listening, 1)
     if not word:
-        time.sleep(HEAD_START_S)
+        time.sleep(_HEAD_START_S)
 
 
 def _end_ranks_of(launcher: int) -> None:

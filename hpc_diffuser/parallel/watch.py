@@ -15,10 +15,12 @@ import time
 
 from hpc_diffuser.errors import DiffuserError
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.parallel.second import HEAD_START_S, WITHOUT_A_WORD, neighbour_is_watching
+from hpc_diffuser.parallel.second import WITHOUT_A_WORD, neighbour_is_watching
 
 _SLOT = 64  # bytes for a mutex; glibc needs 40 at most
 _PROCESS_SHARED = _ROBUST = 1
+# Open MPI's launcher passes nothing on for so long after a death, but tells of an abort at once.
+_PASSED_ON_WITHIN_S = 0.5
 SET_UP_WITHIN_S = 60.0  # MPI's start has brought all ranks here; one that died since is not watched
 
 
@@ -118,6 +120,5 @@ def _speak_for(world: Ranks, node: _Node, place: int, rank: int) -> None:
     node.ending[0] = node.explained[0] = 1
     message = f"hpc-diffuser: error (rank {rank} of {world.size}): {WITHOUT_A_WORD}\n"
     os.write(sys.stderr.fileno(), message.encode())
-    # Open MPI's launcher tells of an abort before it passes this on; and may end the job first.
-    time.sleep(HEAD_START_S)
+    time.sleep(_PASSED_ON_WITHIN_S)
     world.abort(DiffuserError.exit_code)
