@@ -30,12 +30,7 @@ from hpc_diffuser.inputs import load_modes, load_target
 from hpc_diffuser.interpolation import choose_band_grid, pair_separations
 from hpc_diffuser.lattice import fractionalization, grid_to_resolution, laue_operations
 from hpc_diffuser.memory import peak_memory_MB
-from hpc_diffuser.model import (
-    INTERPOLATION_ERROR,
-    Comparison,
-    ForwardModel,
-    forward_model,
-)
+from hpc_diffuser.model import INTERPOLATION_ERROR, ForwardModel, forward_model
 from hpc_diffuser.modes import Modes
 from hpc_diffuser.parallel.communicator import Ranks, world
 from hpc_diffuser.parameters import Parameters, search_space
@@ -49,6 +44,7 @@ from hpc_diffuser.scattering import (
     form_factors,
     slab,
 )
+from hpc_diffuser.scoring import Comparison
 from hpc_diffuser.statistics import correlation_sums, pooled_cc
 from hpc_diffuser.structure import Structure
 from hpc_diffuser.target import Target

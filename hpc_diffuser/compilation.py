@@ -8,10 +8,11 @@ import numpy as np
 
 from hpc_diffuser.disorder import Disorder
 from hpc_diffuser.lattice import grid_to_resolution
-from hpc_diffuser.model import Comparison, Computation, forward_model
+from hpc_diffuser.model import Computation, forward_model
 from hpc_diffuser.modes import Modes
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parameters import Parameters
+from hpc_diffuser.scoring import Comparison
 from hpc_diffuser.structure import Structure
 from hpc_diffuser.target import Target
 

@@ -10,8 +10,9 @@ from collections.abc import Callable
 import numpy as np
 
 from hpc_diffuser.accuracy import Convergence
-from hpc_diffuser.model import Comparison, ForwardModel
+from hpc_diffuser.model import ForwardModel
 from hpc_diffuser.parameters import Parameters
+from hpc_diffuser.scoring import Comparison
 
 RANDOMISATIONS = 4
 FEWEST, MOST = 32, 4096

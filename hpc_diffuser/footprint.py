@@ -370,7 +370,7 @@ def held(sizes: Sizes, share: Share) -> list[float]:
 
 
 def building(sizes: Sizes, share: Share) -> list[list[float]]:
-    """`model.forward_model` and `model.Comparison`, from one crowded moment to the next."""
+    """`model.forward_model` and `scoring.Comparison`, from one crowded moment to the next."""
     c, w, v = share.computed, share.stored, share.voxels
     all_voxels, all_computed = sizes.expanded, computed_voxels(sizes)
     kept = held(sizes, share)

@@ -1,15 +1,13 @@
-"""The forward model on a group of ranks: parameters in, intensity and its score out."""
+"""The forward model on a group of ranks: parameters in, intensity out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from hpc_diffuser.disorder import Intensity, diffuse_intensity
-from hpc_diffuser.errors import InputError
 from hpc_diffuser.halos import LatticeHalos, empirical_halo, period, zone_positions
 from hpc_diffuser.interpolation import (
     BandGrid,
@@ -25,9 +23,7 @@ from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parallel.decomposition import share_planes
 from hpc_diffuser.parameters import Parameters
 from hpc_diffuser.scattering import AtomFactors, atomic_numbers, plane_costs
-from hpc_diffuser.statistics import N_SUMS, SCORES, PlaneSums, correlations, pooled_cc
 from hpc_diffuser.symmetry import average_over_mates, grid_operations, laue_expansion
-from hpc_diffuser.target import Target
 
 INTERPOLATION_ERROR = 1e-3  # relative rms of the intensity: 1 − CC of 1e-6, sampling's is 1e-4
 
@@ -432,91 +428,3 @@ def collect(model: ForwardModel, values: np.ndarray, n_voxels: int) -> np.ndarra
     for rows, part in parts:
         whole[rows] = part
     return whole
-
-
-@dataclass(frozen=True)
-class Score:
-    """How well a calculated map agrees with a target.
-
-    Attributes
-    ----------
-    cc_work, cc_free : float
-        The configured score, over the working and the free voxels.
-    shells_work, shells_free : (n_shells,) float
-        CC in each resolution shell; NaN in empty ones.
-    """
-
-    cc_work: float
-    cc_free: float
-    shells_work: np.ndarray
-    shells_free: np.ndarray
-
-
-class Comparison:
-    """Scores a model's intensities against a target, on the group that holds them.
-
-    Parameters
-    ----------
-    target : Target
-    model : ForwardModel
-        Made with the target's indices.
-    score : {"shell-mean", "pooled"}
-    weights : {"none", "errors"}
-        "errors": voxels count 1/σ².
-    """
-
-    def __init__(self, target: Target, model: ForwardModel, score: str, weights: str):
-        own = target.at(model.rows)
-        self.model = model
-        self._score = SCORES[score]
-        self._n_shells = target.n_shells
-        # One set of bins for each h-plane: sums over planes are then added in the same order
-        # whichever ranks hold them.
-        self._planes, starts = np.unique(own.indices[:, 0], return_index=True)
-        starts = np.append(starts, len(own.indices))
-        self._bins = (own.free * self._n_shells + own.shells(), starts, 2 * self._n_shells)
-        self._sums = PlaneSums(own.intensity, _weights(own, weights), *self._bins)
-
-    def score(self, intensity: np.ndarray) -> Score:
-        """The score, on every rank of the group.
-
-        Parameters
-        ----------
-        intensity : (v,) float
-            At the model's `rows`.
-        """
-        return self._on_all_ranks(self._sums.of(intensity), self._score_of)
-
-    def agreement(self, one: np.ndarray, other: np.ndarray) -> float:
-        """Pooled CC of two of the model's maps over the working voxels, on every rank."""
-        sums = PlaneSums(other, None, *self._bins).of(one)
-        return self._on_all_ranks(sums, lambda work, free: pooled_cc(work))
-
-    def _on_all_ranks(self, sums: np.ndarray, result: Callable) -> Any:
-        """A result from the work and free shells' sums, added over planes in their order."""
-        group = self.model.group
-        parts = group.gather((self._planes, sums))
-        if parts is None:
-            return group.broadcast(None)
-        planes = np.concatenate([p for p, _ in parts])
-        total = np.concatenate([s for _, s in parts])[np.argsort(planes)].sum(axis=0)
-        return group.broadcast(result(*total.reshape(2, self._n_shells, N_SUMS)))
-
-    def _score_of(self, work: np.ndarray, free: np.ndarray) -> Score:
-        return Score(
-            cc_work=self._score(work),
-            cc_free=self._score(free),
-            shells_work=correlations(work),
-            shells_free=correlations(free),
-        )
-
-
-def _weights(target: Target, weights: str) -> np.ndarray | None:
-    if weights == "none":
-        return None
-    if target.errors is None:
-        raise InputError(
-            'target.weights = "errors", but the target has none: expected a map with '
-            'intensity_errors, or weights = "none"'
-        )
-    return 1 / target.errors.astype(np.float64) ** 2

@@ -26,13 +26,13 @@ from hpc_diffuser.errors import InputError
 from hpc_diffuser.inputs import load_modes
 from hpc_diffuser.io.run_lock import run_lock
 from hpc_diffuser.io.storage import read_json, write_json
-from hpc_diffuser.model import Score
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parameters import parameters_from
 from hpc_diffuser.problem import FINAL, SHUFFLE, Problem, compare
 from hpc_diffuser.progress import log
 from hpc_diffuser.refinement import Resumption, refine
 from hpc_diffuser.sampling import generator
+from hpc_diffuser.scoring import Score
 from hpc_diffuser.stopping import stops_at_once
 
 SHUFFLES = 8  # orders of the modes that a model with modes is compared with

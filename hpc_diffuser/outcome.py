@@ -16,10 +16,11 @@ from hpc_diffuser.io.run_directory import input_hashes, read_convergence, read_h
 from hpc_diffuser.io.storage import write_json
 from hpc_diffuser.lattice import centring
 from hpc_diffuser.memory import peak_memory_MB
-from hpc_diffuser.model import Comparison, ForwardModel, Score, collect
+from hpc_diffuser.model import ForwardModel, collect
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parameters import Parameters, parameters_from
 from hpc_diffuser.problem import FINAL, Problem, compare
+from hpc_diffuser.scoring import Comparison, Score
 from hpc_diffuser.summary import summarise
 from hpc_diffuser.target import HALO_RADIUS, Target, map_from_voxels, outside_halos
 

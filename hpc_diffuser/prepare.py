@@ -18,7 +18,7 @@ from hpc_diffuser.io.plausible import MOST_POINTS
 from hpc_diffuser.io.run_directory import input_hashes
 from hpc_diffuser.io.structures import read_structure, write_pdb
 from hpc_diffuser.lattice import HklGrid, grid_to_resolution
-from hpc_diffuser.model import Comparison, ForwardModel, collect, forward_model
+from hpc_diffuser.model import ForwardModel, collect, forward_model
 from hpc_diffuser.modes import (
     Modes,
     effective_b_factors,
@@ -31,6 +31,7 @@ from hpc_diffuser.parameters import SearchSpace, held_space
 from hpc_diffuser.problem import computation
 from hpc_diffuser.progress import log
 from hpc_diffuser.sampling import generator
+from hpc_diffuser.scoring import Comparison
 from hpc_diffuser.statistics import shell_edges
 from hpc_diffuser.structure import require_same_atoms
 from hpc_diffuser.symmetry import grid_operations, unique_indices

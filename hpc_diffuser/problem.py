@@ -17,13 +17,14 @@ from hpc_diffuser.errors import InputError
 from hpc_diffuser.halos import zone_profile
 from hpc_diffuser.inputs import load_modes, load_target
 from hpc_diffuser.io.run_directory import read_convergence, write_convergence
-from hpc_diffuser.model import Comparison, Computation, ForwardModel, forward_model
+from hpc_diffuser.model import Computation, ForwardModel, forward_model
 from hpc_diffuser.modes import Modes
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parameters import SearchSpace, search_space
 from hpc_diffuser.progress import log
 from hpc_diffuser.sampling import generator
 from hpc_diffuser.scattering import atom_factors, plane_costs
+from hpc_diffuser.scoring import Comparison
 from hpc_diffuser.target import Target
 
 # What random streams are for: the first number after the seed.

@@ -17,7 +17,6 @@ from hpc_diffuser.groups import choose_groups
 from hpc_diffuser.io.checkpoints import checkpoint_path, write_checkpoint
 from hpc_diffuser.io.run_directory import begin_or_resume, recover_histories, write_session
 from hpc_diffuser.io.run_lock import run_lock
-from hpc_diffuser.model import Score
 from hpc_diffuser.outcome import finish, objective, write_summary
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parallel.dealer import DONE, WAIT, Dealer, dealer
@@ -26,6 +25,7 @@ from hpc_diffuser.parameters import Parameters
 from hpc_diffuser.problem import ENSEMBLE, PROPOSAL, Problem, compare, with_samples
 from hpc_diffuser.progress import Progress, log
 from hpc_diffuser.sampling import generator
+from hpc_diffuser.scoring import Score
 from hpc_diffuser.search.bayesian import propose
 from hpc_diffuser.search.history import History, new_history
 from hpc_diffuser.stopping import refuse_if_stopped, stop_requested, stops_at_once

@@ -41,7 +41,17 @@ LAYERS = (
         "target",
         "two_state",
     ),
-    ("compilation", "convergence", "io", "inputs", "model", "moments", "search", "summary"),
+    (
+        "compilation",
+        "convergence",
+        "io",
+        "inputs",
+        "model",
+        "moments",
+        "scoring",
+        "search",
+        "summary",
+    ),
     (
         "bench",
         "bragg",

@@ -16,11 +16,12 @@ from hpc_diffuser.disorder import Disorder
 from hpc_diffuser.io.structures import read_structure
 from hpc_diffuser.lattice import HklGrid
 from hpc_diffuser.measured import decided, search
-from hpc_diffuser.model import Comparison, Computation, forward_model
+from hpc_diffuser.model import Computation, forward_model
 from hpc_diffuser.modes import Modes
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parameters import Parameters
 from hpc_diffuser.reindexing import parse_reindexing, reindexed, reindexing_text
+from hpc_diffuser.scoring import Comparison
 from hpc_diffuser.target import Target, TargetOptions, cut_map, make_target
 
 MASKED = -32768

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpc_diffuser.lattice import HklGrid, grid_to_resolution
-from hpc_diffuser.model import Comparison
 from hpc_diffuser.parallel.communicator import Ranks
+from hpc_diffuser.scoring import Comparison
 from hpc_diffuser.statistics import (
     N_SUMS,
     SCORES,
