@@ -1,5 +1,6 @@
 """A diffuse map as arrays on a grid of reciprocal space."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,15 @@ class DiffuseMap:
     space_group: str
     errors: np.ndarray | None = None
     halves: tuple[np.ndarray, np.ndarray] | None = None
+
+
+def measured_planes(diffuse: DiffuseMap) -> Iterator[tuple[tuple, np.ndarray]]:
+    """Places in the arrays and sample indices (v, 3) of the measured voxels, plane by plane."""
+    for h, plane in enumerate(diffuse.intensity):
+        k, l = np.nonzero(~np.isnan(plane))  # noqa: E741
+        if len(k):
+            place = (np.full(len(k), h), k, l)
+            yield place, np.stack(place, axis=1) - diffuse.grid.extent
 
 
 def inside(place: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hpc_diffuser.diffuse_map import DiffuseMap, values_at
+from hpc_diffuser.diffuse_map import DiffuseMap, measured_planes, values_at
 from hpc_diffuser.statistics import N_SUMS, correlation_sums, correlations, pooled_cc
 from hpc_diffuser.symmetry import grid_operations, one_of_each_inverse
 
@@ -130,16 +130,14 @@ def completed(diffuse: DiffuseMap) -> DiffuseMap:
     for array, whole in zip(arrays, new, strict=True):
         if whole is not None:
             whole[place] = array
-    for h, plane in enumerate(diffuse.intensity):
-        k, l = np.nonzero(~np.isnan(plane))  # noqa: E741
-        indices = np.stack([np.full(len(k), h), k, l], axis=1) - old.extent
+    for measured, indices in measured_planes(diffuse):
         for operation in operations:
             there = tuple((indices @ operation + grid.extent).T)
             empty = np.isnan(new[0][there])
-            there = tuple(axis[empty] for axis in there)
+            here, there = (tuple(x[empty] for x in voxels) for voxels in (measured, there))
             for array, whole in zip(arrays, new, strict=True):
                 if whole is not None:
-                    whole[there] = array[h, k[empty], l[empty]]
+                    whole[there] = array[here]
     intensity, errors, *halves = new
     return DiffuseMap(grid, intensity, diffuse.space_group, errors, tuple(halves) or None)
 

@@ -6,13 +6,12 @@ W⁻¹ G* W⁻ᵀ, the new direct one Wᵀ G W.
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 
 import numpy as np
 
-from hpc_diffuser.diffuse_map import DiffuseMap
+from hpc_diffuser.diffuse_map import DiffuseMap, measured_planes
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.lattice import HklGrid, reciprocal_metric
 from hpc_diffuser.merging import merged_intensity
@@ -82,7 +81,7 @@ def reindexed(diffuse: DiffuseMap, reindexing: np.ndarray) -> DiffuseMap:
 
     def moved(array: np.ndarray) -> np.ndarray:
         new = np.full(grid.shape, np.nan, array.dtype)
-        for old, indices in _measured(diffuse):
+        for old, indices in measured_planes(diffuse):
             place = indices @ reindexing + np.array(grid.extent)
             new[tuple(place.T)] = array[old]
         return new
@@ -96,21 +95,12 @@ def reindexed(diffuse: DiffuseMap, reindexing: np.ndarray) -> DiffuseMap:
     )
 
 
-def _measured(diffuse: DiffuseMap) -> Iterator[tuple[tuple, np.ndarray]]:
-    """Place and sample indices (v, 3) of the measured voxels, plane by plane."""
-    for h, plane in enumerate(diffuse.intensity):
-        k, l = np.nonzero(~np.isnan(plane))  # noqa: E741
-        if len(k):
-            indices = np.stack([np.full(len(k), h), k, l], axis=1) - diffuse.grid.extent
-            yield (h, k, l), indices
-
-
 def _new_extent(diffuse: DiffuseMap, reindexing: np.ndarray) -> tuple[int, int, int]:
     """That of the turned box; of sums of axes, which make it larger, that of its measured part."""
     if np.abs(reindexing).sum() == 3:
         reach = np.abs(reindexing).T @ diffuse.grid.extent
     else:
-        planes = (np.abs(i @ reindexing).max(axis=0) for _, i in _measured(diffuse))
+        planes = (np.abs(i @ reindexing).max(axis=0) for _, i in measured_planes(diffuse))
         reach = np.max([np.zeros(3, int), *planes], axis=0)
     return tuple(int(n) for n in reach)
 
