@@ -14,10 +14,11 @@ from hpc_diffuser.io.storage import sha256
 from hpc_diffuser.io.structures import read_models, read_structure
 from hpc_diffuser.io.trajectories import NON_HYDROGEN, read_trajectory
 from hpc_diffuser.lattice import centring, laue_operations, same_unit_cell
+from hpc_diffuser.matching import match_backbone, same_atoms
 from hpc_diffuser.modes import Modes, with_frames
 from hpc_diffuser.scattering import form_factors
 from hpc_diffuser.solvent import displaced_volumes
-from hpc_diffuser.structure import Structure, match_backbone, same_atoms, superpose
+from hpc_diffuser.structure import Structure, superpose
 from hpc_diffuser.target import Target
 
 # What can only be a trajectory; GRO and PDB may be anything.

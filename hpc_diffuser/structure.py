@@ -1,13 +1,10 @@
-"""Atoms as arrays, the matching of two structures by name, and their superposition."""
+"""Atoms as arrays, and their superposition."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
 from hpc_diffuser.errors import InputError
-
-BACKBONE = ("N", "CA", "C", "O")
 
 
 @dataclass(frozen=True)
@@ -21,6 +18,8 @@ class Structure:
     residue_numbers : (N,) int
     occupancies : (N,) float
     b_factors_A2 : (N,) float, Å²
+    insertion_codes : (N,) str
+        Of residues that share a number: 52, 52A. Empty where there is none, and by default.
     """
 
     positions: np.ndarray
@@ -31,6 +30,11 @@ class Structure:
     chain_ids: np.ndarray
     occupancies: np.ndarray
     b_factors_A2: np.ndarray
+    insertion_codes: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.insertion_codes is None:
+            object.__setattr__(self, "insertion_codes", np.full(len(self.positions), ""))
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -39,90 +43,22 @@ class Structure:
         """The atoms at `index` (integers or a mask), in that order."""
         return replace(self, **{f.name: getattr(self, f.name)[index] for f in fields(self)})
 
-    def names(self) -> list[tuple[str, int, str]]:
-        """(chain, residue number, atom name) of every atom: its identity across files."""
-        keys = zip(self.chain_ids, self.residue_numbers, self.atom_names, strict=True)
-        return [(str(chain), int(number), str(name)) for chain, number, name in keys]
+    def names(self) -> list[tuple[str, int, str, str]]:
+        """(chain, residue number, insertion code, atom name): an atom's identity across files."""
+        fields_ = self.chain_ids, self.residue_numbers, self.insertion_codes, self.atom_names
+        keys = zip(*(field.tolist() for field in map(np.asarray, fields_)), strict=True)
+        return [(str(chain), int(number), code, str(name)) for chain, number, code, name in keys]
+
+
+def residue_label(structure: Structure, index: int) -> str:
+    """The residue of an atom as people write it: `A/LYS 1`, `A/SER 52A`."""
+    s, i = structure, index
+    return f"{s.chain_ids[i]}/{s.residue_names[i]} {s.residue_numbers[i]}{s.insertion_codes[i]}"
 
 
 def atom_label(structure: Structure, index: int) -> str:
     """An atom as people write it: `A/LYS 1/CA`."""
-    s, i = structure, index
-    return f"{s.chain_ids[i]}/{s.residue_names[i]} {s.residue_numbers[i]}/{s.atom_names[i]}"
-
-
-def match_backbone(mobile: Structure, reference: Structure) -> tuple[np.ndarray, np.ndarray]:
-    """Backbone atoms of the mobile structure and their partners in the reference.
-
-    Matched by chain, residue number and atom name; where both are one chain, its letter does
-    not matter (topologies of simulations often have none).
-
-    Returns
-    -------
-    mobile_index, reference_index : (K,) int
-        Rows of either structure that are the same atom.
-
-    Raises
-    ------
-    InputError
-        Where a backbone atom of `mobile` is missing from `reference`, or is another residue.
-    """
-    mobile_rows, reference_rows = _backbone(mobile), _backbone(reference)
-    one_chain = len(_chains(mobile, mobile_rows)) == len(_chains(reference, reference_rows)) == 1
-    partners = {_identity(reference, row, one_chain): row for row in reference_rows}
-    pairs = []
-    for row in mobile_rows:
-        partner = partners.get(_identity(mobile, row, one_chain))
-        if partner is None:
-            raise InputError(
-                f"atom {atom_label(mobile, row)} of the trajectory is not in the reference "
-                "structure: give the structure of the same protein with the same numbering"
-            )
-        if mobile.residue_names[row] != reference.residue_names[partner]:
-            raise InputError(
-                f"atom {atom_label(mobile, row)} of the trajectory is "
-                f"{atom_label(reference, partner)} in the reference structure: "
-                "expected the same residues"
-            )
-        pairs.append((row, partner))
-    if len(pairs) < 3:
-        raise InputError("fewer than three backbone atoms (N, CA, C, O): nothing to superpose on")
-    mobile_index, reference_index = np.array(pairs).T
-    return mobile_index, reference_index
-
-
-def same_atoms(structure: Structure, reference: Structure) -> np.ndarray:
-    """The row of every atom in a reference, by name as in `match_backbone`: (N,) int.
-
-    −1 for atoms that it lacks.
-    """
-    every, all_reference = range(len(structure)), range(len(reference))
-    one_chain = len(_chains(structure, every)) == len(_chains(reference, all_reference)) == 1
-    partners = {_identity(reference, row, one_chain): row for row in all_reference}
-    return np.array([partners.get(_identity(structure, row, one_chain), -1) for row in every])
-
-
-def _backbone(structure: Structure) -> list[int]:
-    """Rows of backbone atoms: of residues that have N and CA, which waters and ions do not."""
-    have = {name: set() for name in ("N", "CA")}
-    for chain, number, name in structure.names():
-        if name in have:
-            have[name].add((chain, number))
-    residues = have["N"] & have["CA"]
-    return [
-        row
-        for row, (chain, number, name) in enumerate(structure.names())
-        if name in BACKBONE and (chain, number) in residues
-    ]
-
-
-def _chains(structure: Structure, rows: Iterable[int]) -> set[str]:
-    return {str(structure.chain_ids[row]) for row in rows}
-
-
-def _identity(structure: Structure, row: int, one_chain: bool) -> tuple[str, int, str]:
-    chain = "" if one_chain else str(structure.chain_ids[row])
-    return chain, int(structure.residue_numbers[row]), str(structure.atom_names[row])
+    return f"{residue_label(structure, index)}/{structure.atom_names[index]}"
 
 
 def require_same_atoms(found: Structure, expected: Structure, what: str) -> None:

@@ -11,13 +11,8 @@ from scipy.spatial.distance import pdist
 from scipy.spatial.transform import Rotation
 
 from hpc_diffuser.errors import InputError
-from hpc_diffuser.structure import (
-    Structure,
-    atom_label,
-    match_backbone,
-    require_same_atoms,
-    superpose,
-)
+from hpc_diffuser.matching import match_backbone
+from hpc_diffuser.structure import Structure, atom_label, require_same_atoms, superpose
 
 ATOMS = ("N", "CA", "C", "O", "CB")
 
@@ -61,7 +56,7 @@ def matched_names(mobile: Structure, reference: Structure) -> list[tuple]:
     moving, fixed = match_backbone(mobile, reference)
     pairs = [m[1:] for m in mobile.select(moving).names()]
     assert pairs == [r[1:] for r in reference.select(fixed).names()]
-    return pairs
+    return [(number, name) for number, _, name in pairs]
 
 
 def test_selected_atoms_keep_their_fields():

@@ -235,7 +235,7 @@ def test_mmcif_by_hand(tmp_path):
     assert structure.positions[:, 0].tolist() == [1, 2, 4, 5]
     assert structure.occupancies.tolist() == [1, 1, 1, 0.5]
     assert set(structure.names()) == {
-        ("B", 7, "N"), ("B", 7, "CA"), ("B", 7, "OE1"), ("B", 301, "ZN"),
+        ("B", 7, "", "N"), ("B", 7, "", "CA"), ("B", 7, "", "OE1"), ("B", 301, "", "ZN"),
     }  # fmt: skip
 
 

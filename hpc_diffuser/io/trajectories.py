@@ -9,6 +9,7 @@ from hpc_diffuser.io.frames import count_frames
 from hpc_diffuser.io.hdf5 import hdf5_arrays
 from hpc_diffuser.io.isolated import require_file, run_isolated
 from hpc_diffuser.io.plausible import MOST_COORDINATE_A, check_names
+from hpc_diffuser.residues import ion_element
 from hpc_diffuser.structure import Structure
 
 NON_HYDROGEN = "element != H"
@@ -18,11 +19,6 @@ _NETCDF = (".nc", ".ncdf", ".netcdf")
 _TRAJECTORIES = (".xtc", ".trr", ".dcd", *_NETCDF, *_HDF5, ".pdb", ".pdb.gz", ".gro")
 _PRMTOP = (".prmtop", ".parm7", ".prm7")
 _TOPOLOGIES = (".pdb", ".pdb.gz", ".gro", *_PRMTOP, ".psf")
-# Ions that are residues of their own name: mdtraj takes the first letter for the element.
-_IONS = {
-    "LI": "Li", "LIT": "Li", "NA": "Na", "SOD": "Na", "K": "K", "POT": "K", "CS": "Cs",
-    "CES": "Cs", "MG": "Mg", "CA": "Ca", "CAL": "Ca", "ZN": "Zn", "CL": "Cl", "CLA": "Cl",
-}  # fmt: skip
 
 
 def read_trajectory(
@@ -183,9 +179,9 @@ def _element(atom: object, path: str) -> str:
     InputError
         For an atom whose element is not known, or contradicts its name.
     """
-    name, residue = (x.strip("+-0123456789").upper() for x in (atom.name, atom.residue.name))
-    if atom.residue.n_atoms == 1 and name == residue and name in _IONS:
-        return _IONS[name]
+    ion = ion_element(atom.residue.name, atom.name)
+    if atom.residue.n_atoms == 1 and ion is not None:
+        return ion
     symbol = "VS" if atom.element is None else atom.element.symbol
     if symbol == "VS":  # mdtraj's virtual sites, and what it could not guess
         raise InputError(
@@ -193,7 +189,12 @@ def _element(atom: object, path: str) -> str:
             "without virtual sites, whose elements it tells: give it as PDB"
         )
     # Of a PSF the element is that of the nearest mass.
-    if path.lower().endswith(".psf") and name[:1] != symbol[0] and _IONS.get(name) != symbol:
+    name = atom.name.strip("+-0123456789").upper()
+    if (
+        path.lower().endswith(".psf")
+        and name[:1] != symbol[0]
+        and ion_element(name, name) != symbol
+    ):
         raise InputError(
             f"{path}: atom {atom} has the mass of {symbol}: expected the masses of the elements, "
             "not shifted to hydrogens: give the topology as PDB"
