@@ -33,6 +33,7 @@ def molecule(modes) -> Structure:
         "chain_ids": ["A"],
         "occupancies": [1.0],
         "b_factors_A2": [9.0],
+        "insertion_codes": [""],
     }
     kept = modes.structure
     return Structure(
