@@ -96,8 +96,15 @@ def _add_target(commands) -> None:
     command.add_argument("map", type=Path, help="diffuse map")
     _add_map_options(command)
     command.add_argument("-o", "--output", type=Path, default=Path("target.h5"))
-    command.add_argument("--d-max", type=_positive, default=3.3, help="Å (default: %(default)s)")
-    command.add_argument("--d-min", type=_positive, default=1.6, help="Å (default: %(default)s)")
+    command.add_argument(
+        "--d-max", type=_positive, help="Å (default: 3.3, if the map reaches well beyond that)"
+    )
+    command.add_argument(
+        "--d-min",
+        type=_positive,
+        help="Å (default: the map's own: that of the last shell which is about as complete as the "
+        "others)",
+    )
     command.add_argument(
         "--halo-radius",
         type=_halo_radius,
@@ -122,7 +129,13 @@ def _add_target(commands) -> None:
         action="store_true",
         help="subtract the mean intensity as a smooth function of resolution",
     )
-    command.add_argument("--shells", type=_whole, default=20, help="(default: %(default)s)")
+    command.add_argument(
+        "--shells",
+        type=_whole,
+        default=20,
+        help="equally wide in 1/d; empty ones are left out, and thin ones joined with their "
+        "neighbours (default: %(default)s)",
+    )
     command.add_argument(
         "--free-fraction", type=_fraction, default=0.1, help="of Bragg peaks (default: %(default)s)"
     )

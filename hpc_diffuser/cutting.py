@@ -9,6 +9,7 @@ from hpc_diffuser.errors import InputError
 from hpc_diffuser.io.maps import write_target
 from hpc_diffuser.measured import MapSource, load_map
 from hpc_diffuser.merging import MergeStatistics
+from hpc_diffuser.statistics import cc_star
 from hpc_diffuser.target import Cut, TargetOptions, cut_map
 
 _NAMES = {
@@ -37,10 +38,11 @@ def save_target(source: MapSource, path: Path, options: TargetOptions) -> str:
         raise InputError(f"{source.path}: {exc}") from exc
     provenance = {"command": "hpc-diffuser target"} | source.hashes()
     provenance |= {f"target {key}": str(value) for key, value in vars(options).items()}
+    provenance |= {"target said": "; ".join(cut.said)}
     provenance |= {"target reindexing": loaded.reindexing, "map said": "; ".join(loaded.said)}
     provenance |= {f"target {why}": n for why, n in cut.left_out.items()}
     write_target(path, cut.target, provenance | statistics_attributes(cut.statistics))
-    return "\n".join([*loaded.said, *_left_out_lines(cut), merge_table(cut)])
+    return "\n".join([*loaded.said, *cut.said, *_left_out_lines(cut), merge_table(cut)])
 
 
 def statistics_attributes(statistics: MergeStatistics) -> dict[str, Any]:
@@ -54,18 +56,23 @@ def statistics_attributes(statistics: MergeStatistics) -> dict[str, Any]:
 
 
 def merge_table(cut: Cut) -> str:
-    """The merging statistics as a table, shell by shell and overall."""
+    """The merging statistics and the voxels as a table, shell by shell and overall."""
     edges, table = cut.target.shell_edges, cut.statistics
+    counts = cut.target.counts()
+    counts = np.hstack([counts, counts.sum(axis=1, keepdims=True)])
+    ceilings = cc_star(table.cc_half)
     lines = [
-        "Laue mates, before cut-offs",
-        "shell d (Å)         unique  complete  multiplicity   R_int  CC Friedel  CC Laue  CC half",
+        "Laue mates, before cut-offs; CC* of the half-maps; voxels of the working and the free set",
+        "shell d (Å)         unique  complete  multiplicity   R_int  CC Friedel  CC Laue  CC half"
+        "    CC*  working     free",
     ]
     for row in range(len(edges)):
         last = row == len(edges) - 1
         first, second = edges[[0, -1]] if last else edges[row : row + 2]
         d_max = f"{1 / first:.2f}" if first > 0 else "∞"
         label = "  overall        " if last else f"  {d_max:>6} - {1 / second:<6.2f}"
-        lines.append(label + _row(table, row))
+        voxels = "".join(f"{n:9d}" for n in counts[:, row])
+        lines.append(f"{label}{_row(table, row)}{_cell(ceilings[row], 7, 3)}{voxels}")
     return "\n".join(lines)
 
 

@@ -37,7 +37,13 @@ from hpc_diffuser.reindexing import (
 from hpc_diffuser.statistics import shell_edges, shell_index
 from hpc_diffuser.structure import Structure
 from hpc_diffuser.symmetry import grid_operations
-from hpc_diffuser.target import HALO_RADIUS, TargetOptions, candidate_indices, d_min_of_corners
+from hpc_diffuser.target import (
+    HALO_RADIUS,
+    TargetOptions,
+    candidate_indices,
+    d_min_of_corners,
+    with_range,
+)
 
 SEARCH = "search"
 SIGMA_A = 0.4  # of the rigid body that re-indexings are scored with
@@ -237,6 +243,7 @@ def search(
         )
     operations = laue_operations(space_group, unit_cell)
     options = options or search_options(divisions)
+    options, _ = with_range(diffuse, options)
     options = replace(options, d_min_A=max(options.d_min_A, d_min_of_corners(diffuse.grid)))
     calculated: dict[tuple[int, int, int], tuple] = {}
     candidates = []

@@ -57,12 +57,27 @@ class Merged:
         NaN where no mate is measured.
     errors : (V,) float or None
         Of the means of independent measurements.
-    statistics : MergeStatistics
+    halves : (2, V) float or None
+        The two half-maps' own means.
+    sums : dict
+        Of which the statistics are made: each (n, ...) by shell.
     """
 
     intensity: np.ndarray
     errors: np.ndarray | None
-    statistics: MergeStatistics
+    halves: np.ndarray | None
+    sums: dict[str, np.ndarray]
+
+    @property
+    def statistics(self) -> MergeStatistics:
+        """How well mates agree, by shell and overall."""
+        return _statistics(self.sums)
+
+    def of_joined(self, starts: np.ndarray) -> MergeStatistics:
+        """The same of neighbouring shells joined, see `shells.sturdy_shells`."""
+        return _statistics(
+            {name: np.add.reduceat(x[: starts[-1]], starts[:-1]) for name, x in self.sums.items()}
+        )
 
 
 def merge_mates(
@@ -88,6 +103,7 @@ def merge_mates(
     operations = _friedel_mates_apart(operations)
     intensity = np.empty(len(indices))
     errors = None if diffuse.errors is None else np.empty(len(indices))
+    halves = None if diffuse.halves is None else np.empty((2, len(indices)))
     sums = _no_sums(n_shells)
     for some, mates in _mates(indices, operations):
         repeats = (mates == indices[some]).all(axis=-1).sum(axis=0)
@@ -96,12 +112,12 @@ def merge_mates(
         if errors is not None:
             errors[some] = _error_of_mean(values, values_at(diffuse.errors, mates), repeats)
         parts = _agreement(values, intensity[some], repeats, indices[some], shells[some], n_shells)
-        if diffuse.halves is not None:
-            one, other = (mean_of_mates(values_at(half, mates)) for half in diffuse.halves)
-            parts["half"] = _pair_sums(one, other, shells[some], n_shells)
+        if halves is not None:
+            halves[:, some] = [mean_of_mates(values_at(half, mates)) for half in diffuse.halves]
+            parts["half"] = pair_sums(*halves[:, some], shells[some], n_shells)
         for name, part in parts.items():
             sums[name] += part
-    return Merged(intensity, errors, _statistics(sums))
+    return Merged(intensity, errors, halves, sums)
 
 
 def merged_intensity(array: np.ndarray, indices: np.ndarray, operations: np.ndarray) -> np.ndarray:
@@ -215,7 +231,8 @@ def _both_orders(sums: np.ndarray) -> np.ndarray:
     return sums[:, [0, 1, 1, 2, 2, 3]]
 
 
-def _pair_sums(one: np.ndarray, other: np.ndarray, shells: np.ndarray, n_shells: int) -> np.ndarray:
+def pair_sums(one: np.ndarray, other: np.ndarray, shells: np.ndarray, n_shells: int) -> np.ndarray:
+    """The sums of `correlation_sums` over the voxels that both maps (V,) have."""
     both = np.isfinite(one) & np.isfinite(other)
     return correlation_sums(one[both], other[both], None, shells[both], n_shells)
 

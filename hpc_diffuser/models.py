@@ -48,6 +48,8 @@ DEFAULT_RANGES: dict[str, Range] = {
     "k_sol_eA3": (0.0, 0.5),
     "b_sol_A2": (0.0, 100.0),
 }
+# What the target says of a shell, whatever the model.
+_OF_SHELL = ("d_min", "voxels_work", "voxels_free", "cc_half", "cc_star")
 _UNITS = {"_eA3": " e/Å³", "_A2": " Å²", "_A": " Å", "_deg": "°"}
 _MOST_SHOWN = 12  # weights of modes in a line of the table
 
@@ -221,7 +223,7 @@ def _side_by_side(names: tuple[str, ...], shells: list[list[dict]]) -> list[dict
     return [
         {
             "d_max": of_models[0]["d_max"],
-            "d_min": of_models[0]["d_min"],
+            **{key: of_models[0].get(key) for key in _OF_SHELL},
             "cc": {name: shell["cc"] for name, shell in zip(names, of_models, strict=True)},
             "cc_free": {n: shell["cc_free"] for n, shell in zip(names, of_models, strict=True)},
         }
@@ -405,12 +407,21 @@ def _b_factor_table(rows: list[dict[str, Any]], width: int) -> str:
 
 def _shell_table(names: list[str], shells: list[dict[str, Any]]) -> str:
     widths = {name: max(9, len(name) + 2) for name in names}
-    lines = ["Shell d (Å)      " + "".join(f"{name:>{widths[name]}}" for name in names)]
+    ceiling = any(shell.get("cc_half") is not None for shell in shells)
+    heading = "Shell d (Å)      voxels: work    free"
+    lines = [heading + ("      CC½      CC*" if ceiling else "")]
+    lines[0] += "".join(f"{name:>{widths[name]}}" for name in names)
     for shell in shells:
         d_max = "∞" if shell["d_max"] is None else f"{shell['d_max']:.2f}"
+        voxels = "".join(f"{_count(shell.get(f'voxels_{kind}')):>8}" for kind in ("work", "free"))
+        limits = "".join(_cc(shell[key]) for key in ("cc_half", "cc_star")) if ceiling else ""
         values = "".join(f"{_cc(shell['cc'][name]):>{widths[name]}}" for name in names)
-        lines.append(f"{d_max:>6} - {shell['d_min']:<8.2f}{values}")
+        lines.append(f"{d_max:>6} - {shell['d_min']:<8.2f}    {voxels}{limits}{values}")
     return "CC_work by shell\n" + "\n".join(lines)
+
+
+def _count(value: int | None) -> str:
+    return "" if value is None else str(value)
 
 
 def _cc(value: float | None) -> str:

@@ -21,6 +21,7 @@ from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parameters import Parameters, parameters_from
 from hpc_diffuser.problem import FINAL, Problem, compare
 from hpc_diffuser.scoring import Comparison, Score
+from hpc_diffuser.statistics import SCORES, cc_star
 from hpc_diffuser.summary import summarise
 from hpc_diffuser.target import HALO_RADIUS, Target, map_from_voxels, outside_halos
 
@@ -70,6 +71,7 @@ def finish(problem: Problem, world: Ranks, started: float, share: float | None) 
                 "cc_work": _plain(baseline.cc_work),
                 "cc_free": _plain(baseline.cc_free),
             },
+            "ceiling": _ceiling(problem),
             "shells": _shells(problem.target, score, baseline),
             "b_factors": compare_b_factors(problem.modes, parameters),
             "halos": halos,
@@ -177,19 +179,33 @@ def _config_text(config: Config) -> str:
     return (config.run.directory / "config.toml").read_text(encoding="utf-8")
 
 
-def _shells(target: Target, score: Score, baseline: Score) -> list[dict[str, float | None]]:
-    edges = target.shell_edges
+def _shells(target: Target, score: Score, baseline: Score) -> list[dict[str, Any]]:
+    edges, counts = target.shell_edges, target.counts()
+    cc_half = np.full(target.n_shells, np.nan) if target.half_sums is None else target.cc_half()
     return [
         {
             "d_max": float(1 / edges[i]) if edges[i] > 0 else None,
             "d_min": float(1 / edges[i + 1]),
+            "voxels_work": int(counts[0, i]),
+            "voxels_free": int(counts[1, i]),
             "cc": _plain(score.shells_work[i]),
             "cc_free": _plain(score.shells_free[i]),
+            "cc_half": _plain(cc_half[i]),
+            "cc_star": _plain(cc_star(cc_half[i])),
             "cc_translation": _plain(baseline.shells_work[i]),
             "cc_free_translation": _plain(baseline.shells_free[i]),
         }
         for i in range(target.n_shells)
     ]
+
+
+def _ceiling(problem: Problem) -> dict[str, float | None] | None:
+    """CC½ of the target's half-maps and its CC*, by the configured score; None without them."""
+    sums = problem.target.half_sums
+    if sums is None:
+        return None
+    cc_half = SCORES[problem.config.target.score](sums.sum(axis=0))
+    return {"cc_half": _plain(cc_half), "cc_star": _plain(cc_star(cc_half))}
 
 
 def _plain(value: float) -> float | None:

@@ -97,10 +97,19 @@ def _score_table(summary: dict[str, Any]) -> str:
             f"  median of the fit   {_cc(summary['cc_work'])}{_cc(summary['cc_free'])}",
             f"  translation alone   {_cc(alone['cc_work'])}{_cc(alone['cc_free'])}"
             f"   (sigma {alone['translation_sigma_A']:.3f} Å)",
+            *_ceiling_lines(summary.get("ceiling")),
             f"Last session: {session['ranks']} ranks, {session['wall_s']:.0f} s, "
             f"{session['peak_memory_MB_per_rank']} MB per rank" + _share(session),
         ]
     )
+
+
+def _ceiling_lines(ceiling: dict[str, float | None] | None) -> list[str]:
+    if ceiling is None:
+        return []
+    cc_half = _cc(ceiling["cc_half"]).strip()
+    space = " " * 12
+    return [f"  the data's CC*      {_cc(ceiling['cc_star'])}{space}(CC½ of half-maps {cc_half})"]
 
 
 def _share(session: dict[str, Any]) -> str:
@@ -109,15 +118,28 @@ def _share(session: dict[str, Any]) -> str:
     return "" if share is None else f", {100 * share:.0f} % of the search in proposing"
 
 
-def _shell_table(shells: list[dict[str, float | None]]) -> str:
-    lines = ["Shell d (Å)        CC_work  CC_free   translation alone: work  free"]
+def _shell_table(shells: list[dict[str, Any]]) -> str:
+    """CC by shell with its voxels, translation's beside it, and the data's ceiling if known."""
+    ceiling = any(shell.get("cc_half") is not None for shell in shells)
+    heading = (
+        "Shell d (Å)        voxels: work    free  CC_work  CC_free  translation: work     free"
+    )
+    lines = [heading + ("      CC½      CC*" if ceiling else "")]
     for shell in shells:
         d_max = "∞" if shell["d_max"] is None else f"{shell['d_max']:.2f}"
+        voxels = "".join(f"{_count(shell.get(f'voxels_{kind}')):>8}" for kind in ("work", "free"))
+        limits = "".join(_cc(shell[key]) for key in ("cc_half", "cc_star")) if ceiling else ""
         lines.append(
-            f"  {d_max:>6} - {shell['d_min']:<6.2f}  {_cc(shell['cc'])}{_cc(shell['cc_free'])}"
-            f"              {_cc(shell['cc_translation'])}{_cc(shell['cc_free_translation'])}"
+            f"  {d_max:>6} - {shell['d_min']:<6.2f}      {voxels}"
+            f"{_cc(shell['cc'])}{_cc(shell['cc_free'])}"
+            f"        {_cc(shell['cc_translation'])}{_cc(shell['cc_free_translation'])}{limits}"
         )
     return "\n".join(lines)
+
+
+def _count(value: int | None) -> str:
+    """Of a summary that is older than the counts, nothing."""
+    return "" if value is None else str(value)
 
 
 def _b_factor_text(found: dict[str, Any]) -> str:

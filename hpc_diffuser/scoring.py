@@ -81,12 +81,22 @@ class Comparison:
         return group.broadcast(result(*total.reshape(2, self._n_shells, N_SUMS)))
 
     def _score_of(self, work: np.ndarray, free: np.ndarray) -> Score:
+        both = shells_of_both(work, free)
         return Score(
-            cc_work=self._score(work),
-            cc_free=self._score(free),
+            cc_work=self._score(work[both]),
+            cc_free=self._score(free[both]),
             shells_work=correlations(work),
             shells_free=correlations(free),
         )
+
+
+def shells_of_both(work: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """Mask (n,) of the shells with working and free voxels, from their sums (n, 6).
+
+    CC_work and CC_free are then over the same shells. Without any free voxel, all of them.
+    """
+    both = (work[:, 0] > 0) & (free[:, 0] > 0)
+    return both if both.any() else np.ones(len(work), bool)
 
 
 def _weights(target: Target, weights: str) -> np.ndarray | None:

@@ -66,12 +66,12 @@ def shell_statistics(
     """
     n = len(edges) - 1
     sums = np.zeros((3, n))
-    for plane, s in zip(intensity, _planes(grid), strict=True):
+    for plane, s in zip(intensity, inverse_d_planes(grid), strict=True):
         inside = np.isfinite(plane) & (s >= edges[0]) & (s <= edges[-1])
         values, shells = plane[inside].astype(np.float64), shell_index(s[inside], edges)
         sums += [np.bincount(shells, w, n) for w in (np.ones_like(values), values, values**2)]
     possible = np.zeros(n, np.int64)
-    for s in _planes(grid_to_resolution(grid.unit_cell, grid.divisions, 1 / edges[-1])):
+    for s in inverse_d_planes(grid_to_resolution(grid.unit_cell, grid.divisions, 1 / edges[-1])):
         possible += np.histogram(s, edges)[0]
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = sums[1] / sums[0]
@@ -81,12 +81,14 @@ def shell_statistics(
 
 def resolution_range(intensity: np.ndarray, grid: HklGrid) -> tuple[float, float]:
     """Least and largest 1/d (Å⁻¹) of a map's measured voxels; one has to be there."""
-    found = [s[np.isfinite(plane)] for plane, s in zip(intensity, _planes(grid), strict=True)]
+    found = [
+        s[np.isfinite(plane)] for plane, s in zip(intensity, inverse_d_planes(grid), strict=True)
+    ]
     ends = [(s.min(), s.max()) for s in found if len(s)]
     return float(min(low for low, _ in ends)), float(max(high for _, high in ends))
 
 
-def _planes(grid: HklGrid) -> Iterator[np.ndarray]:
+def inverse_d_planes(grid: HklGrid) -> Iterator[np.ndarray]:
     """1/d in Å⁻¹ of all samples of a grid, plane by plane: (K, L)."""
     h, k, l = (np.arange(-e, e + 1) for e in grid.extent)  # noqa: E741
     m = grid.metric()
@@ -138,6 +140,17 @@ class PlaneSums:
 def correlations(sums: np.ndarray) -> np.ndarray:
     """Weighted Pearson CC from sums (..., 6); NaN where a map has no variation."""
     return _pearson(*_central_moments(sums))
+
+
+def cc_star(cc_half: np.ndarray | float) -> np.ndarray:
+    """CC* = √(2 CC½ / (1 + CC½)) (Karplus & Diederichs 2012); NaN where CC½ is negative.
+
+    An estimate of the CC of the whole data with the signal in them, which no model can pass,
+    if the errors of the two halves are independent.
+    """
+    known = np.asarray(cc_half, np.float64)
+    positive = np.where(known >= 0, known, np.nan)
+    return np.sqrt(2 * positive / (1 + positive))
 
 
 def shell_mean_cc(sums: np.ndarray) -> float:

@@ -18,14 +18,17 @@ from hpc_diffuser.lattice import (
     laue_zones,
     nearest_bragg,
 )
-from hpc_diffuser.merging import Merged, MergeStatistics, merge_mates
+from hpc_diffuser.merging import Merged, MergeStatistics, merge_mates, pair_sums
 from hpc_diffuser.sampling import generator
-from hpc_diffuser.statistics import shell_edges, shell_index
+from hpc_diffuser.shells import reach, shells_text, sturdy_shells
+from hpc_diffuser.statistics import correlations, shell_edges, shell_index
 from hpc_diffuser.symmetry import grid_operations, one_of_each_inverse, unique_indices
 
 _AT_ONCE = 1 << 18  # voxels whose places are held in memory
+_ENOUGH = 0.75  # of d_max: a d_min beyond leaves too little of the range
 _MOST_POINTS = 1 << 24  # of a grid that is larger than the map's own
 HALO_RADIUS = 3 / 7  # of a reciprocal-lattice unit, as in the paper
+D_MAX_A, D_MIN_A = 3.3, 1.6  # the paper's range
 
 
 @dataclass(frozen=True)
@@ -34,13 +37,13 @@ class TargetOptions:
 
     Attributes
     ----------
-    d_max_A, d_min_A : float, Å
-        Resolution range.
+    d_max_A, d_min_A : float, Å, or None
+        Resolution range; by default to where the map itself ends, see `with_range`.
     halo_radius : float, or three
         Radius, in reciprocal-lattice units, of the sphere left out about every lattice point; of
         an ellipsoid along h, k and l.
     n_shells : int
-        Resolution shells, equally wide in 1/d.
+        Resolution shells, equally wide in 1/d, before thin ones are joined.
     free_fraction : float
         Of the Bragg peaks, whose whole Brillouin zones are kept out of the fit.
     seed : int
@@ -54,8 +57,8 @@ class TargetOptions:
         Subtract the isotropic background from the merged voxels that are left.
     """
 
-    d_max_A: float = 3.3
-    d_min_A: float = 1.6
+    d_max_A: float | None = None
+    d_min_A: float | None = None
     halo_radius: float | tuple[float, float, float] = HALO_RADIUS
     n_shells: int = 20
     free_fraction: float = 0.1
@@ -81,6 +84,8 @@ class Target:
     shell_edges : (n+1,) float, Å⁻¹
         In 1/d.
     space_group : str
+    half_sums : (2, n, 6) float or None
+        Of the two half-maps' working and free voxels in each shell, as of `correlation_sums`.
     """
 
     grid: HklGrid
@@ -90,6 +95,7 @@ class Target:
     free: np.ndarray
     shell_edges: np.ndarray
     space_group: str
+    half_sums: np.ndarray | None = None
 
     @property
     def d_min(self) -> float:
@@ -106,8 +112,17 @@ class Target:
         inverse_d = np.sqrt(self.grid.inverse_d_squared(self.indices))
         return shell_index(inverse_d, self.shell_edges)
 
+    def counts(self) -> np.ndarray:
+        """Working and free voxels of every shell: (2, n_shells) int."""
+        n = self.n_shells
+        return np.bincount(self.free * n + self.shells(), minlength=2 * n).reshape(2, n)
+
+    def cc_half(self) -> np.ndarray | None:
+        """CC of the two half-maps in every shell, work and free together: (n_shells,) or None."""
+        return None if self.half_sums is None else correlations(self.half_sums.sum(axis=0))
+
     def at(self, rows: np.ndarray) -> "Target":
-        """The target reduced to some of its voxels (indices or a mask)."""
+        """The target reduced to some of its voxels (indices or a mask), without half-maps."""
         errors = None if self.errors is None else self.errors[rows]
         return Target(
             self.grid,
@@ -152,11 +167,14 @@ class Cut:
         Of all that is measured in the range and outside the halos, before cut-offs.
     left_out : dict
         How many merged voxels each cut-off has left out.
+    said : tuple of str
+        Which range and shells were taken, where that is not just what was asked for.
     """
 
     target: Target
     statistics: MergeStatistics
     left_out: dict[str, int]
+    said: tuple[str, ...] = ()
 
 
 def make_target(diffuse: DiffuseMap, options: TargetOptions) -> Target:
@@ -180,6 +198,7 @@ def cut_map(diffuse: DiffuseMap, options: TargetOptions) -> Cut:
         intensities are infinite, or errors are asked for that the map lacks.
     """
     _check_map(diffuse, options)
+    options, said = with_range(diffuse, options)
     operations = grid_operations(diffuse.grid, diffuse.space_group)
     lattice = centring(diffuse.space_group, diffuse.grid.unit_cell)
     indices = candidate_indices(diffuse.grid, operations, options, lattice)
@@ -190,20 +209,83 @@ def cut_map(diffuse: DiffuseMap, options: TargetOptions) -> Cut:
     if not merged.statistics.unique[-1]:
         raise _nothing_left(options)
     kept, left_out = _kept(merged, shells, options)
+    target = _of_kept(diffuse, options, indices, inverse_d, merged, kept)
+    counts = [
+        np.bincount(shells[kept][f], minlength=options.n_shells)
+        for f in (~target.free, target.free)
+    ]
+    starts = sturdy_shells(*counts)
+    joined = shells_text(edges, starts)
+    target = replace(target, shell_edges=edges[starts])
+    if merged.halves is not None:
+        target = replace(target, half_sums=_half_sums(target, merged.halves[:, kept]))
+    said = (*said, *([f"shells       {joined}"] if joined else ()))
+    return Cut(target, merged.of_joined(starts), left_out, said)
+
+
+def with_range(
+    diffuse: DiffuseMap, options: TargetOptions
+) -> tuple[TargetOptions, tuple[str, ...]]:
+    """The options with a resolution range, and what is to be said about it.
+
+    By default d_min is the map's own, see `shells.reach`, and d_max that of the paper; of
+    a range that d_min leaves too little of, twice d_min, about the ratio of the paper's.
+
+    Raises
+    ------
+    InputError
+        Where nothing is measured, or the map ends before d_max.
+    """
+    d_max, d_min, said = options.d_max_A, options.d_min_A, []
+    if d_min is None:
+        if not np.isfinite(diffuse.intensity).any():
+            raise InputError("no voxel of the map is measured: expected some that are not NaN")
+        # Rounded towards finer ones, so that the last voxels are not lost.
+        d_min = math.floor(1e3 / reach(diffuse.intensity, diffuse.grid) * (1 + 1e-9)) / 1e3
+        said.append(f"to {d_min:.2f} Å, where the map ends (--d-min)")
+    if d_max is None:
+        d_max = D_MAX_A if d_min <= _ENOUGH * D_MAX_A else 2 * d_min
+        why = "" if d_max == D_MAX_A else f": the paper's {D_MAX_A:g} Å would leave too little"
+        said.append(f"from {d_max:.2f} Å (--d-max){why}")
+    if d_max <= d_min:
+        raise InputError(
+            f"the map ends at {d_min:g} Å: expected --d-max above that, found {d_max:g}"
+            if options.d_min_A is None
+            else f"from {d_max:g} to {d_min:g} Å there is nothing: expected --d-max above --d-min"
+        )
+    lines = (f"resolution   {'; '.join(reversed(said))}",) if said else ()
+    return replace(options, d_max_A=d_max, d_min_A=d_min), lines
+
+
+def _of_kept(
+    diffuse: DiffuseMap,
+    options: TargetOptions,
+    indices: np.ndarray,
+    inverse_d: np.ndarray,
+    merged: Merged,
+    kept: np.ndarray,
+) -> Target:
+    """The target of the voxels that are kept, with one shell for all."""
     indices, intensity = indices[kept], merged.intensity[kept]
     if options.remove_isotropic:
         intensity = intensity - isotropic_background(intensity, inverse_d[kept])
     grid = _enlarged(diffuse.grid, np.abs(indices).max(axis=0))
-    target = Target(
+    return Target(
         grid=grid,
         indices=indices,
         intensity=intensity.astype(np.float32),
         errors=None if merged.errors is None else merged.errors[kept].astype(np.float32),
         free=free_set(indices, grid, diffuse.space_group, options.free_fraction, options.seed),
-        shell_edges=edges,
+        shell_edges=shell_edges(options.d_max_A, options.d_min_A, 1),
         space_group=diffuse.space_group,
     )
-    return Cut(target, merged.statistics, left_out)
+
+
+def _half_sums(target: Target, halves: np.ndarray) -> np.ndarray:
+    """See `Target.half_sums`."""
+    n = target.n_shells
+    bins = target.free * n + target.shells()
+    return pair_sums(*halves, bins, 2 * n).reshape(2, n, -1)
 
 
 def _check_map(diffuse: DiffuseMap, options: TargetOptions) -> None:

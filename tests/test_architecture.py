@@ -36,6 +36,7 @@ LAYERS = (
         "sampling",
         "scattering",
         "shapes",
+        "shells",
         "solvent",
         "statistics",
         "structure",

@@ -208,8 +208,8 @@ def test_completeness_is_of_what_the_range_holds():
     With nothing missing, completeness is 1 in whole shells; over all it is the part of the samples
     down to 2.9 Å, where the box has its corners, or of all that the corners reach.
     """
-    whole = random_map((2, 2, 2), missing=0)
-    grid = grid_to_resolution(TRICLINIC, (2, 2, 2), 4.0)
+    whole = random_map((4, 4, 4), missing=0)
+    grid = grid_to_resolution(TRICLINIC, (4, 4, 4), 4.0)
     edge = tuple(
         slice(e - m, e + m + 1) for e, m in zip(whole.grid.extent, grid.extent, strict=True)
     )
@@ -218,7 +218,7 @@ def test_completeness_is_of_what_the_range_holds():
     statistics = cut_map(part, options).statistics
     assert (cut_map(whole, options).statistics.completeness == 1).all()
     d = 1 / np.sqrt(
-        gemmi_inverse_d_squared(all_indices(whole.grid), TRICLINIC, (2, 2, 2)).clip(1e-9)
+        gemmi_inverse_d_squared(all_indices(whole.grid), TRICLINIC, (4, 4, 4)).clip(1e-9)
     )
     inside = (np.abs(all_indices(whole.grid)) <= grid.extent).all(axis=1)
     possible = (d <= 6) & (d >= 2.9)

@@ -16,6 +16,7 @@ from hpc_diffuser.io.placing import MOST_VALUE, check_values, embedded, grid_of_
 from hpc_diffuser.io.plausible import check_crystal, check_numbers
 from hpc_diffuser.io.storage import write_bytes
 from hpc_diffuser.lattice import HklGrid
+from hpc_diffuser.statistics import N_SUMS
 from hpc_diffuser.target import Target
 
 _COMPRESSED = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
@@ -27,7 +28,7 @@ _MAP = (
     "entry/crystal/unit_cell",
     "entry/crystal/space_group",
 )
-_TARGET = ("@format", "@version", *_MAP, "entry/free_set", "entry/shell_edges")
+_TARGET = ("@format", "@version", *_MAP, "entry/free_set", "entry/shell_edges", "entry/half_sums")
 _LEAST_D_MIN_A, _MOST_SHELLS = 0.1, 10_000
 
 
@@ -93,6 +94,8 @@ def write_target(path: Path, target: Target, provenance: dict[str, Any]) -> None
         file["entry"].create_dataset("free_set", data=free, **_COMPRESSED)
         file["entry/shell_edges"] = target.shell_edges
         file["entry/shell_edges"].attrs["units"] = "1/angstrom"
+        if target.half_sums is not None:
+            file["entry/half_sums"] = target.half_sums
 
     write_hdf5(path, fill)
 
@@ -173,6 +176,7 @@ def _build_target(arrays: Arrays) -> Target:
         free=free[place].astype(bool),
         shell_edges=arrays["entry/shell_edges"],
         space_group=space_group,
+        half_sums=arrays.get("entry/half_sums"),
     )
     _check_target(target)
     return target
@@ -191,6 +195,11 @@ def _check_target(target: Target) -> None:
             f"shells to {1 / edges[-1]:.2g} Å, voxels to {1 / inverse_d:.2g} Å: "
             f"expected a limit above {_LEAST_D_MIN_A} Å"
         )
+    sums = target.half_sums
+    if sums is not None and (
+        sums.shape != (2, len(edges) - 1, N_SUMS) or not np.isfinite(sums).all()
+    ):
+        raise InputError(f"half_sums should be numbers of shape {(2, len(edges) - 1, N_SUMS)}")
     check_numbers(target.intensity, "intensity", MOST_VALUE)
     if errors is not None:
         check_numbers(errors, "intensity_errors", MOST_VALUE)
