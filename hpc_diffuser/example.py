@@ -90,23 +90,24 @@ def example_map(modes: Modes) -> DiffuseMap:
     return _noisy(whole_map(model, modes, grid, indices, model.internal_motion(truth, normals)))
 
 
-def comparison_table(median: dict, spread: dict) -> str:
+def comparison_table(answer: dict, scatter: dict) -> str:
     """Refined against true parameters, as text.
 
     Parameters
     ----------
-    median, spread : dict
-        Of the run's summary, by parameter name.
+    answer, scatter : dict
+        Of the run's summary, by parameter name; the scatter of the restarts.
     """
     names = [f"mode {i + 1}" for i in range(len(TRUE_AMPLITUDES_A))] + ["translation"]
     true = [*TRUE_AMPLITUDES_A, TRUE_TRANSLATION_A]
-    refined = [*median["mode_amplitude_A"], median["translation_sigma_A"]]
-    widths = [*spread["mode_amplitude_A"], spread["translation_sigma_A"]]
-    lines = ["Refined against true (Å)", "               refined  spread    true   error"]
+    refined = [*answer["mode_amplitude_A"], answer["translation_sigma_A"]]
+    widths = [*scatter["mode_amplitude_A"], scatter["translation_sigma_A"]]
+    lines = ["Refined against true (Å)", "               refined scatter    true   error"]
     for row in zip(names, refined, widths, true, strict=True):
         name, value, width, truth = row
         error = 100 * (value - truth) / truth
-        lines.append(f"  {name:12s} {value:7.3f} {width:7.3f} {truth:7.3f} {error:+6.1f} %")
+        scattered = f"{'—':>7s}" if width is None else f"{width:7.3f}"
+        lines.append(f"  {name:12s} {value:7.3f} {scattered} {truth:7.3f} {error:+6.1f} %")
     return "\n".join(lines)
 
 

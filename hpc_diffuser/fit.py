@@ -101,6 +101,6 @@ def _compared(comparison: dict[str, Any], directory: Path) -> str:
 def _outcome(summary: dict[str, Any], directory: Path, is_example: bool) -> str:
     parts = [report_text(summary)]
     if is_example:
-        parts.append(example.comparison_table(summary["median"], summary["spread"]))
+        parts.append(example.comparison_table(summary["answer"], summary["spread"]))
     parts.append(f"Final map: {directory / 'calculated.h5'}; more: hpc-diffuser report {directory}")
     return "\n\n".join(parts)

@@ -163,7 +163,7 @@ def compare_models(
     Returns
     -------
     dict
-        What models.json holds: `models`, each with its scores and medians, and `shells`.
+        What models.json holds: `models`, each with its scores and answers, and `shells`.
 
     Raises
     ------
@@ -212,7 +212,10 @@ def _row(name: str, summary: dict[str, Any], shuffled: dict[str, Any] | None) ->
         "cc_work": summary["cc_work"],
         "cc_free": summary["cc_free"],
         "median": {key: value for key, value in summary["median"].items() if key in own},
+        "answer": {key: value for key, value in summary["answer"].items() if key in own},
+        "answer_is": summary["answer_is"],
         "at_upper_bound": summary["at_upper_bound"],
+        "warnings": summary["warnings"],
         "b_factors": summary["b_factors"],
         "shuffled_modes": shuffled,
     }
@@ -234,7 +237,7 @@ def _side_by_side(names: tuple[str, ...], shells: list[list[dict]]) -> list[dict
 def shuffled_modes(
     load: Callable[[Config], Problem], config: Config, summary: dict[str, Any], world: Ranks
 ) -> dict[str, Any] | None:
-    """Scores of a fit's median with its weights given to the modes in other orders.
+    """Scores of a fit's answer with its weights given to the modes in other orders.
 
     The total motion is the same in all of them, Σ_a |Δ_ia|² being the same for all modes, and so
     are the sample points. What a correlation between modes is told of stays in its place.
@@ -255,7 +258,7 @@ def shuffled_modes(
         `orders`, their number, and of `cc_work` and `cc_free` each `mean`, `standard_deviation`
         and `largest`; None with fewer than two modes.
     """
-    n_modes = len(summary["median"]["mode_amplitude_A"])
+    n_modes = len(summary["answer"]["mode_amplitude_A"])
     orders = shuffled_orders(n_modes, config.model.seed)
     if not orders:
         return None
@@ -274,7 +277,7 @@ def _scores_of(
     """One score for each order, with the samples of the final map."""
     model, comparison = compare(problem, world)
     normals = problem.normals(problem.config.model.final_samples, FINAL)
-    parameters = parameters_from(summary["median"])
+    parameters = parameters_from(summary["answer"])
     shuffled = [
         replace(parameters, mode_amplitudes_A=parameters.mode_amplitudes_A[order])
         for order in orders
@@ -326,36 +329,32 @@ def read_comparison(directory: Path) -> dict[str, Any] | None:
 
 
 def comparison_text(comparison: dict[str, Any]) -> str:
-    """The models side by side: scores and medians, the control of the modes, CC by shell."""
+    """The models side by side: scores and answers, the control of the modes, CC by shell."""
     rows = comparison["models"]
     width = max(len("Model"), *(len(row["name"]) for row in rows))
     parts = [_score_table(rows, width), _shuffled_table(rows, width), _b_factor_table(rows, width)]
     parts.append(_shell_table([row["name"] for row in rows], comparison["shells"]))
-    notes = [
-        f"{row['name']}: {name} is at the upper bound of its range: widen it, and fit again"
-        for row in rows
-        for name in row["at_upper_bound"]
-    ]
+    notes = [f"{row['name']}: {text}" for row in rows for text in row["warnings"]]
     return "\n\n".join(part for part in [*parts, "\n".join(notes)] if part)
 
 
 def _score_table(rows: list[dict[str, Any]], width: int) -> str:
-    lines = [f"{'Model':{width}}  refined  CC_work  CC_free   median of the fit"]
+    lines = [f"{'Model':{width}}  refined  CC_work  CC_free   the answer of the fit"]
     lines += [
         f"{row['name']:{width}}{len(row['refined']):9d}{_cc(row['cc_work'])}{_cc(row['cc_free'])}"
-        f"   {_medians(row['median'])}"
+        f"   {_values(row['answer'])}"
         for row in rows
     ]
     return "\n".join(lines)
 
 
-def _medians(median: dict[str, float | list[float]]) -> str:
+def _values(answer: dict[str, float | list[float]]) -> str:
     """`modes 0.30 0.21 Å, translation 0.41 Å`, in the order of the config's keys."""
     order = [f.name for f in fields(ParametersConfig)]
-    return ", ".join(_median(key, median[key]) for key in order if np.size(median.get(key, ())))
+    return ", ".join(_value(key, answer[key]) for key in order if np.size(answer.get(key, ())))
 
 
-def _median(key: str, value: float | list[float]) -> str:
+def _value(key: str, value: float | list[float]) -> str:
     unit = next((ending for ending in _UNITS if key.endswith(ending)), "")
     label = key.removesuffix(unit).removesuffix("_sigma").replace("_", " ")
     label = {"mode amplitude": "modes"}.get(label, label)

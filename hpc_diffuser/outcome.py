@@ -1,4 +1,4 @@
-"""What a run leaves behind: the summary, and the map at the median with its scores."""
+"""What a run leaves behind: the summary, and the map at the answer with its scores."""
 
 import math
 import time
@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize_scalar
 
+from hpc_diffuser.answer import choose_answer
 from hpc_diffuser.bragg import compare_b_factors
+from hpc_diffuser.cautions import cautions
 from hpc_diffuser.config import Config
 from hpc_diffuser.disorder import Disorder
 from hpc_diffuser.io.maps import write_map
@@ -18,8 +20,8 @@ from hpc_diffuser.lattice import centring
 from hpc_diffuser.memory import peak_memory_MB
 from hpc_diffuser.model import ForwardModel, collect
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.parameters import Parameters, parameters_from
-from hpc_diffuser.problem import FINAL, Problem, compare
+from hpc_diffuser.parameters import Parameters
+from hpc_diffuser.problem import Problem, compare
 from hpc_diffuser.scoring import Comparison, Score
 from hpc_diffuser.statistics import SCORES, cc_star
 from hpc_diffuser.summary import summarise
@@ -42,18 +44,17 @@ def write_summary(problem: Problem, outcome: dict[str, Any] | None = None) -> di
     sampled = read_convergence(config.run.directory)
     summary["sampling"] = asdict(sampled) if sampled else None
     summary |= outcome or {}
+    summary["warnings"] = cautions(summary, config.search)
     write_json(config.run.directory / "summary.json", summary)
     return summary
 
 
 def finish(problem: Problem, world: Ranks, started: float, share: float | None) -> dict[str, Any]:
-    """The final map at the median, by all ranks together; the complete summary."""
+    """The final map at the answer, by all ranks together; the complete summary."""
     summary = world.from_root(lambda: write_summary(problem))
     model, comparison = compare(problem, world)
-    parameters = parameters_from(summary["median"])
-    normals = problem.normals(problem.config.model.final_samples, FINAL)
-    intensity = model.internal_motion(parameters, normals)
-    score = comparison.score(intensity)
+    answer = choose_answer(problem, model, comparison, summary)
+    parameters, intensity, score = answer.parameters, answer.intensity, answer.score
     translation, baseline = _translation_alone(problem, model, comparison)
     masked = world.from_root(lambda: _in_halos(problem.target))
     halos = None if masked is None else _halos(problem, masked, model, parameters, intensity)
@@ -64,6 +65,7 @@ def finish(problem: Problem, world: Ranks, started: float, share: float | None) 
         _write_calculated(problem, values)
         peak_memory.append(peak_memory_MB())  # rank 0 needs most for writing
         outcome = {
+            **answer.record,
             "cc_work": _plain(score.cc_work),
             "cc_free": _plain(score.cc_free),
             "translation_alone": {

@@ -1,16 +1,31 @@
 """What came out of a run. Reads only."""
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hpc_diffuser.clusters import NEIGHBOURS
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.io.run_directory import read_manifest
 from hpc_diffuser.io.storage import read_json
 from hpc_diffuser.parameters import parameter_labels
+from hpc_diffuser.summary import VERSION
 
-MOVE_MORE = 0.05  # of the atoms: fewer are told without a warning
+WIDTH = 100  # of a line of text
+MOST_CLUSTERS = 6  # that are shown side by side
+_HEADINGS = {"spread": "scatter"}
+_SCATTER = (
+    "scatter: half the width of the central 68 % of the restarts' answers. It tells how well the\n"
+    "search finds the same place again, not how well the map determines a parameter: it is no "
+    "standard error."
+)
+_CLUSTERS = (
+    "Medians of each cluster, in which every restart has a neighbour whose parameters differ by\n"
+    f"at most {NEIGHBOURS:g} of their ranges, rms. CC_search is CC_work as the search saw it, with "
+    "its own samples."
+)
 
 
 def read_summary(directory: Path) -> dict[str, Any]:
@@ -30,21 +45,46 @@ def read_summary(directory: Path) -> dict[str, Any]:
     summary = read_json(path)
     if not isinstance(summary, dict):
         raise InputError(f"{path}: damaged: run hpc-diffuser fit again, which writes it anew")
+    if summary.get("version") != VERSION:
+        raise InputError(
+            f"{path}: of another version of hpc-diffuser: run hpc-diffuser fit again, which writes "
+            "it anew (where that refuses, once with --accept-versions)"
+        )
     if "median" not in summary:
         raise InputError(f"{path}: no restart has finished yet")
     return summary
 
 
 def report_text(summary: dict[str, Any]) -> str:
-    """Parameters with spread, scores, and CC by shell, as a table."""
-    parts = [_headline(summary), _parameter_table(summary)]
+    """Warnings, the answer, its parameters and scores, CC by shell, B-factors, cost: as text."""
+    parts = [_warnings(summary), _headline(summary), _parameter_table(summary)]
+    parts.append(_cluster_table(summary) if len(summary["clusters"]) > 1 else "")
     if "shells" in summary:
         parts += [_score_table(summary), _shell_table(summary["shells"])]
         parts += [_b_factor_text(summary["b_factors"])] if summary.get("b_factors") else []
         parts += [_halo_text(summary["halos"])] if summary.get("halos") else []
     else:
-        parts.append("Scores of the median: after the last restart.")
-    return "\n\n".join(parts)
+        parts.append("Scores, and what the answer is: after the last restart.")
+    return "\n\n".join(part for part in parts if part)
+
+
+def _warnings(summary: dict[str, Any]) -> str:
+    """One paragraph for each, numbered; empty without any."""
+    if not summary["warnings"]:
+        return ""
+    numbered = enumerate(summary["warnings"], start=1)
+    return "\n".join(["Warnings", *(_wrapped(f"{n}. {text}", 2) for n, text in numbered)])
+
+
+def _wrapped(text: str, indent: int = 0) -> str:
+    return textwrap.fill(
+        text,
+        WIDTH,
+        initial_indent=" " * indent,
+        subsequent_indent=" " * (indent + 3 * (indent > 0)),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _headline(summary: dict[str, Any]) -> str:
@@ -53,32 +93,64 @@ def _headline(summary: dict[str, Any]) -> str:
         f"{summary['evaluations']} evaluations"
     ]
     lines += [f"restart {e['restart']} excluded: {e['reason']}" for e in summary["excluded"]]
-    lines += [
-        f"{name} is at the upper bound of its range: widen it, and fit again"
-        for name in summary["at_upper_bound"]
-    ]
+    if "answer" in summary:
+        lines.append(f"The answer is {summary['answer_is']}{_agreement(summary['clusters'])}")
     return "\n".join(lines)
+
+
+def _agreement(found: list[dict[str, Any]]) -> str:
+    if sum(len(cluster["restarts"]) for cluster in found) == 1:
+        return ""
+    return ": they agree" if len(found) == 1 else "; the restarts do not agree"
 
 
 def _parameter_table(summary: dict[str, Any]) -> str:
-    median, spread, best = summary["median"], summary["spread"], summary["best"]
+    """The answer, if it is known yet; median and best restart beside it where they are others."""
+    columns = {key: summary[key] for key in ("answer", "median", "best") if key in summary}
+    if columns.get("answer") == columns["median"]:
+        del columns["median"]
+    first, *others = columns
+    order = [first, "spread", *others]
     source, refined = summary["source_mode_amplitude_A"], set(summary["refined"])
-    lines = ["Parameters (Å)          median   spread     best  ensemble"]
-    for name, value in median.items():
+    heading = "".join(f"{_HEADINGS.get(name, name):>9s}" for name in order)
+    lines = [f"Parameters (Å)        {heading}" + "   source" * bool(source)]
+    for name, value in summary["median"].items():
         labels = parameter_labels(name, len(value) if isinstance(value, list) else None)
-        columns = [np.atleast_1d(table[name]) for table in (median, spread, best)]
+        values = [np.atleast_1d(summary[key][name]) for key in order]
         for row, label in enumerate(labels):
-            ensemble = source[row] if name == "mode_amplitude_A" else None
-            values = [float(column[row]) for column in columns]
-            lines.append(_parameter_row(label, values, label in refined, ensemble))
-    return "\n".join(lines)
+            numbers = [column[row] for column in values]
+            if label not in refined:
+                numbers[1] = "held"
+            ensemble = [source[row]] if name == "mode_amplitude_A" else []
+            lines.append(f"  {_shown(label):20s}" + "".join(map(_column, numbers + ensemble)))
+    return "\n".join(lines) + ("\n" + _SCATTER if refined else "")
 
 
-def _parameter_row(label: str, values: list[float], refined: bool, ensemble: float | None) -> str:
-    median, spread, best = values
-    width = f"{spread:9.4f}" if refined else "     held"
-    source = "" if ensemble is None else f"{ensemble:10.4f}"
-    return f"  {_shown(label):20s}{median:9.4f}{width}{best:9.4f}{source}"
+def _column(value: float | str | None) -> str:
+    if value is None:
+        return f"{'—':>9s}"
+    return f"{value:>9s}" if isinstance(value, str) else f"{value:9.4f}"
+
+
+def _cluster_table(summary: dict[str, Any]) -> str:
+    """Clusters side by side, the best one first: how many restarts, best CC, medians."""
+    found = summary["clusters"]
+    shown = found[:MOST_CLUSTERS]
+    rows = {
+        "restarts": [str(len(cluster["restarts"])) for cluster in shown],
+        "best CC_search": [cluster["cc_search"] for cluster in shown],
+    }
+    for name, value in summary["median"].items():
+        labels = parameter_labels(name, len(value) if isinstance(value, list) else None)
+        values = [np.atleast_1d(cluster["median"][name]) for cluster in shown]
+        for row, label in enumerate(labels):
+            if label in summary["refined"]:
+                rows[_shown(label)] = [column[row] for column in values]
+    heading = "".join(f"{number:9d}" for number in range(1, len(shown) + 1))
+    more = len(found) - len(shown)
+    lines = [f"Clusters of restarts  {heading}" + (f"   and {more} more" if more else "")]
+    lines += [f"  {label:20s}" + "".join(map(_column, row)) for label, row in rows.items()]
+    return "\n".join([*lines, _CLUSTERS])
 
 
 def _shown(label: str) -> str:
@@ -93,9 +165,10 @@ def _score_table(summary: dict[str, Any]) -> str:
     session = summary["last_session"]
     return "\n".join(
         [
-            "Scores                 CC_work  CC_free",
-            f"  median of the fit   {_cc(summary['cc_work'])}{_cc(summary['cc_free'])}",
-            f"  translation alone   {_cc(alone['cc_work'])}{_cc(alone['cc_free'])}"
+            "Scores of the final map  CC_work  CC_free",
+            f"  the answer            {_cc(summary['cc_work'])}{_cc(summary['cc_free'])}",
+            *_other_scores(summary),
+            f"  translation alone     {_cc(alone['cc_work'])}{_cc(alone['cc_free'])}"
             f"   (sigma {alone['translation_sigma_A']:.3f} Å)",
             *_ceiling_lines(summary.get("ceiling")),
             f"Last session: {session['ranks']} ranks, {session['wall_s']:.0f} s, "
@@ -109,7 +182,19 @@ def _ceiling_lines(ceiling: dict[str, float | None] | None) -> list[str]:
         return []
     cc_half = _cc(ceiling["cc_half"]).strip()
     space = " " * 12
-    return [f"  the data's CC*      {_cc(ceiling['cc_star'])}{space}(CC½ of half-maps {cc_half})"]
+    return [f"  the data's CC*        {_cc(ceiling['cc_star'])}{space}(CC½ of half-maps {cc_half})"]
+
+
+def _other_scores(summary: dict[str, Any]) -> list[str]:
+    """Of the points that the answer was chosen from, as far as they are others."""
+    names = {"median": "median of all", "cluster": "best cluster's median", "best": "best restart"}
+    found = {name: summary.get(f"{key}_scores") for key, name in names.items()}
+    own = {key: summary[key] for key in ("cc_work", "cc_free")}
+    return [
+        f"  {name:22s}{_cc(scores['cc_work'])}{_cc(scores['cc_free'])}"
+        for name, scores in found.items()
+        if scores and scores != own
+    ]
 
 
 def _share(session: dict[str, Any]) -> str:
@@ -149,12 +234,6 @@ def _b_factor_text(found: dict[str, Any]) -> str:
         f"{found['mean_A2']:.1f} against {found['crystal_mean_A2']:.1f} Å², "
         f"ratio {found['mean_ratio']:.2f}"
     ]
-    if found["moves_more"] > MOVE_MORE:
-        n_atoms = round(found["moves_more"] * found["atoms"])
-        lines.append(
-            f"  warning: {n_atoms} atoms ({100 * found['moves_more']:.0f} %) move more than the "
-            f"crystal says, {found['farthest_beyond']} most: the model's motion is too large there"
-        )
     return "\n".join(lines)
 
 

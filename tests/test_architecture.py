@@ -45,6 +45,8 @@ LAYERS = (
         "two_state",
     ),
     (
+        "cautions",
+        "clusters",
         "compilation",
         "convergence",
         "io",
@@ -56,6 +58,7 @@ LAYERS = (
         "summary",
     ),
     (
+        "answer",
         "bench",
         "bragg",
         "converting",

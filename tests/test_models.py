@@ -281,8 +281,10 @@ def test_table_and_json_have_the_same_numbers(compared):
         summary = json.loads((folder / "run" / row["name"] / "summary.json").read_text())
         for key in ("refined", "cc_work", "cc_free"):
             assert row[key] == summary[key]
-        for key, value in row["median"].items():
-            assert value == summary["median"][key]
+        for point in ("median", "answer"):
+            for key, value in row[point].items():
+                assert value == summary[point][key]
+        assert row["answer_is"] == summary["answer_is"]
         for i, shell in enumerate(comparison["shells"]):
             assert shell["cc"][row["name"]] == summary["shells"][i]["cc"]
     rigid, moving = comparison["models"]
@@ -401,10 +403,10 @@ def test_orders(n_modes, n_orders):
 
 
 def control(folder: Path, weights_A: list[float]) -> tuple[dict, object]:
-    """The control of a median with these weights and a translation; and its problem."""
+    """The control of an answer with these weights and a translation; and its problem."""
     own = model_config(load_config(folder / "fit.toml"), "rbt+int")
     median = {"mode_amplitude_A": weights_A, "translation_sigma_A": 0.4}
-    found = shuffled_modes(load_problem, own, {"median": median}, Ranks())
+    found = shuffled_modes(load_problem, own, {"answer": median}, Ranks())
     return found, (load_problem(own), models.parameters_from(median))
 
 
@@ -440,14 +442,14 @@ def test_one_mode_has_no_other_order(inputs):
     """The control is left out, and the table says so."""
     own = load_config(inputs / "fit.toml")
     median = {"mode_amplitude_A": [0.3], "translation_sigma_A": 0.4}
-    assert shuffled_modes(load_problem, own, {"median": median}, Ranks()) is None
+    assert shuffled_modes(load_problem, own, {"answer": median}, Ranks()) is None
     row = {
         "name": "int",
         "refined": ["mode 1"],
         "cc_work": 0.5,
         "cc_free": None,
-        "median": {"mode_amplitude_A": [0.3]},
-        "at_upper_bound": ["mode 1"],
+        "answer": {"mode_amplitude_A": [0.3]},
+        "warnings": ["mode 1 is at the upper bound of its range: widen it, and fit again"],
         "shuffled_modes": None,
     }
     text = comparison_text({"models": [row], "shells": []})

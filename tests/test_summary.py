@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from hpc_diffuser.clusters import clusters
 from hpc_diffuser.config import ParametersConfig
 from hpc_diffuser.parameters import SearchSpace, search_space
 from hpc_diffuser.search.history import History, new_history
@@ -160,11 +161,84 @@ def test_summary_is_plain_json(space):
     assert summary["refined"] == ["mode 1", "mode 2", "translation_sigma_A"]
 
 
-def test_parameters_at_their_upper_bound_are_named():
-    """A median in the last hundredth of its range may be cut off: 0.598 of [0, 0.6] is, 0.5 not."""
-    space = SearchSpace(LAYOUT, np.zeros(4), np.array([0.6, 0.6, 0.0, 0.0]))
-    histories = {
-        r: new_history(2).extended(np.array([0.598, 0.5]), 0.1, new_history(2).hedge)
-        for r in range(3)
+def test_one_restart_has_no_spread(space):
+    """Unknown, and not 0, of what is refined; what is held cannot scatter."""
+    summary = summarise(space, {0: history([0.2, 0.3, 0.4], 0.6)}, 1, N_EVALUATIONS)
+    assert summary["spread"] == {
+        "mode_amplitude_A": [None, None],
+        "translation_sigma_A": None,
+        "uncorrelated_sigma_A": 0,
     }
-    assert summarise(space, histories, 3, 1)["at_upper_bound"] == ["mode 1"]
+    assert json.loads(json.dumps(summary, allow_nan=False)) == summary
+
+
+def test_restarts_at_two_places_are_two_clusters(space):
+    """Three restarts near one point, two near another with a higher CC, ranges 0.6, 0.6, 0.7 Å.
+
+    Inside a cluster no parameter differs by more than 0.02 Å, 0.033 of its range. Between them
+    mode 1 differs by at least 0.38 Å: √((0.38/0.6)²/3) = 0.37 rms, more than a tenth. The one
+    with the higher CC comes first; medians by hand.
+    """
+    found = [[0.10, 0.3, 0.4], [0.50, 0.3, 0.4], [0.11, 0.31, 0.41], [0.49, 0.3, 0.42]]
+    found.append([0.12, 0.30, 0.40])
+    ccs = [0.600, 0.610, 0.601, 0.611, 0.599]
+    histories = {r: history(found[r], ccs[r]) for r in range(5)}
+    first, second = summarise(space, histories, 5, N_EVALUATIONS)["clusters"]
+    assert (first["restarts"], first["best_restart"]) == ([1, 3], 3)
+    assert first["cc_search"] == pytest.approx(0.611, abs=1e-12)
+    assert first["median"]["mode_amplitude_A"] == pytest.approx([0.495, 0.3])
+    assert first["median"]["translation_sigma_A"] == pytest.approx(0.41)
+    assert first["best"]["translation_sigma_A"] == 0.42
+    assert (second["restarts"], second["best_restart"]) == ([0, 2, 4], 2)
+    assert second["median"]["mode_amplitude_A"] == [0.11, 0.30]
+
+
+@pytest.mark.parametrize(("step", "n_clusters"), [(0.17, 1), (0.18, 4)])
+def test_neighbours_join_to_clusters(step, n_clusters):
+    """Four restarts in a row along one of three parameters of range 1.
+
+    Steps of 0.17 are 0.17/√3 = 0.098 rms, less than a tenth: a chain, whose ends are 0.29 rms
+    apart. Steps of 0.18 are 0.104: nobody has a neighbour.
+    """
+    answers = np.full((4, 3), 0.5)
+    answers[:, 1] = step * np.arange(4)
+    bounds = np.array([[0.0, 1.0]] * 3)
+    assert len(clusters(answers, bounds)) == n_clusters
+    scaled = answers * [1, 50, 3] - [0, 25, 7]
+    units = np.array([[0, 1], [-25, 25], [-7, -4]])
+    assert clusters(scaled, units) == clusters(answers, bounds)
+
+
+def test_clusters_do_not_depend_on_the_order():
+    """Every restart is in one cluster, and with the same others in any order."""
+    rng = np.random.default_rng(3)
+    answers, order = rng.uniform(size=(40, 2)), rng.permutation(40)
+    bounds = np.array([[0.0, 1.0]] * 2)
+    found = {frozenset(rows) for rows in clusters(answers, bounds)}
+    again = {frozenset(order[rows].tolist()) for rows in clusters(answers[order], bounds)}
+    assert found == again and 1 < len(found) < 40
+    assert sorted(row for rows in found for row in rows) == list(range(40))
+
+
+def test_nothing_refined_is_one_cluster():
+    """A model that is held has one answer, whatever the number of restarts."""
+    assert clusters(np.empty((3, 0)), np.empty((0, 2))) == [[0, 1, 2]]
+    assert clusters(np.zeros((1, 2)), np.array([[0, 1]] * 2)) == [[0]]
+
+
+def test_parameters_at_their_bounds_are_named():
+    """The last and the first hundredth of [0, 0.6] are cut off: 0.598 and 0.004, not 0.5.
+
+    Of the median, 0.5 of mode 1 and 0.003 of mode 2, and of the best restart.
+    """
+    space = SearchSpace(LAYOUT, np.zeros(4), np.array([0.6, 0.6, 0.0, 0.0]))
+    found = [[0.598, 0.003], [0.5, 0.004], [0.4, 0.002]]
+    histories = {
+        r: new_history(2).extended(np.array(point), 0.1 + 0.001 * r, new_history(2).hedge)
+        for r, point in enumerate(found)
+    }
+    summary = summarise(space, histories, 3, 1)
+    assert summary["at_bounds"]["median"] == {"lower": ["mode 2"], "upper": []}
+    assert summary["at_bounds"]["best"] == {"lower": ["mode 2"], "upper": ["mode 1"]}
+    assert summary["at_upper_bound"] == []
+    assert summary["bounds"] == {"mode 1": [0, 0.6], "mode 2": [0, 0.6]}

@@ -1,0 +1,231 @@
+"""Which point a fit leads with, by made-up objectives; and what it warns of."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from hpc_diffuser.answer import AS_GOOD, choose_answer
+from hpc_diffuser.cautions import cautions
+from hpc_diffuser.config import ParametersConfig, SearchConfig
+from hpc_diffuser.parameters import SearchSpace, search_space
+from hpc_diffuser.report import report_text
+from hpc_diffuser.scoring import Score
+from hpc_diffuser.search.history import new_history
+from hpc_diffuser.summary import summarise
+
+
+def space_of(**ranges) -> SearchSpace:
+    """Without modes."""
+    return search_space(ParametersConfig(**ranges), np.empty(0))
+
+
+SPACE = space_of(translation_sigma_A=(0.0, 1.0))
+
+
+def summary_of(answers: list[float], cc, space: SearchSpace = SPACE) -> dict:
+    """Of restarts that ended at these values of the only parameter; `cc` is the truth there."""
+    start = new_history(1)
+    histories = {
+        r: start.extended(np.array([x]), 1 - cc(x), start.hedge) for r, x in enumerate(answers)
+    }
+    summary = summarise(space, histories, len(answers), 1)
+    return summary | {"source_mode_amplitude_A": [], "sampling": None}
+
+
+def choose(summary: dict, cc):
+    """By a model whose map is its translation, and whose CC_free would say the opposite."""
+    model = SimpleNamespace(
+        internal_motion=lambda p, _normals: np.array([p.disorder.translation_sigma_A])
+    )
+    comparison = SimpleNamespace(
+        score=lambda x: Score(cc(x[0]), 1 - cc(x[0]), np.empty(0), np.empty(0))
+    )
+    config = SimpleNamespace(model=SimpleNamespace(final_samples=8))
+    problem = SimpleNamespace(config=config, normals=lambda *_: np.zeros((8, 0)))
+    return choose_answer(problem, model, comparison, summary)
+
+
+def two_optima(x: float) -> float:
+    """0.50 at 0.2, 0.48 at 0.8, and 0.2 less for every 0.3 away from them: 0.30 half way."""
+    return max(0.50 - abs(x - 0.2) / 1.5, 0.48 - abs(x - 0.8) / 1.5)
+
+
+def test_median_where_restarts_agree():
+    """0.19, 0.2 and 0.21: the median, whose scores are those of the final map, is the answer."""
+    answer = choose(summary_of([0.19, 0.2, 0.21], two_optima), two_optima)
+    assert answer.record["answer"]["translation_sigma_A"] == 0.2
+    assert answer.record["answer_is"] == "the median of all 3 restarts"
+    assert answer.score.cc_work == 0.5 and answer.intensity == [0.2]
+    assert answer.record["median_scores"] == {"cc_work": 0.5, "cc_free": 0.5}
+
+
+def test_best_restart_where_two_do_not_agree():
+    """The median of 0.2 and 0.8 is 0.5, where nothing fits: CC 0.30 against 0.50; told beside."""
+    answer = choose(summary_of([0.8, 0.2], two_optima), two_optima)
+    assert answer.record["answer"]["translation_sigma_A"] == 0.2
+    assert answer.record["answer_is"] == "the best restart, number 1"
+    assert answer.record["median_scores"]["cc_work"] == pytest.approx(0.3)
+    assert answer.record["best_scores"]["cc_work"] == answer.score.cc_work == 0.5
+
+
+def test_median_of_the_best_cluster():
+    """Three restarts about 0.2, four about 0.8: the best one, 0.2002, has CC 0.4999.
+
+    The median of its cluster, 0.201, has 0.5 − 0.001/1.5 = 0.4993, which is as good.
+    """
+    found = [0.8, 0.201, 0.81, 0.2002, 0.79, 0.203, 0.8]
+    answer = choose(summary_of(found, two_optima), two_optima)
+    assert answer.record["answer"]["translation_sigma_A"] == 0.201
+    assert answer.record["answer_is"] == "the median of the best cluster, 3 of 7 restarts"
+    assert answer.record["cluster_scores"]["cc_work"] == answer.score.cc_work
+    assert answer.record["at_bounds"]["answer"] == {"lower": [], "upper": []}
+
+
+@pytest.mark.parametrize(("loss", "kind"), [(0.9, "median of all"), (1.1, "best restart")])
+def test_a_median_that_is_not_as_good(loss, kind):
+    """Restarts at 0.42, 0.5 and 0.58 agree, but the hollow at 0.5 costs more than `AS_GOOD`."""
+
+    def cc(x: float) -> float:
+        return 0.5 if abs(x - 0.5) > 0.01 else 0.5 - loss * AS_GOOD
+
+    answer = choose(summary_of([0.42, 0.5, 0.58], cc), cc)
+    assert kind in answer.record["answer_is"]
+
+
+def test_restarts_around_one_optimum_that_none_has_found():
+    """0.3 and 0.7 do not agree, but the optimum lies between them: their median is better."""
+
+    def cc(x: float) -> float:
+        return 0.5 - (x - 0.5) ** 2
+
+    answer = choose(summary_of([0.3, 0.7], cc), cc)
+    assert answer.record["answer"]["translation_sigma_A"] == 0.5
+    assert answer.record["answer_is"] == "the median of all 2 restarts"
+
+
+def test_one_restart_is_its_own_answer():
+    """Nothing to choose from, and nothing said of agreement."""
+    summary = summary_of([0.3], two_optima)
+    answer = choose(summary, two_optima)
+    assert answer.record["answer_is"] == "the only restart"
+    text = report_text(summary | answer.record | {"warnings": []})
+    assert "agree" not in text
+    assert "  translation            0.3000        —   0.3000\n" in text
+
+
+def test_map_without_variation_is_never_preferred():
+    """An undefined CC, NaN, loses against any."""
+
+    def cc(x: float) -> float:
+        return float("nan") if x == 0.5 else 0.1
+
+    answer = choose(summary_of([0.45, 0.5, 0.55], lambda x: 0.1 - abs(x - 0.55)), cc)
+    assert answer.record["answer_is"] == "the best restart, number 2"
+    assert answer.record["median_scores"]["cc_work"] is None
+
+
+def warnings(summary: dict, evaluations: int = 100, **more) -> str:
+    """All in one text, of a search with ten random starting points."""
+    return "\n".join(cautions(summary | more, SearchConfig(evaluations=evaluations)))
+
+
+def test_nothing_to_warn_of():
+    """Restarts that agree inside their ranges, with accurate samples and a gain."""
+    sampling = {"samples": 64, "map_error": 1e-4, "objective_error": 1e-4}
+    alone = {"cc_work": 0.4}
+    summary = summary_of([0.19, 0.2, 0.21], two_optima)
+    assert warnings(summary, sampling=sampling, cc_work=0.5, translation_alone=alone) == ""
+
+
+@pytest.mark.parametrize(("evaluations", "warned"), [(9, True), (10, True), (11, False)])
+def test_fewer_evaluations_than_random_points(evaluations, warned):
+    """With ten initial points the eleventh evaluation is the first that is proposed."""
+    text = warnings(summary_of([0.19, 0.2, 0.21], two_optima), evaluations)
+    assert ("nothing was searched; raise evaluations" in text) == warned
+
+
+def test_restarts_that_disagree_are_warned_of():
+    """CC 0.50 against 0.48: a difference of 0.02, between errors of √2 x 2 x 0.001 and 0.01."""
+    summary = summary_of([0.2, 0.8], two_optima)
+    for error, told in ((0.001, "raise [search] evaluations"), (0.01, "badly; hold")):
+        sampling = {"samples": 64, "map_error": 1e-4, "objective_error": error}
+        text = warnings(summary, sampling=sampling)
+        assert "the 2 restarts ended at 2 different places" in text and told in text
+
+
+def test_one_restart_is_warned_of():
+    """But not of a model that is wholly held, which is scored once."""
+    assert "one restart only" in warnings(summary_of([0.2], two_optima))
+    start = new_history(0)
+    held = {0: start.extended(np.empty(0), 0.5, start.hedge)}
+    space = space_of(translation_sigma_A=(0.4, 0.4))
+    assert warnings(summarise(space, held, 1, 1), evaluations=1) == ""
+
+
+@pytest.mark.parametrize(("error", "warned"), [(0.004, False), (0.006, True)])
+def test_samples_against_the_gain(error, warned):
+    """A gain of 0.01 over translation alone, and twice an error of 0.004 or 0.006."""
+    sampling = {"samples": 64, "map_error": 1e-4, "objective_error": error}
+    summary = summary_of([0.19, 0.2, 0.21], two_optima)
+    text = warnings(summary, sampling=sampling, cc_work=0.5, translation_alone={"cc_work": 0.49})
+    assert ("differs from that of translation alone by 0.0100" in text) == warned
+    assert ("raise [model] samples, now 64" in text) == warned
+
+
+@pytest.mark.parametrize(("error", "warned"), [(0.004, False), (0.006, True)])
+def test_samples_against_what_the_fit_lacks(error, warned):
+    """CC 0.995 lacks 0.005; maps that are wrong by more cannot tell."""
+    sampling = {"samples": 64, "map_error": error, "objective_error": 1e-5}
+    summary = summary_of([0.19, 0.2, 0.21], two_optima)
+    text = warnings(summary, sampling=sampling, cc_work=0.995, translation_alone={"cc_work": 0.9})
+    assert ("more than the fit lacks to CC 1, 5.0e-03" in text) == warned
+
+
+def test_what_is_not_sampled_has_no_error():
+    """Translation alone is exact: equal to itself, which is no lack of samples."""
+    sampling = {"samples": 1, "map_error": 0.0, "objective_error": 0.0}
+    summary = summary_of([0.19, 0.2, 0.21], two_optima)
+    found = warnings(summary, sampling=sampling, cc_work=0.5, translation_alone={"cc_work": 0.5})
+    assert found == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "bounds", "answer", "told"),
+    [
+        ("translation_sigma_A", (0.0, 1.0), 0.995, "upper bound of its range: widen it"),
+        ("translation_sigma_A", (0.2, 1.0), 0.2, "lower bound of its range: widen it"),
+        ("translation_sigma_A", (0.0, 1.0), 0.0, "at 0, the lower bound: the map asks for none"),
+        ("residual_b_fraction", (0.0, 1.0), 1.0, "at the end of what is possible"),
+        ("residual_b_fraction", (0.0, 0.5), 0.5, "upper bound of its range: widen it"),
+    ],
+)
+def test_bounds_are_warned_of_with_what_to_do(name, bounds, answer, told):
+    """A range may be too narrow, a motion not needed, a fraction complete."""
+    summary = summary_of([answer] * 3, lambda _: 0.5, space_of(**{name: bounds}))
+    assert f"{name} (median and best) is at" in warnings(summary)
+    assert told in warnings(summary)
+
+
+def test_parameters_at_the_same_bound_share_a_sentence():
+    """Two of three modes at 0 in both median and best."""
+    space = search_space(ParametersConfig(mode_amplitude_A=(0.0, 1.0)), np.zeros(3))
+    start = new_history(3)
+    point = np.array([0.0, 0.5, 0.001])
+    histories = {r: start.extended(point, 0.5, start.hedge) for r in range(2)}
+    text = warnings(summarise(space, histories, 2, 1))
+    assert "mode 1, mode 3 (median and best) are at 0, the lower bound" in text
+
+
+def test_report_leads_with_warnings_and_shows_clusters():
+    """The answer, the median beside it, the clusters side by side with their best CC."""
+    summary = summary_of([0.8, 0.2], two_optima)
+    summary |= choose(summary, two_optima).record
+    summary["warnings"] = cautions(summary, SearchConfig())
+    text = report_text(summary)
+    assert text.startswith("Warnings\n  1. the 2 restarts ended at 2 different places")
+    assert "The answer is the best restart, number 1; the restarts do not agree" in text
+    assert "  answer  scatter   median     best" in text
+    assert "  translation            0.2000   0.2048   0.5000   0.2000\n" in text
+    assert "  best CC_search         0.5000   0.4800\n" in text
+    assert "no standard error" in text and "spread" not in text
