@@ -13,6 +13,7 @@ from hpc_diffuser.io.plausible import check_crystal
 from hpc_diffuser.io.storage import sha256
 from hpc_diffuser.io.structures import read_models, read_structure
 from hpc_diffuser.io.trajectories import NON_HYDROGEN, read_trajectory
+from hpc_diffuser.io.trajectory_kinds import is_trajectory
 from hpc_diffuser.lattice import centring, laue_operations, same_unit_cell
 from hpc_diffuser.matching import match_backbone, same_atoms
 from hpc_diffuser.modes import Modes, with_frames
@@ -20,9 +21,6 @@ from hpc_diffuser.scattering import form_factors
 from hpc_diffuser.solvent import displaced_volumes
 from hpc_diffuser.structure import Structure, superpose
 from hpc_diffuser.target import Target
-
-# What can only be a trajectory; GRO and PDB may be anything.
-_TRAJECTORIES = (".xtc", ".trr", ".dcd", ".nc", ".ncdf", ".netcdf", ".h5", ".hdf5")
 
 
 @dataclass(frozen=True)
@@ -63,10 +61,10 @@ def crystal_frames(files: TrajectoryFiles) -> tuple[Structure, np.ndarray, tuple
     reference, crystal = read_structure(files.reference, files.conformer)
     if crystal is None:
         raise InputError(f"{files.reference}: no unit cell: expected a crystal structure")
-    structure, frames, rows = read_trajectory(files.trajectory, files.topology, files.selection)
-    moving, fixed = match_backbone(structure, reference)
-    frames = superpose(frames, reference.positions[fixed], moving)
-    return structure.select(rows), frames[:, rows], crystal
+    found = read_trajectory(files.trajectory, files.topology, files.selection)
+    moving, fixed = match_backbone(found.structure, reference)
+    frames = superpose(found.frames, reference.positions[fixed], moving)
+    return found.structure.select(found.rows), frames[:, found.rows], crystal
 
 
 def load_modes(config: Config) -> Modes:
@@ -148,7 +146,7 @@ def _source(config: Config) -> Modes:
 def _ensemble(given: StructureConfig) -> tuple[Structure, np.ndarray, tuple | None]:
     """Conformations, of several models or of a trajectory, about their mean."""
     named = given.topology, given.reference
-    of_trajectory = given.ensemble.name.lower().endswith(_TRAJECTORIES)
+    of_trajectory = is_trajectory(given.ensemble.name)
     if None in named and (any(named) or of_trajectory):
         raise InputError(
             f"structure.ensemble = {given.ensemble.name}: a trajectory needs both topology = "

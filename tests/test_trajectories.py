@@ -8,12 +8,19 @@ import numpy as np
 import pytest
 
 from hpc_diffuser.errors import InputError
+from hpc_diffuser.io import trajectories
 from hpc_diffuser.io.structures import write_pdb
-from hpc_diffuser.io.trajectories import NON_HYDROGEN, read_trajectory
+from hpc_diffuser.io.trajectories import NON_HYDROGEN
 from hpc_diffuser.structure import Structure
 
 CRYSTAL = ((30.0, 30.0, 30.0, 90.0, 90.0, 90.0), "P 1")
 FRAMES = 5
+
+
+def read_trajectory(trajectory: Path, topology: Path, selection: str) -> tuple:
+    """The parts that most tests look at."""
+    found = trajectories.read_trajectory(trajectory, topology, selection)
+    return found.structure, found.frames, found.rows
 
 
 @pytest.fixture

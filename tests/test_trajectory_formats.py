@@ -1,6 +1,10 @@
 """All formats of trajectories and topologies; those that mdtraj cannot write, by hand."""
 
+import bz2
+import gzip
+import lzma
 import pickle
+import struct
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -11,14 +15,20 @@ import numpy as np
 import pytest
 
 from hpc_diffuser.errors import InputError
+from hpc_diffuser.io import trajectories
 from hpc_diffuser.io.structures import write_pdb
-from hpc_diffuser.io.trajectories import read_trajectory
 from hpc_diffuser.structure import Structure
 
 BOX = ((30.0, 30.0, 30.0, 90.0, 90.0, 90.0), "P 1")
 FRAMES = 3
 NUMBERS = {"N": 7, "C": 6, "O": 8, "Cl": 17}
 MASSES = {"N": 14.007, "C": 12.011, "O": 15.999, "Cl": 35.45}
+
+
+def read_trajectory(trajectory: Path, topology: Path, selection: str) -> tuple:
+    """The parts that most tests look at."""
+    found = trajectories.read_trajectory(trajectory, topology, selection)
+    return found.structure, found.frames, found.rows
 
 
 @pytest.fixture
@@ -185,13 +195,13 @@ class Code:
 @pytest.mark.parametrize(
     ("units", "change", "message"),
     [
-        (b"angstroms", None, "expected coordinates with units = .nanometers., found 'angstroms'"),
-        (pickle.dumps(Code(), 0), None, "expected coordinates with units = .nanometers., found"),
-        (b"nanometers", np.ravel, r"expected MDTraj's coordinates \(frames, atoms, 3\), found"),
+        (b"angstroms", None, "units = .nanometers. or .angstrom., found 'angstroms'"),
+        (pickle.dumps(Code(), 0), None, "units = .nanometers. or .angstrom., found"),
+        (b"nanometers", np.ravel, r"expected coordinates \(frames, atoms, 3\) of MDTraj's HDF5"),
         (
             b"nanometers",
             lambda x: x[:, 1:],
-            r"md.h5 could not be .*: 3 frames of 12 atoms, the topology has 13",
+            r"md.h5 could not be .*: frame 1 has 12 atoms, the topology has 13",
         ),
     ],
     ids=["units", "pickle", "rank", "other atoms"],
@@ -237,6 +247,160 @@ def test_atom_of_no_element(files, topology, old, new, message):
     assert old in text
     top.write_text(text.replace(old, new, 1))
     assert_refused(path, top, message)
+
+
+def other_case(path: Path) -> Path:
+    """The same file with its ending in capitals."""
+    return path.rename(path.with_name(f"{path.stem}{path.suffix.upper()}"))
+
+
+@pytest.mark.parametrize(
+    ("topology", "trajectory"),
+    [
+        ("pdb", "xtc"),
+        ("gro", "trr"),
+        ("psf", "dcd"),
+        ("prmtop", "nc"),
+        ("pdb", "h5"),
+        ("gro", "pdb"),
+    ],
+)
+def test_endings_in_capitals(files, frames, topology, trajectory):
+    """MD.XTC and TOP.PDB: what other systems and old programs make of names."""
+    path, top = map(other_case, files(topology, trajectory))
+    _, found, _ = read_trajectory(path, top, "all")
+    np.testing.assert_allclose(found, frames, atol=5.1e-3)
+
+
+@pytest.mark.parametrize("trajectory", ["xtc", "trr", "dcd", "nc", "h5", "pdb", "gro"])
+def test_endings_that_lie(files, frames, trajectory):
+    """The first bytes tell XTC from DCD; a PDB and a GRO are told by their first lines."""
+    path, top = files("psf", trajectory)
+    path = path.rename(path.with_suffix(".trr" if trajectory == "xtc" else ".xtc"))
+    _, found, _ = read_trajectory(path, top.rename(top.with_suffix(".pdb")), "all")
+    np.testing.assert_allclose(found, frames, atol=5.1e-3)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("topology", ["pdb", "gro", "psf", "prmtop"])
+def test_packed_files(files, frames, topology, pack):
+    """Packed whatever they are called: told by their first bytes."""
+    for path in (paths := files(topology, "dcd")):
+        path.write_bytes(pack(path.read_bytes()))
+    _, found, _ = read_trajectory(*paths, "all")
+    np.testing.assert_allclose(found, frames, atol=2e-6)
+
+
+def test_packed_by_name_alone(files, frames):
+    """A file that somebody has unpacked without renaming it."""
+    path, top = files("pdb", "dcd")
+    _, found, _ = read_trajectory(path, top.rename(top.with_name("top.pdb.gz")), "all")
+    np.testing.assert_allclose(found, frames, atol=2e-6)
+
+
+def test_packed_bomb(files):
+    """Zeros by the gigabyte in a file of a megabyte: refused before they fill the disk."""
+    path, top = files("pdb", "dcd")
+    top.write_bytes(gzip.compress(top.read_bytes() + bytes(1 << 27)))
+    assert_refused(path, top, "its packing is damaged .it unpacks to more than 7[0-9] MB")
+
+
+def test_damaged_packing(files):
+    """Cut short: the copy, not its content, is told."""
+    path, top = files("pdb", "dcd")
+    packed = gzip.compress(top.read_bytes())
+    top.write_bytes(packed[: len(packed) // 2])
+    assert_refused(path, top, "top.pdb could not be read: its packing is damaged")
+
+
+def trr_frame(parts: dict[str, np.ndarray], atoms: int, kind: str = ">f4") -> bytes:
+    """GROMACS's TRR, as its documentation lays it out: magic, title, ten sizes, counts, blocks."""
+    blocks = {name: parts[name].astype(kind).tobytes() for name in parts}
+    names = ("ir", "e", "box", "vir", "pres", "top", "sym", "x", "v", "f")
+    sizes = [len(blocks.get(name, b"")) for name in names]
+    title = struct.pack(">2i12s", 13, 12, b"GMX_trn_file")
+    numbers = struct.pack(">13i", *sizes, atoms, 0, 0)
+    data = b"".join(blocks.get(name, b"") for name in ("box", "x", "v", "f"))
+    return struct.pack(">i", 1993) + title + numbers + np.zeros(2, kind).tobytes() + data
+
+
+@pytest.mark.parametrize("kind", [">f4", ">f8"])
+def test_trr_of_mixed_frames(files, frames, kind):
+    """`nstvout` below `nstxout`: frames of velocities alone between those with coordinates."""
+    path, top = files("pdb", "trr")
+    atoms = frames.shape[1]
+    box, velocities = np.diag([3.0, 3.0, 3.0]), np.ones((atoms, 3))
+    full = [{"box": box, "x": x / 10, "v": velocities, "f": velocities} for x in frames]
+    parts = [full[0], {"v": velocities}, {"box": box, "f": velocities}, *full[1:], {"box": box}]
+    path.write_bytes(b"".join(trr_frame(part, atoms, kind) for part in parts))
+    found = trajectories.read_trajectory(path, top, "all")
+    np.testing.assert_allclose(found.frames, frames, atol=1e-5)
+    np.testing.assert_allclose(found.boxes, np.broadcast_to(10 * box, (FRAMES, 3, 3)), atol=1e-5)
+    assert found.notes == (f"{path}: 3 frames without coordinates are left aside",)
+
+
+def test_trr_of_velocities_alone(files, frames):
+    """`nstxout = 0`: there is nothing to read, and what to write is told."""
+    path, top = files("pdb", "trr")
+    atoms = frames.shape[1]
+    path.write_bytes(trr_frame({"v": np.ones((atoms, 3))}, atoms) * 3)
+    assert_refused(path, top, "none of its 3 frames holds coordinates.*nstxout")
+
+
+def write_netcdf4(path: Path, frames: np.ndarray) -> None:
+    """AMBER's convention in NetCDF-4, which is HDF5: angstrom, degrees."""
+    edges = np.full((len(frames), 3), 31.0)
+    with h5py.File(path, "w") as file:
+        file.attrs["Conventions"] = "AMBER"
+        for name, values, unit in (
+            ("coordinates", frames.astype(np.float32), "angstrom"),
+            ("cell_lengths", edges, "angstrom"),
+            ("cell_angles", np.full_like(edges, 90.0), "degree"),
+        ):
+            file.create_dataset(name, data=values).attrs["units"] = unit
+
+
+def test_netcdf_4(files, frames):
+    """A .nc file that holds HDF5: in Å, with its box."""
+    path, top = files("pdb", "nc")
+    write_netcdf4(path, frames)
+    found = trajectories.read_trajectory(path, top, "all")
+    np.testing.assert_allclose(found.frames, frames, atol=2e-6)
+    np.testing.assert_allclose(found.boxes, np.tile(31 * np.eye(3), (FRAMES, 1, 1)), atol=1e-4)
+
+
+def test_netcdf_4_without_coordinates(files, frames):
+    """Of velocities, or packed by its program: one line."""
+    path, top = files("pdb", "nc")
+    with h5py.File(path, "w") as file:
+        file["velocities"] = frames
+    assert_refused(path, top, "expected coordinates .frames, atoms, 3. of MDTraj's HDF5 or AMBER's")
+
+
+@pytest.mark.parametrize("trajectory", ["xtc", "trr", "dcd", "nc", "h5", "gro"])
+def test_topology_of_more_atoms(files, molecule, trajectory):
+    """The water stripped of one of the two: both numbers, and what to do."""
+    path, top = files("pdb", trajectory)
+    write_pdb(top, molecule.select(np.arange(11)), BOX)
+    assert_refused(
+        path, top, "frame 1 has 13 atoms, the topology has 11: .*gmx trjconv -dump 0 .*cpptraj"
+    )
+
+
+@pytest.mark.parametrize("trajectory", ["xtc", "trr", "dcd", "nc"])
+def test_boxes_of_each_frame(files, frames, trajectory):
+    """A box that changes, as under pressure coupling: each frame's own, triclinic, in Å."""
+    path, top = files("gro", trajectory)
+    loaded = mdtraj.Trajectory(frames / 10, mdtraj.load_topology(str(path.parent / "top.pdb")))
+    loaded.unitcell_lengths = np.array([[3.0, 3.1, 3.2], [3.1, 3.2, 3.3], [2.9, 3.0, 3.1]])
+    loaded.unitcell_angles = np.tile([60.0, 60.0, 90.0], (FRAMES, 1))
+    loaded.save(str(path))
+    boxes = trajectories.read_trajectory(path, top, "all").boxes
+    edges = np.linalg.norm(boxes, axis=2)
+    np.testing.assert_allclose(edges, 10 * loaded.unitcell_lengths, rtol=1e-5)
+    gammas = np.einsum("fx,fx->f", boxes[:, 0], boxes[:, 1]) / edges[:, 0] / edges[:, 1]
+    alphas = np.einsum("fx,fx->f", boxes[:, 1], boxes[:, 2]) / edges[:, 1] / edges[:, 2]
+    np.testing.assert_allclose([gammas, alphas], [[0.0] * 3, [0.5] * 3], atol=1e-5)
 
 
 def assert_refused(trajectory: Path, topology: Path, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Frames of binary trajectories counted by their headers, without a native reader.
+"""Frames of binary trajectories counted by their headers, without a native reader; TRR is read.
 
 The formats' lengths are all in the headers: a file that breaks off is known before it is read.
 """
@@ -7,7 +7,9 @@ import os
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
 
 from hpc_diffuser.errors import InputError
 
@@ -17,23 +19,39 @@ _FRAMES, _FIXED, _CELL, _FOURTH, _CHARMM = 0, 8, 10, 11, 19  # numbers of a DCD 
 _MOST_RECORD = 1 << 26
 
 
-def count_frames(path: Path, n_atoms: int) -> int | None:
+def require_atoms(found: int, expected: int, where: str) -> None:
+    """Raise InputError unless a frame has as many atoms as the topology."""
+    if found != expected:
+        raise InputError(
+            f"{where} has {found} atoms, the topology has {expected}: expected the topology of "
+            "just these atoms: write one with what was kept (gmx trjconv -dump 0 -o top.pdb, "
+            "cpptraj parmstrip), or keep all"
+        )
+
+
+def count_frames(path: Path, kind: str, n_atoms: int) -> int | None:
     """How many whole frames of so many atoms an XTC, TRR or DCD file holds; None of others.
+
+    Parameters
+    ----------
+    path : Path
+    kind : str
+        "xtc", "trr", "dcd".
+    n_atoms : int
 
     Raises
     ------
     InputError
         Where a frame is cut short, has other atoms, or is none; counted from 1.
     """
-    walk = _WALKS.get(path.suffix.lower())
+    walk = _WALKS.get(kind)
     if walk is None:
         return None
     size, whole = path.stat().st_size, 0
     with path.open("rb") as file:
         try:
             for atoms, end in walk(file):
-                if atoms != n_atoms:
-                    raise InputError(f"frame {whole + 1} has {atoms} atoms, the topology {n_atoms}")
+                require_atoms(atoms, n_atoms, f"frame {whole + 1}")
                 if end > size:
                     raise EOFError
                 whole += 1
@@ -63,8 +81,57 @@ def _xtc(file: BinaryIO) -> Iterator[tuple[int, int]]:
         yield atoms, _after(file, packed + -packed % 4)
 
 
+class _TrrFrame(NamedTuple):
+    """Where the parts of a frame lie, in bytes; `places` is None of a frame without coordinates."""
+
+    atoms: int
+    real: int
+    box: int | None
+    places: int | None
+    end: int
+
+
+def read_trr(path: Path, n_atoms: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """The frames of a whole TRR file that hold coordinates; others hold velocities or forces.
+
+    Returns
+    -------
+    positions_nm : (F, K, 3) float
+        Of the atoms `rows`.
+    boxes_nm : (F, 3, 3) float
+        The box vectors as rows, 0 where there are none.
+    others : int
+        How many frames hold no coordinates.
+    """
+    positions, boxes, others = [], [], 0
+    with path.open("rb") as file:
+        for frame in _trr_frames(file):
+            after = frame.end
+            if frame.places is None:
+                others += 1
+            else:
+                kind = f">f{frame.real}"
+                positions.append(_reals(file, frame.places, kind, 3 * n_atoms).reshape(-1, 3)[rows])
+                box = np.zeros(9) if frame.box is None else _reals(file, frame.box, kind, 9)
+                boxes.append(box.reshape(3, 3))
+            file.seek(after)
+    return np.array(positions), np.array(boxes), others
+
+
+def _reals(file: BinaryIO, place: int, kind: str, count: int) -> np.ndarray:
+    file.seek(place)
+    size = count * np.dtype(kind).itemsize
+    return np.frombuffer(file.read(size), kind).astype(kind.replace(">", "="))
+
+
 def _trr(file: BinaryIO) -> Iterator[tuple[int, int]]:
-    """The same. Magic, a title, the sizes of ten blocks of data, atoms, step, time."""
+    """The same of TRR."""
+    for frame in _trr_frames(file):
+        yield frame.atoms, frame.end
+
+
+def _trr_frames(file: BinaryIO) -> Iterator[_TrrFrame]:
+    """Magic, a title, the sizes of ten blocks of data, atoms, step, time; then the blocks."""
     while start := file.read(4):
         (magic,) = struct.unpack(">i", start)
         title = file.read(20)[8:]
@@ -72,10 +139,18 @@ def _trr(file: BinaryIO) -> Iterator[tuple[int, int]]:
             raise InputError(f"expected a frame of TRR at byte {file.tell() - 24}, found none")
         *blocks, atoms, _step, _nre = struct.unpack(">13i", file.read(52))
         box, x = blocks[2], blocks[7]
-        real = box // 9 if box else x // max(3 * atoms, 1)
-        if real not in (4, 8) or x != 3 * atoms * real or min(blocks) < 0:
+        vectors = [size for size in blocks[7:] if size]  # positions, velocities, forces
+        real = box // 9 if box else next(iter(vectors), 12 * atoms) // max(3 * atoms, 1)
+        if real not in (4, 8) or min(blocks) < 0 or set(vectors) - {3 * atoms * real}:
             raise InputError(f"a frame of {atoms} atoms with {x} bytes of coordinates")
-        yield atoms, _after(file, 2 * real + sum(blocks))
+        data = file.tell() + 2 * real
+        yield _TrrFrame(
+            atoms,
+            real,
+            data + sum(blocks[:2]) if box else None,
+            data + sum(blocks[:7]) if x else None,
+            _after(file, 2 * real + sum(blocks)),
+        )
 
 
 def _dcd(file: BinaryIO) -> Iterator[tuple[int, int]]:
@@ -124,7 +199,7 @@ def _record(file: BinaryIO, order: str, start: bytes) -> bytes:
 
 
 _WALKS: dict[str, Callable[[BinaryIO], Iterator[tuple[int, int]]]] = {
-    ".xtc": _xtc,
-    ".trr": _trr,
-    ".dcd": _dcd,
+    "xtc": _xtc,
+    "trr": _trr,
+    "dcd": _dcd,
 }

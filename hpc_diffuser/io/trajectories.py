@@ -1,47 +1,63 @@
 """Molecular-dynamics trajectories, through mdtraj; the only module that imports it."""
 
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from hpc_diffuser.errors import InputError
-from hpc_diffuser.io.frames import count_frames
+from hpc_diffuser.io.frames import count_frames, read_trr, require_atoms
 from hpc_diffuser.io.hdf5 import hdf5_arrays
 from hpc_diffuser.io.isolated import require_file, run_isolated
 from hpc_diffuser.io.plausible import MOST_COORDINATE_A, check_names
+from hpc_diffuser.io.trajectory_kinds import TOPOLOGIES, TRAJECTORIES, kind_of, unpacked
 from hpc_diffuser.residues import ion_element
 from hpc_diffuser.structure import Structure
 
 NON_HYDROGEN = "element != H"
-# What mdtraj reads without unpickling, and without executing what a file says; HDF5 we read.
-_HDF5 = (".h5", ".hdf5")
-_NETCDF = (".nc", ".ncdf", ".netcdf")
-_TRAJECTORIES = (".xtc", ".trr", ".dcd", *_NETCDF, *_HDF5, ".pdb", ".pdb.gz", ".gro")
-_PRMTOP = (".prmtop", ".parm7", ".prm7")
-_TOPOLOGIES = (".pdb", ".pdb.gz", ".gro", *_PRMTOP, ".psf")
+_PER_NM = {"nanometers": np.float32(1), "angstrom": np.float32(10)}
 
 
-def read_trajectory(
-    trajectory: Path, topology: Path, selection: str
-) -> tuple[Structure, np.ndarray, np.ndarray]:
+@dataclass(frozen=True)
+class Trajectory:
+    """What a trajectory's files hold.
+
+    Attributes
+    ----------
+    structure : Structure
+        All atoms, at the first frame.
+    frames : (F, N, 3) float, Å
+    boxes : (F, 3, 3) float, Å
+        Vectors of the periodic box as rows; 0 or NaN where there is none.
+    bonds : (B, 2) int
+        Atoms that the topology knows to be bonded.
+    rows : (K,) int
+        The atoms that match the selection, ascending.
+    notes : tuple of str
+        What was left aside.
+    """
+
+    structure: Structure
+    frames: np.ndarray
+    boxes: np.ndarray
+    bonds: np.ndarray
+    rows: np.ndarray
+    notes: tuple[str, ...]
+
+
+def read_trajectory(trajectory: Path, topology: Path, selection: str) -> Trajectory:
     """All frames of a trajectory.
 
     Parameters
     ----------
     trajectory : Path
-        XTC, TRR, DCD, NetCDF, MDTraj's HDF5, GRO, multi-model PDB, by the file's ending.
+        XTC, TRR, DCD, NetCDF, MDTraj's HDF5, GRO, multi-model PDB, by the file's first bytes or
+        its ending; packed or not.
     topology : Path
         PDB, GRO, PRMTOP, PSF. Residues of PRMTOP, which has no numbers, count from 1.
     selection : str
         In mdtraj's language.
-
-    Returns
-    -------
-    structure : Structure
-        All atoms, at the first frame; Å.
-    frames : (F, N, 3) float, Å
-    rows : (K,) int
-        The atoms that match the selection, ascending.
 
     Raises
     ------
@@ -52,16 +68,17 @@ def read_trajectory(
     require_file(trajectory, "trajectory")
     require_file(topology, "topology")
     subject = f"{trajectory} could not be read with topology {topology}"
-    arrays = run_isolated(_load, [trajectory, topology], subject, selection)
-    frames, rows = arrays.pop("frames_nm").astype(np.float64), arrays.pop("rows")
-    frames *= 10  # nm → Å
+    found = run_isolated(_load, [trajectory, topology], subject, selection)
+    frames, boxes = (10 * found.pop(name).astype(np.float64) for name in ("frames_nm", "boxes_nm"))
+    rows, bonds, others = (found.pop(name) for name in ("rows", "bonds", "others"))
     _check(trajectory, frames)
     for name in ("elements", "atom_names", "residue_names", "chain_ids"):
-        check_names(arrays[name], f"{topology}: {name}")
+        check_names(found[name], f"{topology}: {name}")
     n_atoms = frames.shape[1]
     occupancies, b_factors = np.ones(n_atoms), np.zeros(n_atoms)
-    structure = Structure(frames[0], **arrays, occupancies=occupancies, b_factors_A2=b_factors)
-    return structure, frames, rows
+    structure = Structure(frames[0], **found, occupancies=occupancies, b_factors_A2=b_factors)
+    notes = (f"{trajectory}: {others} frames without coordinates are left aside",) if others else ()
+    return Trajectory(structure, frames, boxes, bonds, rows, notes)
 
 
 def _check(trajectory: Path, frames: np.ndarray) -> None:
@@ -77,44 +94,53 @@ def _check(trajectory: Path, frames: np.ndarray) -> None:
 
 def _load(trajectory: str, topology: str, selection: str) -> dict[str, np.ndarray]:
     """Runs in a child process: everything that mdtraj has to do."""
-    _require_ending(trajectory, _TRAJECTORIES)
-    _require_ending(topology, _TOPOLOGIES)
-    atoms = _topology(topology)
-    rows = _select(atoms, selection)
-    names = _names(atoms, topology)
-    subject = f"{trajectory} could not be read with topology {topology}"
-    try:
-        expected = count_frames(Path(trajectory), atoms.n_atoms)
-    except InputError as exc:
-        raise InputError(f"{subject}: {exc}") from exc
-    xyz = _coordinates_nm(trajectory, atoms, subject)
-    if expected not in (None, len(xyz)) or xyz.shape[1] != atoms.n_atoms or not len(xyz):
-        raise InputError(
-            f"{subject}: {len(xyz)} frames of {xyz.shape[1]} atoms, the topology has "
-            f"{atoms.n_atoms}: expected the topology of this trajectory"
-        )
-    return {"frames_nm": xyz, "rows": rows, **names}
+    with tempfile.TemporaryDirectory() as folder:
+        moving, still = (unpacked(Path(name), Path(folder)) for name in (trajectory, topology))
+        kind = kind_of(moving, trajectory, TRAJECTORIES)
+        atoms = _topology(still, topology)
+        rows = _select(atoms, selection)
+        names = _names(atoms, topology)
+        subject = f"{trajectory} could not be read with topology {topology}"
+        xyz, boxes, others = _frames_nm(moving, kind, atoms, subject)
+    arrays = {"frames_nm": xyz, "boxes_nm": boxes, "others": np.array(others), "rows": rows}
+    return arrays | {"bonds": _bonds(atoms)} | names
 
 
-def _topology(path: str) -> object:
+def _topology(path: Path, named: str) -> object:
     """As mdtraj reads it, but PRMTOP's residues, which mdtraj counts from 0, from 1."""
     import mdtraj
+    from mdtraj.formats.gro import load_gro
 
-    topology = mdtraj.load_topology(path)
-    if path.lower().endswith(_PRMTOP):
-        for residue in topology.residues:
-            residue.resSeq += 1
+    kind = kind_of(path, named, TOPOLOGIES)
+    if kind == "pdb":
+        return mdtraj.load_pdb(str(path), frame=0).topology
+    if kind == "gro":
+        return load_gro(str(path)).topology
+    if kind == "psf":
+        return mdtraj.load_psf(str(path))
+    topology = mdtraj.load_prmtop(str(path))
+    for residue in topology.residues:
+        residue.resSeq += 1
     return topology
 
 
-def _coordinates_nm(trajectory: str, topology: object, subject: str) -> np.ndarray:
-    """All frames: (F, N, 3); whatever goes wrong is one line."""
-    import mdtraj
+def _bonds(topology: object) -> np.ndarray:
+    pairs = [(first.index, second.index) for first, second in topology.bonds]
+    return np.array(pairs, int).reshape(-1, 2)
 
+
+def _frames_nm(
+    path: Path, kind: str, topology: object, subject: str
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Frames (F, N, 3), their boxes (F, 3, 3), and how many more hold no coordinates.
+
+    Whatever goes wrong is one line.
+    """
     try:
-        if trajectory.lower().endswith(_HDF5):
-            return _hdf5_coordinates_nm(Path(trajectory))
-        return mdtraj.load(trajectory, top=topology).xyz
+        expected = count_frames(path, kind, topology.n_atoms)
+        xyz, boxes, others = _coordinates_nm(path, kind, topology)
+        if len(xyz):
+            require_atoms(xyz.shape[1], topology.n_atoms, "frame 1")
     except InputError as exc:
         raise InputError(f"{subject}: {exc}") from exc
     except MemoryError:
@@ -125,23 +151,81 @@ def _coordinates_nm(trajectory: str, topology: object, subject: str) -> np.ndarr
             f"{subject}: of other atoms, cut short or damaged ({reason}): give the topology of "
             "this trajectory, or copy it again"
         ) from exc
+    if not len(xyz) and others:
+        raise InputError(
+            f"{subject}: none of its {others} frames holds coordinates, only velocities or forces: "
+            "write a trajectory of coordinates (nstxout or nstxout-compressed above 0)"
+        )
+    if expected not in (None, len(xyz) + others) or not len(xyz):
+        raise InputError(f"{subject}: {len(xyz)} frames could be read, expected {expected or 1}")
+    return xyz, boxes, others
 
 
-def _hdf5_coordinates_nm(path: Path) -> np.ndarray:
-    """MDTraj's layout, read without PyTables, which would unpickle attributes."""
-    found = hdf5_arrays(path, ["coordinates", "coordinates@units"])
+def _coordinates_nm(path: Path, kind: str, topology: object) -> tuple[np.ndarray, np.ndarray, int]:
+    """The same, unguarded."""
+    if kind == "trr":
+        return read_trr(path, topology.n_atoms, np.arange(topology.n_atoms))
+    if kind == "hdf5":
+        return *_hdf5_nm(path), 0
+    if kind in _COUNTS:
+        require_atoms(_COUNTS[kind](path), topology.n_atoms, "frame 1")
+    loaded = _loader(kind)(str(path), top=topology)
+    boxes = loaded.unitcell_vectors
+    return loaded.xyz, np.zeros((len(loaded.xyz), 3, 3)) if boxes is None else boxes, 0
+
+
+def _loader(kind: str):
+    import mdtraj
+    from mdtraj.formats.gro import load_gro
+
+    named = {"xtc": mdtraj.load_xtc, "dcd": mdtraj.load_dcd, "netcdf": mdtraj.load_netcdf}
+    return (named | {"pdb": mdtraj.load_pdb, "gro": load_gro})[kind]
+
+
+def _netcdf_atoms(path: Path) -> int:
+    from mdtraj.formats import NetCDFTrajectoryFile
+
+    with NetCDFTrajectoryFile(str(path)) as file:
+        return file.n_atoms
+
+
+def _gro_atoms(path: Path) -> int:
+    with path.open("rb") as file:
+        file.readline()
+        return int(file.readline())
+
+
+_COUNTS = {"netcdf": _netcdf_atoms, "gro": _gro_atoms}
+
+
+def _hdf5_nm(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """MDTraj's layout, without PyTables, which would unpickle attributes; AMBER's NetCDF-4 too."""
+    cell = ("cell_lengths", "cell_angles")
+    found = hdf5_arrays(path, ["coordinates", "coordinates@units", *cell])
     xyz, units = found.get("coordinates"), str(found.get("coordinates@units"))
     if xyz is None or xyz.dtype.kind != "f" or xyz.ndim != 3 or xyz.shape[2] != 3:
         shape = "none" if xyz is None else f"{xyz.dtype} {xyz.shape}"
-        raise InputError(f"expected MDTraj's coordinates (frames, atoms, 3), found {shape}")
-    if units != "nanometers":
-        raise InputError(f'expected coordinates with units = "nanometers", found {units!r:.40}')
-    return xyz
+        raise InputError(
+            f"expected coordinates (frames, atoms, 3) of MDTraj's HDF5 or AMBER's NetCDF-4, found "
+            f"{shape}"
+        )
+    if units not in _PER_NM:
+        raise InputError(
+            f'expected coordinates with units = "nanometers" or "angstrom", found {units!r:.40}'
+        )
+    lengths, angles = (found.get(name) for name in cell)
+    shape = (len(xyz), 3)
+    if not (np.shape(lengths) == np.shape(angles) == shape):
+        return xyz / _PER_NM[units], np.zeros((*shape, 3))
+    return xyz / _PER_NM[units], _box_vectors(lengths, angles) / _PER_NM[units]
 
 
-def _require_ending(path: str, endings: tuple[str, ...]) -> None:
-    if not path.lower().endswith(endings):
-        raise InputError(f"{path} could not be read: expected {', '.join(endings)}, by its ending")
+def _box_vectors(lengths: np.ndarray, angles: np.ndarray) -> np.ndarray:
+    """Of edges and angles (F, 3) the vectors as rows (F, 3, 3), in the unit of the edges."""
+    from mdtraj.utils import lengths_and_angles_to_box_vectors
+
+    with np.errstate(all="ignore"):  # of no box at all
+        return np.stack(lengths_and_angles_to_box_vectors(*lengths.T, *angles.T), axis=1)
 
 
 def _select(topology: object, selection: str) -> np.ndarray:
