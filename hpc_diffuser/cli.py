@@ -18,18 +18,69 @@ from hpc_diffuser.errors import DiffuserError, InputError, StoppedError, Storage
 from hpc_diffuser.parallel.launcher import launched_rank, launched_size
 from hpc_diffuser.parallel.second import dismiss_second, has_a_second, have_a_second
 from hpc_diffuser.stopping import ignore_signals, watch_signals
+from hpc_diffuser.streams import flush_output, forget_unwritten, say, usable_streams
 
 _FIRST_WORD_S = 2.0
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run one command as a function of a larger program, which finds everything as it was.
+
+    Signal handlers, the environment's variables and the number of BLAS threads are the caller's:
+    all that is only the process's own while the command runs.
+
+    Raises
+    ------
+    SystemExit
+        With the command's exit code, always.
+    """
+    from hpc_diffuser.guest import as_found
+
+    with as_found():
+        run_program(arguments)
+
+
+def run_program(arguments: list[str] | None = None) -> NoReturn:
     """Run one command and exit; under MPI, a failing rank ends all of them."""
-    args = build_parser().parse_args(arguments)
+    with usable_streams():
+        try:
+            code = _exit_code(_parsed(arguments))
+        finally:
+            forget_unwritten()
+    sys.exit(code)
+
+
+def _parsed(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line's words; with --help, or a mistake in them, all ends here."""
+    try:
+        args = build_parser().parse_args(arguments)
+        args.words = _command_line(sys.argv[1:] if arguments is None else arguments)
+        return args
+    except SystemExit:
+        try:
+            flush_output()
+        except BrokenPipeError:
+            pass
+        except StorageError as exc:
+            _complain(str(exc), debug=False)
+            sys.exit(exc.exit_code)
+        raise
+
+
+def _command_line(words: list[str]) -> str:
+    """The command as files record it: names need not be text, and in some locales are not."""
+    text = " ".join(["hpc-diffuser", *words])
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _exit_code(args: argparse.Namespace) -> int:
+    """Run the command, say what went wrong, and tell the other ranks."""
     _pin_threads()
     code = 70
     try:
         _run(args)
-        code = _flushed()
+        flush_output()
+        code = 0
     except DiffuserError as exc:
         ignore_signals()  # one that comes while the others are told would end in a traceback
         code = exc.exit_code
@@ -37,9 +88,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         if not exc.known_to_all:
             _abort(code)
     except BrokenPipeError:
-        # The reader of our output (head, less) has gone: not an error of ours.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+        code = 0  # the reader of our output (head, less) has gone: not an error of ours
     except SystemExit as exc:
         ignore_signals()
         # A rank that leaves alone would leave the others waiting, whatever its code.
@@ -52,7 +101,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         _abort(code)
     _say_farewell()
     ignore_signals()
-    sys.exit(code)
+    return code
 
 
 def _run(args: argparse.Namespace) -> None:
@@ -68,18 +117,10 @@ def _run(args: argparse.Namespace) -> None:
         "convert": _convert,
         "info": _info,
     }
-    commands[args.command](args)
-
-
-def _flushed() -> int:
-    """Exit code 0, once what was printed has gone out: standard output may be a full disk."""
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as exc:
-        raise StorageError(f"standard output: could not be written ({exc.strerror})") from exc
-    return 0
+        commands[args.command](args)
+    except KeyboardInterrupt as exc:  # of a command that has nothing to save
+        raise StoppedError("stopped as asked; nothing is half-written: run it again") from exc
 
 
 def _say_farewell() -> None:
@@ -107,9 +148,11 @@ def _complain(message: str, debug: bool, shared: bool = False) -> None:
         return
     rank, size = (ranks.rank, ranks.size) if ranks.size > 1 else (launched_rank(), launched_size())
     where = f" (rank {rank} of {size or 'several'})" if size != 1 and not shared else ""
-    if debug:
-        traceback.print_exc()
-    print(f"hpc-diffuser: error{where}: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # nobody may be reading
+        if debug:
+            traceback.print_exc()
+        line = f"hpc-diffuser: error{where}: {' '.join(message.split())}"
+        print(line, file=sys.stderr, flush=True)
     if "hpc_diffuser.parallel.watch" in sys.modules:
         sys.modules["hpc_diffuser.parallel.watch"].have_explained()
 
@@ -167,10 +210,10 @@ def _modes(args: argparse.Namespace) -> None:
         modes = prepare.modes_from_trajectory(files, args.n_modes)
         hashes = files.hashes()
         inputs = [args.trajectory, args.topology, args.reference]
-    provenance = {"command": f"hpc-diffuser {' '.join(sys.argv[1:])}"} | hashes
+    provenance = {"command": args.words} | hashes
     pdb = prepare.save_modes(args.output, modes, inputs, provenance)
-    print(describe.describe(args.output))
-    print(f"mean structure with effective B-factors: {pdb}")
+    say(describe.describe(args.output))
+    say(f"mean structure with effective B-factors: {pdb}")
 
 
 def _simulate(args: argparse.Namespace) -> None:
@@ -195,7 +238,7 @@ def _simulate(args: argparse.Namespace) -> None:
     output = args.output or Path("map.nxs")
     prepare.simulate(config, text, output, files, ranks)
     if ranks.is_root:
-        print(describe.describe(output))
+        say(describe.describe(output))
 
 
 def _two_state(output: Path) -> None:
@@ -208,7 +251,7 @@ def _two_state(output: Path) -> None:
     maps = two_state_example()
     plot_two_state(output, maps)
     between, everywhere = maps.agreement()
-    print(
+    say(
         f"{output}: {maps.realisations} simulated crystals of molecules in two shapes\n"
         f"CC with one molecule that changes its shape: {between:.2f} between the halos, "
         f"{everywhere:.2f} with them"
@@ -231,7 +274,7 @@ def _target(args: argparse.Namespace) -> None:
         remove_isotropic=args.remove_isotropic,
     )
     page = cutting.save_target(_map_source(args, args.map), args.output, options)
-    print(f"{describe.describe(args.output)}\n\n{page}")
+    say(f"{describe.describe(args.output)}\n\n{page}")
 
 
 def _fit(args: argparse.Namespace) -> None:
@@ -258,7 +301,7 @@ def _world():
 def _status(args: argparse.Namespace) -> None:
     from hpc_diffuser.status import status_text
 
-    print(status_text(args.directory))
+    say(status_text(args.directory))
 
 
 def _report(args: argparse.Namespace) -> None:
@@ -272,9 +315,9 @@ def _report(args: argparse.Namespace) -> None:
         from hpc_diffuser.figures import plot_shells
 
         plot_shells(args.png, summary)
-    print(report_text(summary))
+    say(report_text(summary))
     if args.png:
-        print(f"\nCC against resolution: {args.png}")
+        say(f"\nCC against resolution: {args.png}")
 
 
 def _report_comparison(args: argparse.Namespace) -> None:
@@ -284,16 +327,17 @@ def _report_comparison(args: argparse.Namespace) -> None:
     if args.png:
         one = args.directory / comparison["models"][0]["name"]
         raise InputError(f"--png draws one model: hpc-diffuser report {one} --png {args.png}")
-    print(comparison_text(comparison))
+    say(comparison_text(comparison))
 
 
 def _bench(args: argparse.Namespace) -> None:
-    os.environ["NUMBA_NUM_THREADS"] = "1"  # core-seconds are seconds of one core
     from hpc_diffuser import bench
     from hpc_diffuser.io.storage import write_json
+    from hpc_diffuser.kernels.threads import one_thread
 
-    result = bench.bench(args.config, DEFAULT_CONFIG)
-    print(bench.bench_text(result))
+    with one_thread():  # core-seconds are seconds of one core
+        result = bench.bench(args.config, DEFAULT_CONFIG)
+    say(bench.bench_text(result))
     if args.json:
         write_json(args.json, result)
     if args.png:
@@ -311,7 +355,7 @@ def _doctor(args: argparse.Namespace) -> None:
 def _convert(args: argparse.Namespace) -> None:
     from hpc_diffuser.converting import convert
 
-    print(convert(_map_source(args, args.input), args.output, args.to, args.complete))
+    say(convert(_map_source(args, args.input), args.output, args.to, args.complete))
 
 
 def _info(args: argparse.Namespace) -> None:
@@ -319,15 +363,15 @@ def _info(args: argparse.Namespace) -> None:
 
     source = _map_source(args, args.file)
     if not (args.png or source.is_qualified):
-        print(describe(args.file))
+        say(describe(args.file))
         return
     loaded, page = map_page(source)
-    print(page)
+    say(page)
     if args.png:
         from hpc_diffuser.figures import plot_sections
 
         plot_sections(args.png, loaded)
-        print(f"central sections: {args.png}")
+        say(f"central sections: {args.png}")
 
 
 def _trajectory_files(args: argparse.Namespace, conformer: str):

@@ -31,6 +31,7 @@ from hpc_diffuser.io.storage import write_bytes
 from hpc_diffuser.memory import MB, Limit, memory_limit_MB, process_limit_MB
 from hpc_diffuser.parallel.communicator import Ranks, world
 from hpc_diffuser.parallel.launcher import launched_rank, launched_size
+from hpc_diffuser.streams import say
 
 PATIENCE_S = 60.0  # for MPI to start, and for ranks to answer
 WAITING_S = 0.5
@@ -162,7 +163,7 @@ class Page:
 
     def _print(self, line: str) -> None:
         if self.shown:
-            print(line, flush=True)
+            say(line, flush=True)
 
 
 def _counted(problems: int) -> str:

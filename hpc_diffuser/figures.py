@@ -25,11 +25,10 @@ def plot_shells(path: Path, summary: dict[str, Any]) -> None:
     """
     if "shells" not in summary:
         raise InputError("no figure yet: CC by shell comes after the last restart")
-    plt = _pyplot()
     shells = summary["shells"]
     low = [1 / s["d_max"] if s["d_max"] else 0.0 for s in shells]
     middle = [(a + 1 / s["d_min"]) / 2 for a, s in zip(low, shells, strict=True)]
-    figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
+    figure, axes = _subplots(1, 1, figsize=(6.4, 4.0))
     curves = (
         ("cc", "fit, working set", _BLUE, "-", "o"),
         ("cc_free", "fit, free set", _ORANGE, "-", "s"),
@@ -51,7 +50,6 @@ def plot_shells(path: Path, summary: dict[str, Any]) -> None:
         fontsize=10,
     )
     _save(figure, path)
-    plt.close(figure)
 
 
 def plot_sampling_errors(path: Path, measured: dict[str, Any]) -> None:
@@ -62,8 +60,7 @@ def plot_sampling_errors(path: Path, measured: dict[str, Any]) -> None:
     InputError
         Where matplotlib is not installed.
     """
-    plt = _pyplot()
-    figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
+    figure, axes = _subplots(1, 1, figsize=(6.4, 4.0))
     curves = (
         ("error_by_samples_reference", "plain random, translation sampled", _GREY, "^"),
         ("error_by_samples_plain_random", "plain random, translation exact", _ORANGE, "s"),
@@ -84,7 +81,6 @@ def plot_sampling_errors(path: Path, measured: dict[str, Any]) -> None:
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     _save(figure, path)
-    plt.close(figure)
 
 
 def plot_sections(path: Path, diffuse: DiffuseMap) -> None:
@@ -101,14 +97,12 @@ def plot_sections(path: Path, diffuse: DiffuseMap) -> None:
     if not len(measured):
         raise InputError("no figure: nothing is measured in the sections h = 0, k = 0 and l = 0")
     low, high = np.percentile(measured, (1, 99))
-    plt = _pyplot()
-    figure, panels = plt.subplots(1, 3, figsize=(12.0, 4.4), layout="constrained")
+    figure, panels = _subplots(1, 3, figsize=(12.0, 4.4))
     for panel, i in zip(panels, (2, 1, 0), strict=True):
         image = _section(panel, planes[i], grid, i)
         image.set_clim(low, high)
     figure.colorbar(image, ax=panels, extend="both", label="intensity", pad=0.01)
     _save(figure, path)
-    plt.close(figure)
 
 
 def _section(panel, plane: np.ndarray, grid: HklGrid, across: int):
@@ -143,8 +137,7 @@ def plot_two_state(path: Path, maps: TwoStateMaps) -> None:
     InputError
         Where matplotlib is not installed.
     """
-    plt = _pyplot()
-    figure, axes = plt.subplots(1, 3, figsize=(11.0, 4.4), sharey=True, layout="constrained")
+    figure, axes = _subplots(1, 3, figsize=(11.0, 4.4), sharey=True)
     masked = np.where(maps.between_halos, maps.simulated, np.nan)
     panels = (
         ("crystal, Bragg peaks removed", maps.simulated),
@@ -169,7 +162,6 @@ def plot_two_state(path: Path, maps: TwoStateMaps) -> None:
         fontsize=11,
     )
     _save(figure, path)
-    plt.close(figure)
 
 
 def _text(value: float | None) -> str:
@@ -182,14 +174,15 @@ def _save(figure: Any, path: Path) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def _pyplot() -> Any:
+def _subplots(
+    rows: int, columns: int, figsize: tuple[float, float], **sharing: bool
+) -> tuple[Any, Any]:
+    """A figure and its axes, without pyplot: in a notebook that one is the caller's."""
     try:
-        import matplotlib
+        from matplotlib.figure import Figure
     except ImportError as exc:
         raise InputError(
             "figures need matplotlib: pip install hpc-diffuser[report], or do without the figure"
         ) from exc
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    return plt
+    figure = Figure(figsize=figsize, layout="constrained")
+    return figure, figure.subplots(rows, columns, **sharing)

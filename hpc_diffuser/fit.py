@@ -14,6 +14,7 @@ from hpc_diffuser.problem import Problem, load_problem, shrunk_problem
 from hpc_diffuser.progress import log
 from hpc_diffuser.refinement import Resumption, refine
 from hpc_diffuser.report import report_text
+from hpc_diffuser.streams import say
 
 
 def fit_command(
@@ -48,11 +49,11 @@ def fit_command(
     if config.models.compare:
         comparison = compare_models(load_problem, config, text, world, resumption)
         if world.is_root:
-            print(_compared(comparison, config.run.directory))
+            say(_compared(comparison, config.run.directory))
         return
     summary = refine(load_problem, config, text, world, resumption)
     if world.is_root:
-        print(_outcome(summary, config.run.directory, is_example))
+        say(_outcome(summary, config.run.directory, is_example))
 
 
 def choose_config(path: Path | None, default: Path) -> tuple[Path, bool]:
@@ -77,8 +78,8 @@ def _try_out(config: Config, world: Ranks) -> None:
     with tempfile.TemporaryDirectory(prefix="hpc-diffuser-test-") as folder:
         directory = Path(folder)
         inputs = replace(config, run=replace(config.run, directory=directory))
-        print(_tried_out(inputs, world))
-    print("\nThe config works; these numbers are of a coarse grid and mean nothing more.")
+        say(_tried_out(inputs, world))
+    say("\nThe config works; these numbers are of a coarse grid and mean nothing more.")
 
 
 def _tried_out(config: Config, world: Ranks) -> str:

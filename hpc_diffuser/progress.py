@@ -42,8 +42,9 @@ class Progress:
         self._done += 1
         self._best = max(self._best, cc)
         if self._bar is not None:
-            self._bar.set_postfix_str(f"restart {restart}, best CC {self._best:.4f}")
-            self._bar.update()
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                self._bar.set_postfix_str(f"restart {restart}, best CC {self._best:.4f}")
+                self._bar.update()
         elif self._shown and time.monotonic() - self._last > LOG_EVERY_S:
             self._last = time.monotonic()
             log(
@@ -54,7 +55,8 @@ class Progress:
     def close(self) -> None:
         """Leave the terminal's line as it is."""
         if self._bar is not None:
-            self._bar.close()
+            with contextlib.suppress(OSError):
+                self._bar.close()
 
     def _remaining(self) -> float:
         each = (time.monotonic() - self._start) / max(self._done - self._first, 1)

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "hpc_diffuser"
 
 # Every module may import from layers below its own, and from its own without a cycle.
 LAYERS = (
-    ("__init__", "errors", "memory", "progress", "stopping"),
+    ("__init__", "errors", "guest", "memory", "progress", "stopping", "streams"),
     ("config", "kernels", "parallel"),
     (
         "accuracy",

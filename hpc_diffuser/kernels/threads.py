@@ -1,7 +1,21 @@
 """Which thread does what."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
-from numba import get_num_threads
+from numba import get_num_threads, set_num_threads
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Inside, kernels run on one thread, however many numba has started."""
+    before = get_num_threads()
+    set_num_threads(1)
+    try:
+        yield
+    finally:
+        set_num_threads(before)
 
 
 def thread_shares(costs: np.ndarray) -> np.ndarray:

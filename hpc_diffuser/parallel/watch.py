@@ -6,6 +6,7 @@ memory of its node, and the next one has a thread asleep on it. Of a holder that
 tells the sleeper, at once and before the launcher hears of it (robust mutexes, pthreads(7)).
 """
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -119,6 +120,7 @@ def _speak_for(world: Ranks, node: _Node, place: int, rank: int) -> None:
         return
     node.ending[0] = node.explained[0] = 1
     message = f"hpc-diffuser: error (rank {rank} of {world.size}): {WITHOUT_A_WORD}\n"
-    os.write(sys.stderr.fileno(), message.encode())
+    with contextlib.suppress(OSError, ValueError):  # nobody may be reading
+        os.write(sys.stderr.fileno(), message.encode())
     time.sleep(_PASSED_ON_WITHIN_S)
     world.abort(DiffuserError.exit_code)
