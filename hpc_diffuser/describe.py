@@ -14,7 +14,7 @@ from hpc_diffuser.io.modes_file import read_modes
 from hpc_diffuser.io.structures import read_structure
 from hpc_diffuser.lattice import HklGrid
 from hpc_diffuser.measured import MapSource, load_map
-from hpc_diffuser.modes import Modes
+from hpc_diffuser.modes import Modes, why_no_b_factors
 from hpc_diffuser.search.history import History
 from hpc_diffuser.statistics import resolution_range, shell_statistics
 from hpc_diffuser.status import status_text
@@ -71,9 +71,18 @@ def _modes_text(modes: Modes) -> str:
     amplitudes = modes.amplitudes_A
     total = float(np.sqrt(np.sum(amplitudes**2)))
     lines = [_structure_lines(modes.structure), _crystal_line(modes.unit_cell, modes.space_group)]
+    lines.append(f"crystal's B  {_crystal_b_text(modes)}")
     lines.append(f"modes        {len(amplitudes)}, together {total:.3f} Å rms per atom")
     lines += [f"  mode {i + 1:3d}   {a:.4f} Å" for i, a in enumerate(amplitudes)]
     return "\n".join(lines)
+
+
+def _crystal_b_text(modes: Modes) -> str:
+    missing = why_no_b_factors(modes)
+    if missing:
+        return f"none: {missing}"
+    known = modes.crystal_b_A2[np.isfinite(modes.crystal_b_A2)]
+    return f"of {len(known)} atoms, mean {known.mean():.1f} Å²"
 
 
 def _map_text(diffuse: DiffuseMap) -> str:

@@ -77,7 +77,8 @@ def example_modes() -> Modes:
     """The lowest elastic-network modes of the package's own four-helix bundle."""
     structure = build_protein()
     vectors, amplitudes = elastic_network_modes(structure, len(TRUE_AMPLITUDES_A))
-    return Modes(structure, vectors, amplitudes, UNIT_CELL, "P 1")
+    crystal_b = structure.b_factors_A2
+    return Modes(structure, vectors, amplitudes, UNIT_CELL, "P 1", crystal_b_A2=crystal_b)
 
 
 def example_map(modes: Modes) -> DiffuseMap:

@@ -16,7 +16,7 @@ from hpc_diffuser.io.trajectories import NON_HYDROGEN, read_trajectory
 from hpc_diffuser.io.trajectory_kinds import is_trajectory
 from hpc_diffuser.lattice import centring, laue_operations, same_unit_cell
 from hpc_diffuser.matching import match_backbone, same_atoms
-from hpc_diffuser.modes import Modes, with_frames
+from hpc_diffuser.modes import Modes, why_no_b_factors, with_frames
 from hpc_diffuser.scattering import form_factors
 from hpc_diffuser.solvent import displaced_volumes
 from hpc_diffuser.structure import Structure, superpose
@@ -65,6 +65,12 @@ def crystal_frames(files: TrajectoryFiles) -> tuple[Structure, np.ndarray, tuple
     moving, fixed = match_backbone(found.structure, reference)
     frames = superpose(found.frames, reference.positions[fixed], moving)
     return found.structure.select(found.rows), frames[:, found.rows], crystal
+
+
+def crystal_b_factors(structure: Structure, crystal: Structure) -> np.ndarray:
+    """The crystal's B-factors of a structure's atoms: (N,) Å²; NaN for atoms that it lacks."""
+    rows = same_atoms(structure, crystal)
+    return np.where(rows >= 0, crystal.b_factors_A2[rows], np.nan)
 
 
 def load_modes(config: Config) -> Modes:
@@ -190,24 +196,25 @@ def _some_modes(modes: Modes, config: Config) -> Modes:
 def _with_b_factors(modes: Modes, config: Config) -> Modes:
     """The B-factors of the crystal structure; a structure without modes is that itself."""
     source = config.crystal.file or config.structure.reference
-    if source is None:
-        known = config.structure.file is not None
-        if not known and config.parameters.residual_b_fraction[1]:
+    if source is not None:
+        given = config.structure
+        crystal, _ = read_structure(source, given.conformer, given.hydrogens)
+        found = crystal_b_factors(modes.structure, crystal)
+        if np.isnan(found).all():
             raise InputError(
-                'parameters.residual_b_fraction: expected [crystal] file = "crystal.pdb", whose '
-                "B-factors the motions should explain"
+                f"{source}: has none of the model's atoms: expected the structure of the "
+                "same protein with the same numbering"
             )
-        return replace(modes, crystal_b_A2=modes.structure.b_factors_A2) if known else modes
-    given = config.structure
-    crystal, _ = read_structure(source, given.conformer, given.hydrogens)
-    rows = same_atoms(modes.structure, crystal)
-    if not (rows >= 0).any():
+        modes = replace(modes, crystal_b_A2=found)
+    elif config.structure.file is not None:
+        modes = replace(modes, crystal_b_A2=modes.structure.b_factors_A2)
+    missing = why_no_b_factors(modes)
+    if missing and config.parameters.residual_b_fraction[1]:
         raise InputError(
-            f"{source}: has none of the model's atoms: expected the structure of the "
-            "same protein with the same numbering"
+            'parameters.residual_b_fraction: expected [crystal] file = "crystal.pdb", whose '
+            f"B-factors the motions should explain: {missing}"
         )
-    found = np.where(rows >= 0, crystal.b_factors_A2[rows], np.nan)
-    return replace(modes, crystal_b_A2=found)
+    return modes
 
 
 def _with_crystal(modes: Modes, config: Config) -> Modes:

@@ -59,6 +59,17 @@ def with_frames(modes: Modes, frames: np.ndarray, weights: np.ndarray | None = N
     )
 
 
+def why_no_b_factors(modes: Modes) -> str | None:
+    """Why the crystal's B-factors of these atoms are not known; None where some are."""
+    if modes.crystal_b_A2 is None:
+        return "the model's file does not hold them, as modes.h5 of this version does"
+    if np.isnan(modes.crystal_b_A2).all():
+        return "the crystal structure has none of these atoms"
+    if not (modes.crystal_b_A2 > 0).any():
+        return "the crystal structure's are all 0"
+    return None
+
+
 def effective_b_factors(frames: np.ndarray) -> np.ndarray:
     """B = 8π²⟨u²⟩/3 of every atom over superposed frames (F, N, 3) Å: (N,) Å²."""
     return 8 * np.pi**2 / 3 * np.sum(np.var(frames, axis=0), axis=-1)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from hpc_diffuser.answer import choose_answer
-from hpc_diffuser.bragg import compare_b_factors
+from hpc_diffuser.bragg import compare_b_factors, motion
 from hpc_diffuser.cautions import cautions
 from hpc_diffuser.config import Config
 from hpc_diffuser.disorder import Disorder
@@ -19,6 +19,7 @@ from hpc_diffuser.io.storage import write_json
 from hpc_diffuser.lattice import centring
 from hpc_diffuser.memory import peak_memory_MB
 from hpc_diffuser.model import ForwardModel, collect
+from hpc_diffuser.modes import why_no_b_factors
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parameters import Parameters
 from hpc_diffuser.problem import Problem, compare
@@ -75,7 +76,9 @@ def finish(problem: Problem, world: Ranks, started: float, share: float | None) 
             },
             "ceiling": _ceiling(problem),
             "shells": _shells(problem.target, score, baseline),
+            "motion": motion(problem.modes, parameters),
             "b_factors": compare_b_factors(problem.modes, parameters),
+            "b_factors_missing": why_no_b_factors(problem.modes),
             "halos": halos,
             "last_session": {
                 "ranks": world.size,

@@ -11,7 +11,12 @@ from hpc_diffuser.configurations import ensemble_points
 from hpc_diffuser.convergence import enough_samples
 from hpc_diffuser.diffuse_map import DiffuseMap
 from hpc_diffuser.errors import InputError
-from hpc_diffuser.inputs import TrajectoryFiles, crystal_frames, load_modes
+from hpc_diffuser.inputs import (
+    TrajectoryFiles,
+    crystal_b_factors,
+    crystal_frames,
+    load_modes,
+)
 from hpc_diffuser.io.maps import write_map
 from hpc_diffuser.io.modes_file import write_modes
 from hpc_diffuser.io.plausible import MOST_POINTS
@@ -45,7 +50,9 @@ def modes_from_trajectory(files: TrajectoryFiles, n_modes: int) -> Modes:
     mean = replace(
         structure, positions=frames.mean(axis=0), b_factors_A2=effective_b_factors(frames)
     )
-    return Modes(mean, vectors, amplitudes, *crystal)
+    reference, _ = read_structure(files.reference, files.conformer)
+    crystal_b = crystal_b_factors(structure, reference)
+    return Modes(mean, vectors, amplitudes, *crystal, crystal_b_A2=crystal_b)
 
 
 def modes_from_network(
@@ -63,7 +70,8 @@ def modes_from_network(
     structure, crystal = read_structure(reference, conformer, hydrogens)
     if crystal is None:
         raise InputError(f"{reference}: no unit cell: expected a crystal structure")
-    return Modes(structure, *elastic_network_modes(structure, n_modes), *crystal)
+    vectors, amplitudes = elastic_network_modes(structure, n_modes)
+    return Modes(structure, vectors, amplitudes, *crystal, crystal_b_A2=structure.b_factors_A2)
 
 
 def save_modes(path: Path, modes: Modes, inputs: list[Path], provenance: dict[str, str]) -> Path:

@@ -61,7 +61,7 @@ def report_text(summary: dict[str, Any]) -> str:
     parts.append(_cluster_table(summary) if len(summary["clusters"]) > 1 else "")
     if "shells" in summary:
         parts += [_score_table(summary), _shell_table(summary["shells"])]
-        parts += [_b_factor_text(summary["b_factors"])] if summary.get("b_factors") else []
+        parts.append(_motion_table(summary))
         parts += [_halo_text(summary["halos"])] if summary.get("halos") else []
     else:
         parts.append("Scores, and what the answer is: after the last restart.")
@@ -227,14 +227,45 @@ def _count(value: int | None) -> str:
     return "" if value is None else str(value)
 
 
+def _motion_table(summary: dict[str, Any]) -> str:
+    """Rms displacement and mean B of each motion and of all; the crystal's B-factors beside."""
+    found = summary["motion"]
+    lines = ["Motion of the model        rms (Å)  mean B (Å²)"]
+    for name, of_one in found["kinds"].items():
+        note = _sigma_text(summary["answer"]) if name == "translation" else ""
+        lines.append(_motion_row(name, of_one, note))
+    lines.append(_motion_row("in all", found))
+    if summary["b_factors"]:
+        return "\n".join([*lines, _b_factor_text(summary["b_factors"])])
+    return "\n".join([*lines, *_no_b_factors(summary["b_factors_missing"])])
+
+
+def _motion_row(name: str, of_one: dict[str, float], note: str = "") -> str:
+    return f"  {name:24s}{of_one['rms_A']:8.3f}{of_one['mean_b_A2']:13.1f}{note}"
+
+
+def _sigma_text(answer: dict[str, Any]) -> str:
+    """How the translation's parameter, which is along one axis, makes its B-factor."""
+    sigmas = np.atleast_1d(answer["translation_sigma_A"])
+    if len(sigmas) > 1:
+        return "   B = 8π²(σx² + σy² + σz²)/3"
+    return f"   B = 8π²σ², σ = {sigmas[0]:.3f} Å along each axis"
+
+
+def _no_b_factors(reason: str) -> list[str]:
+    return [
+        f"No B-factors of the crystal to compare with: {reason};",
+        'give [crystal] file = "crystal.pdb", the refined structure, and fit in a new directory',
+    ]
+
+
 def _b_factor_text(found: dict[str, Any]) -> str:
     cc = "none (one does not vary)" if found["cc"] is None else f"{found['cc']:.3f}"
-    lines = [
+    return (
         f"B-factors beside the crystal's, {found['atoms']} atoms: CC {cc}; mean "
         f"{found['mean_A2']:.1f} against {found['crystal_mean_A2']:.1f} Å², "
         f"ratio {found['mean_ratio']:.2f}"
-    ]
-    return "\n".join(lines)
+    )
 
 
 def _halo_text(found: dict[str, Any]) -> str:

@@ -124,6 +124,7 @@ def test_modes_from_a_trajectory(from_trajectory, network):
     overlaps = np.abs(np.einsum("mnx,mnx->m", modes.vectors, network)) / 314
     assert (overlaps > 0.97).all()
     np.testing.assert_allclose(modes.structure.positions, build_protein().positions, atol=0.05)
+    assert (modes.crystal_b_A2 == build_protein().b_factors_A2).all()  # not the trajectory's own
 
 
 def test_modes_write_the_mean_structure(from_trajectory):
@@ -151,8 +152,9 @@ def test_modes_record_where_they_come_from(from_trajectory, simulation):
 def test_modes_of_a_selection(call, simulation, tmp_path):
     """`--select` in mdtraj's language: here the Cα atoms only."""
     succeeded(call("modes", *trajectory_files(simulation), "--select", "name CA", "-o", "m.h5"))
-    structure = read_modes(tmp_path / "m.h5").structure
-    assert len(structure) == 64 and set(structure.atom_names) == {"CA"}
+    modes = read_modes(tmp_path / "m.h5")
+    assert len(modes.structure) == 64 and set(modes.structure.atom_names) == {"CA"}
+    assert (modes.crystal_b_A2 == 10).all()
 
 
 def test_output_is_ours_alone(cli, simulation):
@@ -171,6 +173,7 @@ def test_modes_from_an_elastic_network(call, simulation, tmp_path):
     succeeded(call("modes", "--reference", reference, "--n-modes", 4, "-o", "m.h5"))
     modes = read_modes(tmp_path / "m.h5")
     assert len(modes.amplitudes_A) == 4
+    assert (modes.crystal_b_A2 == 10).all()
     assert (np.diff(modes.amplitudes_A) <= 0).all()
     assert np.linalg.norm(modes.amplitudes_A) == pytest.approx(np.sqrt(30 / (8 * np.pi**2)))
 

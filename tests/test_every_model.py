@@ -16,7 +16,6 @@ from hpc_diffuser.io.maps import read_map
 from hpc_diffuser.io.structures import write_pdb
 from hpc_diffuser.lattice import fractionalization
 from hpc_diffuser.parameters import Parameters
-from hpc_diffuser.report import _b_factor_text
 from hpc_diffuser.scattering import form_factors
 
 FIT = """\
@@ -261,35 +260,6 @@ def test_displacements_are_those_of_samples(modes):
     u = np.tensordot(weights, modes.vectors, 1) + np.cross(turns, lever)
     found = np.sum(np.mean(u**2, axis=0), axis=-1) + 0.14 + 3 * (0.15**2 + 0.2**2)
     np.testing.assert_allclose(mean_square_displacements(modes, parameters), found, rtol=0.03)
-
-
-def test_b_factors_beside_the_crystals(modes):
-    """Translation by σ alone: B = 8π²σ² for all; against B and 2B half the atoms move more.
-
-    At B = 8π²σ²/1.2 they do by a factor of 1.2, above 1.1; at twice that by 0.6.
-    """
-    b = 8 * np.pi**2 * 0.09
-    crystal = np.where(np.arange(12) < 6, b / 1.2, 2 * b / 1.2)
-    crystal[0] = np.nan
-    found = compare_b_factors(
-        replace(modes, crystal_b_A2=crystal), Parameters(np.zeros(2), Disorder(0.3))
-    )
-    assert found["atoms"] == 11 and found["cc"] is None
-    assert found["mean_A2"] == pytest.approx(b)
-    assert found["mean_ratio"] == pytest.approx(1.2 * 11 / (5 + 2 * 6))
-    assert found["moves_more"] == pytest.approx(5 / 11)
-    assert compare_b_factors(modes, Parameters(np.zeros(2))) is None
-
-
-@pytest.mark.parametrize(("n_more", "warned"), [(0, False), (5, False), (6, True)])
-def test_warning_where_more_than_a_twentieth_of_the_atoms_move_more(n_more, warned):
-    """Of 100 atoms; with their number."""
-    found = {"atoms": 100, "cc": 0.5, "mean_ratio": 0.8, "mean_A2": 8.0, "crystal_mean_A2": 10.0}
-    found |= {"moves_more": n_more / 100, "farthest_beyond": "A/GLY 2/CA"}
-    text = _b_factor_text(found)
-    assert ("warning: 6 atoms (6 %) move more than the crystal says, A/GLY 2/CA most" in text) is (
-        warned
-    )
 
 
 def test_residual_b_makes_up_the_crystals(modes):

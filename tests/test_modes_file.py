@@ -44,6 +44,24 @@ def test_round_trip_of_awkward_values(tmp_path, modes):
     assert_same(read_modes(tmp_path / "m.h5"), awkward)
 
 
+def test_b_factors_of_the_reference(tmp_path, modes):
+    """Kept exactly, NaN where the reference lacks an atom; a file without them has none."""
+    b = np.linspace(1, 90, 12)
+    b[4] = np.nan
+    write_modes(tmp_path / "m.h5", replace(modes, crystal_b_A2=b), {})
+    np.testing.assert_array_equal(read_modes(tmp_path / "m.h5").crystal_b_A2, b)
+    write_modes(tmp_path / "m.h5", modes, {})
+    assert read_modes(tmp_path / "m.h5").crystal_b_A2 is None
+
+
+@pytest.mark.parametrize("b", [np.zeros(11), np.full(12, np.inf), np.full(12, b"a")])
+def test_unfit_b_factors_of_the_reference(tmp_path, modes, b):
+    """One for each atom, no infinite ones, no text: told by the dataset's name."""
+    write_modes(tmp_path / "m.h5", replace(modes, crystal_b_A2=b), {})
+    with pytest.raises(InputError, match="crystal_b_factors_A2"):
+        read_modes(tmp_path / "m.h5")
+
+
 def test_no_modes(tmp_path, modes):
     """A structure without modes is a modes file too."""
     none = replace(modes, vectors=np.empty((0, 12, 3)), amplitudes_A=np.empty(0))

@@ -13,7 +13,8 @@ from hpc_diffuser.structure import Structure
 
 _TEXT = ("elements", "atom_names", "residue_names", "chain_ids")
 _NUMBERS = ("mean_positions", "vectors", "amplitudes", "residue_numbers")
-_OPTIONAL = ("occupancies", "b_factors_A2", "@unit_cell", "@space_group")
+_CRYSTAL_B = "crystal_b_factors_A2"  # of the reference; NaN for atoms that it lacks
+_OPTIONAL = ("occupancies", "b_factors_A2", _CRYSTAL_B, "@unit_cell", "@space_group")
 
 
 def write_modes(path: Path, modes: Modes, provenance: dict[str, str]) -> None:
@@ -29,6 +30,8 @@ def write_modes(path: Path, modes: Modes, provenance: dict[str, str]) -> None:
         file["residue_numbers"] = modes.structure.residue_numbers
         file["occupancies"] = modes.structure.occupancies
         file["b_factors_A2"] = modes.structure.b_factors_A2
+        if modes.crystal_b_A2 is not None:
+            file[_CRYSTAL_B] = modes.crystal_b_A2
         for name in _TEXT:
             file[name] = np.char.encode(getattr(modes.structure, name), "ascii")
 
@@ -65,8 +68,10 @@ def _build(arrays: Arrays) -> Modes:
         amplitudes_A=arrays["amplitudes"],
         unit_cell=tuple(float(x) for x in arrays.get("@unit_cell", ())),
         space_group=str(arrays.get("@space_group", "P 1")),
+        crystal_b_A2=arrays.get(_CRYSTAL_B),
     )
     _check(modes)
+    _check_crystal_b(modes.crystal_b_A2, n)
     return modes
 
 
@@ -104,3 +109,13 @@ def _check(modes: Modes) -> None:
         raise InputError(
             f"mode {worst + 1} has Σ|Δ|² = {squared[worst]:.4g}, expected the number of atoms, {n}"
         )
+
+
+def _check_crystal_b(b_factors: np.ndarray | None, n_atoms: int) -> None:
+    if b_factors is None:
+        return
+    what = f'dataset "{_CRYSTAL_B}"'
+    if b_factors.shape != (n_atoms,):
+        raise InputError(f"{what} should hold one entry for each of {n_atoms} atoms")
+    known = ~np.isnan(b_factors) if b_factors.dtype.kind == "f" else slice(None)
+    check_numbers(b_factors[known], what)
