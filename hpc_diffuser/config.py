@@ -225,9 +225,9 @@ def load_config(path: Path) -> Config:
     try:
         with path.open("rb") as file:
             content = file.read(_MOST_BYTES + 1)
-        text = content.decode("utf-8")
+        text = content.decode("utf-8-sig")  # editors on Windows begin with a byte order mark
     except (OSError, UnicodeDecodeError) as exc:
-        reason = getattr(exc, "strerror", None) or "not UTF-8 text"
+        reason = getattr(exc, "strerror", None) or "not UTF-8 text: save it as such"
         raise InputError(f"{path}: {reason}: expected a config file in TOML") from exc
     if len(content) > _MOST_BYTES:
         raise InputError(f"{path}: more than {_MOST_BYTES} bytes: expected a config file in TOML")

@@ -39,11 +39,13 @@ def describe(path: Path) -> str:
     kind = _kind(path)
     if kind == "map":
         return map_page(MapSource(path))[1]
-    if kind not in _DESCRIBE:
+    if kind not in (*_DESCRIBE, "structure"):
         raise InputError(
             f"{path}: of no known kind: expected modes.h5, a diffuse map, target.h5, a "
             "checkpoint, a run directory, or a PDB or mmCIF structure"
         )
+    if kind == "structure":
+        return f"{path}: {kind}\n{_structure_text(path)}"
     read, text = _DESCRIBE[kind]
     return f"{path}: {kind}\n{text(read(path))}"
 
@@ -151,10 +153,11 @@ def _checkpoint_text(history: History) -> str:
     )
 
 
-def _structure_text(found: tuple) -> str:
-    structure, crystal = found
+def _structure_text(path: Path) -> str:
+    said: list[str] = []
+    structure, crystal = read_structure(path, tell=said.append)
     crystal_line = _crystal_line(*crystal) if crystal else "unit cell    none"
-    return f"{_structure_lines(structure)}\n{crystal_line}"
+    return "\n".join([*said, _structure_lines(structure), crystal_line])
 
 
 def _structure_lines(structure: Structure) -> str:
@@ -188,5 +191,4 @@ _DESCRIBE = {
     "modes": (read_modes, _modes_text),
     "target": (read_target, _target_text),
     "checkpoint": (read_checkpoint, _checkpoint_text),
-    "structure": (read_structure, _structure_text),
 }

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -50,6 +51,9 @@ def simulation(tmp_path_factory, network) -> Path:
     """
     folder = tmp_path_factory.mktemp("simulation")
     protein = build_protein()
+    # Equal B-factors would be told of.
+    b_factors = protein.b_factors_A2 + np.resize([1.0, -1.0], len(protein))
+    protein = replace(protein, b_factors_A2=b_factors)
     write_pdb(folder / "reference.pdb", protein, CRYSTAL)
     # A topology as simulations have it: residues and atoms the same, another frame, no crystal.
     (folder / "topology.pdb").write_text((folder / "reference.pdb").read_text().split("\n", 1)[1])

@@ -1,5 +1,6 @@
 """PDB and mmCIF in, PDB out, through gemmi."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,24 +8,34 @@ import gemmi
 import numpy as np
 
 from hpc_diffuser.errors import InputError
+from hpc_diffuser.io.b_column import b_column_notes
 from hpc_diffuser.io.conformers import one_conformation
+from hpc_diffuser.io.coordinate_files import Parsed, parse
+from hpc_diffuser.io.crystal_records import space_group, standard_frame
 from hpc_diffuser.io.isolated import require_file, run_isolated
 from hpc_diffuser.io.plausible import check_crystal, check_names, check_numbers
 from hpc_diffuser.io.storage import write_bytes
+from hpc_diffuser.lattice import check_unit_cell
 from hpc_diffuser.progress import log
 from hpc_diffuser.structure import Structure, atom_label
 
+Arrays = dict[str, np.ndarray]
 Crystal = tuple[tuple[float, ...], str]
+_EXPECTED = "PDB or mmCIF structure"
 _TEXT = ("elements", "atom_names", "residue_names", "chain_ids")
 _NUMBERS = ("residue_numbers", "occupancies", "b_factors_A2")
 
 
 def read_structure(
-    path: Path, conformer: str = "A", hydrogens: bool = False
+    path: Path,
+    conformer: str = "A",
+    hydrogens: bool = False,
+    tell: Callable[[str], None] | None = None,
 ) -> tuple[Structure, Crystal | None]:
     """First model of a PDB or mmCIF file in one of its conformations, waters left out.
 
-    Ligands that this conformation lacks are named on standard error.
+    Positions are in the crystal's standard frame: a file that says by SCALEn that its own is
+    another one is turned into it.
 
     Parameters
     ----------
@@ -34,6 +45,9 @@ def read_structure(
         full (occupancy 1), because one conformation is what one molecule has.
     hydrogens : bool
         Keep them; deuterium is hydrogen to X-rays.
+    tell : callable or None
+        Given, line by line, what the file does not say and was assumed, and what was left out;
+        by default they are named on standard error.
 
     Returns
     -------
@@ -45,15 +59,19 @@ def read_structure(
     ------
     InputError
         For a file that gemmi cannot read, without atoms, with unknown elements, with an atom
-        twice, or with coordinates that are not finite.
+        twice, with coordinates that are not finite or not in their columns, or whose records of
+        the crystal contradict each other.
     """
-    require_file(path, "PDB or mmCIF structure")
+    require_file(path, _EXPECTED)
     subject = f"{path}: not a readable structure"
-    return _checked(path, run_isolated(_load, [path], subject, conformer, hydrogens))
+    return _checked(path, run_isolated(_load, [path], subject, conformer, hydrogens), tell)
 
 
 def read_models(
-    path: Path, conformer: str = "A", hydrogens: bool = False
+    path: Path,
+    conformer: str = "A",
+    hydrogens: bool = False,
+    tell: Callable[[str], None] | None = None,
 ) -> tuple[Structure, np.ndarray, Crystal | None]:
     """All models of a file, which must have the same atoms in the same order.
 
@@ -69,27 +87,33 @@ def read_models(
     InputError
         As of `read_structure`; for models that differ, and for a single one.
     """
-    require_file(path, "PDB or mmCIF structure of several models")
+    require_file(path, f"{_EXPECTED} of several models")
     subject = f"{path}: not a readable structure"
     arrays = run_isolated(_load_models, [path], subject, conformer, hydrogens)
     frames = arrays.pop("frames")
     check_numbers(frames, f"{path}: coordinates")
-    structure, crystal = _checked(path, arrays)
+    structure, crystal = _checked(path, arrays, tell)
     return replace(structure, positions=frames.mean(axis=0)), frames, crystal
 
 
-def _checked(path: Path, arrays: dict[str, np.ndarray]) -> tuple[Structure, Crystal | None]:
-    unit_cell, space_group = tuple(arrays.pop("cell").tolist()), str(arrays.pop("space_group"))
+def _checked(
+    path: Path, arrays: Arrays, tell: Callable[[str], None] | None = None
+) -> tuple[Structure, Crystal | None]:
+    unit_cell, group = tuple(arrays.pop("cell").tolist()), str(arrays.pop("space_group"))
     known, absent = arrays.pop("is_crystal"), arrays.pop("absent")
+    notes = arrays.pop("notes")
     structure = Structure(**arrays)
     _check(path, structure)
+    lines = [f"assumed      {note}" for note in notes.tolist()]
     if len(absent):
         check_names(absent, f"{path}: residue names")
-        log(f"{path}: not in the chosen conformation, left out: {', '.join(absent)}")
+        lines.append(f"not in the chosen conformation, left out: {', '.join(absent)}")
+    for line in lines:
+        tell(line) if tell else log(f"{path}: {' '.join(line.split())}")
     if not known:
         return structure, None
-    check_crystal(unit_cell, space_group, f"{path}: unit cell")
-    return structure, (unit_cell, space_group)
+    check_crystal(unit_cell, group, f"{path}: unit cell")
+    return structure, (unit_cell, group)
 
 
 def _check(path: Path, structure: Structure) -> None:
@@ -126,106 +150,83 @@ def write_pdb(path: Path, structure: Structure, crystal: Crystal) -> None:
     write_bytes(path, text.encode())
 
 
-def _load(path: str, conformer: str, hydrogens: bool) -> dict[str, np.ndarray]:
+def _load(path: str, conformer: str, hydrogens: bool) -> Arrays:
     """Runs in a child process: everything that gemmi has to read."""
-    model_file = _parse(Path(path))
-    models, absent = _models(path, model_file, 1, conformer, hydrogens)
-    return _first_model(path, model_file, models) | {"absent": absent}
+    return _loaded(path, conformer, hydrogens, False)
 
 
-def _load_models(path: str, conformer: str, hydrogens: bool) -> dict[str, np.ndarray]:
+def _load_models(path: str, conformer: str, hydrogens: bool) -> Arrays:
     """Runs in a child process: the same of a file with several models."""
-    model_file = _parse(Path(path))
-    models, absent = _models(path, model_file, len(model_file), conformer, hydrogens)
-    first = _first_model(path, model_file, models) | {"absent": absent}
+    return _loaded(path, conformer, hydrogens, True)
+
+
+def _loaded(path: str, conformer: str, hydrogens: bool, every: bool) -> Arrays:
+    try:
+        parsed = parse(Path(path))
+        count = len(parsed.models) if every else 1
+        models, absent = _models(parsed.models, count, conformer, hydrogens)
+        if not models or not models[0]:
+            raise InputError(f"no atoms found: expected a {_EXPECTED}")
+        arrays = _first_model(parsed, models[0], every) | {"absent": absent}
+        arrays |= {"frames": _frames(models)} if every else {}
+        return _in_standard_frame(arrays)
+    except InputError as exc:
+        message = str(exc)
+        raise InputError(message if message.startswith(path) else f"{path}: {message}") from exc
+
+
+def _in_standard_frame(arrays: Arrays) -> Arrays:
+    """The same, positions and frames turned and shifted by "to_standard", if there is such."""
+    to_standard = arrays.pop("to_standard")
+    for name in ("positions", "frames") if len(to_standard) else ():
+        if name in arrays:
+            arrays[name] = arrays[name] @ to_standard[:, :3].T + to_standard[:, 3]
+    return arrays
+
+
+def _frames(models: list[list[gemmi.CRA]]) -> np.ndarray:
+    """Positions (F, N, 3) of models that have the same atoms."""
     if len(models) < 2:
-        raise InputError(f"{path}: expected an ensemble of several models, found one")
+        raise InputError("expected an ensemble of several models, found one")
     for number, atoms in enumerate(models, 1):
         if [_name(cra) for cra in atoms] != [_name(cra) for cra in models[0]]:
             raise InputError(
-                f"{path}: model {number} has other atoms than model 1: expected the same in the "
-                "same order"
+                f"model {number} has other atoms than model 1: expected the same in the same order"
             )
-    frames = np.array([[cra.atom.pos.tolist() for cra in atoms] for atoms in models])
-    return first | {"frames": frames}
+    return np.array([[cra.atom.pos.tolist() for cra in atoms] for atoms in models])
 
 
 def _name(cra: gemmi.CRA) -> tuple:
     return cra.chain.name, cra.residue.seqid.num, cra.residue.name, cra.atom.name
 
 
-def _first_model(path: str, model_file: gemmi.Structure, models: list) -> dict[str, np.ndarray]:
-    atoms = models[0] if models else []
-    if not atoms:
-        raise InputError(f"{path}: no atoms found: expected a PDB or mmCIF structure")
+def _first_model(parsed: Parsed, atoms: list[gemmi.CRA], every: bool) -> Arrays:
+    notes, records = list(parsed.notes), parsed.records
+    if len(parsed.models) > 1 and not every:
+        notes.append(f"the first of {len(parsed.models)} models")
+    # A cell of 1 x 1 x 1 Å is how NMR and model files say that there is none.
+    is_crystal = gemmi.UnitCell(*records.unit_cell).is_crystal()
+    group, moved = "P 1", None
+    if is_crystal:
+        check_unit_cell(records.unit_cell, "unit cell")
+        group, moved = space_group(records, notes), standard_frame(records, notes)
+    arrays = _arrays(atoms)
+    if parsed.without_b >= parsed.models[0].count_atom_sites():
+        arrays["b_factors_A2"][:] = 0
+    residues = [hash((cra.chain.name, str(cra.residue.seqid))) for cra in atoms]
+    notes += b_column_notes(arrays["b_factors_A2"], np.array(residues), parsed.without_b)
     crystal = {
-        "cell": np.array(model_file.cell.parameters),
-        "space_group": np.array(model_file.spacegroup_hm or "P 1"),
-        # A cell of 1 x 1 x 1 Å is how NMR and model files say that there is none.
-        "is_crystal": np.array(model_file.cell.is_crystal()),
+        "cell": np.array(records.unit_cell),
+        "space_group": np.array(group),
+        "is_crystal": np.array(is_crystal),
+        "to_standard": np.array([]) if moved is None else np.column_stack(moved),
+        "notes": np.array(notes, str),
     }
-    return crystal | _arrays(atoms)
-
-
-def _parse(path: Path) -> gemmi.Structure:
-    """By content: PDB where lines look like it, else what gemmi finds."""
-    lines = path.read_bytes().decode("utf-8", "surrogateescape").splitlines()
-    atoms = [line for line in lines if line.startswith(("ATOM  ", "HETATM"))]
-    if not atoms or lines[0].startswith(("data_", "#")):
-        return _without_charges(
-            gemmi.read_structure(str(path), format=gemmi.CoorFormat.Detect), path
-        )
-    _check_cell(path, lines)
-    for line in atoms:
-        _check_coordinates(path, line)
-    text = "\n".join(lines)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        message = f"{path}: not UTF-8 text: expected a PDB or mmCIF structure"
-        raise InputError(message) from None
-    try:
-        return gemmi.read_pdb_string(text)
-    except RuntimeError:
-        # Before 1996, columns 73-80 held the entry's name and a line number.
-        return gemmi.read_pdb_string("\n".join(line[:72] for line in lines))
-
-
-def _without_charges(model_file: gemmi.Structure, path: Path) -> gemmi.Structure:
-    """The same, read again without the charges that mmCIF may append to elements: O1-, Zn2+."""
-    unknown = any(cra.atom.element.name == "X" for model in model_file for cra in model.all())
-    if not unknown or model_file.input_format != gemmi.CoorFormat.Mmcif:
-        return model_file
-    document = gemmi.cif.read(str(path))
-    symbols = document[0].find_values("_atom_site.type_symbol")
-    for row, symbol in enumerate(symbols):
-        symbols[row] = symbol.strip("'\"").rstrip("+-0123456789") or "X"
-    return gemmi.make_structure_from_block(document[0])
-
-
-def _check_cell(path: Path, lines: list[str]) -> None:
-    """Raise InputError for a CRYST1 record that breaks off: gemmi takes it for none."""
-    for line in lines:
-        if line.startswith("CRYST1") and len(line.rstrip()) < 54:
-            raise InputError(
-                f"{path}: expected six numbers in columns 7-54 of CRYST1, found {line[6:]!r}"
-            )
-
-
-def _check_coordinates(path: Path, line: str) -> None:
-    """Raise InputError unless columns 31-54 are three numbers: gemmi reads anything as 0."""
-    try:
-        for start in (30, 38, 46):
-            float(line[start : start + 8])
-    except ValueError:
-        raise InputError(
-            f"{path}: expected three coordinates in columns 31-54, found {line[30:54]!r} "
-            f"in {line[:30].strip()!r}"
-        ) from None
+    return crystal | arrays
 
 
 def _models(
-    path: str, model_file: gemmi.Structure, count: int, conformer: str, hydrogens: bool
+    model_file: gemmi.Structure, count: int, conformer: str, hydrogens: bool
 ) -> tuple[list[list], np.ndarray]:
     """Atoms of the first models, and the residues that are absent from the first of all."""
     if not len(model_file):
@@ -234,10 +235,7 @@ def _models(
     model_file.remove_waters()
     if not hydrogens:
         model_file.remove_hydrogens()
-    try:
-        found = [one_conformation(model_file[i], conformer) for i in range(count)]
-    except InputError as exc:
-        raise InputError(f"{path}: {exc}") from exc
+    found = [one_conformation(model_file[i], conformer) for i in range(count)]
     return [atoms for atoms, _ in found], np.array(found[0][1], str)
 
 

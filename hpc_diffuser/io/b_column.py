@@ -1,0 +1,44 @@
+"""What stands in the column of B-factors, where that may be something else."""
+
+import numpy as np
+
+_LEAST_MEAN_A2 = 2.0  # the best crystals of proteins, at 15 K, have some 3 Å²
+_FEW_RESIDUES = 8
+
+
+def b_column_notes(b: np.ndarray, residues: np.ndarray, without: int) -> list[str]:
+    """A line where they do not look like B-factors of atoms.
+
+    Parameters
+    ----------
+    b : (N,) float, Å²
+    residues : (N,) int
+        Which atoms are of one residue.
+    without : int
+        Atoms for which the file has none.
+    """
+    if without >= len(b):
+        return ["B-factors: the file has none: 0 for all atoms"]
+    if without:
+        return [f"B-factors: the file has none for {without} atoms"]
+    if len(b) > 1 and np.ptp(b) == 0:
+        return [f"B-factors: all {b[0]:g} Å² in the file"]
+    if b.min() < 0:
+        return [f"B-factors: down to {b.min():g} Å² in the file: some are none"]
+    if b.mean() < _LEAST_MEAN_A2:
+        return [
+            f"B-factors: mean {b.mean():.2g} Å² in the file: taken as B = 8π²<u²>, though they "
+            "look like <u²> or occupancies"
+        ]
+    return _by_residue(b, residues)
+
+
+def _by_residue(b: np.ndarray, residues: np.ndarray) -> list[str]:
+    """Predicted structures have a confidence there, one for each residue, and up to 100."""
+    _, first, of_atom = np.unique(residues, return_index=True, return_inverse=True)
+    if len(first) < min(_FEW_RESIDUES, len(b)) or (b != b[first][of_atom.reshape(-1)]).any():
+        return []
+    return [
+        "B-factors: one for each residue in the file: taken as such, though confidences (pLDDT) "
+        "look like that"
+    ]
