@@ -34,6 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
         _add_fit,
         _add_status,
         _add_report,
+        _add_score,
         _add_bench,
         _add_doctor,
         _add_convert,
@@ -228,6 +229,32 @@ def _add_report(commands) -> None:
         "directory", type=Path, help="run directory, also of a comparison of models"
     )
     command.add_argument("--png", type=Path, help="write a figure of CC against resolution")
+
+
+def _add_score(commands) -> None:
+    command = _command(
+        commands,
+        "score",
+        "CC_work and CC_free of any calculated map, of this or another program, by the rules of a\n"
+        "fit: at the target's voxels, Laue mates averaged, by resolution shell.",
+        "hpc-diffuser score calculated.mtz target.h5 --score pooled",
+    )
+    command.add_argument("map", type=Path, help="calculated diffuse map, of any format")
+    command.add_argument("target", type=Path, help="target.h5, as hpc-diffuser target makes it")
+    command.add_argument(
+        "--score",
+        choices=("shell-mean", "pooled"),
+        default="shell-mean",
+        help="as the config's [target] score (default: %(default)s)",
+    )
+    command.add_argument(
+        "--weights",
+        choices=("none", "errors"),
+        default="none",
+        help="as the config's [target] weights (default: %(default)s)",
+    )
+    command.add_argument("--json", type=Path, help="write the numbers to this file too")
+    _add_map_options(command)
 
 
 def _add_bench(commands) -> None:

@@ -112,6 +112,7 @@ def _run(args: argparse.Namespace) -> None:
         "fit": _fit,
         "status": _status,
         "report": _report,
+        "score": _score,
         "bench": _bench,
         "doctor": _doctor,
         "convert": _convert,
@@ -328,6 +329,16 @@ def _report_comparison(args: argparse.Namespace) -> None:
         one = args.directory / comparison["models"][0]["name"]
         raise InputError(f"--png draws one model: hpc-diffuser report {one} --png {args.png}")
     say(comparison_text(comparison))
+
+
+def _score(args: argparse.Namespace) -> None:
+    from hpc_diffuser.io.storage import write_json
+    from hpc_diffuser.judging import score_map, score_text
+
+    found = score_map(_map_source(args, args.map), args.target, args.score, args.weights)
+    print(score_text(found))
+    if args.json:
+        write_json(args.json, found)
 
 
 def _bench(args: argparse.Namespace) -> None:

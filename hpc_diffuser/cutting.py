@@ -9,7 +9,6 @@ from hpc_diffuser.errors import InputError
 from hpc_diffuser.io.maps import write_target
 from hpc_diffuser.measured import MapSource, load_map
 from hpc_diffuser.merging import MergeStatistics
-from hpc_diffuser.statistics import cc_star
 from hpc_diffuser.target import Cut, TargetOptions, cut_map
 
 _NAMES = {
@@ -56,30 +55,31 @@ def statistics_attributes(statistics: MergeStatistics) -> dict[str, Any]:
 
 
 def merge_table(cut: Cut) -> str:
-    """The merging statistics and the voxels as a table, shell by shell and overall."""
+    """The merging statistics as a table, shell by shell and overall."""
     edges, table = cut.target.shell_edges, cut.statistics
-    counts = cut.target.counts()
-    counts = np.hstack([counts, counts.sum(axis=1, keepdims=True)])
-    ceilings = cc_star(table.cc_half)
     lines = [
-        "Laue mates, before cut-offs; CC* of the half-maps; voxels of the working and the free set",
-        "shell d (Å)         unique  complete  multiplicity   R_int  CC Friedel  CC Laue  CC half"
-        "    CC*  working     free",
+        "Laue mates, before cut-offs",
+        "shell d (Å)         unique  complete  multiplicity   R_int  CC Friedel  CC Laue  CC half",
     ]
     for row in range(len(edges)):
         last = row == len(edges) - 1
         first, second = edges[[0, -1]] if last else edges[row : row + 2]
         d_max = f"{1 / first:.2f}" if first > 0 else "∞"
         label = "  overall        " if last else f"  {d_max:>6} - {1 / second:<6.2f}"
-        voxels = "".join(f"{n:9d}" for n in counts[:, row])
-        lines.append(f"{label}{_row(table, row)}{_cell(ceilings[row], 7, 3)}{voxels}")
+        lines.append(label + _row(table, row))
+    if (table.r_int < 0).any():
+        lines.append(
+            "R_int says nothing here, and is left out where it is negative: the intensities' mean "
+            "is about 0, as where a background was subtracted"
+        )
     return "\n".join(lines)
 
 
 def _row(table: MergeStatistics, row: int) -> str:
+    r_int = table.r_int[row] if table.r_int[row] >= 0 else np.nan
     return (
         f"{table.unique[row]:9d}{_cell(100 * table.completeness[row], 8, 1)} %"
-        f"{_cell(table.multiplicity[row], 14, 2)}{_cell(table.r_int[row], 8, 4)}"
+        f"{_cell(table.multiplicity[row], 14, 2)}{_cell(r_int, 8, 4)}"
         f"{_cell(table.cc_friedel[row], 12, 3)}{_cell(table.cc_laue[row], 9, 3)}"
         f"{_cell(table.cc_half[row], 9, 3)}"
     )

@@ -16,7 +16,7 @@ from hpc_diffuser.lattice import HklGrid
 from hpc_diffuser.measured import MapSource, load_map
 from hpc_diffuser.modes import Modes, why_no_b_factors
 from hpc_diffuser.search.history import History
-from hpc_diffuser.statistics import resolution_range, shell_statistics
+from hpc_diffuser.statistics import cc_star, resolution_range, shell_statistics
 from hpc_diffuser.status import status_text
 from hpc_diffuser.structure import Structure
 from hpc_diffuser.target import Target
@@ -126,20 +126,26 @@ def _d_text(inverse_d: float) -> str:
 
 
 def _target_text(target: Target) -> str:
-    edges = target.shell_edges
-    shells = target.shells()
-    free = np.bincount(shells, target.free, target.n_shells).astype(int)
-    count = np.bincount(shells, minlength=target.n_shells)
+    edges, counts = target.shell_edges, target.counts()
+    cc_half = target.cc_half()
+    ceiling = cc_half is not None and np.isfinite(cc_half).any()
     lines = [
         _grid_lines(target.grid, target.space_group),
         f"voxels       {len(target.indices)}, one of each set of Laue mates; "
         f"{100 * target.free.mean():.1f} % in the free set",
-        "shell d (Å)         working     free",
+        "shell d (Å)         working     free" + ("     CC½     CC*" if ceiling else ""),
     ]
     for i in range(target.n_shells):
         d_max = f"{1 / edges[i]:.2f}" if edges[i] > 0 else "∞"
-        lines.append(f"  {d_max:>6} - {1 / edges[i + 1]:<6.2f} {count[i] - free[i]:9d}{free[i]:9d}")
+        row = f"  {d_max:>6} - {1 / edges[i + 1]:<6.2f} {counts[0, i]:9d}{counts[1, i]:9d}"
+        if ceiling:
+            row += _ceiling(cc_half[i]) + _ceiling(float(cc_star(cc_half[i])))
+        lines.append(row)
     return "\n".join(lines)
+
+
+def _ceiling(cc: float) -> str:
+    return f"{cc:8.3f}" if np.isfinite(cc) else f"{'none':>8}"
 
 
 def _checkpoint_text(history: History) -> str:

@@ -116,7 +116,11 @@ class Candidate:
     noise: float
 
 
-def load_map(source: MapSource, options: TargetOptions | None = None) -> LoadedMap:
+def load_map(
+    source: MapSource,
+    options: TargetOptions | None = None,
+    known: tuple[Crystal, Path] | None = None,
+) -> LoadedMap:
     """Read a map, re-index it, and give it the crystal of the structure.
 
     Parameters
@@ -124,6 +128,8 @@ def load_map(source: MapSource, options: TargetOptions | None = None) -> LoadedM
     source : MapSource
     options : TargetOptions or None
         Which voxels a search compares: resolution range and halos; by default 10-2.5 Å.
+    known : (crystal, Path) or None
+        The crystal that the map should be in, where no structure says it, and the file it is of.
 
     Raises
     ------
@@ -135,21 +141,22 @@ def load_map(source: MapSource, options: TargetOptions | None = None) -> LoadedM
     if source.structure is None:
         if source.reindex == SEARCH:
             raise InputError("--reindex search needs the crystal's structure: give --structure")
-        return _loaded(source, None, None, options)
+        return _loaded(source, None, known or (None, None), options)
     structure, crystal = read_structure(source.structure)
     if crystal is None:
         raise InputError(f"{source.structure}: no unit cell: expected a crystal structure")
     unit_cell, space_group = crystal
     crystal = unit_cell, source.given.space_group or space_group
-    return _loaded(source, structure, crystal, options)
+    return _loaded(source, structure, (crystal, source.structure), options)
 
 
 def _loaded(
     source: MapSource,
     structure: Structure | None,
-    crystal: Crystal | None,
+    known: tuple[Crystal | None, Path | None],
     options: TargetOptions | None,
 ) -> LoadedMap:
+    crystal, whose = known
     chosen = None if source.reindex in (None, SEARCH) else parse_reindexing(source.reindex)
     found = _read(source, crystal, chosen)
     said = [f"{source.path}: {found.kind}", *(f"assumed      {line}" for line in found.assumed)]
@@ -163,7 +170,7 @@ def _loaded(
             diffuse = reindexed(diffuse, chosen)
             said.append(f"re-indexed: the new h,k,l are the old {name}")
         if crystal is not None:
-            said.append(_crystal_line(diffuse, crystal, source.structure))
+            said.append(_crystal_line(diffuse, crystal, whose))
             diffuse = in_crystal(diffuse, crystal)
     except InputError as exc:
         message = str(exc)
@@ -331,10 +338,10 @@ def _search_lines(candidates: list[Candidate], structure: Path) -> list[str]:
     return [heading, *rows]
 
 
-def _crystal_line(diffuse: DiffuseMap, crystal: Crystal, structure: Path) -> str:
+def _crystal_line(diffuse: DiffuseMap, crystal: Crystal, whose: Path) -> str:
     unit_cell, space_group = crystal
     return (
-        f"unit cell {_numbers(unit_cell)} and space group {space_group}, as {structure} has them "
+        f"unit cell {_numbers(unit_cell)} and space group {space_group}, as {whose} has them "
         f"(the map: {_numbers(diffuse.grid.unit_cell)}, {diffuse.space_group})"
     )
 

@@ -23,8 +23,7 @@ from hpc_diffuser.modes import why_no_b_factors
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parameters import Parameters
 from hpc_diffuser.problem import Problem, compare
-from hpc_diffuser.scoring import Comparison, Score
-from hpc_diffuser.statistics import SCORES, cc_star
+from hpc_diffuser.scoring import Comparison, Score, ceiling, plain, shell_rows
 from hpc_diffuser.summary import summarise
 from hpc_diffuser.target import HALO_RADIUS, Target, map_from_voxels, outside_halos
 
@@ -67,14 +66,14 @@ def finish(problem: Problem, world: Ranks, started: float, share: float | None) 
         peak_memory.append(peak_memory_MB())  # rank 0 needs most for writing
         outcome = {
             **answer.record,
-            "cc_work": _plain(score.cc_work),
-            "cc_free": _plain(score.cc_free),
+            "cc_work": plain(score.cc_work),
+            "cc_free": plain(score.cc_free),
             "translation_alone": {
                 "translation_sigma_A": translation,
-                "cc_work": _plain(baseline.cc_work),
-                "cc_free": _plain(baseline.cc_free),
+                "cc_work": plain(baseline.cc_work),
+                "cc_free": plain(baseline.cc_free),
             },
-            "ceiling": _ceiling(problem),
+            "ceiling": ceiling(problem.target, problem.config.target.score),
             "shells": _shells(problem.target, score, baseline),
             "motion": motion(problem.modes, parameters),
             "b_factors": compare_b_factors(problem.modes, parameters),
@@ -167,7 +166,7 @@ def _scores(
         rigid = Disorder(translation_sigma_A=sigma, halo_alpha=float(alpha))
         values = model.rigid(Parameters(np.empty(0), rigid))
         found.append(comparison.score(values).cc_work)
-    return [_plain(cc) for cc in found]
+    return [plain(cc) for cc in found]
 
 
 def _write_calculated(problem: Problem, values: np.ndarray) -> None:
@@ -185,34 +184,11 @@ def _config_text(config: Config) -> str:
 
 
 def _shells(target: Target, score: Score, baseline: Score) -> list[dict[str, Any]]:
-    edges, counts = target.shell_edges, target.counts()
-    cc_half = np.full(target.n_shells, np.nan) if target.half_sums is None else target.cc_half()
     return [
-        {
-            "d_max": float(1 / edges[i]) if edges[i] > 0 else None,
-            "d_min": float(1 / edges[i + 1]),
-            "voxels_work": int(counts[0, i]),
-            "voxels_free": int(counts[1, i]),
-            "cc": _plain(score.shells_work[i]),
-            "cc_free": _plain(score.shells_free[i]),
-            "cc_half": _plain(cc_half[i]),
-            "cc_star": _plain(cc_star(cc_half[i])),
-            "cc_translation": _plain(baseline.shells_work[i]),
-            "cc_free_translation": _plain(baseline.shells_free[i]),
+        row
+        | {
+            "cc_translation": plain(baseline.shells_work[i]),
+            "cc_free_translation": plain(baseline.shells_free[i]),
         }
-        for i in range(target.n_shells)
+        for i, row in enumerate(shell_rows(target, score))
     ]
-
-
-def _ceiling(problem: Problem) -> dict[str, float | None] | None:
-    """CC½ of the target's half-maps and its CC*, by the configured score; None without them."""
-    sums = problem.target.half_sums
-    if sums is None:
-        return None
-    cc_half = SCORES[problem.config.target.score](sums.sum(axis=0))
-    return {"cc_half": _plain(cc_half), "cc_star": _plain(cc_star(cc_half))}
-
-
-def _plain(value: float) -> float | None:
-    """A JSON number; None where a CC is undefined."""
-    return float(value) if math.isfinite(value) else None

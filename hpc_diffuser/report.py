@@ -60,7 +60,7 @@ def report_text(summary: dict[str, Any]) -> str:
     parts = [_warnings(summary), _headline(summary), _parameter_table(summary)]
     parts.append(_cluster_table(summary) if len(summary["clusters"]) > 1 else "")
     if "shells" in summary:
-        parts += [_score_table(summary), _shell_table(summary["shells"])]
+        parts += [_score_table(summary), shell_table(summary["shells"])]
         parts.append(_motion_table(summary))
         parts += [_halo_text(summary["halos"])] if summary.get("halos") else []
     else:
@@ -170,14 +170,15 @@ def _score_table(summary: dict[str, Any]) -> str:
             *_other_scores(summary),
             f"  translation alone     {_cc(alone['cc_work'])}{_cc(alone['cc_free'])}"
             f"   (sigma {alone['translation_sigma_A']:.3f} Å)",
-            *_ceiling_lines(summary.get("ceiling")),
+            *ceiling_lines(summary.get("ceiling")),
             f"Last session: {session['ranks']} ranks, {session['wall_s']:.0f} s, "
             f"{session['peak_memory_MB_per_rank']} MB per rank" + _share(session),
         ]
     )
 
 
-def _ceiling_lines(ceiling: dict[str, float | None] | None) -> list[str]:
+def ceiling_lines(ceiling: dict[str, float | None] | None) -> list[str]:
+    """What the data's half-maps say that a CC could be; nothing without them."""
     if ceiling is None:
         return []
     cc_half = _cc(ceiling["cc_half"]).strip()
@@ -203,22 +204,25 @@ def _share(session: dict[str, Any]) -> str:
     return "" if share is None else f", {100 * share:.0f} % of the search in proposing"
 
 
-def _shell_table(shells: list[dict[str, Any]]) -> str:
+def shell_table(shells: list[dict[str, Any]]) -> str:
     """CC by shell with its voxels, translation's beside it, and the data's ceiling if known."""
     ceiling = any(shell.get("cc_half") is not None for shell in shells)
-    heading = (
-        "Shell d (Å)        voxels: work    free  CC_work  CC_free  translation: work     free"
-    )
-    lines = [heading + ("      CC½      CC*" if ceiling else "")]
+    baseline = "cc_translation" in shells[0]
+    lines = [
+        "Shell d (Å)        voxels: work    free  CC_work  CC_free"
+        + ("  translation: work     free" if baseline else "")
+        + ("      CC½      CC*" if ceiling else "")
+    ]
     for shell in shells:
         d_max = "∞" if shell["d_max"] is None else f"{shell['d_max']:.2f}"
         voxels = "".join(f"{_count(shell.get(f'voxels_{kind}')):>8}" for kind in ("work", "free"))
+        columns = "".join(_cc(shell[key]) for key in ("cc", "cc_free"))
+        if baseline:
+            columns += "        " + "".join(
+                _cc(shell[key]) for key in ("cc_translation", "cc_free_translation")
+            )
         limits = "".join(_cc(shell[key]) for key in ("cc_half", "cc_star")) if ceiling else ""
-        lines.append(
-            f"  {d_max:>6} - {shell['d_min']:<6.2f}      {voxels}"
-            f"{_cc(shell['cc'])}{_cc(shell['cc_free'])}"
-            f"        {_cc(shell['cc_translation'])}{_cc(shell['cc_free_translation'])}{limits}"
-        )
+        lines.append(f"  {d_max:>6} - {shell['d_min']:<6.2f}      {voxels}{columns}{limits}")
     return "\n".join(lines)
 
 

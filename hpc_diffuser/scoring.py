@@ -8,7 +8,14 @@ import numpy as np
 
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.model import ForwardModel
-from hpc_diffuser.statistics import N_SUMS, SCORES, PlaneSums, correlations, pooled_cc
+from hpc_diffuser.statistics import (
+    N_SUMS,
+    SCORES,
+    PlaneSums,
+    cc_star,
+    correlations,
+    pooled_cc,
+)
 from hpc_diffuser.target import Target
 
 
@@ -46,13 +53,9 @@ class Comparison:
     def __init__(self, target: Target, model: ForwardModel, score: str, weights: str):
         own = target.at(model.rows)
         self.model = model
-        self._score = SCORES[score]
+        self._score = score
         self._n_shells = target.n_shells
-        # One set of bins for each h-plane: sums over planes are then added in the same order
-        # whichever ranks hold them.
-        self._planes, starts = np.unique(own.indices[:, 0], return_index=True)
-        starts = np.append(starts, len(own.indices))
-        self._bins = (own.free * self._n_shells + own.shells(), starts, 2 * self._n_shells)
+        self._planes, self._bins = _planes_and_bins(own)
         self._sums = PlaneSums(own.intensity, _weights(own, weights), *self._bins)
 
     def score(self, intensity: np.ndarray) -> Score:
@@ -81,13 +84,70 @@ class Comparison:
         return group.broadcast(result(*total.reshape(2, self._n_shells, N_SUMS)))
 
     def _score_of(self, work: np.ndarray, free: np.ndarray) -> Score:
-        both = shells_of_both(work, free)
-        return Score(
-            cc_work=self._score(work[both]),
-            cc_free=self._score(free[both]),
-            shells_work=correlations(work),
-            shells_free=correlations(free),
-        )
+        return _score_of_sums(work, free, self._score)
+
+
+def score_at_voxels(target: Target, intensity: np.ndarray, score: str, weights: str) -> Score:
+    """The score of any map at all of a target's voxels (V,), on one rank: as of `Comparison`.
+
+    The bits are those that the same numbers from a model get.
+    """
+    _, bins = _planes_and_bins(target)
+    sums = PlaneSums(target.intensity, _weights(target, weights), *bins).of(intensity).sum(axis=0)
+    return _score_of_sums(*sums.reshape(2, target.n_shells, N_SUMS), score)
+
+
+def shell_rows(target: Target, score: Score) -> list[dict[str, float | int | None]]:
+    """Of each shell its limits in Å, voxels, CC and ceilings, as plain JSON values."""
+    edges, counts = target.shell_edges, target.counts()
+    cc_half = np.full(target.n_shells, np.nan) if target.half_sums is None else target.cc_half()
+    return [
+        {
+            "d_max": float(1 / edges[i]) if edges[i] > 0 else None,
+            "d_min": float(1 / edges[i + 1]),
+            "voxels_work": int(counts[0, i]),
+            "voxels_free": int(counts[1, i]),
+            "cc": plain(score.shells_work[i]),
+            "cc_free": plain(score.shells_free[i]),
+            "cc_half": plain(cc_half[i]),
+            "cc_star": plain(cc_star(cc_half[i])),
+        }
+        for i in range(target.n_shells)
+    ]
+
+
+def ceiling(target: Target, score: str) -> dict[str, float | None] | None:
+    """CC½ of the target's half-maps and its CC*, by the same score; None without them."""
+    if target.half_sums is None:
+        return None
+    cc_half = SCORES[score](target.half_sums.sum(axis=0))
+    return {"cc_half": plain(cc_half), "cc_star": plain(cc_star(cc_half))}
+
+
+def plain(value: float) -> float | None:
+    """A JSON number; None where a CC is undefined."""
+    return float(value) if np.isfinite(value) else None
+
+
+def _planes_and_bins(own: Target) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, int]]:
+    """The h-planes of voxels, and of each voxel its bin: working or free, and which shell.
+
+    One set of bins for each plane: sums over planes are then added in the same order whichever
+    ranks hold them.
+    """
+    planes, starts = np.unique(own.indices[:, 0], return_index=True)
+    bins = own.free * own.n_shells + own.shells()
+    return planes, (bins, np.append(starts, len(own.indices)), 2 * own.n_shells)
+
+
+def _score_of_sums(work: np.ndarray, free: np.ndarray, score: str) -> Score:
+    both = shells_of_both(work, free)
+    return Score(
+        cc_work=SCORES[score](work[both]),
+        cc_free=SCORES[score](free[both]),
+        shells_work=correlations(work),
+        shells_free=correlations(free),
+    )
 
 
 def shells_of_both(work: np.ndarray, free: np.ndarray) -> np.ndarray:

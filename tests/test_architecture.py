@@ -70,6 +70,7 @@ LAYERS = (
         "fit",
         "footprint",
         "groups",
+        "judging",
         "measured",
         "models",
         "outcome",

@@ -229,7 +229,7 @@ def test_report_has_counts_and_ceilings(call, project, diffuse):
     options = "--d-max", "6", "--d-min", "2.5", "--shells", "3", "-o", "target.h5"
     result = call("target", "halves.nxs", *options, folder=project)
     assert result.returncode == 0, result.stderr
-    assert "CC half    CC*  working     free" in result.stdout
+    assert "working     free     CC½     CC*" in result.stdout
     result = call("fit", "fit.toml", folder=project)
     assert result.returncode == 0, result.stderr
     summary = json.loads((project / "run" / "summary.json").read_text())
