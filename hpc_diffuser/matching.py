@@ -1,15 +1,32 @@
 """Which atoms of two structures are the same."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
+from hpc_diffuser.assignment import Assignment, Link
+from hpc_diffuser.chains import (
+    Chain,
+    Residue,
+    polymer_chains,
+    polymer_rows,
+    tell_chains_apart,
+)
 from hpc_diffuser.errors import InputError
-from hpc_diffuser.residues import canonical_atom, same_residue
-from hpc_diffuser.structure import Structure, atom_label
+from hpc_diffuser.residues import (
+    canonical_atom,
+    canonical_residue,
+    is_nucleotide,
+    is_salt,
+    is_water,
+)
+from hpc_diffuser.structure import Structure
 
 BACKBONE = ("N", "CA", "C", "O")
+_NUCLEIC_BACKBONE = ("P", "O5'", "C5'", "C4'", "C3'", "O3'")
+_NAMED = 6  # residues or ranges, before the rest is counted
 
 
 @dataclass(frozen=True)
@@ -35,78 +52,209 @@ class Match:
 def match_atoms(mobile: Structure, reference: Structure) -> Match:
     """The atoms that a trajectory and its reference have in common.
 
-    Matched by chain, residue number, insertion code and atom name; where both are one chain, its
-    letter does not matter (topologies of simulations often have none).
+    Residues of a chain are the same by number and insertion code, whatever their protonation or
+    force field calls them; where the numbers do not agree, by the alignment of the sequences. Of
+    one chain on both sides the letter does not matter; of several it tells equal chains apart.
+    Either may lack residues, and a tenth may be mutated. Ligands are the same by name and number,
+    or where both have as many of one name. Waters have no partner.
 
     Raises
     ------
     InputError
-        Where a backbone atom of `mobile` is missing from `reference`, or is another residue.
+        Where the reference lacks a chain, or half of the residues; where it is another protein;
+        where several placements are as good; for an atom that is there twice.
     """
-    moving, fixed = match_backbone(mobile, reference)
-    partners = same_atoms(mobile, reference)
-    partners[moving] = fixed
-    rows = np.flatnonzero(partners >= 0)
-    return Match(rows, partners[rows], np.isin(rows, moving))
+    mobile, told = tell_chains_apart(mobile)
+    reference, told_reference = tell_chains_apart(reference)
+    ours, theirs = polymer_chains(mobile), polymer_chains(reference)
+    assignment = Assignment(ours, theirs)
+    _require_partners(assignment)
+    pairs, backbone = _polymer_pairs(assignment)
+    if len(backbone) < 3:
+        raise InputError("fewer than three backbone atoms (N, CA, C, O): nothing to superpose on")
+    pairs |= _ligand_pairs(mobile, reference, assignment)
+    rows = np.array(sorted(pairs))
+    notes = [
+        *(f"trajectory: {note}" for note in told),
+        *(f"reference: {note}" for note in told_reference),
+        *assignment.notes,
+        *_numbering_notes(assignment),
+        _mutation_note(assignment),
+        _superposed_note(assignment, len(backbone)),
+    ]
+    partners = np.array([pairs[row] for row in rows.tolist()])
+    kept = np.isin(rows, list(backbone))
+    return Match(rows, partners, kept, tuple(note for note in notes if note))
 
 
 def match_backbone(mobile: Structure, reference: Structure) -> tuple[np.ndarray, np.ndarray]:
-    """Backbone atoms of the mobile structure and their partners in the reference: (K,) int."""
-    mobile_rows, reference_rows = _backbone(mobile), _backbone(reference)
-    one_chain = len(_chains(mobile, mobile_rows)) == len(_chains(reference, reference_rows)) == 1
-    partners = {_identity(reference, row, one_chain): row for row in reference_rows}
-    pairs = []
-    for row in mobile_rows:
-        partner = partners.get(_identity(mobile, row, one_chain))
-        if partner is None:
-            raise InputError(
-                f"atom {atom_label(mobile, row)} of the trajectory is not in the reference "
-                "structure: give the structure of the same protein with the same numbering"
-            )
-        if not same_residue(str(mobile.residue_names[row]), str(reference.residue_names[partner])):
-            raise InputError(
-                f"atom {atom_label(mobile, row)} of the trajectory is "
-                f"{atom_label(reference, partner)} in the reference structure: "
-                "expected the same residues"
-            )
-        pairs.append((row, partner))
-    if len(pairs) < 3:
-        raise InputError("fewer than three backbone atoms (N, CA, C, O): nothing to superpose on")
-    mobile_index, reference_index = np.array(pairs).T
-    return mobile_index, reference_index
+    """Backbone atoms that both have, as of `match_atoms`: rows of either, (K,) int."""
+    match = match_atoms(mobile, reference)
+    return match.mobile_rows[match.backbone], match.reference_rows[match.backbone]
 
 
 def same_atoms(structure: Structure, reference: Structure) -> np.ndarray:
-    """The row of every atom in a reference, by name as in `match_backbone`: (N,) int.
+    """The row of every atom in a reference, matched as in `match_atoms`: (N,) int.
 
-    −1 for atoms that it lacks.
+    −1 for atoms that it lacks, chains without a certain partner among them.
     """
-    every, all_reference = range(len(structure)), range(len(reference))
-    one_chain = len(_chains(structure, every)) == len(_chains(reference, all_reference)) == 1
-    partners = {_identity(reference, row, one_chain): row for row in all_reference}
-    return np.array([partners.get(_identity(structure, row, one_chain), -1) for row in every])
+    structure, reference = (tell_chains_apart(s)[0] for s in (structure, reference))
+    assignment = Assignment(polymer_chains(structure), polymer_chains(reference))
+    pairs, _ = _polymer_pairs(assignment)
+    pairs |= _ligand_pairs(structure, reference, assignment)
+    return np.array([pairs.get(row, -1) for row in range(len(structure))], int)
 
 
-def _backbone(structure: Structure) -> list[int]:
-    """Rows of backbone atoms: of residues that have N and CA, which waters and ions do not."""
-    have = {name: set() for name in ("N", "CA")}
-    for *residue, name in structure.names():
-        if name in have:
-            have[name].add(tuple(residue))
-    residues = have["N"] & have["CA"]
-    return [
-        row
-        for row, (*residue, name) in enumerate(structure.names())
-        if name in BACKBONE and tuple(residue) in residues
+def _require_partners(assignment: Assignment) -> None:
+    """Raise InputError for a chain without a partner, or where too little has one."""
+    linked = assignment.linked()
+    for i, chain in enumerate(assignment.ours):
+        if i in linked:
+            continue
+        doubt = assignment.doubts.get(i)
+        why = f": {doubt}" if doubt else ""
+        raise InputError(
+            f"chain {chain.letter} of the trajectory ({len(chain)} residues from "
+            f"{chain.residues[0].label} on) is not in the reference structure{why}: give the "
+            "structure of the same molecule, or leave the chain out (modes --select)"
+        )
+    paired = sum(len(link.pairing.pairs) for link in assignment.links)
+    total = sum(map(len, assignment.ours))
+    if 2 * paired < total:
+        raise InputError(
+            f"the reference structure has {paired} of the trajectory's {total} residues: expected "
+            "half of them at least: give a more complete structure, or leave out what it lacks "
+            "(modes --select)"
+        )
+
+
+def _polymer_pairs(assignment: Assignment) -> tuple[dict[int, int], set[int]]:
+    """Partners of the polymers' atoms; and which of these are backbone."""
+    pairs: dict[int, int] = {}
+    backbone: set[int] = set()
+    for residue, other in _residue_pairs(assignment):
+        trace = _NUCLEIC_BACKBONE if is_nucleotide(residue.name) else BACKBONE
+        mutated = residue.name != other.name
+        for atom, row in residue.atoms.items():
+            if atom not in other.atoms or (mutated and atom not in trace):
+                continue
+            pairs[row] = other.atoms[atom]
+            if atom in trace and _has_trace(residue):
+                backbone.add(row)
+    return pairs, backbone
+
+
+def _has_trace(residue: Residue) -> bool:
+    """Whether its N, CA ... are a backbone's, which those of caps are not."""
+    return is_nucleotide(residue.name) or {"N", "CA"} <= residue.atoms.keys()
+
+
+def _residue_pairs(assignment: Assignment) -> Iterable[tuple[Residue, Residue]]:
+    for link in assignment.links:
+        ours, theirs = _chains(assignment, link)
+        for i, j in link.pairing.pairs:
+            yield ours.residues[i], theirs.residues[j]
+
+
+def _chains(assignment: Assignment, link: Link) -> tuple[Chain, Chain]:
+    return assignment.ours[link.ours], assignment.theirs[link.theirs]
+
+
+def _ligand_pairs(
+    mobile: Structure, reference: Structure, assignment: Assignment
+) -> dict[int, int]:
+    """Partners of the atoms of ligands and of ions that are no salt of the solution."""
+    letters = {}
+    for link in assignment.links:
+        ours, theirs = _chains(assignment, link)
+        letters.setdefault(ours.letter, theirs.letter)
+    ours, theirs = _ligands(mobile), _ligands(reference)
+    pairs: dict[int, int] = {}
+    for name in ours.keys() & theirs.keys():
+        left, right = dict(ours[name]), dict(theirs[name])
+        if is_salt(name) and len(left) > len(right):
+            continue
+        for place in list(left):
+            letter, *number = place
+            partner = (letters.get(letter, letter), *number)
+            if partner in right:
+                pairs |= _named_pairs(left.pop(place), right.pop(partner))
+        if len(left) == len(right) and not is_salt(name):
+            for atoms, others in zip(left.values(), right.values(), strict=True):
+                pairs |= _named_pairs(atoms, others)
+    return pairs
+
+
+def _named_pairs(atoms: dict[str, int], others: dict[str, int]) -> dict[int, int]:
+    return {row: others[name] for name, row in atoms.items() if name in others}
+
+
+def _ligands(structure: Structure) -> dict[str, dict[tuple, dict[str, int]]]:
+    """Rows of atoms by residue name, place (chain, number, insertion code) and atom name."""
+    s, found = structure, {}
+    names = np.array([canonical_residue(str(name)) for name in s.residue_names])
+    for row in np.flatnonzero(~polymer_rows(s)):
+        name = str(names[row])
+        if is_water(name):
+            continue
+        place = str(s.chain_ids[row]), int(s.residue_numbers[row]), str(s.insertion_codes[row])
+        atoms = found.setdefault(name, {}).setdefault(place, {})
+        atoms.setdefault(canonical_atom(str(s.atom_names[row]), name), int(row))
+    return found
+
+
+def _numbering_notes(assignment: Assignment) -> Iterable[str]:
+    several = len(assignment.ours) > 1 or len(assignment.theirs) > 1
+    for link in assignment.links:
+        ours, theirs = _chains(assignment, link)
+        if several and ours.letter != theirs.letter:
+            yield f"chain {ours.letter} of the trajectory is chain {theirs.letter} of the reference"
+        if link.pairing.shift is None:
+            yield f"chain {ours.letter}: other residue numbers: matched by sequence"
+        elif link.pairing.shift:
+            yield (
+                f"chain {ours.letter}: numbers shifted by {link.pairing.shift:+d}: "
+                "matched by sequence"
+            )
+
+
+def _mutation_note(assignment: Assignment) -> str:
+    other = [
+        f"{residue.label} is {partner.label.partition('/')[2]}"
+        for residue, partner in _residue_pairs(assignment)
+        if residue.name != partner.name
     ]
+    return f"other residues in the reference: {_some(other)}" if other else ""
 
 
-def _chains(structure: Structure, rows: Iterable[int]) -> set[str]:
-    return {str(structure.chain_ids[row]) for row in rows}
+def _superposed_note(assignment: Assignment, atoms: int) -> str:
+    residues = sum(len(link.pairing.pairs) for link in assignment.links)
+    text = f"superposed on {atoms} backbone atoms of {residues} residues"
+    pairs = [(x.ours, x.theirs, *pair) for x in assignment.links for pair in x.pairing.pairs]
+    lacking = _lacking(assignment.ours, {(chain, i) for chain, _, i, _ in pairs})
+    extra = _lacking(assignment.theirs, {(chain, j) for _, chain, _, j in pairs})
+    if lacking:
+        text += f"; the reference lacks residues {_some(lacking)}"
+    if extra:
+        text += f"; the trajectory lacks residues {_some(extra)}"
+    return text
 
 
-def _identity(structure: Structure, row: int, one_chain: bool) -> tuple[str, int, str, str]:
-    s = structure
-    chain = "" if one_chain else str(s.chain_ids[row])
-    name = canonical_atom(str(s.atom_names[row]), str(s.residue_names[row]))
-    return chain, int(s.residue_numbers[row]), str(s.insertion_codes[row]), name
+def _lacking(chains: Sequence[Chain], paired: set[tuple[int, int]]) -> list[str]:
+    """Ranges of residues without a partner: `A 1-3`; `paired` by chain and residue."""
+    ranges = []
+    for index, chain in enumerate(chains):
+        for has, run in groupby(range(len(chain)), lambda i, index=index: (index, i) in paired):
+            if not has:
+                ranges.append(f"{chain.letter} {_range([chain.residues[i] for i in run])}".strip())
+    return ranges
+
+
+def _range(run: list[Residue]) -> str:
+    first, last = (f"{r.place[0]}{r.place[1]}" for r in (run[0], run[-1]))
+    return first if len(run) == 1 else f"{first}-{last}"
+
+
+def _some(names: list[str]) -> str:
+    rest = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")

@@ -77,6 +77,7 @@ _ION_NAMES = {
     "I": "IOD",
 }
 _IONS = {name: element for element, text in _ION_NAMES.items() for name in text.split()}
+_SALTS = {"Li", "Na", "K", "Rb", "Cs", "F", "Cl", "Br", "I"}
 _CHARGED_ONLY = {"I": "I", "F": "F"}  # without the sign, I is inosine
 
 # Atoms of polymers under the names of force fields, and what the PDB calls them.
@@ -142,6 +143,11 @@ def is_water(name: str) -> bool:
 def is_ion(name: str) -> bool:
     """Whether a residue is a monatomic ion, such as a simulation's salt or a crystal's metal."""
     return _ion_element(name) is not None
+
+
+def is_salt(name: str) -> bool:
+    """Whether a residue is an ion of the solution, of which one is as good as another."""
+    return _ion_element(name) in _SALTS
 
 
 @cache

@@ -53,7 +53,8 @@ class Structure:
 def residue_label(structure: Structure, index: int) -> str:
     """The residue of an atom as people write it: `A/LYS 1`, `A/SER 52A`."""
     s, i = structure, index
-    return f"{s.chain_ids[i]}/{s.residue_names[i]} {s.residue_numbers[i]}{s.insertion_codes[i]}"
+    chain = f"{s.chain_ids[i]}/" if str(s.chain_ids[i]).strip() else ""
+    return f"{chain}{s.residue_names[i]} {s.residue_numbers[i]}{s.insertion_codes[i]}"
 
 
 def atom_label(structure: Structure, index: int) -> str:

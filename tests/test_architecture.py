@@ -16,7 +16,9 @@ LAYERS = (
     ("config", "kernels", "parallel"),
     (
         "accuracy",
+        "assignment",
         "background",
+        "chains",
         "configurations",
         "density",
         "diffuse_map",
@@ -35,6 +37,7 @@ LAYERS = (
         "residues",
         "sampling",
         "scattering",
+        "sequences",
         "shapes",
         "shells",
         "solvent",
