@@ -169,7 +169,7 @@ def _structure_text(path: Path) -> str:
 def _structure_lines(structure: Structure) -> str:
     names, counts = np.unique(structure.elements, return_counts=True)
     composition = ", ".join(f"{n} {name}" for name, n in zip(names, counts, strict=True))
-    residues = len(set(zip(structure.chain_ids, structure.residue_numbers, strict=True)))
+    residues = len({tuple(residue) for *residue, _ in structure.names()})
     mean_b = structure.b_factors_A2.mean()
     return (
         f"atoms        {len(structure)} ({composition}) in {residues} residues\n"

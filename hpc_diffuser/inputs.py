@@ -15,8 +15,9 @@ from hpc_diffuser.io.structures import read_models, read_structure
 from hpc_diffuser.io.trajectories import NON_HYDROGEN, read_trajectory
 from hpc_diffuser.io.trajectory_kinds import is_trajectory
 from hpc_diffuser.lattice import centring, laue_operations, same_unit_cell
-from hpc_diffuser.matching import match_backbone, same_atoms
+from hpc_diffuser.matching import match_atoms, same_atoms
 from hpc_diffuser.modes import Modes, why_no_b_factors, with_frames
+from hpc_diffuser.progress import log
 from hpc_diffuser.scattering import form_factors
 from hpc_diffuser.solvent import displaced_volumes
 from hpc_diffuser.structure import Structure, superpose
@@ -62,9 +63,12 @@ def crystal_frames(files: TrajectoryFiles) -> tuple[Structure, np.ndarray, tuple
     if crystal is None:
         raise InputError(f"{files.reference}: no unit cell: expected a crystal structure")
     found = read_trajectory(files.trajectory, files.topology, files.selection)
-    moving, fixed = match_backbone(found.structure, reference)
-    frames = superpose(found.frames, reference.positions[fixed], moving)
-    return found.structure.select(found.rows), frames[:, found.rows], crystal
+    structure, frames = found.structure.select(found.rows), found.frames[:, found.rows]
+    match = match_atoms(structure, reference)
+    for note in (*found.notes, *match.notes):
+        log(note)
+    moving, fixed = match.mobile_rows[match.backbone], match.reference_rows[match.backbone]
+    return structure, superpose(frames, reference.positions[fixed], moving), crystal
 
 
 def crystal_b_factors(structure: Structure, crystal: Structure) -> np.ndarray:

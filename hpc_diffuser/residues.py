@@ -3,6 +3,7 @@
 What gemmi's table of residues knows is taken from there; here is what it lacks.
 """
 
+from collections.abc import Collection
 from functools import cache
 
 import gemmi
@@ -99,11 +100,12 @@ _CERTAIN = {
     "AG", "AL", "AS", "AU", "BR", "CL", "FE", "GA", "GD", "GE", "LI", "MG", "MN", "MO", "RB",
     "RE", "RH", "RU", "SE", "SI", "TI", "TL", "ZN", "ZR",
 }  # fmt: skip
-# Letters that stand for carbon, nitrogen ... followed by a place, or for a metal.
+# An atom that carries its place after its letter, or a metal: which, the name does not tell.
 _EITHER = {
-    "BA", "CA", "CD", "CE", "CO", "CR", "CS", "CU", "HF", "HG", "HO", "IN", "IR", "NB", "ND",
-    "NE", "NI", "NA", "OS", "PB", "PD", "PT", "PR", "SB", "SC", "SM", "SN", "SR", "YB",
+    "BA", "CD", "CO", "CR", "CU", "IN", "IR", "NI", "OS", "PB", "PD", "PT", "SB", "SN", "YB",
 }  # fmt: skip
+_SERIES = {"CD": {"CB", "CG", "CE"}, "PB": {"PA", "PG"}}  # what such places come after
+_METALS_OF = {"OEX": "CA", "OEY": "CA", "MMC": "HG", "EMC": "HG", "HGB": "HG", "PHG": "HG"}
 _ONE_LETTER = set("HDCNOPSFIBKVWYU")
 _OF_POLYMERS = set("HDCNOPS")
 
@@ -178,7 +180,7 @@ def canonical_atom(atom: str, residue: str) -> str:
     if is_nucleotide(canonical):
         upper = upper.replace("*", "'")
         return _ATOMS_OF_NUCLEOTIDES.get(upper, upper)
-    if gemmi.find_tabulated_residue(canonical).is_standard():
+    if _is_standard(canonical):
         return _ATOMS_OF_AMINO_ACIDS.get(upper, upper)
     return upper
 
@@ -189,42 +191,59 @@ def ion_element(residue: str, atom: str) -> str | None:
     return element if element is not None and _ion_element(atom) == element else None
 
 
-def element_of(atom: str, residue: str, alone: bool = False) -> str | None:
+def element_of(atom: str, residue: str, others: Collection[str] = ()) -> str | None:
     """The element that an atom's name tells, given its residue's.
 
     Parameters
     ----------
     atom, residue : str
-    alone : bool
-        The residue's only atom.
+    others : collection of str
+        Names of the residue's other atoms: an ion has none.
 
     Returns
     -------
     str or None
-        A symbol, deuterium as H; None where the name may be of several elements.
+        A symbol, deuterium as H; None where the name may be of several elements, or of none.
     """
-    letters = atom.strip().upper().strip("+-").lstrip("0123456789'\"*")
-    letters = letters[: next((i for i, c in enumerate(letters) if not c.isalpha()), None)]
-    if alone and (ion := ion_element(residue, atom)) is not None:
+    if not others and (ion := ion_element(residue, atom)) is not None:
         return ion
-    if is_water(residue) or is_polymer(residue):
-        return _of_polymer(letters, residue)
-    return _of_ligand(letters)
-
-
-def _of_polymer(letters: str, residue: str) -> str | None:
-    if letters[:2] == "SE" and residue.strip().upper() in ("MSE", "SEC", "CSE"):
-        return "Se"
-    symbol = letters[:1]
-    return ("H" if symbol == "D" else symbol) if symbol in _OF_POLYMERS else None
-
-
-def _of_ligand(letters: str) -> str | None:
+    letters = _letters(atom)
+    if is_water(residue) or _is_standard(canonical_residue(residue)):
+        return _of_polymer(letters)
     if letters[:2] in _CERTAIN:
         return letters[:2].capitalize()
-    if letters in _EITHER or letters[:1] not in _ONE_LETTER:
+    if is_polymer(residue):
+        return _first_letter(letters)
+    return _of_ligand(letters, residue.strip().upper(), {_letters(other) for other in others})
+
+
+def _letters(atom: str) -> str:
+    """What an atom's name has before its numbers."""
+    name = atom.strip().upper().lstrip("0123456789'\"*")
+    return name[: next((i for i, c in enumerate(name) if not c.isalpha()), None)]
+
+
+def _of_polymer(letters: str) -> str | None:
+    if letters == "SE":
+        return "Se"
+    return _first_letter(letters) if letters[:1] in _OF_POLYMERS else None
+
+
+def _of_ligand(letters: str, residue: str, others: set[str]) -> str | None:
+    if letters == _METALS_OF.get(residue):
+        return letters.capitalize()
+    if letters in _EITHER and not _SERIES.get(letters, set()) & others:
         return None
-    return "H" if letters[0] == "D" else letters[0]
+    return _first_letter(letters)
+
+
+def _first_letter(letters: str) -> str | None:
+    symbol = letters[:1]
+    return ("H" if symbol == "D" else symbol) if symbol in _ONE_LETTER else None
+
+
+def _is_standard(canonical: str) -> bool:
+    return gemmi.find_tabulated_residue(canonical).is_standard()
 
 
 @cache

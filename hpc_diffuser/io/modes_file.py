@@ -14,7 +14,10 @@ from hpc_diffuser.structure import Structure
 _TEXT = ("elements", "atom_names", "residue_names", "chain_ids")
 _NUMBERS = ("mean_positions", "vectors", "amplitudes", "residue_numbers")
 _CRYSTAL_B = "crystal_b_factors_A2"  # of the reference; NaN for atoms that it lacks
-_OPTIONAL = ("occupancies", "b_factors_A2", _CRYSTAL_B, "@unit_cell", "@space_group")
+_OPTIONAL = (
+    *("insertion_codes", "occupancies", "b_factors_A2", _CRYSTAL_B),
+    *("@unit_cell", "@space_group"),
+)
 
 
 def write_modes(path: Path, modes: Modes, provenance: dict[str, str]) -> None:
@@ -32,7 +35,7 @@ def write_modes(path: Path, modes: Modes, provenance: dict[str, str]) -> None:
         file["b_factors_A2"] = modes.structure.b_factors_A2
         if modes.crystal_b_A2 is not None:
             file[_CRYSTAL_B] = modes.crystal_b_A2
-        for name in _TEXT:
+        for name in (*_TEXT, "insertion_codes"):
             file[name] = np.char.encode(getattr(modes.structure, name), "ascii")
 
     write_hdf5(path, fill)
@@ -57,7 +60,8 @@ def _build(arrays: Arrays) -> Modes:
     structure = Structure(
         positions=arrays["mean_positions"],
         residue_numbers=arrays["residue_numbers"],
-        # Files of other programs may lack these two: every atom is there, and B is unknown.
+        # Files of other programs may lack these: every atom is there, and B is unknown.
+        insertion_codes=arrays.get("insertion_codes"),
         occupancies=arrays.get("occupancies", np.ones(n)),
         b_factors_A2=arrays.get("b_factors_A2", np.zeros(n)),
         **{name: arrays[name] for name in _TEXT},
@@ -85,7 +89,7 @@ def _check(modes: Modes) -> None:
             f"modes do not fit the structure: {n} atoms and {m} amplitudes, "
             f"but vectors of shape {modes.vectors.shape}; expected ({m}, {n}, 3)"
         )
-    for name in (*_TEXT, "residue_numbers", "occupancies", "b_factors_A2"):
+    for name in (*_TEXT, "insertion_codes", "residue_numbers", "occupancies", "b_factors_A2"):
         if getattr(modes.structure, name).shape != (n,):
             raise InputError(f'dataset "{name}" should hold one entry for each of {n} atoms')
     for name, array in (
@@ -99,7 +103,7 @@ def _check(modes: Modes) -> None:
         check_numbers(array, f'dataset "{name}"')
     if (modes.amplitudes_A < 0).any():
         raise InputError('dataset "amplitudes" holds negative numbers')
-    for name in _TEXT:
+    for name in (*_TEXT, "insertion_codes"):
         check_names(getattr(modes.structure, name), f'dataset "{name}"')
     if modes.unit_cell:
         check_crystal(modes.unit_cell, modes.space_group, "attribute unit_cell")

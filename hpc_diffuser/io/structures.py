@@ -7,6 +7,7 @@ from pathlib import Path
 import gemmi
 import numpy as np
 
+from hpc_diffuser.chains import letters_of_segments, tell_chains_apart
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.io.b_column import b_column_notes
 from hpc_diffuser.io.conformers import one_conformation
@@ -22,7 +23,7 @@ from hpc_diffuser.structure import Structure, atom_label
 Arrays = dict[str, np.ndarray]
 Crystal = tuple[tuple[float, ...], str]
 _EXPECTED = "PDB or mmCIF structure"
-_TEXT = ("elements", "atom_names", "residue_names", "chain_ids")
+_TEXT = ("elements", "atom_names", "residue_names", "chain_ids", "insertion_codes")
 _NUMBERS = ("residue_numbers", "occupancies", "b_factors_A2")
 
 
@@ -104,7 +105,11 @@ def _checked(
     notes = arrays.pop("notes")
     structure = Structure(**arrays)
     _check(path, structure)
-    lines = [f"assumed      {note}" for note in notes.tolist()]
+    try:
+        structure, told = tell_chains_apart(structure)
+    except InputError as exc:
+        raise InputError(f"{path}: {exc}") from exc
+    lines = [f"assumed      {note}" for note in (*notes.tolist(), *told)]
     if len(absent):
         check_names(absent, f"{path}: residue names")
         lines.append(f"not in the chosen conformation, left out: {', '.join(absent)}")
@@ -197,7 +202,7 @@ def _frames(models: list[list[gemmi.CRA]]) -> np.ndarray:
 
 
 def _name(cra: gemmi.CRA) -> tuple:
-    return cra.chain.name, cra.residue.seqid.num, cra.residue.name, cra.atom.name
+    return cra.chain.name, str(cra.residue.seqid), cra.residue.name, cra.atom.name
 
 
 def _first_model(parsed: Parsed, atoms: list[gemmi.CRA], every: bool) -> Arrays:
@@ -241,6 +246,8 @@ def _models(
 
 def _arrays(atoms: list) -> dict[str, np.ndarray]:
     alternate = np.array([cra.atom.altloc != "\0" for cra in atoms])
+    chain_ids = np.array([cra.chain.name for cra in atoms])
+    segments = np.array([cra.residue.segment for cra in atoms])
     occupancy = np.array([cra.atom.occ for cra in atoms])
     return dict(
         positions=np.array([cra.atom.pos.tolist() for cra in atoms]),
@@ -248,7 +255,8 @@ def _arrays(atoms: list) -> dict[str, np.ndarray]:
         atom_names=np.array([cra.atom.name for cra in atoms]),
         residue_names=np.array([cra.residue.name for cra in atoms]),
         residue_numbers=np.array([cra.residue.seqid.num for cra in atoms]),
-        chain_ids=np.array([cra.chain.name for cra in atoms]),
+        chain_ids=letters_of_segments(chain_ids, segments),
+        insertion_codes=np.array([cra.residue.seqid.icode.strip() for cra in atoms]),
         occupancies=np.where(alternate, 1.0, occupancy),
         b_factors_A2=np.array([cra.atom.b_iso for cra in atoms]),
     )
@@ -266,9 +274,10 @@ def _residue(model: gemmi.Model, structure: Structure, row: int) -> gemmi.Residu
     if not len(model) or model[-1].name != chain_name:
         model.add_chain(gemmi.Chain(chain_name))
     chain = model[-1]
-    if not len(chain) or (chain[-1].seqid.num, chain[-1].name) != (number, name):
+    place = gemmi.SeqId(number, str(structure.insertion_codes[row]) or " ")
+    if not len(chain) or (chain[-1].seqid, chain[-1].name) != (place, name):
         residue = gemmi.Residue()
-        residue.name, residue.seqid = name, gemmi.SeqId(number, " ")
+        residue.name, residue.seqid = name, place
         chain.add_residue(residue)
     return chain[-1]
 

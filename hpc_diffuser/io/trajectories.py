@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from hpc_diffuser.chains import tell_chains_apart
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.io.frames import count_frames, read_trr, require_atoms
 from hpc_diffuser.io.hdf5 import hdf5_arrays
 from hpc_diffuser.io.isolated import require_file, run_isolated
 from hpc_diffuser.io.plausible import MOST_COORDINATE_A, check_names
+from hpc_diffuser.io.topology_names import UNKNOWN, topology_names
 from hpc_diffuser.io.trajectory_kinds import TOPOLOGIES, TRAJECTORIES, kind_of, unpacked
-from hpc_diffuser.residues import ion_element
 from hpc_diffuser.structure import Structure
 
 NON_HYDROGEN = "element != H"
@@ -72,13 +73,24 @@ def read_trajectory(trajectory: Path, topology: Path, selection: str) -> Traject
     frames, boxes = (10 * found.pop(name).astype(np.float64) for name in ("frames_nm", "boxes_nm"))
     rows, bonds, others = (found.pop(name) for name in ("rows", "bonds", "others"))
     _check(trajectory, frames)
-    for name in ("elements", "atom_names", "residue_names", "chain_ids"):
+    for name in ("elements", "atom_names", "residue_names", "chain_ids", "insertion_codes"):
         check_names(found[name], f"{topology}: {name}")
     n_atoms = frames.shape[1]
     occupancies, b_factors = np.ones(n_atoms), np.zeros(n_atoms)
     structure = Structure(frames[0], **found, occupancies=occupancies, b_factors_A2=b_factors)
-    notes = (f"{trajectory}: {others} frames without coordinates are left aside",) if others else ()
-    return Trajectory(structure, frames, boxes, bonds, rows, notes)
+    structure, notes = _with_chains(structure, topology)
+    if others:
+        notes.append(f"{trajectory}: {others} frames without coordinates are left aside")
+    return Trajectory(structure, frames, boxes, bonds, rows, tuple(notes))
+
+
+def _with_chains(structure: Structure, topology: Path) -> tuple[Structure, list[str]]:
+    """Copies of a chain under letters of their own; lines that say so."""
+    try:
+        structure, notes = tell_chains_apart(structure)
+    except InputError as exc:
+        raise InputError(f"{topology}: {exc}") from exc
+    return structure, [f"{topology}: {note}" for note in notes]
 
 
 def _check(trajectory: Path, frames: np.ndarray) -> None:
@@ -98,8 +110,9 @@ def _load(trajectory: str, topology: str, selection: str) -> dict[str, np.ndarra
         moving, still = (unpacked(Path(name), Path(folder)) for name in (trajectory, topology))
         kind = kind_of(moving, trajectory, TRAJECTORIES)
         atoms = _topology(still, topology)
+        names = topology_names(atoms, still, kind_of(still, topology, TOPOLOGIES), topology)
+        _set_elements(atoms, names["elements"])
         rows = _select(atoms, selection)
-        names = _names(atoms, topology)
         subject = f"{trajectory} could not be read with topology {topology}"
         xyz, boxes, others = _frames_nm(moving, kind, atoms, subject)
     arrays = {"frames_nm": xyz, "boxes_nm": boxes, "others": np.array(others), "rows": rows}
@@ -127,6 +140,14 @@ def _topology(path: Path, named: str) -> object:
 def _bonds(topology: object) -> np.ndarray:
     pairs = [(first.index, second.index) for first, second in topology.bonds]
     return np.array(pairs, int).reshape(-1, 2)
+
+
+def _set_elements(topology: object, symbols: np.ndarray) -> None:
+    """For selections by element, where mdtraj has guessed another one."""
+    from mdtraj.core import element
+
+    for atom, symbol in zip(topology.atoms, symbols.tolist(), strict=True):
+        atom.element = element.virtual if symbol == UNKNOWN else element.get_by_symbol(symbol)
 
 
 def _frames_nm(
@@ -241,51 +262,3 @@ def _select(topology: object, selection: str) -> np.ndarray:
     if not len(rows):
         raise InputError(f'selection "{selection}" matches no atom')
     return np.sort(rows)
-
-
-def _names(topology: object, path: str) -> dict[str, np.ndarray]:
-    """The fields of a Structure that a topology tells."""
-    atoms = list(topology.atoms)
-    return {
-        "elements": np.array([_element(a, path) for a in atoms]),
-        "atom_names": np.array([a.name for a in atoms]),
-        "residue_names": np.array([a.residue.name for a in atoms]),
-        "residue_numbers": np.array([a.residue.resSeq for a in atoms]),
-        "chain_ids": np.array([_chain_id(a.residue.chain) for a in atoms]),
-    }
-
-
-def _element(atom: object, path: str) -> str:
-    """Its symbol; X-rays see deuterium as hydrogen.
-
-    Raises
-    ------
-    InputError
-        For an atom whose element is not known, or contradicts its name.
-    """
-    ion = ion_element(atom.residue.name, atom.name)
-    if atom.residue.n_atoms == 1 and ion is not None:
-        return ion
-    symbol = "VS" if atom.element is None else atom.element.symbol
-    if symbol == "VS":  # mdtraj's virtual sites, and what it could not guess
-        raise InputError(
-            f"{path}: atom {atom} has no known element: expected a topology of atoms alone, "
-            "without virtual sites, whose elements it tells: give it as PDB"
-        )
-    # Of a PSF the element is that of the nearest mass.
-    name = atom.name.strip("+-0123456789").upper()
-    if (
-        path.lower().endswith(".psf")
-        and name[:1] != symbol[0]
-        and ion_element(name, name) != symbol
-    ):
-        raise InputError(
-            f"{path}: atom {atom} has the mass of {symbol}: expected the masses of the elements, "
-            "not shifted to hydrogens: give the topology as PDB"
-        )
-    return "H" if symbol == "D" else symbol
-
-
-def _chain_id(chain: object) -> str:
-    """A chain's letter; formats without one count A, B, C."""
-    return (chain.chain_id or "").strip() or chr(ord("A") + chain.index % 26)
