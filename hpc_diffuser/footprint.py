@@ -84,6 +84,8 @@ class Sizes:
     ----------
     voxels, points : int
         V, G.
+    box : int
+        Points of the grid that holds the expanded voxels: G, or more where the map holds less.
     expanded : int
         E: the target's voxels and all their symmetry mates, one of each Friedel pair.
     mates : int
@@ -104,6 +106,7 @@ class Sizes:
 
     voxels: int
     points: int
+    box: int
     expanded: int
     mates: int
     plane_voxels: np.ndarray
@@ -270,8 +273,9 @@ def measured_sizes(problem: Problem) -> Sizes:
     if len(operations) > 2:
         expanded = laue_expansion(expanded, target.grid.divisions, operations)[0]
         mates = len(operations) // 2
-    band = computed_band(problem.modes, target.grid, expanded, how)
-    grid, d_min = (band.grid, band.d_min) if band else (target.grid, target.d_min)
+    holder = target.grid.holding(expanded)
+    band = computed_band(problem.modes, holder, expanded, how)
+    grid, d_min = (band.grid, band.d_min) if band else (holder, target.d_min)
     transform = choose_transform(
         structure, grid, d_min, options.transform, how.factors, how.many_kinds
     )
@@ -279,6 +283,7 @@ def measured_sizes(problem: Problem) -> Sizes:
     return Sizes(
         voxels=len(target.indices),
         points=math.prod(target.grid.shape),
+        box=math.prod(holder.shape),
         expanded=len(expanded),
         mates=mates,
         plane_voxels=np.bincount(expanded[:, 0]),
@@ -390,7 +395,7 @@ def building(sizes: Sizes, share: Share) -> list[list[float]]:
             [*coarse, *kept, 24 * v, *[8 * v] * 3],  # `Interpolator`
         ]
     if sizes.mates > 1:  # `symmetry.laue_expansion`, with its tables of half a box
-        tables = [sizes.points / 2, 2 * sizes.points]
+        tables = [sizes.box / 2, 2 * sizes.box]
         moments.append(
             [*tables, 4 * sizes.voxels * sizes.mates, 8 * all_voxels, *[24 * all_voxels] * 3]
         )

@@ -151,10 +151,17 @@ class Interpolator:
     target : HklGrid
     indices : (V, 3) int
         Sample indices of the voxels, sorted.
+
+    Raises
+    ------
+    IndexError
+        Where a voxel is not on the target's grid, or the coarse one ends too near to it.
     """
 
     def __init__(self, band: BandGrid, target: HklGrid, indices: np.ndarray):
-        self._kernels = tuple(_axis_weights(band, target, axis) for axis in range(3))
+        target.require(indices)
+        self._shape = band.grid.shape
+        self._kernels = tuple(_axis_weights(band, target, axis, indices) for axis in range(3))
         planes = np.unique(indices[:, 0])
         self._planes = planes + target.extent[0]
         # Rows of constant h and k, numbered through.
@@ -175,6 +182,8 @@ class Interpolator:
         -------
         (V,) float32
         """
+        if volume.shape != self._shape:
+            raise IndexError(f"a volume of {volume.shape} points for a grid of {self._shape}")
         values = np.empty(len(self._columns), np.float32)
         interpolate_planes(
             volume, *self._kernels, self._planes, self._starts, self._columns, values
@@ -229,11 +238,16 @@ def _filled_volume(band: BandGrid) -> float:
     return float(np.prod(band.grid.divisions)) / band.d_min**3
 
 
-def _axis_weights(band: BandGrid, target: HklGrid, axis: int) -> tuple[np.ndarray, np.ndarray]:
+def _axis_weights(
+    band: BandGrid, target: HklGrid, axis: int, indices: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """First coarse array row and weights for every point of a target axis."""
     positions = target.axis(axis) * band.grid.divisions[axis]
     first, weights = interpolation_weights(positions, band.taps, band.betas[axis])
     first = first + band.grid.extent[axis]
-    # Points of a box's corners, beyond the resolution limit, may lack neighbours: never used.
+    # Points of a box's corners, beyond the resolution limit, may lack neighbours.
     nearest = np.clip(first, 0, band.grid.shape[axis] - band.taps)
-    return nearest, (weights * (nearest == first)[:, None]).astype(np.float32)
+    lacking = np.flatnonzero(nearest != first) - target.extent[axis]
+    if np.isin(indices[:, axis], lacking).any():
+        raise IndexError(f"the coarse grid ends too near to some voxels along {'hkl'[axis]}")
+    return nearest, weights.astype(np.float32)

@@ -4,7 +4,7 @@ s = h a* + k b* + l c*, |s| = 1/d in Å⁻¹; q = 2πs.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import gemmi
@@ -84,6 +84,20 @@ class HklGrid:
         """|s|² in Å⁻² at integer sample indices (..., 3)."""
         return np.einsum("...i,ij,...j->...", indices, self.metric(), indices)
 
+    def holding(self, indices: np.ndarray) -> "HklGrid":
+        """The grid, enlarged where samples (V, 3) int lie beyond it."""
+        extent = tuple(max(pair) for pair in zip(self.extent, farthest(indices), strict=True))
+        return replace(self, extent=extent)
+
+    def require(self, indices: np.ndarray) -> None:
+        """Raise IndexError unless all samples (V, 3) int lie on the grid.
+
+        Their places in arrays are sums with the extent: those of others exist, but are not theirs.
+        """
+        reach = farthest(indices)
+        if any(n > e for n, e in zip(reach, self.extent, strict=True)):
+            raise IndexError(f"samples up to {reach} are not on a grid that ends at {self.extent}")
+
     def indices_between(self, d_max: float, d_min: float) -> np.ndarray:
         """One of each Friedel pair of samples with d_min ≤ d ≤ d_max: (V, 3) int, h ≥ 0, sorted."""
         return np.concatenate(list(self.planes_between(d_max, d_min)))
@@ -101,6 +115,12 @@ class HklGrid:
             *(np.arange(-m, m + 1) for m in self.extent[1:]), indexing="ij"
         )
         return np.stack([np.full_like(k, h), k, l], axis=-1).reshape(-1, 3)
+
+
+def farthest(indices: np.ndarray) -> tuple[int, int, int]:
+    """The largest |h|, |k| and |l| of samples (V, 3) int."""
+    ends = indices.max(axis=0, initial=0), -indices.min(axis=0, initial=0)
+    return tuple(int(n) for n in np.maximum(*ends))
 
 
 def grid_to_resolution(

@@ -40,6 +40,7 @@ class LiquidMotion:
     """
 
     def __init__(self, grid: HklGrid, indices: np.ndarray, s_squared_max: float):
+        grid.require(indices)
         self._grid = grid
         self._shape = padded_shape(grid)
         indices = indices.astype(np.int64)

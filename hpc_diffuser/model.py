@@ -162,6 +162,7 @@ class Volume:
     """
 
     def __init__(self, grid: HklGrid, indices: np.ndarray, rows: np.ndarray, group: Ranks):
+        grid.require(indices)
         self._group = group
         self._shape = grid.shape
         filled = np.concatenate(group.gather_to_all(rows))
@@ -266,8 +267,9 @@ class ForwardModel:
     Parameters
     ----------
     make : callable
-        (V, 3) sample indices → `DirectModel` or `InterpolatedModel` for them.
+        (V, 3) sample indices, and a grid that holds them → `DirectModel` or `InterpolatedModel`.
     grid : HklGrid
+        It holds the samples, and not always their mates: a map may be an asymmetric unit.
     indices : (V, 3) int
         Sample indices, h ≥ 0, sorted, the same on all ranks; no two of them symmetry mates.
     group : Ranks
@@ -283,19 +285,20 @@ class ForwardModel:
 
     def __init__(
         self,
-        make: Callable[[np.ndarray], DirectModel | InterpolatedModel],
+        make: Callable[[np.ndarray, HklGrid], DirectModel | InterpolatedModel],
         grid: HklGrid,
         indices: np.ndarray,
         group: Ranks,
         crystal: Crystal,
     ):
+        grid.require(indices)
         self.group = group
         self._crystal = crystal
         expanded = indices
         self._mates = None
         if len(crystal.operations) > 2:
             expanded, mates = laue_expansion(indices, grid.divisions, crystal.operations)
-        self.molecule = make(expanded)
+        self.molecule = make(expanded, grid.holding(expanded))
         self.rows = own = self.molecule.rows
         self._expanded = expanded
         self._grid, self._d_min = grid, float(1 / np.sqrt(grid.inverse_d_squared(indices).max()))
@@ -382,11 +385,11 @@ def forward_model(
     lattice = centring(modes.space_group, grid.unit_cell)
     crystal = Crystal(grid_operations(grid, modes.space_group), lattice, profile)
 
-    def make(voxels: np.ndarray) -> DirectModel | InterpolatedModel:
-        band = computed_band(modes, grid, voxels, how)
+    def make(voxels: np.ndarray, holder: HklGrid) -> DirectModel | InterpolatedModel:
+        band = computed_band(modes, holder, voxels, how)
         if band is None:
-            return DirectModel(modes, grid, voxels, group, how)
-        return InterpolatedModel(modes, grid, voxels, group, band, how)
+            return DirectModel(modes, holder, voxels, group, how)
+        return InterpolatedModel(modes, holder, voxels, group, band, how)
 
     return ForwardModel(make, grid, indices, group, crystal)
 

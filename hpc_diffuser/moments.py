@@ -73,6 +73,7 @@ class Moments:
         factors: AtomFactors | None = None,
         many_kinds: bool = False,
     ):
+        grid.require(indices)
         self.modes = modes
         self.group = group
         s_squared = grid.inverse_d_squared(indices)

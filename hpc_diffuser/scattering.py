@@ -209,12 +209,22 @@ class Slab:
         return np.concatenate(found)
 
     def position_of(self, indices: np.ndarray) -> np.ndarray:
-        """Where the value of each sample index (V, 3) lies in the slab's arrays: (V,) int."""
+        """Where the value of each sample index (V, 3) lies in the slab's arrays: (V,) int.
+
+        Raises
+        ------
+        IndexError
+            For samples on other planes, or beyond their sections.
+        """
+        if not np.isin(indices[:, 0], self.h).all():
+            raise IndexError("samples on planes that are not computed")
         plane = np.searchsorted(self.h, indices[:, 0])
         away = indices[:, 1:] - self.centres[plane]
         rows, columns = np.abs(away).T
         quadrant = 2 * (away[:, 0] < 0) + (away[:, 1] < 0)
         n_rows, n_columns = (self.halves[plane] + 1).T
+        if (rows >= n_rows).any() or (columns >= n_columns).any():
+            raise IndexError("samples beyond the sections of the resolution sphere")
         return self.offsets[plane] + (quadrant * n_rows + rows) * n_columns + columns
 
 

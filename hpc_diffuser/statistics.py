@@ -122,6 +122,8 @@ class PlaneSums:
         starts: np.ndarray,
         n_bins: int,
     ):
+        if len(bins) and not 0 <= bins.min() <= bins.max() < n_bins:
+            raise IndexError(f"voxels in bins {bins.min()} to {bins.max()} of {n_bins}")
         self._y, self._weights = y, weights
         self._bins, self._starts, self._n_bins = bins.astype(np.int32), starts, n_bins
         ones = np.ones_like(y)

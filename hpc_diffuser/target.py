@@ -97,6 +97,9 @@ class Target:
     space_group: str
     half_sums: np.ndarray | None = None
 
+    def __post_init__(self) -> None:
+        self.grid.require(self.indices)
+
     @property
     def d_min(self) -> float:
         """High-resolution limit, Å."""
@@ -145,6 +148,7 @@ def map_from_voxels(
     InputError
         Where the space group is unknown, or does not fit the grid.
     """
+    grid.require(indices)
     intensity = np.full(grid.shape, np.nan, np.float32)
     operations = grid_operations(grid, space_group)
     for first in range(0, len(indices), _AT_ONCE):

@@ -15,11 +15,22 @@ from hpc_diffuser.interpolation import (
     wave_errors,
 )
 from hpc_diffuser.lattice import HklGrid, distance_to_bragg, grid_to_resolution
-from hpc_diffuser.model import Computation, DirectModel, InterpolatedModel, forward_model
+from hpc_diffuser.liquid import LiquidMotion
+from hpc_diffuser.model import (
+    Computation,
+    Crystal,
+    DirectModel,
+    ForwardModel,
+    InterpolatedModel,
+    Volume,
+    forward_model,
+)
+from hpc_diffuser.moments import Moments
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parameters import Parameters
 from hpc_diffuser.sampling import generator, normal_samples
 from hpc_diffuser.scattering import atomic_numbers
+from hpc_diffuser.target import map_from_voxels
 
 MODES = example_modes()
 
@@ -141,16 +152,44 @@ def test_a_rank_without_voxels_interpolates_nothing():
     assert none.at_voxels(volume).shape == (0,)
 
 
-def test_points_without_neighbours_are_zero():
-    """A coarse grid that ends soon beyond the target: its outermost points are not made up."""
+def test_a_point_without_neighbours_is_refused():
+    """A coarse grid that ends soon beyond the target: its outermost points are not made up.
+
+    With 8 taps a point at x needs the samples floor(x) − 3 to floor(x) + 4.
+    """
     band, indices = band_of(TARGET, 8, 2), some_voxels(TARGET)
-    found = Interpolator(band, TARGET, indices).at_voxels(np.ones(band.grid.shape, np.float32))
-    positions = indices * band.grid.divisions / np.array(TARGET.divisions)
-    first = np.floor(positions) - 3
-    lacking = ((first < -np.array(band.grid.extent)) | (first + 7 > band.grid.extent)).any(axis=1)
-    assert 0 < lacking.sum() < len(lacking)
-    assert not found[lacking].any()
-    np.testing.assert_allclose(found[~lacking], 1, atol=0.1)
+    with pytest.raises(IndexError, match="coarse grid ends too near"):
+        Interpolator(band, TARGET, indices)
+    first = np.floor(indices * band.grid.divisions / np.array(TARGET.divisions)) - 3
+    extent = np.array(band.grid.extent)
+    inside = ((first >= -extent) & (first + 7 <= extent)).all(axis=1)
+    assert 0 < inside.sum() < len(indices)
+    ones = np.ones(band.grid.shape, np.float32)
+    found = Interpolator(band, TARGET, indices[inside]).at_voxels(ones)
+    np.testing.assert_allclose(found, 1, atol=0.1)
+
+
+@pytest.mark.parametrize("beyond", [(7, 0, 0), (0, -10, 0), (1, 2, 8)])
+def test_an_index_off_the_grid_is_refused(beyond):
+    """Its row exists, but belongs to another one: |h| ≤ 6, |k| ≤ 9, |l| ≤ 7 are on the grid."""
+    band, indices = band_of(TARGET, 8, 8), np.array([[0, 0, 0], beyond])
+    for meets in (
+        lambda: Interpolator(band, TARGET, indices),
+        lambda: Volume(TARGET, indices, np.arange(2), Ranks()),
+        lambda: Moments(MODES, TARGET, indices, Ranks()),
+        lambda: LiquidMotion(TARGET, indices, 1.0),
+        lambda: map_from_voxels(TARGET, indices, np.zeros(2), "P 1"),
+        lambda: ForwardModel(lambda i, g: None, TARGET, indices, Ranks(), Crystal(np.eye(3), None)),
+    ):
+        with pytest.raises(IndexError, match="not on a grid"):
+            meets()
+
+
+def test_a_volume_of_another_grid_is_refused():
+    """The kernel reads where it is told, and not where the volume ends."""
+    band, indices = band_of(TARGET, 8, 8), some_voxels(TARGET)
+    with pytest.raises(IndexError, match="points for a grid of"):
+        Interpolator(band, TARGET, indices).at_voxels(np.ones((9, 9, 9), np.float32))
 
 
 @pytest.mark.parametrize("tolerance", [3e-3, 1e-3, 2e-4])
