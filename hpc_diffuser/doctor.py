@@ -404,9 +404,8 @@ def kernel_cache() -> Finding:
     """Where compiled kernels are kept, and whether they are there."""
     try:
         from hpc_diffuser.footprint import kernel_cache_folder, kernels_compiled
-    except RuntimeError as exc:  # numba found no folder at all that it may write to
-        problem = f"{exc}: set NUMBA_CACHE_DIR to a folder on scratch"
-        return Finding("kernels", "no cache", problem)
+    except InputError as exc:  # there is none at all
+        return Finding("kernels", "no cache", str(exc))
     folder = kernel_cache_folder()
     compiled = kernels_compiled()
     state = "compiled" if compiled else "not compiled yet: half a minute at the first start"

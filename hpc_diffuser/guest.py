@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from hpc_diffuser.stopping import signals_as_found
 
-_NUMBA_THREADS = "NUMBA_NUM_THREADS"
+_NUMBA_THREADS, _NUMBA_FOLDER = "NUMBA_NUM_THREADS", "NUMBA_CACHE_DIR"
 
 
 @contextmanager
@@ -34,9 +34,12 @@ def as_found() -> Iterator[None]:
 
 
 def _put_back(before: dict[str, str]) -> None:
+    # Numba looks at its variables whenever it compiles. It refuses another number once its
+    # threads run, and where it had no folder before it has none for what is compiled later.
     if "numba" in sys.modules and _numba().NUMBA_NUM_THREADS != _numba().NUMBA_DEFAULT_NUM_THREADS:
-        # It refuses another number once its threads run, and looks whenever it compiles.
         before = {_NUMBA_THREADS: str(_numba().NUMBA_NUM_THREADS)} | before
+    if _NUMBA_FOLDER in os.environ:
+        before = {_NUMBA_FOLDER: os.environ[_NUMBA_FOLDER]} | before
     for name in os.environ.keys() - before.keys():
         del os.environ[name]
     for name, value in before.items():

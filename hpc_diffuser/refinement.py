@@ -87,7 +87,7 @@ def refine(
         require_memory(problem, world)
         if world.size > 1:
             options = config.target
-            world.from_root(lambda: compile_kernels(problem.target, options.weights))
+            world.once_per_node(lambda: compile_kernels(problem.target, options.weights))
         share = None
         if _unfinished(config, histories):
             with stops_at_once():

@@ -178,12 +178,46 @@ def test_libraries_have_one_home(library):
     assert not strangers
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if layer(m) <= 2])
-def test_physics_knows_no_files(module):
-    """Physics is arrays in, arrays out: no MPI (but in `parallel`), no HDF5, no paths."""
-    allowed = {"config": {"pathlib"}, "memory": {"pathlib"}, "parallel.shared_memory": {"tempfile"}}
-    forbidden = {"h5py", "json", "pathlib", "tempfile"} - allowed.get(module, set())
-    assert not {n.split(".")[0] for n in imports(MODULES[module])} & forbidden
+def reached(module: str) -> set[str]:
+    """All modules that are loaded with one, itself included."""
+    found, new = set(), {module}
+    while new:
+        found |= new
+        new = {n for m in new for n in internal_imports(MODULES[m], set(MODULES))} - found
+    return found
+
+
+PHYSICS = [m for m in MODULES if layer(m) == 2]
+
+
+@pytest.mark.parametrize("module", PHYSICS)
+def test_physics_knows_no_ranks(module):
+    """Neither itself nor by what it imports, but what the environment tells of a launcher."""
+    assert not {m for m in reached(module) if m.startswith("parallel.")} - {"parallel.launcher"}
+
+
+def test_the_model_is_given_its_ranks():
+    """Of the layer above physics, these share work among the ranks that they are given."""
+    above = [m for m in MODULES if layer(m) == 3]
+    found = {m: internal_imports(MODULES[m], set(MODULES)) for m in above}
+    users = {m for m in above if any(n.startswith("parallel.") for n in found[m])}
+    assert users == {"compilation", "model", "moments"}
+
+
+# Modules below the layer of files → what they know of files nevertheless.
+FILES_BELOW = {
+    "config": {"pathlib"},
+    "kernels.cache": {"pathlib", "tempfile"},
+    "memory": {"pathlib"},
+    "parallel.shared_memory": {"tempfile"},
+}
+
+
+def test_arrays_in_arrays_out():
+    """Files are read and written above the physics: no HDF5, no JSON, no paths below."""
+    kinds = {"h5py", "json", "pathlib", "tempfile"}
+    known = {m: {n.split(".")[0] for n in imports(MODULES[m])} & kinds for m in MODULES}
+    assert {m: found for m, found in known.items() if found and layer(m) <= 2} == FILES_BELOW
 
 
 def test_command_line_loads_nothing_heavy():

@@ -159,6 +159,17 @@ class Ranks:
             raise error
         return result
 
+    def once_per_node(self, work: Callable[[], Any]) -> None:
+        """Do `work()` on rank 0; then, at once, on the first rank of each node; the others wait.
+
+        What it leaves in a folder that all nodes see, rank 0 has left there; in a folder of each
+        node, its first rank.
+        """
+        self.from_root(work)
+        if self.size > 1 and self._node().is_root and not self.is_root:
+            work()
+        self.meet()
+
     def share(self, value: Any) -> Any:
         """Rank 0's value on every rank, its large arrays only once on each node, read-only."""
         if self.size == 1:
