@@ -140,6 +140,14 @@ def _add_target(commands) -> None:
     command.add_argument(
         "--free-fraction", type=_fraction, default=0.1, help="of Bragg peaks (default: %(default)s)"
     )
+    command.add_argument(
+        "--free-block",
+        type=_free_block,
+        default=1,
+        metavar="N",
+        help="free blocks of N x N x N zones, N at least 3, of which the inner voxels alone are "
+        "scored: a fit has seen no neighbour of theirs (default: single zones)",
+    )
     command.add_argument("--seed", type=_whole, default=1, help="of the free set (default: 1)")
 
 
@@ -377,6 +385,15 @@ def _whole(text: str) -> int:
     if not text.isdigit() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"expected a whole number above 0, found {text}")
     return int(text)
+
+
+def _free_block(text: str) -> int:
+    size = _whole(text)
+    if size == 2:
+        raise argparse.ArgumentTypeError(
+            "blocks of 2 zones have nothing inside: expected 3 or more"
+        )
+    return size
 
 
 def _positive(text: str) -> float:

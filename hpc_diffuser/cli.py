@@ -269,6 +269,7 @@ def _target(args: argparse.Namespace) -> None:
         halo_radius=args.halo_radius,
         n_shells=args.shells,
         free_fraction=args.free_fraction,
+        free_block=args.free_block,
         seed=args.seed,
         min_i_over_sigma=args.min_i_over_sigma,
         outliers=args.outliers,

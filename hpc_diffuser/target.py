@@ -8,24 +8,23 @@ import numpy as np
 from hpc_diffuser.background import isotropic_background
 from hpc_diffuser.diffuse_map import DiffuseMap, inside
 from hpc_diffuser.errors import InputError
+from hpc_diffuser.free import free_blocks, free_set, touching
 from hpc_diffuser.lattice import (
     PRIMITIVE,
     Centring,
     HklGrid,
     centring,
     grid_to_resolution,
-    laue_operations,
-    laue_zones,
     nearest_bragg,
 )
 from hpc_diffuser.merging import Merged, MergeStatistics, merge_mates, pair_sums
-from hpc_diffuser.sampling import generator
 from hpc_diffuser.shells import reach, shells_text, sturdy_shells
 from hpc_diffuser.statistics import correlations, shell_edges, shell_index
 from hpc_diffuser.symmetry import grid_operations, one_of_each_inverse, unique_indices
 
 _AT_ONCE = 1 << 18  # voxels whose places are held in memory
 _ENOUGH = 0.75  # of d_max: a d_min beyond leaves too little of the range
+_TOO_NEAR = 0.05  # of the free voxels, beside working ones
 _MOST_POINTS = 1 << 24  # of a grid that is larger than the map's own
 HALO_RADIUS = 3 / 7  # of a reciprocal-lattice unit, as in the paper
 D_MAX_A, D_MIN_A = 3.3, 1.6  # the paper's range
@@ -46,6 +45,9 @@ class TargetOptions:
         Resolution shells, equally wide in 1/d, before thin ones are joined.
     free_fraction : float
         Of the Bragg peaks, whose whole Brillouin zones are kept out of the fit.
+    free_block : int
+        Above 1: instead of single zones, blocks of so many along h, k and l are free, of which the
+        inner voxels alone are kept; see `free.free_blocks`.
     seed : int
         Of the choice of free zones.
     min_i_over_sigma : float or None
@@ -62,6 +64,7 @@ class TargetOptions:
     halo_radius: float | tuple[float, float, float] = HALO_RADIUS
     n_shells: int = 20
     free_fraction: float = 0.1
+    free_block: int = 1
     seed: int = 1
     min_i_over_sigma: float | None = None
     outliers: float | None = None
@@ -214,6 +217,11 @@ def cut_map(diffuse: DiffuseMap, options: TargetOptions) -> Cut:
         raise _nothing_left(options)
     kept, left_out = _kept(merged, shells, options)
     target = _of_kept(diffuse, options, indices, inverse_d, merged, kept)
+    if options.free_block > 1:
+        free, rim = free_blocks(target.indices, diffuse.grid, diffuse.space_group, *_free(options))
+        left_out["in the rims of free blocks"] = int(rim.sum())
+        target = replace(target, free=free).at(~rim)
+        kept[np.flatnonzero(kept)[rim]] = False
     counts = [
         np.bincount(shells[kept][f], minlength=options.n_shells)
         for f in (~target.free, target.free)
@@ -223,8 +231,24 @@ def cut_map(diffuse: DiffuseMap, options: TargetOptions) -> Cut:
     target = replace(target, shell_edges=edges[starts])
     if merged.halves is not None:
         target = replace(target, half_sums=_half_sums(target, merged.halves[:, kept]))
-    said = (*said, *([f"shells       {joined}"] if joined else ()))
+    said = (*said, *([f"shells       {joined}"] if joined else ()), *_free_line(target, operations))
     return Cut(target, merged.of_joined(starts), left_out, said)
+
+
+def _free(options: TargetOptions) -> tuple[float, int, int]:
+    return options.free_fraction, options.seed, options.free_block
+
+
+def _free_line(target: Target, operations: np.ndarray) -> tuple[str, ...]:
+    """How far the free set is from the working set."""
+    if not target.free.any() or target.free.all():
+        return ()
+    part = touching(target.indices, target.free, operations)
+    hint = "; --free-block 3 keeps a distance" if part > _TOO_NEAR else ""
+    return (
+        f"free set     {target.free.sum()} voxels; {100 * part:.0f} % of them touch a working one, "
+        f"with which they are correlated{hint}",
+    )
 
 
 def with_range(
@@ -435,20 +459,3 @@ def outside_halos(
         away = np.linalg.norm((hkl - nearest_bragg(hkl, lattice)) / halo_radius, axis=-1)
         outside[some] = away > 1 + 1e-9
     return outside
-
-
-def free_set(
-    indices: np.ndarray, grid: HklGrid, space_group: str, fraction: float, seed: int
-) -> np.ndarray:
-    """Mask of the voxels in whole Brillouin zones of a random `fraction` of the Bragg peaks.
-
-    Neighbouring voxels are correlated: single random voxels would leak into the working set.
-    A zone's Friedel and Laue mates go with it.
-    """
-    crystal = (space_group, grid.unit_cell)
-    zones = laue_zones(indices, grid.divisions, laue_operations(*crystal), centring(*crystal))
-    unique, zone = np.unique(zones, axis=0, return_inverse=True)
-    n_free = round(fraction * len(unique))
-    chosen = np.zeros(len(unique), bool)
-    chosen[generator(seed).permutation(len(unique))[:n_free]] = True
-    return chosen[zone.reshape(-1)]

@@ -23,6 +23,7 @@ LAYERS = (
         "density",
         "diffuse_map",
         "disorder",
+        "free",
         "halos",
         "interpolation",
         "lattice",
