@@ -19,7 +19,7 @@ from hpc_diffuser.matching import match_atoms, same_atoms
 from hpc_diffuser.modes import Modes, why_no_b_factors, with_frames
 from hpc_diffuser.progress import log
 from hpc_diffuser.scattering import form_factors
-from hpc_diffuser.solvent import displaced_volumes
+from hpc_diffuser.solvent import bare_residues, displaced_volumes
 from hpc_diffuser.structure import Structure, superpose
 from hpc_diffuser.target import Target
 
@@ -89,6 +89,11 @@ def load_modes(config: Config) -> Modes:
     form_factors(np.unique(modes.structure.elements), np.zeros(1))  # refuses unknown elements
     if config.parameters.k_sol_eA3[1]:
         displaced_volumes(modes.structure)  # refuses those, too, whose volume is not known
+        if bare := bare_residues(modes.structure):
+            log(
+                f"solvent: the hydrogens of {', '.join(bare)} are not known: their heavy atoms' "
+                "volume alone displaces it"
+            )
     return modes
 
 

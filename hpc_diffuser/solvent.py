@@ -4,9 +4,12 @@ An atom of volume V in water of electron density k scatters like the atom less a
 volume: f(s) − k V exp(−π V^⅔ s²). A disordered boundary dims it by exp(−B s²/4).
 """
 
+from functools import cache
+
 import numpy as np
 
 from hpc_diffuser.errors import InputError
+from hpc_diffuser.residues import canonical_atom, canonical_residue, is_ion, is_water
 from hpc_diffuser.structure import Structure
 
 # Displaced volumes in Å³: table 1 of the paper; metals from International Tables' radii as
@@ -42,7 +45,6 @@ _SIDE_CHAINS = {
     "LEU": "CB2 CG1 CD13 CD23",
     "LYS": "CB2 CG2 CD2 CE2 NZ3",
     "MET": "CB2 CG2 CE3",
-    "MSE": "CB2 CG2 CE3",
     "PHE": "CB2 CD11 CD21 CE11 CE21 CZ1",
     "PRO": "CB2 CG2 CD2",
     "SER": "CB2 OG1",
@@ -50,6 +52,15 @@ _SIDE_CHAINS = {
     "TRP": "CB2 CD11 NE11 CE31 CZ21 CZ31 CH21",
     "TYR": "CB2 CD11 CD21 CE11 CE21 OH1",
     "VAL": "CB1 CG13 CG23",
+}
+_CAPS = {"ACE": "CH33", "NME": "N1 C3 CH33", "NH2": "N2", "FOR": "C1"}
+_SUGAR = "C1'1 C2'1 C3'1 C4'1 C5'2 O2'1"
+_BASES = {
+    "A": "C21 C81 N62",
+    "C": "C51 C61 N42",
+    "G": "C81 N11 N22",
+    "U": "C51 C61 N31",
+    "DT": "C61 C73 N31",
 }
 
 
@@ -68,13 +79,36 @@ def displaced_volumes(structure: Structure) -> np.ndarray:
             "leave these atoms out, or hold k_sol_eA3 at 0"
         )
     volumes = np.array([VOLUMES_A3[str(e)] for e in structure.elements])
-    if np.isin(structure.elements, ("H", "D")).any():
-        return volumes
-    hydrogens = [
-        _hydrogens(str(residue), str(atom))
-        for residue, atom in zip(structure.residue_names, structure.atom_names, strict=True)
-    ]
-    return volumes + VOLUMES_A3["H"] * np.array(hydrogens)
+    return volumes + VOLUMES_A3["H"] * _implied_hydrogens(structure)
+
+
+def bare_residues(structure: Structure) -> list[str]:
+    """Names of residues whose hydrogens are neither there nor known: no part of their volume."""
+    if _has_hydrogens(structure):
+        return []
+    names = set(map(str, structure.residue_names))
+    return sorted(n for n in names if _hydrogens(n) is None and not is_ion(n))
+
+
+def _has_hydrogens(structure: Structure) -> bool:
+    return bool(np.isin(structure.elements, ("H", "D")).any())
+
+
+def _implied_hydrogens(structure: Structure) -> np.ndarray:
+    """Hydrogens on every atom that the structure leaves out: (N,) int."""
+    s, counts = structure, np.zeros(len(structure), int)
+    if _has_hydrogens(s):
+        return counts
+    for row, (residue, atom) in enumerate(zip(s.residue_names, s.atom_names, strict=True)):
+        name = canonical_atom(str(atom), str(residue))
+        counts[row] = (_hydrogens(str(residue)) or {}).get(name, 0)
+    # Of a nucleotide without an atom O2', its carbon has two.
+    keys = [tuple(key) for *key, _ in s.names()]
+    sugar = np.isin(s.atom_names, ("C2'", "C2*"))
+    with_oxygen = {keys[row] for row in np.flatnonzero(np.isin(s.atom_names, ("O2'", "O2*")))}
+    for row in np.flatnonzero(sugar & (counts == 1)):
+        counts[row] += keys[row] not in with_oxygen
+    return counts
 
 
 def solvent_factors(
@@ -94,15 +128,21 @@ def solvent_factors(
     return k_sol_eA3 * volumes_A3 * np.exp(-np.outer(s_squared, widths))
 
 
-def _hydrogens(residue: str, atom: str) -> int:
-    """On one atom of a polypeptide; a water has two, other molecules are taken for bare."""
-    if residue in ("HOH", "WAT", "DOD", "SOL"):
-        return 2
-    if residue != "GLY" and residue not in _SIDE_CHAINS:
-        return 0
-    if atom == "N":
-        return int(residue != "PRO")
-    if atom == "CA":
-        return 2 if residue == "GLY" else 1
-    side_chain = {entry[:-1]: int(entry[-1]) for entry in _SIDE_CHAINS.get(residue, "").split()}
-    return side_chain.get(atom, 0)
+@cache
+def _hydrogens(residue: str) -> dict[str, int] | None:
+    """How many are on each atom of a residue, by its name in the PDB; None where not known."""
+    name = canonical_residue(residue)
+    if is_water(name):
+        return {"O": 2, "OW": 2, "OH2": 2}
+    if name in _BASES:
+        return _counts(f"{_SUGAR} {_BASES[name]}")
+    if name in _CAPS:
+        return _counts(_CAPS[name])
+    if name != "GLY" and name not in _SIDE_CHAINS:
+        return None
+    backbone = {"N": int(name != "PRO"), "CA": 2 if name == "GLY" else 1}
+    return backbone | _counts(_SIDE_CHAINS.get(name, ""))
+
+
+def _counts(text: str) -> dict[str, int]:
+    return {entry[:-1]: int(entry[-1]) for entry in text.split()}

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from itertools import groupby
-from string import ascii_uppercase
+from string import ascii_lowercase, ascii_uppercase
 
 import gemmi
 
@@ -25,8 +25,9 @@ def one_conformation(model: gemmi.Model, conformer: str) -> tuple[list[gemmi.CRA
     conformer : str
         A letter, or "occupancy": that of the largest occupancy, summed over the residue's atoms.
         Polymer residues without the letter take their most occupied conformer, since a chain has
-        no gaps. A ligand or ion all of whose atoms are alternates may be absent: from conformers
-        that it has not, and by occupancy where most molecules lack it.
+        no gaps. Atoms without a letter beside others of their name that have one are conformer A,
+        or, where there is an A, one more. A ligand or ion all of whose atoms are alternates may
+        be absent: from conformers that it has not, and by occupancy where most molecules lack it.
 
     Returns
     -------
@@ -44,6 +45,7 @@ def one_conformation(model: gemmi.Model, conformer: str) -> tuple[list[gemmi.CRA
     for _, found in groupby(model.all(), _position):
         position = list(found)
         _refuse_duplicates(position)
+        _give_blanks_a_letter(position)
         letter = _letter(position, conformer)
         taken = [cra for cra in position if cra.atom.altloc in (_NO_LETTER, letter)]
         atoms += taken
@@ -53,6 +55,21 @@ def one_conformation(model: gemmi.Model, conformer: str) -> tuple[list[gemmi.CRA
 
 def _position(cra: gemmi.CRA) -> tuple[str, str, str]:
     return cra.chain.name, str(cra.residue.seqid), cra.residue.segment
+
+
+def _give_blanks_a_letter(position: Position) -> None:
+    """An atom without a letter beside one that has one is a conformer: A, where there is no A."""
+    letters = {cra.atom.altloc for cra in position} - {_NO_LETTER}
+    alternating = {cra.atom.name for cra in position if cra.atom.altloc != _NO_LETTER}
+    blank = [cra for cra in position if cra.atom.altloc == _NO_LETTER]
+    twins = [cra for cra in blank if cra.atom.name in alternating]
+    # Of two kinds of residue at one position, all atoms of one are one conformer's.
+    kinds = {cra.residue.name for cra in twins}
+    if len({cra.residue.name for cra in position}) > 1:
+        twins = [cra for cra in blank if cra.residue.name in kinds]
+    unused = next(letter for letter in ascii_uppercase + ascii_lowercase if letter not in letters)
+    for cra in twins:
+        cra.atom.altloc = unused
 
 
 def _letter(position: Position, conformer: str) -> str:
