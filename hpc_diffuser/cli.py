@@ -280,14 +280,26 @@ def _target(args: argparse.Namespace) -> None:
 
 
 def _fit(args: argparse.Namespace) -> None:
-    have_a_second(_end_all_ranks)
+    if not args.test:
+        have_a_second(_end_all_ranks)
     watch_signals(args.max_hours)
-    ranks = _world()
+    ranks = _one_rank() if args.test else _world()
     from hpc_diffuser import fit
     from hpc_diffuser.refinement import Resumption
 
     resumption = Resumption(args.break_lock, args.accept_versions)
     fit.fit_command(args.config, DEFAULT_CONFIG, args.models, args.test, ranks, resumption)
+
+
+def _one_rank():
+    """This process alone, which has nothing to do with MPI."""
+    from hpc_diffuser.parallel.communicator import Ranks
+
+    if launched_size() > 1:
+        error = InputError("--test runs on one rank: start it without mpirun")
+        error.known_to_all = True
+        raise error
+    return Ranks()
 
 
 def _world():

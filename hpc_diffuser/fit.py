@@ -7,7 +7,6 @@ from typing import Any
 
 from hpc_diffuser import example
 from hpc_diffuser.config import Config, load_config
-from hpc_diffuser.errors import InputError
 from hpc_diffuser.models import compare_models, comparison_text, with_models
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.problem import Problem, load_problem, shrunk_problem
@@ -71,10 +70,6 @@ def choose_config(path: Path | None, default: Path) -> tuple[Path, bool]:
 
 def _try_out(config: Config, world: Ranks) -> None:
     """The whole way with few samples and evaluations, in a folder that is removed again."""
-    if world.size > 1:
-        error = InputError("--test runs on one rank: start it without mpirun")
-        error.known_to_all = True
-        raise error
     with tempfile.TemporaryDirectory(prefix="hpc-diffuser-test-") as folder:
         directory = Path(folder)
         inputs = replace(config, run=replace(config.run, directory=directory))

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from hpc_diffuser.errors import DiffuserError, InputError, SilentRankError
-from hpc_diffuser.parallel.launcher import launched_size
+from hpc_diffuser.parallel.launcher import launched_size, launching_mpi
 from hpc_diffuser.parallel.second import mpi_has_started, mpi_is_starting
 from hpc_diffuser.parallel.shared_memory import mapped, new_segment
 
@@ -221,8 +223,10 @@ class Ranks:
 
     def mail(self) -> tuple[Any, int] | None:
         """The next message that has come, and the rank that sent it; None if there is none."""
+        if self.size == 1:
+            return None
         status = _mpi().Status()
-        message = self._comm.Improbe(tag=_MAIL, status=status) if self.size > 1 else None
+        message = self._comm.Improbe(tag=_MAIL, status=status)
         if message is None:
             return None
         source = status.Get_source()
@@ -326,23 +330,70 @@ def started() -> Ranks:
 
 def _start_mpi() -> Any:
     mpi_is_starting()
+    MPI = _library()
+    library = MPI.Get_library_version()
+    if not _may_start(launching_mpi(), library):
+        raise _every_ranks(
+            f"{launching_mpi()}'s mpirun started {launched_size()} ranks, but the MPI library that "
+            f"mpi4py found is {_name(library)}: {_remedy(library)}"
+        )
+    MPI.Init_thread()
+    comm = MPI.COMM_WORLD
+    if comm.Get_size() == 1 and launched_size() > 1:
+        raise _every_ranks(
+            f"the launcher started {launched_size()} ranks, but each sees itself as rank 0 of 1: "
+            "the launcher does not belong to the MPI library that mpi4py found, "
+            f"{_name(library)}: {_remedy(library)}"
+        )
+    mpi_has_started()
+    return comm
+
+
+def _library() -> Any:
+    """MPI, loaded but not started: under another MPI's launcher its start may end the process."""
     try:
-        from mpi4py import MPI
+        import mpi4py
+
+        mpi4py.rc.initialize, mpi4py.rc.finalize = False, True
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a launcher that it suspects: we look ourselves
+            from mpi4py import MPI
     except (ImportError, RuntimeError) as exc:
         raise _every_ranks(
             f"{launched_size() or 'several'} ranks were started, but mpi4py finds no MPI library "
             f"({str(exc).splitlines()[0]}): load the site's MPI module, or install "
             "hpc-diffuser[mpi] and use its mpirun"
         ) from exc
-    comm = MPI.COMM_WORLD
-    if comm.Get_size() == 1 and launched_size() > 1:
-        raise _every_ranks(
-            f"the launcher started {launched_size()} ranks, but each sees itself as rank 0 of 1: "
-            "the launcher does not belong to the MPI library that mpi4py found. Use that "
-            "library's own mpirun, or srun --mpi=pmi2 (MPICH) or --mpi=pmix (Open MPI)"
-        )
-    mpi_has_started()
-    return comm
+    return MPI
+
+
+def _may_start(launcher: str | None, library: str) -> bool:
+    """False where a launcher and a library cannot understand each other.
+
+    Parameters
+    ----------
+    launcher : {"Open MPI", "MPICH"} or None
+        None if it is not certain whose it is.
+    library : str
+        As `Get_library_version` tells. MPICH tells with what options it was built: with PMIx it
+        understands Open MPI's launcher. Others that are built on it do not tell.
+    """
+    if launcher == "Open MPI":
+        return not library.startswith("MPICH") or "pmix" in library.lower()
+    return launcher is None or not library.startswith("Open MPI")
+
+
+def _name(library: str) -> str:
+    """The library in a few words: "MPICH Version: 5.0.2", "Open MPI v5.0.11"."""
+    return " ".join(library.splitlines()[0].split(",")[0].split())
+
+
+def _remedy(library: str) -> str:
+    """How to start ranks with this library."""
+    own = os.path.join(os.path.dirname(sys.executable), "mpirun")
+    with_srun = "pmix" if library.startswith("Open MPI") else "pmi2"
+    place = f", {own}" if os.path.exists(own) else ""
+    return f"use that library's own mpirun{place}, or srun --mpi={with_srun}"
 
 
 def _every_ranks(message: str) -> InputError:

@@ -29,3 +29,16 @@ def launched_rank() -> int:
     """This process's rank as the launcher tells it; 0 without one."""
     ranks = [int(os.environ[v]) for v in RANK_VARIABLES if os.environ.get(v, "").isdigit()]
     return ranks[0] if ranks and launched_size() != 1 else 0
+
+
+def launching_mpi() -> str | None:
+    """Whose launcher started this process, "Open MPI" or "MPICH", where that is certain.
+
+    A batch system's may serve either.
+    """
+    told = {
+        "Open MPI": "OMPI_COMM_WORLD_SIZE" in os.environ,
+        "MPICH": "HYDI_CONTROL_FD" in os.environ,  # of its process manager, Hydra
+    }
+    makers = [maker for maker, certain in told.items() if certain]
+    return makers[0] if len(makers) == 1 else None
