@@ -24,6 +24,7 @@ from hpc_diffuser.config import (
 )
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.inputs import load_modes
+from hpc_diffuser.io.run_directory import refuse_beside_fit
 from hpc_diffuser.io.run_lock import run_lock
 from hpc_diffuser.io.storage import read_json, write_json
 from hpc_diffuser.parallel.communicator import Ranks
@@ -174,6 +175,7 @@ def compare_models(
     with ExitStack() as stack:
         lock = run_lock(directory, resumption.break_lock)
         world.from_root(lambda: stack.enter_context(lock) and None)
+        world.from_root(lambda: refuse_beside_fit(directory))
         configs = world.from_root(lambda: _checked_configs(load, config))
         rows, shells = [], []
         for number, (name, own) in enumerate(zip(names, configs, strict=True), start=1):

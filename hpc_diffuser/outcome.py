@@ -13,6 +13,7 @@ from hpc_diffuser.bragg import compare_b_factors, motion
 from hpc_diffuser.cautions import cautions
 from hpc_diffuser.config import Config
 from hpc_diffuser.disorder import Disorder
+from hpc_diffuser.io.jobs import cost, note_job
 from hpc_diffuser.io.maps import write_map
 from hpc_diffuser.io.run_directory import input_hashes, read_convergence, read_histories
 from hpc_diffuser.io.storage import write_json
@@ -43,6 +44,7 @@ def write_summary(problem: Problem, outcome: dict[str, Any] | None = None) -> di
     summary["source_mode_amplitude_A"] = [float(a) for a in problem.modes.amplitudes_A]
     sampled = read_convergence(config.run.directory)
     summary["sampling"] = asdict(sampled) if sampled else None
+    summary["cost"] = cost(config.run.directory)
     summary |= outcome or {}
     summary["warnings"] = cautions(summary, config.search)
     write_json(config.run.directory / "summary.json", summary)
@@ -64,6 +66,7 @@ def finish(problem: Problem, world: Ranks, started: float, share: float | None) 
     def save() -> dict[str, Any]:
         _write_calculated(problem, values)
         peak_memory.append(peak_memory_MB())  # rank 0 needs most for writing
+        note_job(problem.config.run.directory, "finished")
         outcome = {
             **answer.record,
             "cc_work": plain(score.cc_work),

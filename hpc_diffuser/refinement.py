@@ -15,6 +15,7 @@ from hpc_diffuser.errors import StoppedError
 from hpc_diffuser.footprint import require_memory
 from hpc_diffuser.groups import choose_groups
 from hpc_diffuser.io.checkpoints import checkpoint_path, write_checkpoint
+from hpc_diffuser.io.jobs import begin_job, note_job, this_machine
 from hpc_diffuser.io.run_directory import begin_or_resume, recover_histories, write_session
 from hpc_diffuser.io.run_lock import run_lock
 from hpc_diffuser.outcome import finish, objective, write_summary
@@ -84,6 +85,9 @@ def refine(
         world.from_root(lambda: stack.enter_context(lock) and None)
         world.from_root(lambda: begin_or_resume(config, config_text, resumption.accept_versions))
         histories = world.from_root(lambda: _recover(problem))
+        began = time.time() - (time.monotonic() - started)
+        machines = world.gather(this_machine())
+        world.from_root(lambda: begin_job(directory, machines, began))
         require_memory(problem, world)
         if world.size > 1:
             options = config.target
@@ -165,6 +169,7 @@ class Ledger:
         restart, evaluations, cc = report
         self._progress.step(restart, cc)
         if evaluations >= self._problem.config.search.evaluations:
+            note_job(self._problem.config.run.directory)
             write_summary(self._problem)
 
     def close(self) -> None:
@@ -193,6 +198,7 @@ def optimiser_share(seconds: list[dict[str, float]] | None) -> float | None:
 def _raise_if_stopped(stopped: bool, directory: Path, world: Ranks) -> None:
     if world.all_true(not stopped):
         return
+    world.from_root(lambda: note_job(directory, "stopped"))
     error = StoppedError(f"stopped as asked; {directory} is complete so far: run again to resume")
     error.known_to_all = True
     raise error

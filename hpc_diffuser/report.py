@@ -15,6 +15,7 @@ from hpc_diffuser.summary import VERSION
 
 WIDTH = 100  # of a line of text
 MOST_CLUSTERS = 6  # that are shown side by side
+MOST_NAMES = 4  # of hosts, of processors
 _HEADINGS = {"spread": "scatter"}
 _SCATTER = (
     "scatter: half the width of the central 68 % of the restarts' answers. It tells how well the\n"
@@ -63,6 +64,7 @@ def report_text(summary: dict[str, Any]) -> str:
         parts += [_score_table(summary), shell_table(summary["shells"])]
         parts.append(_motion_table(summary))
         parts += [_halo_text(summary["halos"])] if summary.get("halos") else []
+        parts.append(_cost_text(summary))
     else:
         parts.append("Scores, and what the answer is: after the last restart.")
     return "\n\n".join(part for part in parts if part)
@@ -162,7 +164,6 @@ def _shown(label: str) -> str:
 
 def _score_table(summary: dict[str, Any]) -> str:
     alone = summary["translation_alone"]
-    session = summary["last_session"]
     return "\n".join(
         [
             "Scores of the final map  CC_work  CC_free",
@@ -171,10 +172,34 @@ def _score_table(summary: dict[str, Any]) -> str:
             f"  translation alone     {_cc(alone['cc_work'])}{_cc(alone['cc_free'])}"
             f"   (sigma {alone['translation_sigma_A']:.3f} Å)",
             *ceiling_lines(summary.get("ceiling")),
-            f"Last session: {session['ranks']} ranks, {session['wall_s']:.0f} s, "
+        ]
+    )
+
+
+def _cost_text(summary: dict[str, Any]) -> str:
+    """Of all jobs together, and the last one's memory and where its time went."""
+    found, session = summary["cost"], summary["last_session"]
+    jobs = "one job" if found["jobs"] == 1 else f"{found['jobs']} jobs"
+    killed = f" ({found['killed']} killed, counted up to its last save)" if found["killed"] else ""
+    return "\n".join(
+        [
+            f"Cost, {jobs}{killed}: {_hours(found['core_hours'])} core-hours, "
+            f"{_hours(found['wall_hours'])} hours; on {_few(found['hosts'])} "
+            f"({_few(found['processors'])})",
+            f"Last job: {session['ranks']} ranks, {session['wall_s']:.0f} s, "
             f"{session['peak_memory_MB_per_rank']} MB per rank" + _share(session),
         ]
     )
+
+
+def _hours(value: float) -> str:
+    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
+
+
+def _few(names: list[str]) -> str:
+    """The first names of many."""
+    more = len(names) - MOST_NAMES
+    return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def ceiling_lines(ceiling: dict[str, float | None] | None) -> list[str]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.io.checkpoints import checkpoint_path, read_restart
+from hpc_diffuser.io.jobs import read_jobs
 from hpc_diffuser.io.run_directory import read_manifest, read_session, runs_inside
 from hpc_diffuser.io.run_lock import owner_lives, owner_text, read_owner
 from hpc_diffuser.io.storage import read_json
@@ -85,6 +86,7 @@ def _damaged_notes(directory: Path) -> list[str]:
     known = {
         "session.json": (read_session, "how fast it goes, and with how many ranks, is not known"),
         "summary.json": (_summary, "hpc-diffuser fit writes it again"),
+        "jobs.json": (read_jobs, "what earlier jobs have cost is not known"),
     }
     return [
         f"damaged      {name}: {meaning}"
@@ -150,8 +152,9 @@ def _scores(histories: dict[int, History]) -> str:
     scores = {r: _best_cc(h) for r, h in histories.items()}
     best = max(scores, key=scores.get)
     return (
-        f"CC_work      best {scores[best]:.4f} (restart {best}), "
-        f"median over restarts {np.median(list(scores.values())):.4f}"
+        f"CC_search    best {scores[best]:.4f} (restart {best}), "
+        f"median over restarts {np.median(list(scores.values())):.4f}: CC_work with the search's "
+        "own samples"
     )
 
 

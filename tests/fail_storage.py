@@ -79,7 +79,7 @@ def outcome(folder: Path) -> tuple:
     """Histories, map and summary of a finished fit, without what it says of the session."""
     run = folder / "run"
     summary = read_json(run / "summary.json")
-    del summary["last_session"]
+    del summary["last_session"], summary["cost"]
     histories = [history_arrays(read_checkpoint(checkpoint_path(run, r))) for r in range(2)]
     map_arrays = {n: a.tobytes() for n, a in hdf5_arrays(run / "calculated.h5").items()}
     return histories, map_arrays, summary

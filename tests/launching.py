@@ -131,6 +131,7 @@ def outcome(folder: Path) -> tuple:
     run = folder / "run"
     summary = json.loads((run / "summary.json").read_text())
     session = summary.pop("last_session")
+    del summary["cost"]
     arrays = [
         a.tobytes()
         for h in histories(folder).values()

@@ -304,7 +304,7 @@ class Bench:
 def outcome(run: Path) -> dict[str, object]:
     """All that a run leaves, but for the last session's times."""
     summary = json.loads((run / "summary.json").read_text())
-    del summary["last_session"]
+    del summary["last_session"], summary["cost"]
     histories = read_histories(run, summary["restarts"])
     arrays = [
         a.tobytes()

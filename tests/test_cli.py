@@ -355,7 +355,7 @@ def test_target_says_how_mates_agree(call, project):
 
 def test_fit_fills_the_run_directory(finished):
     """The files of the contract, and nothing else: no lock, no temporary files."""
-    names = ["calculated.h5", "config.toml", "manifest.json"]
+    names = ["calculated.h5", "config.toml", "jobs.json", "manifest.json"]
     names += [f"restart_000{r}{kind}.h5" for r in range(2) for kind in ("", ".previous")]
     names += ["sampling.json", "session.json", "summary.json"]
     assert sorted(os.listdir(finished / "run")) == names
@@ -394,7 +394,7 @@ def test_share_of_the_optimiser(call, finished, tmp_path):
     text = succeeded(call("fit", "fit.toml", folder=folder))
     summary = json.loads((folder / "run" / "summary.json").read_text())
     assert summary["last_session"]["optimiser_share"] is None
-    assert "Last session: 1 ranks" in text and "in proposing" not in text
+    assert "Last job: 1 ranks" in text and "in proposing" not in text
 
 
 def test_share_counts_all_groups():
@@ -432,10 +432,10 @@ def test_fit_again_changes_nothing(call, finished, tmp_path):
 
 
 def outcome(run: Path) -> tuple:
-    """All files of a run as bytes, the summary without what it says of the last session."""
+    """All files of a run as bytes, the summary without what it says of its jobs."""
     files = {p.name: p.read_bytes() for p in run.iterdir() if p.suffix == ".h5"}
     summary = json.loads((run / "summary.json").read_text())
-    del summary["last_session"]
+    del summary["last_session"], summary["cost"]
     return files, summary
 
 

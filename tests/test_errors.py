@@ -716,7 +716,7 @@ def uninterrupted(program, inputs, tmp_path_factory) -> tuple:
 def outcome(folder: Path) -> tuple:
     """Histories and map as bytes, and the summary without what it says of the session."""
     summary = json.loads((folder / "run" / "summary.json").read_text())
-    del summary["last_session"]
+    del summary["last_session"], summary["cost"]
     histories = [read_checkpoint(checkpoint_path(folder / "run", r)) for r in range(2)]
     arrays = [(h.points.tobytes(), h.objectives.tobytes()) for h in histories]
     return arrays, read_map(folder / "run" / "calculated.h5").intensity.tobytes(), summary

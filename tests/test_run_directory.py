@@ -10,7 +10,7 @@ import pytest
 
 from hpc_diffuser.config import Config, load_config, parse_config
 from hpc_diffuser.errors import ChangedError, InputError
-from hpc_diffuser.io.checkpoints import checkpoint_path, write_checkpoint
+from hpc_diffuser.io.checkpoints import checkpoint_path, previous_path, write_checkpoint
 from hpc_diffuser.io.run_directory import (
     begin_or_resume,
     input_hashes,
@@ -18,7 +18,7 @@ from hpc_diffuser.io.run_directory import (
     read_manifest,
 )
 from hpc_diffuser.io.storage import sha256
-from hpc_diffuser.search.history import new_history
+from hpc_diffuser.search.history import History, new_history
 
 
 @pytest.fixture
@@ -187,6 +187,62 @@ def test_input_of_another_kind_is_a_change(config, project):
         ChangedError, match=r"structure\.file: none → .*structure\.modes: .* → none"
     ):
         begin_or_resume(new, "")
+
+
+def with_restarts(config: Config, *lengths: int) -> None:
+    """A run that has begun, with so many evaluations of each restart."""
+    begin_or_resume(config, "old")
+    for restart, n in enumerate(lengths):
+        done = History(np.ones((n, 2)), np.full(n, 0.5), new_history(2).hedge)
+        write_checkpoint(checkpoint_path(config.run.directory, restart), done)
+
+
+@pytest.mark.parametrize(
+    ("values", "difference"),
+    [
+        ({"restarts": 1}, "search.restarts: 2 → 1, but restart 1 has begun"),
+        ({"evaluations": 4}, "search.evaluations: 5 → 4, but a restart has 5"),
+    ],
+)
+def test_less_than_has_been_done_is_refused(config, contents, values, difference):
+    """The answer of a run is of all that it has computed: code 78, and nothing is changed."""
+    with_restarts(config, 5, 5)
+    before = contents(config.run.directory)
+    with pytest.raises(ChangedError) as caught:
+        begin_or_resume(changed(config, "search", **values), "new")
+    assert difference in str(caught.value) and "\n" not in str(caught.value)
+    assert caught.value.exit_code == 78
+    assert contents(config.run.directory) == before
+
+
+@pytest.mark.parametrize("values", [{"restarts": 1}, {"evaluations": 4}])
+def test_less_than_was_planned_but_not_than_was_done(config, values):
+    """Of two restarts of five evaluations one has begun, and has four."""
+    with_restarts(config, 4)
+    begin_or_resume(changed(config, "search", **values), "new")
+    assert (config.run.directory / "config.toml").read_text() == "new"
+
+
+def test_checkpoints_that_have_just_been_replaced_count(config):
+    """Where there is only the previous one, what it holds has been done."""
+    with_restarts(config, 4, 4)
+    path = checkpoint_path(config.run.directory, 1)
+    path.rename(previous_path(path))
+    with pytest.raises(ChangedError, match="restart 1 has begun"):
+        begin_or_resume(changed(config, "search", restarts=1), "new")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [(("--models", "rbt"), ()), ((), ("--models", "rbt"))]
+)
+def test_comparison_and_fit_do_not_share_a_directory(call, project, first, second):
+    """In either order: one line, code 78, and no file is made."""
+    assert call("fit", "fit.toml", *first, folder=project).returncode == 0
+    files = sorted((project / "run").rglob("*"))
+    result = call("fit", "fit.toml", *second, folder=project)
+    assert result.returncode == 78 and result.stdout == ""
+    assert "another [run] directory" in result.stderr.splitlines()[-1]
+    assert sorted((project / "run").rglob("*")) == files
 
 
 def test_input_hashes_of_missing_file(config):

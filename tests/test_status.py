@@ -61,7 +61,7 @@ def test_while_it_runs(run):
     assert "; 8 ranks in 4 groups, for 30 min" in text
     assert "restarts     10 of 20 done, 2 under way, 8 to come\n" in text
     assert "evaluations  58 of 100 (58 %), 96 an hour, 26 min left\n" in text
-    assert "best 0.7100 (restart 11), median over restarts 0.6550\n" in text
+    assert "best 0.7100 (restart 11), median over restarts 0.6550: CC_work with" in text
     assert "last saved   0 s ago" in text
 
 
@@ -128,7 +128,7 @@ DAMAGED = {
 def test_damaged_session_and_summary(run, content):
     """Of a job that goes on, and of one that has ended: each is named, the rest is told."""
     write_checkpoint(checkpoint_path(run, 0), history(2, 0.5))
-    for name in ("session.json", "summary.json"):
+    for name in ("session.json", "summary.json", "jobs.json"):
         (run / name).write_text(DAMAGED[content])
     with run_lock(run):
         texts = [status_text(run)]
@@ -137,6 +137,7 @@ def test_damaged_session_and_summary(run, content):
     for text in texts:
         assert "evaluations  2 of 100 (2 %)\n" in text
         assert "damaged      session.json: " in text and "damaged      summary.json: " in text
+        assert "damaged      jobs.json: " in text
 
 
 @pytest.mark.parametrize("restarts", [None, 0, "20", -1])

@@ -1,6 +1,7 @@
 """A run directory: what a run began with, how far its restarts are, what came out."""
 
 import math
+import os
 import platform
 import re
 import time
@@ -38,6 +39,7 @@ _FREE = (
     "grid.oversampling",
     "grid.d_min_A",
 )
+_CHECKPOINT = re.compile(r"restart_([0-9]+)(?:\.previous)?\.h5")
 _HASH = re.compile("[0-9a-f]{64}")
 _SAMPLING = "hpc-diffuser/sampling"
 _SESSION = "hpc-diffuser/session"
@@ -78,9 +80,56 @@ def begin_or_resume(config: Config, config_text: str, accept_versions: bool = Fa
     path = directory / "manifest.json"
     manifest = _manifest(config)
     if path.exists():
-        _compare(read_manifest(directory), manifest, directory, accept_versions)
+        old = read_manifest(directory)
+        _compare(old, manifest, directory, accept_versions)
+        _refuse_fewer(old["settings"], config)
+    _refuse_beside_comparison(directory)
     write_bytes(directory / "config.toml", config_text.encode())
     write_json(path, manifest)
+
+
+def _refuse_fewer(old: dict[str, Any], config: Config) -> None:
+    """Raise ChangedError where less is asked for than has been computed.
+
+    So a run that is resumed ends as a new one with its config would, and a finished one keeps its
+    answer.
+    """
+    directory, search = config.run.directory, config.search
+    names = map(_CHECKPOINT.fullmatch, os.listdir(directory))
+    found = {int(name[1]) for name in names if name}
+    begun = {r: len(read_restart(directory, r)[0] or ()) for r in found if r >= search.restarts}
+    remedy = "restore it, or give another [run] directory"
+    if any(begun.values()):
+        raise ChangedError(
+            f"{directory}: search.restarts: {old.get('search.restarts')} → {search.restarts}, but "
+            f"restart {max(begun)} has begun: restarts may be added, not taken away: {remedy}"
+        )
+    if old.get("search.evaluations") == search.evaluations:
+        return
+    longest = max((len(read_restart(directory, r)[0] or ()) for r in found), default=0)
+    if longest > search.evaluations:
+        raise ChangedError(
+            f"{directory}: search.evaluations: {old.get('search.evaluations')} → "
+            f"{search.evaluations}, but a restart has {longest}: they may be added, not taken "
+            f"away: {remedy}"
+        )
+
+
+def _refuse_beside_comparison(directory: Path) -> None:
+    if inside := runs_inside(directory):
+        raise ChangedError(
+            f"{directory} holds a comparison of models ({', '.join(p.name for p in inside)}): give "
+            "a single fit another [run] directory, or go on with --models"
+        )
+
+
+def refuse_beside_fit(directory: Path) -> None:
+    """Raise ChangedError where a comparison of models would lie in a single fit's directory."""
+    if (directory / "manifest.json").exists():
+        raise ChangedError(
+            f"{directory} holds a single fit: give a comparison of models another [run] directory, "
+            "or go on without --models and [models] compare"
+        )
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
