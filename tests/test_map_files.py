@@ -391,7 +391,7 @@ MALFORMED = {
     "truncated CCP4": (cut(ccp4), Given(), "could not be read as a CCP4"),
     "truncated array": (cut(lambda p: eryx(p.with_suffix(".npy"))), Given(), "not an array"),
     "mdx2 without cell": (lambda p: mdx2_table(p, False), Given(), "names no unit cell"),
-    "mdx2 axes": (lambda p: mdx2_map(p, ("l", "k", "h")), Given(unit_cell=CELL), "in this order"),
+    "mdx2 axes": (lambda p: mdx2_map(p, ("l", "k", "h")), Given(unit_cell=CELL), "is transposed"),
     "mdx-lib axes": (lambda p: mdx_lib(p, False), Given(), r"expected \(l, k, h\)"),
     "diffuser rank": (rank_two, Given(unit_cell=CELL), "expected three axes"),
     "diffuser 2 pi": (

@@ -11,6 +11,7 @@ from hpc_diffuser.io.formats.common import Found, Given
 from hpc_diffuser.io.hdf5 import outline
 from hpc_diffuser.io.isolated import require_file
 from hpc_diffuser.io.maps import map_bytes, read_map
+from hpc_diffuser.io.packed import unpacked
 from hpc_diffuser.io.storage import write_bytes
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -34,12 +35,13 @@ FORMATS = tuple(_WRITERS)
 
 
 def is_map(path: Path) -> bool:
-    """Whether a file is a diffuse map of a known format, by its content."""
-    return _reader(path) is not None
+    """Whether a file is a diffuse map of a known format, by its content; packed ones too."""
+    with unpacked(path) as plain:
+        return _reader(plain) is not None
 
 
 def read_any_map(path: Path, given: Given = _NOTHING) -> Found:
-    """Read a diffuse map of any known format.
+    """Read a diffuse map of any known format, or one that is packed by gzip.
 
     Raises
     ------
@@ -47,15 +49,17 @@ def read_any_map(path: Path, given: Given = _NOTHING) -> Found:
         Where it is none, is damaged, or lacks what `given` has to say.
     """
     require_file(path, "diffuse map")
-    read = _reader(path)
-    if read is None:
-        raise InputError(f"{path}: no diffuse map of a known format: expected {_KNOWN}")
-    try:
-        return read(path, given)
-    except InputError as exc:
-        if str(path) in str(exc):
-            raise
-        raise InputError(f"{path}: {exc}") from exc
+    with unpacked(path) as plain:
+        try:
+            read = _reader(plain)
+            if read is None:
+                raise InputError(f"no diffuse map of a known format: expected {_KNOWN}")
+            return read(plain, given)
+        except InputError as exc:
+            message = str(exc).replace(str(plain), str(path))
+            if str(path) not in message:
+                message = f"{path}: {message}"
+            raise InputError(message) from exc
 
 
 def write_any_map(

@@ -15,10 +15,12 @@ from hpc_diffuser.io.formats.common import (
     Found,
     Given,
     divisions_of,
+    masks_of,
     numbers_text,
     reciprocal_lengths,
     space_group_of,
     unit_cell_of,
+    without_mask,
 )
 from hpc_diffuser.io.hdf5 import Arrays, hdf5_image, read_arrays
 from hpc_diffuser.io.placing import check_values, embedded, grid_of_box
@@ -61,6 +63,7 @@ def _build(arrays: Arrays, given: Given) -> Found:
     spans = tuple((-(n // 2), n - 1 - n // 2) for n in intensity.shape)
     grid, place = grid_of_box(unit_cell, divisions, spans, f"axes of {INTENSITY}")
     space_group = space_group_of(given, None, assumed)
+    intensity = without_mask(intensity, masks_of(intensity, (), assumed))
     diffuse = DiffuseMap(grid, embedded(intensity, grid, place), space_group)
     return Found(diffuse, "diffuser map", assumed)
 

@@ -12,6 +12,10 @@ from hpc_diffuser.errors import InputError
 from hpc_diffuser.io.placing import MOST_DIVISIONS, as_float
 from hpc_diffuser.io.plausible import check_crystal
 
+# What programs write for "none" where their format knows no mask.
+_SENTINELS = (-999.0, -1000.0, -9999.0, -32767.0, -32768.0, -99999.0)
+_OFTEN, _GAP = 3, 0.1
+_LARGE_SHARE = 0.05
 _TOLERANCE = 0.02  # of whole numbers that come from single-precision steps and rounded cells
 
 
@@ -113,17 +117,50 @@ def divisions_of(per_unit: Sequence[float], what: str) -> tuple[int, int, int]:
     InputError
         Where they are not: the cell, or a factor of 2π, is wrong.
     """
-    whole = [round(n) if math.isfinite(n) else 0 for n in per_unit]
-    apart = [abs(n - m) for n, m in zip(per_unit, whole, strict=True)]
-    if any(not 1 <= n <= MOST_DIVISIONS for n in whole) or any(
-        d > _TOLERANCE * n for d, n in zip(apart, whole, strict=True)
-    ):
+    if not are_whole(per_unit):
         found = ", ".join(f"{n:.3f}" for n in per_unit)
         raise InputError(
             f"{what} make {found} samples per reciprocal-lattice unit of the cell: expected whole "
             "numbers; give the crystal's --cell (steps are in 1/Å, without 2π)"
         )
-    return tuple(whole)
+    return tuple(round(n) for n in per_unit)
+
+
+def are_whole(per_unit: Sequence[float]) -> bool:
+    """Whether samples per reciprocal-lattice unit are whole numbers, to 2 %."""
+    whole = [round(n) if math.isfinite(n) else 0 for n in per_unit]
+    return all(
+        1 <= m <= MOST_DIVISIONS and abs(n - m) <= _TOLERANCE * m
+        for n, m in zip(per_unit, whole, strict=True)
+    )
+
+
+def masks_of(values: np.ndarray, known: Sequence[float], assumed: list[str]) -> tuple[float, ...]:
+    """Values that stand for none: those that the format knows, and usual ones that stand out.
+
+    A usual one does where it comes several times, and nothing is within a tenth of it. What
+    else is strange about the values is noted: they are taken as they are.
+    """
+    values = as_float(values, np.float32)
+    values = values[np.isfinite(values) & ~np.isin(values, np.array(known, np.float32))]
+    found = tuple(s for s in _SENTINELS if s not in known and _stands_out(values, s))
+    for value in found:
+        count = int((values == np.float32(value)).sum())
+        assumed.append(f"{value:g}, which {count} voxels have, stands for masked ones")
+    values = values[~np.isin(values, np.array(found, np.float32))]
+    for value in sorted({0.0, *(float(f(values)) for f in (np.min, np.max) if len(values))}):
+        share = float((values == np.float32(value)).mean()) if len(values) > _OFTEN else 0.0
+        if share > _LARGE_SHARE:
+            assumed.append(
+                f"{value:g}, which {100 * share:.0f} % of the voxels have, is an intensity: if it "
+                "stands for masked ones, make them NaN"
+            )
+    return (*known, *found)
+
+
+def _stands_out(values: np.ndarray, sentinel: float) -> bool:
+    near = np.abs(values - np.float32(sentinel)) <= _GAP * abs(sentinel)
+    return int(near.sum()) >= _OFTEN and bool((values[near] == np.float32(sentinel)).all())
 
 
 def without_mask(values: np.ndarray, masks: Sequence[float]) -> np.ndarray:

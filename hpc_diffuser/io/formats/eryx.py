@@ -12,7 +12,14 @@ import numpy as np
 
 from hpc_diffuser.diffuse_map import DiffuseMap
 from hpc_diffuser.errors import InputError
-from hpc_diffuser.io.formats.common import Found, Given, space_group_of, unit_cell_of
+from hpc_diffuser.io.formats.common import (
+    Found,
+    Given,
+    masks_of,
+    space_group_of,
+    unit_cell_of,
+    without_mask,
+)
 from hpc_diffuser.io.placing import check_values, embedded, grid_of_axes
 
 _NUMBER = r"[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?"
@@ -32,6 +39,7 @@ def read_eryx(path: Path, given: Given) -> Found:
     axes = [_axis(yaml, name, n) for name, n in zip("hkl", values.shape, strict=True)]
     grid, place = grid_of_axes(unit_cell_of(given), axes)
     assumed = [f"sampling of {yaml.name}; NaN where masked"]
+    values = without_mask(values, masks_of(values, (), assumed))
     space_group = space_group_of(given, None, assumed)
     diffuse = DiffuseMap(grid, embedded(values, grid, place), space_group)
     return Found(diffuse, "eryx array", assumed)

@@ -15,6 +15,7 @@ from hpc_diffuser.io.formats.common import (
     Found,
     Given,
     divisions_of,
+    masks_of,
     measured_rows,
     numbers_text,
     reciprocal_lengths,
@@ -33,6 +34,7 @@ from hpc_diffuser.io.placing import (
     scattered,
 )
 from hpc_diffuser.io.plausible import check_numbers
+from hpc_diffuser.io.text import plain_text
 
 MASKED = -32768.0
 _MASKS = (-32768.0, -32767.0)  # the second one in lunus's tutorial
@@ -90,7 +92,7 @@ def lattice_bytes(diffuse: DiffuseMap) -> bytes:
 def looks_like_table(head: bytes) -> bool:
     """Whether a file begins with lines of h k l I."""
     try:
-        lines = head.decode("ascii").splitlines()
+        lines = head.decode("utf-8-sig").splitlines()
         words = [line.split() for line in lines[:3] if line.strip()]
         return bool(words) and all(
             len(w) == 4 and all(_is_whole(x) for x in w[:3]) and float(w[3]) is not None
@@ -103,8 +105,9 @@ def looks_like_table(head: bytes) -> bool:
 def read_table(path: Path, given: Given) -> Found:
     """A .hkl file: lines of h k l I, one voxel for each integer hkl."""
     try:
-        table = np.loadtxt(io.StringIO(path.read_text("ascii")), ndmin=2)
-    except (ValueError, UnicodeDecodeError) as exc:
+        text = plain_text(path, path.read_bytes(), "table of h k l I")
+        table = np.loadtxt(io.StringIO(text), ndmin=2)
+    except ValueError as exc:
         raise InputError(f"not a table of h k l I: {exc}") from exc
     if table.shape[1] != 4:
         raise InputError(f"expected lines of h k l I, found {table.shape[1]} columns")
@@ -184,12 +187,11 @@ def _cell_and_divisions(
 
 def _unmasked(values: np.ndarray, order: str, assumed: list[str]) -> np.ndarray:
     """NaN for lunus's masks; for 0 where it has to be one."""
-    found = without_mask(values, _MASKS)
-    if not np.isnan(found).any() and _zero_is_mask(values, order):
+    if not np.isnan(without_mask(values, _MASKS)).any() and _zero_is_mask(values, order):
         assumed.append("0 stands for masked voxels, as in big-endian lattices")
         return without_mask(values, (0.0,))
     assumed.append("-32768 and -32767 stand for masked voxels")
-    return found
+    return without_mask(values, masks_of(values, _MASKS, assumed))
 
 
 def _zero_is_mask(values: np.ndarray, order: str) -> bool:

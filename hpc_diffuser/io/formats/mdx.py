@@ -1,7 +1,8 @@
 """mdx2 (NeXus tables and maps) and its forerunner mdx-lib (MATLAB).
 
 mdx2: /entry/hkl_table with fractional `h`, `k`, `l`, samples per unit `ndiv`, columns; or a map,
-/entry/NAME with the attributes `signal` and `axes`. The cell is often in another file.
+/entry/NAME with the attributes `signal` and `axes`. The cell is often in another file. NXRefine's
+maps are such, with axes Ql, Qk, Qh in this order, in reciprocal-lattice units.
 mdx-lib: /maps/NAME with `grid_size`, `grid_ori`, `grid_delta` in hkl; MATLAB's arrays [h, k, l]
 show as (l, k, h).
 """
@@ -17,10 +18,12 @@ from hpc_diffuser.errors import InputError
 from hpc_diffuser.io.formats.common import (
     Found,
     Given,
+    masks_of,
     measured_rows,
     space_group_by_number,
     space_group_of,
     unit_cell_of,
+    without_mask,
 )
 from hpc_diffuser.io.hdf5 import Arrays, hdf5_image, read_arrays
 from hpc_diffuser.io.placing import (
@@ -34,6 +37,15 @@ from hpc_diffuser.io.plausible import check_numbers
 
 TABLE = "entry/hkl_table"
 _CRYSTAL = ("entry/crystal/unit_cell", "entry/crystal/space_group")
+_SAMPLE = tuple(
+    f"entry/sample/{name}"
+    for name in (
+        *(f"unitcell_{x}" for x in ("a", "b", "c", "alpha", "beta", "gamma")),
+        "space_group",
+    )
+)
+# Of tables that mdx2 has integrated or corrected, but not scaled and merged.
+_UNMERGED = ("op", "counts", "rs_volume")
 _LATTICE = ("a", "b", "c", "alpha", "beta", "gamma")
 _CELL = tuple(f"crystal@{name}" for name in _LATTICE)
 
@@ -42,7 +54,8 @@ def read_table(path: Path, given: Given) -> Found:
     """An mdx2 table of hkl: intensity, its errors, and halves where there are any."""
     column = given.column or "intensity"
     wanted = (column, f"{column}_error", "group_0_intensity", "group_1_intensity")
-    names = [f"{TABLE}/{name}" for name in ("h", "k", "l", "ndiv", *wanted)] + [*_CRYSTAL]
+    columns = ("h", "k", "l", "ndiv", *wanted, *_UNMERGED)
+    names = [f"{TABLE}/{name}" for name in columns] + [*_CRYSTAL]
 
     def build(arrays: Arrays) -> Found:
         table = {k.removeprefix(f"{TABLE}/"): v for k, v in arrays.items()}
@@ -52,29 +65,48 @@ def read_table(path: Path, given: Given) -> Found:
 
 
 def read_map(path: Path, given: Given, name: str) -> Found:
-    """A map of mdx2: the group /entry/NAME."""
+    """A map of mdx2 or NXRefine: the group /entry/NAME, its axes in the order that it names."""
     group = f"entry/{name}"
     tags = (f"{group}@signal", f"{group}@axes")
     labels = read_arrays(path, "mdx2 map", tags, lambda arrays: [arrays[tag] for tag in tags])
     signal, axes = str(labels[0]), [str(axis) for axis in np.atleast_1d(labels[1])]
-    if axes != ["h", "k", "l"]:
-        raise InputError(f"{path}: axes {axes} of {group}: expected h, k, l in this order")
+    letters = "".join(axis.lower().removeprefix("q") for axis in axes)
+    if sorted(letters) != ["h", "k", "l"]:
+        raise InputError(f"{path}: axes {axes} of {group}: expected h, k, l or Qh, Qk, Ql")
     errors = f"{signal}_errors"
-    names = [f"{group}/{n}" for n in ("h", "k", "l", signal, errors)] + [*_CRYSTAL]
+    names = [f"{group}/{n}" for n in (*axes, signal, errors)] + [*_CRYSTAL, *_SAMPLE]
 
     def build(arrays: Arrays) -> Found:
         assumed = ["NaN where masked"]
+        if axes != ["h", "k", "l"]:
+            assumed.append(f"axes {', '.join(axes)} in this order, in reciprocal-lattice units")
         unit_cell, space_group = _crystal(arrays, given, assumed)
-        axes = [arrays[f"{group}/{n}"] for n in "hkl"]
-        grid, place = grid_of_axes(unit_cell, axes)
+        found = [arrays[f"{group}/{n}"] for n in axes]
         values = [arrays[f"{group}/{signal}"], arrays.get(f"{group}/{errors}")]
         for array in values:
             if array is not None:
-                check_values(array, signal, tuple(axis.size for axis in axes))
-        intensity, sigma = (None if v is None else embedded(v, grid, place) for v in values)
-        return Found(DiffuseMap(grid, intensity, space_group, sigma), "mdx2 map", assumed)
+                _check_order(array, tuple(axis.size for axis in found), axes)
+                check_values(array, signal, tuple(axis.size for axis in found))
+        to_hkl = [letters.index(letter) for letter in "hkl"]
+        grid, place = grid_of_axes(unit_cell, [found[i] for i in to_hkl])
+        masks = masks_of(values[0], (), assumed)
+        intensity, sigma = (
+            None if v is None else embedded(without_mask(v.transpose(to_hkl), masks), grid, place)
+            for v in values
+        )
+        kind = "mdx2 map" if axes[0] in "hkl" else "NXRefine map"
+        return Found(DiffuseMap(grid, intensity, space_group, sigma), kind, assumed)
 
     return read_arrays(path, "mdx2 map", names, build)
+
+
+def _check_order(array: np.ndarray, expected: tuple[int, ...], axes: list[str]) -> None:
+    """Raise InputError for an array whose axes are there in the reverse of their order."""
+    if array.shape == expected[::-1] != expected:
+        raise InputError(
+            f"the array has shape {array.shape}, its axes {', '.join(axes)} have {expected} "
+            f"points: it is transposed; correct the attribute axes to {', '.join(axes[::-1])}"
+        )
 
 
 def table_bytes(diffuse: DiffuseMap) -> bytes:
@@ -126,21 +158,44 @@ def _build_table(table: Arrays, columns: tuple[str, ...], given: Given) -> Found
     assumed = ["one voxel for each row; mates that have none are not measured"]
     unit_cell, space_group = _crystal(table, given, assumed)
     indices, divisions = _sample_indices(table)
+    _refuse_unmerged(table, columns[0], indices)
     grid = grid_of_rows(unit_cell, divisions, indices, "h, k, l of the table")
     for name in columns:
         if name in table:
             check_values(table[name], name, (len(indices),))
     if columns[0] not in table:
         raise KeyError(f"{TABLE}/{columns[0]}")
+    masks = masks_of(table[columns[0]], (), assumed)
     intensity, errors, *halves = (
-        scattered(table[name], grid, indices) if name in table else None for name in columns
+        scattered(without_mask(table[name], masks), grid, indices) if name in table else None
+        for name in columns
     )
     pair = None if any(half is None for half in halves) else tuple(halves)
     return Found(DiffuseMap(grid, intensity, space_group, errors, pair), "mdx2 table", assumed)
 
 
+def _refuse_unmerged(table: Arrays, column: str, indices: np.ndarray) -> None:
+    """Raise InputError for tables of mdx2's earlier steps: what to do with them."""
+    if column not in table and "counts" in table:
+        raise InputError(
+            "a table of counts, integrated but not corrected: expected a merged one: run "
+            "mdx2.correct, mdx2.scale and mdx2.merge"
+        )
+    distinct = len(np.unique(indices, axis=0)) if len(indices) else 0
+    if distinct < len(indices):
+        raise InputError(
+            f"an unmerged table: {len(indices)} rows for {distinct} voxels: run mdx2.scale and "
+            "mdx2.merge"
+        )
+    if any(name in table for name in _UNMERGED):
+        raise InputError("an unmerged table, not yet scaled: run mdx2.scale and mdx2.merge")
+
+
 def _crystal(arrays: Arrays, given: Given, assumed: list[str]) -> tuple[tuple[float, ...], str]:
     cell, group = (arrays.get(name) for name in _CRYSTAL)
+    *sample, sample_group = (arrays.get(name) for name in _SAMPLE)
+    if cell is None and all(x is not None for x in sample):
+        cell, group = np.array([float(np.ravel(x)[0]) for x in sample]), sample_group
     stored = None if group is None else str(np.ravel(group)[0])
     return (
         unit_cell_of(given, None if cell is None else np.ravel(cell)),
@@ -188,8 +243,12 @@ def _build_mdx_lib(arrays: Arrays, given: Given) -> Found:
     number = arrays.get("spaceGroupNumber")
     group = None if number is None else space_group_by_number(int(np.ravel(number)[0]))
 
+    masks = masks_of(values["I"], (), assumed)
+
     def on_grid(name: str) -> np.ndarray | None:
-        return None if values[name] is None else embedded(values[name].T, grid, place)
+        if values[name] is None:
+            return None
+        return embedded(without_mask(values[name].T, masks), grid, place)
 
     halves = (on_grid("I1"), on_grid("I2"))
     diffuse = DiffuseMap(

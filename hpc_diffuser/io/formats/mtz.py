@@ -11,10 +11,12 @@ from hpc_diffuser.io.formats.common import (
     Found,
     Given,
     divisions_of,
+    masks_of,
     measured_rows,
     numbers_text,
     space_group_of,
     unit_cell_of,
+    without_mask,
 )
 from hpc_diffuser.io.isolated import run_isolated
 from hpc_diffuser.io.placing import check_values, grid_of_rows, scattered
@@ -41,16 +43,26 @@ def read_mtz(path: Path, given: Given) -> Found:
     space_group = space_group_of(given, str(arrays["space_group"]), assumed)
     indices = arrays["hkl"].astype(np.int64)
     grid = grid_of_rows(unit_cell, divisions, indices, "HKL")
-    values = {}
+    values, masks = {}, _masks(arrays, assumed)
     for name in ("intensity", "errors", "half1", "half2"):
         if name in arrays:
-            check_values(arrays[name], name, (len(indices),))
-            values[name] = scattered(arrays[name], grid, indices)
+            column_values = without_mask(arrays[name], masks)
+            check_values(column_values, name, (len(indices),))
+            values[name] = scattered(column_values, grid, indices)
     halves = (values["half1"], values["half2"]) if {"half1", "half2"} <= values.keys() else None
     diffuse = DiffuseMap(grid, values["intensity"], space_group, values.get("errors"), halves)
     kind = "MTZ" if divisions == (1, 1, 1) else "supercell MTZ"
     known = given.unit_cell is not None or given.divisions is not None or _noted(note) is not None
     return Found(diffuse, kind, assumed, known)
+
+
+def _masks(arrays: dict[str, np.ndarray], assumed: list[str]) -> tuple[float, ...]:
+    """What stands for a missing number: the header's VALM, and what stands out besides."""
+    valm = float(arrays["missing"])
+    named = () if np.isnan(valm) else (valm,)
+    if named and (arrays["intensity"] == np.float32(valm)).any():
+        assumed.append(f"{valm:g}, VALM of the header, where not measured")
+    return masks_of(arrays["intensity"], named, assumed)
 
 
 def mtz_bytes(diffuse: DiffuseMap) -> bytes:
@@ -127,6 +139,7 @@ def _load(path: str, column: str | None) -> dict[str, np.ndarray]:
         "cell": np.array(mtz.get_cell().parameters),
         "space_group": np.array(mtz.spacegroup.hm if mtz.spacegroup else ""),
         "note": np.array(note),
+        "missing": np.array(mtz.valm, float),
         "hkl": np.array(mtz.make_miller_array()),
     }
     for key, label in (
