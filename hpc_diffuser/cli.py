@@ -122,6 +122,11 @@ def _run(args: argparse.Namespace) -> None:
         commands[args.command](args)
     except KeyboardInterrupt as exc:  # of a command that has nothing to save
         raise StoppedError("stopped as asked; nothing is half-written: run it again") from exc
+    except MemoryError as exc:
+        raise InputError(
+            f"not enough memory ({exc or 'no more could be had'}): raise the limit (ulimit -v, "
+            "--mem), use a node with more, or smaller inputs"
+        ) from exc
 
 
 def _say_farewell() -> None:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from hpc_diffuser.errors import InputError
+
 MB = 2**20  # bytes; what the kernel and SLURM call a megabyte
 
 
@@ -52,6 +54,31 @@ def process_limit_MB() -> Limit | None:
         if soft != resource.RLIM_INFINITY:
             limits.append(Limit(soft / MB, name))
     return min(limits, key=lambda limit: limit.MB, default=None)
+
+
+def require_room(n_bytes: float, what: str, remedy: str) -> None:
+    """Refuse work that this process would not have the memory for.
+
+    Parameters
+    ----------
+    n_bytes : float
+        More than the process has now.
+    what, remedy : str
+        As the message names them.
+
+    Raises
+    ------
+    InputError
+        Where the process, or its job on this node, may not have so much.
+    """
+    needed = peak_memory_MB() + n_bytes / MB
+    limits = [memory_limit_MB(), *filter(None, [process_limit_MB()])]
+    limit = min(limits, key=lambda limit: limit.MB)
+    if needed > limit.MB:
+        raise InputError(
+            f"not enough memory: {what} will need about {needed:.0f} MB, but may have "
+            f"{limit.MB:.0f} MB ({limit.source}): {remedy}, or use a node with more"
+        )
 
 
 def physical_memory() -> Limit:

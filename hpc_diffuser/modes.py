@@ -11,7 +11,10 @@ import scipy.linalg
 from scipy.spatial.distance import pdist, squareform
 
 from hpc_diffuser.errors import InputError
+from hpc_diffuser.memory import require_room
 from hpc_diffuser.structure import Structure
+
+_NETWORK_BYTES = 8 * 2 * 3**2  # per pair of atoms: the Hessian and LAPACK's copy of it
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,11 @@ def principal_components(frames: np.ndarray, n_modes: int) -> tuple[np.ndarray, 
     n_frames, n_atoms = frames.shape[:2]
     if n_frames < 2:
         raise InputError("one frame has no motion: modes need at least two")
+    require_room(
+        _decomposition_bytes(n_frames, 3 * n_atoms),
+        f"the principal components of {n_frames} frames of {n_atoms} atoms",
+        "take every second frame or fewer, or --select fewer atoms",
+    )
     frames = frames.astype(np.float64)
     centred = (frames - frames.mean(axis=0)).reshape(n_frames, -1)
     _, singular, vectors = np.linalg.svd(centred, full_matrices=False)
@@ -112,6 +120,15 @@ def principal_components(frames: np.ndarray, n_modes: int) -> tuple[np.ndarray, 
         raise InputError("all frames are identical: there is no motion to take modes from")
     kept = min(n_modes, spanned)
     return _normalised(vectors[:kept], n_atoms), amplitudes[:kept]
+
+
+def _decomposition_bytes(rows: int, columns: int) -> float:
+    """Memory of a singular value decomposition, as measured (LAPACK's gesdd).
+
+    The matrix in double precision, centred, and LAPACK's copy; both bases; its work.
+    """
+    rank = min(rows, columns)
+    return 8 * (3 * rows * columns + rank * (rows + columns) + 5 * rank**2)
 
 
 def elastic_network_modes(
@@ -144,6 +161,11 @@ def elastic_network_modes(
     last = min(6 + n_modes, 3 * n_atoms) - 1
     if last < 6:
         raise InputError(f"{n_atoms} atoms have no internal modes: at least three are needed")
+    require_room(
+        _NETWORK_BYTES * n_atoms**2,
+        f"the elastic network of {n_atoms} atoms",
+        "give a file of fewer atoms, such as one chain",
+    )
     hessian = network_hessian(structure.positions, cutoff_A)
     eigenvalues, columns = scipy.linalg.eigh(hessian, subset_by_index=(0, last))
     if eigenvalues[6] < 1e-6 * np.trace(hessian) / len(hessian):

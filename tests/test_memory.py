@@ -4,14 +4,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from builders import random_structure
+from conftest import environment
 
+from hpc_diffuser import memory
+from hpc_diffuser.io.structures import write_pdb
 from hpc_diffuser.memory import (
     MB,
     Limit,
     cgroup_limits,
     memory_limit_MB,
+    peak_memory_MB,
     physical_memory,
+    require_room,
     slurm_limits,
 )
 
@@ -132,3 +139,92 @@ def test_peak_is_remembered():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 95 < float(found.stdout) < 110
+
+
+def allow(monkeypatch, more_MB: float) -> None:
+    """Let this process have so much more than it has had, as a control group might."""
+    limit = Limit(peak_memory_MB() + more_MB, "the test")
+    monkeypatch.setattr(memory, "memory_limit_MB", lambda: limit)
+
+
+def test_room(monkeypatch):
+    """What is asked for is compared with the least of the limits; the message has both."""
+    allow(monkeypatch, 100.0)
+    require_room(90 * MB, "this", "that")
+    with pytest.raises(memory.InputError, match=r"^not enough memory: this will need about \d+ MB"):
+        require_room(110 * MB, "this", "that")
+    monkeypatch.setattr(memory, "process_limit_MB", lambda: Limit(peak_memory_MB(), "ulimit -v"))
+    with pytest.raises(memory.InputError, match=r"\(ulimit -v\): that, or use a node with more$"):
+        require_room(90 * MB, "this", "that")
+
+
+# The name of what is done, and the memory that it is predicted to need.
+PEAK = """
+import numpy as np
+from builders import random_structure
+from hpc_diffuser import modes
+from hpc_diffuser.memory import peak_memory_MB, require_room
+rng = np.random.default_rng(1)
+scattered = random_structure(rng, 400, 10.0)
+ensembles = {shape: rng.normal(size=(shape[0], shape[1] // 3, 3)) for shape in SHAPES}
+modes.elastic_network_modes(random_structure(rng, 20), 3)
+modes.principal_components(ensembles[SHAPES[0]][:3], 3)
+predicted = []
+modes.require_room = lambda n_bytes, *_: predicted.append(n_bytes / 2**20)
+before = peak_memory_MB()
+WORK
+print(peak_memory_MB() - before, *predicted)
+"""
+SHAPES = ((600, 600), (300, 6000), (6000, 300))
+WORKS = {
+    "network": "modes.elastic_network_modes(scattered, 3)",
+    **{f"{f} x {n}": f"modes.principal_components(ensembles[{f}, {n}], 3)" for f, n in SHAPES},
+}
+
+
+@pytest.mark.parametrize("work", WORKS)
+def test_predicted_memory_is_what_is_used(work):
+    """Against the kernel's high-water mark: a process of its own for each, 22 MB to 60 MB.
+
+    A sixth more or less is what small allocations and the allocator's gaps make of so little.
+    """
+    code = PEAK.replace("SHAPES", repr(SHAPES)).replace("WORK", WORKS[work])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parent,
+        env=environment(OPENBLAS_NUM_THREADS="1"),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    used, predicted = map(float, done.stdout.split())
+    assert predicted == pytest.approx(used, rel=1 / 6)
+
+
+@pytest.mark.parametrize("n_atoms", [100, 1500])
+def test_network_that_does_not_fit(call, tmp_path, monkeypatch, n_atoms):
+    """(3N)² numbers of 8 bytes, twice: 309 MB for 1500 atoms, 1.4 MB for 100. Told at once."""
+    radius_A = (20 * n_atoms) ** (1 / 3) / 2  # about as dense as a protein
+    structure = random_structure(np.random.default_rng(2), n_atoms, radius_A, ("C",))
+    write_pdb(tmp_path / "a.pdb", structure, ((40.0, 40.0, 40.0, 90.0, 90.0, 90.0), "P 1"))
+    allow(monkeypatch, 250.0)
+    result = call("modes", "--reference", "a.pdb")
+    if n_atoms == 100:
+        assert result.returncode == 0, result.stderr
+        return
+    assert result.returncode == 65
+    told = result.stderr.splitlines()[-1]
+    assert "not enough memory: the elastic network of 1500 atoms will need about " in told
+    assert "give a file of fewer atoms" in told
+
+
+def test_memory_that_is_not_there(call, inputs, monkeypatch):
+    """Wherever it runs out, it is no internal error."""
+
+    def hungry(*_args):
+        raise MemoryError("Unable to allocate 7.00 EiB")
+
+    monkeypatch.setattr("hpc_diffuser.describe.describe", hungry)
+    result = call("info", "map.nxs", folder=inputs)
+    assert result.returncode == 65
+    assert result.stderr.startswith("hpc-diffuser: error: not enough memory (Unable to allocate 7")

@@ -14,9 +14,11 @@ from hpc_diffuser.io.isolated import require_file, run_isolated
 from hpc_diffuser.io.plausible import MOST_COORDINATE_A, check_names
 from hpc_diffuser.io.topology_names import UNKNOWN, topology_names
 from hpc_diffuser.io.trajectory_kinds import TOPOLOGIES, TRAJECTORIES, kind_of, unpacked
+from hpc_diffuser.memory import require_room
 from hpc_diffuser.structure import Structure
 
 NON_HYDROGEN = "element != H"
+_PARENT_BYTES = 16  # of a coordinate that comes in single precision: Å in double, and once more
 _PER_NM = {"nanometers": np.float32(1), "angstrom": np.float32(10)}
 
 
@@ -70,6 +72,11 @@ def read_trajectory(trajectory: Path, topology: Path, selection: str) -> Traject
     require_file(topology, "topology")
     subject = f"{trajectory} could not be read with topology {topology}"
     found = run_isolated(_load, [trajectory, topology], subject, selection)
+    require_room(
+        _PARENT_BYTES * found["frames_nm"].size,
+        f"{trajectory}, {len(found['frames_nm'])} frames of {found['frames_nm'].shape[1]} atoms,",
+        "write a trajectory of fewer frames, or without its water",
+    )
     frames, boxes = (10 * found.pop(name).astype(np.float64) for name in ("frames_nm", "boxes_nm"))
     rows, bonds, others = (found.pop(name) for name in ("rows", "bonds", "others"))
     _check(trajectory, frames)
