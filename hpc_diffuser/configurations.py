@@ -127,7 +127,7 @@ def mean_square_displacements(modes: Modes, parameters: Parameters) -> np.ndarra
     """⟨|u|²⟩ of every atom by all motions but the residual: (N,) Å².
 
     Exact for Gaussian motion; of libration to second order in its angle: a rotation by σz moves
-    an atom at distance r by 2σ²r² in the square. A screw adds nothing to translation and libration.
+    an atom at distance r by 2σ²r² in the square. A screw couples both: see `_turned`.
     """
     disorder = parameters.disorder
     fields = np.tensordot(mode_factor(parameters).T, modes.vectors, 1)
@@ -135,10 +135,29 @@ def mean_square_displacements(modes: Modes, parameters: Parameters) -> np.ndarra
     if modes.frames is not None:
         away = modes.frames - np.average(modes.frames, axis=0, weights=modes.weights)
         internal = np.einsum("f,fnx->n", modes.weights, away**2)
-    distances = np.linalg.norm(modes.structure.positions - centre_of_mass(modes), axis=1)
-    libration = 2 * (np.radians(parameters.libration_sigma_deg) * distances) ** 2
+    turned = np.sum(_turned(modes, parameters) ** 2, axis=(1, 2))
+    left = 1 - parameters.screw_correlation**2 * bool(parameters.libration_sigma_deg)
+    common = left * np.trace(disorder.translation_covariance())
     own = disorder.uncorrelated_sigma_A**2 + disorder.llm_sigma_A**2 + disorder.halo_sigma_A**2
-    return internal + libration + np.trace(disorder.translation_covariance()) + 3 * own
+    return internal + turned + common + 3 * own
+
+
+def _turned(modes: Modes, parameters: Parameters) -> np.ndarray:
+    """What each of libration's three normal points moves every atom by: (N, 3, 3) Å.
+
+    To first order in the angle, with the part c of the translation that goes along,
+
+        u = σ z × r + c L z,   ⟨|u|²⟩ = 2σ²r² + c² tr LLᵀ + 2cσ Σ_ijk ε_ijk L_ij r_k.
+
+    The last term is 0 where L is diagonal: only correlated translations have it. Its mean over a
+    molecule is nearly 0, but not over the atoms of one side.
+    """
+    if not parameters.libration_sigma_deg:
+        return np.zeros((len(modes.structure), 3, 3))
+    turn = np.radians(parameters.libration_sigma_deg)
+    lever = modes.structure.positions - centre_of_mass(modes)
+    screw = parameters.screw_correlation * parameters.disorder.translation_factor()
+    return np.cross(turn * np.eye(3), lever[:, None]) + screw.T
 
 
 def rms_motion_A(modes: Modes, parameters: Parameters) -> float:
@@ -166,9 +185,7 @@ def motion_along(axes: np.ndarray, modes: Modes, parameters: Parameters) -> np.n
         away = modes.frames - modes.structure.positions
         away = away * np.sqrt(modes.weights)[:, None, None]
     squares = np.sum((away @ axes) ** 2, axis=0)
-    lever = modes.structure.positions - centre_of_mass(modes)
-    turn = np.radians(parameters.libration_sigma_deg)
-    turned = np.cross(turn * np.eye(3), lever[:, None]) @ axes  # about x, y and z
+    turned = _turned(modes, parameters) @ axes
     return np.sqrt(squares + np.sum(turned**2, axis=1))
 
 

@@ -22,6 +22,7 @@ from hpc_diffuser.shapes import (
     DRAWING_ERROR,
     SOLVENT_ERROR,
     WIDTHS,
+    can_be_drawn,
     fit_shapes,
     grid_points_per_cell,
     shapes_of_kinds,
@@ -52,17 +53,33 @@ def choose_transform(
     many_kinds : bool
         Nearly every atom may be of a kind of its own, with a B-factor of its own: for the direct
         sum, whose products are kind by kind, that is a hundred times the work.
+
+    Raises
+    ------
+    InputError
+        For "density" in a cell that is too skewed for it, where "auto" takes the direct sum.
     """
-    if choice == "auto" and many_kinds:
+    drawable = can_be_drawn(grid.unit_cell)
+    if choice == "density" and not drawable:
+        raise _too_skewed(grid.unit_cell)
+    if choice == "auto" and many_kinds and drawable:
         choice = "density"
     if choice == "auto":
         direct, density = transform_costs(structure, grid, d_min)
-        pays = density < direct
+        pays = drawable and density < direct
         factors = factors or atom_factors(structure)
         tolerance = SOLVENT_ERROR if factors.k_sol_eA3 else DRAWING_ERROR
         exact = pays and fit_shapes(factors, grid.unit_cell, d_min).error <= tolerance
         choice = "density" if exact else "direct"
     return {"direct": DirectTransform, "density": DensityTransform}[choice]
+
+
+def _too_skewed(unit_cell: tuple[float, ...]) -> InputError:
+    return InputError(
+        f"the unit cell {[round(float(x), 3) for x in unit_cell]} is too skewed to draw atoms on a "
+        'grid along its axes: set [model] transform = "auto" or "direct", which sum over atoms, or '
+        "describe the crystal by a reduced cell"
+    )
 
 
 def transform_costs(structure: Structure, grid: HklGrid, d_min: float) -> tuple[float, float]:

@@ -66,18 +66,29 @@ def fit_shapes(factors: AtomFactors, unit_cell: tuple[float, ...], d_min: float)
     factors : AtomFactors
         Its kinds, each counting by what its atoms contribute to F.
     unit_cell : 6 floats
-        Atoms in a skewed grid are wider, and there is a limit.
+        Atoms in a skewed grid are wider, and there is a limit: see `can_be_drawn`.
     d_min : float, Å
     """
     counts = np.bincount(factors.kind)
-    widest = (ROW - 1) / _skewness(unit_cell)
     best = None
-    for width in [w for w in WIDTHS if w <= widest]:
+    for width in _widths(unit_cell):
         found = [_fit(factors, counts, d_min, width, sharpness) for sharpness in SHARPNESS]
         best = min(found + [best] * (best is not None), key=lambda shapes: shapes.error)
         if best.error <= DRAWING_ERROR:
             break
     return best
+
+
+def can_be_drawn(unit_cell: tuple[float, ...]) -> bool:
+    """Whether any shape fits into the rows that are drawn at once: not in very skewed cells.
+
+    A rhombohedral one of 32° and a monoclinic one of 151° are beyond the limit.
+    """
+    return bool(_widths(unit_cell))
+
+
+def _widths(unit_cell: tuple[float, ...]) -> list[float]:
+    return [w for w in WIDTHS if w <= (ROW - 1) / _skewness(unit_cell)]
 
 
 def shapes_of_kinds(base: AtomShapes, d_min: float, factors: AtomFactors) -> np.ndarray:

@@ -62,6 +62,21 @@ def atom_label(structure: Structure, index: int) -> str:
     return f"{residue_label(structure, index)}/{structure.atom_names[index]}"
 
 
+def require_occupied(structure: Structure, where: str) -> None:
+    """Raise InputError unless some occupancies are above 0, and none is below."""
+    occupancies = structure.occupancies
+    if occupancies.min(initial=0) < 0:
+        worst = atom_label(structure, int(np.argmin(occupancies)))
+        raise InputError(
+            f"{where}: occupancy {occupancies.min():g} of {worst}: expected none below 0"
+        )
+    if not occupancies.any():
+        raise InputError(
+            f"{where}: all {len(structure)} occupancies are 0, and nothing would scatter: expected "
+            "occupancies above 0, 1 for atoms that are always there; correct their column"
+        )
+
+
 def require_same_atoms(found: Structure, expected: Structure, what: str) -> None:
     """Raise InputError naming the first atom in which two structures differ."""
     for row, (a, b) in enumerate(zip(found.names(), expected.names(), strict=False)):

@@ -156,6 +156,35 @@ def test_pair_sum_of_two_atoms_by_hand(opposite):
     np.testing.assert_allclose(found, mean_squared_modulus - np.abs(mean) ** 2, rtol=1e-12)
 
 
+@pytest.mark.parametrize("opposite", [1, -1])
+def test_pair_sum_of_floppy_atoms_by_hand(opposite):
+    """The same two atoms, moving by 10 and 9 Å: e^{q²A²} alone would overflow, at q = 3 Å⁻¹ e⁹⁰⁰.
+
+    ⟨F⟩ is gone; ⟨|F|²⟩ = f² + g² + 2fg cos(qx) e^{−q²(A∓B)²/2}.
+    """
+    x, a, b, f, g = 3.1, 10.0, 9.0, 6.0, 7.5
+    q = np.array([1.0, 3.0, 4.0])
+    crossed = np.exp(-(q**2) * (a - opposite * b) ** 2 / 2)
+    expected = f**2 + g**2 + 2 * f * g * np.cos(q * x) * crossed
+    with np.errstate(over="raise", invalid="raise"):
+        found = pair_sum_intensity(
+            np.array([[x / 2, 0, 0], [-x / 2, 0, 0]]),
+            np.tile([f, g], (3, 1)),
+            np.stack([q / (2 * np.pi), 0 * q, 0 * q], axis=1),
+            np.array([[[a, 0, 0], [opposite * b, 0, 0]]]),
+            Disorder(),
+        )
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_pair_sum_of_the_smallest_motions(structure, s):
+    """Of 1e-6 Å: I = |F|² q²σ², and nothing is lost in e^C − 1."""
+    sigma, weights = 1e-6, factors(structure, s)
+    found = pair_sum_intensity(structure.positions, weights, s, still(), Disorder(sigma))
+    expected = np.abs(direct_sum(structure, s)) ** 2 * q_squared(s) * sigma**2
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
 def test_pair_sum_agrees_with_monte_carlo():
     """All motions at once: 200 000 configurations drawn one by one, no formula but Guinier's.
 

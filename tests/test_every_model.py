@@ -270,3 +270,53 @@ def test_residual_b_makes_up_the_crystals(modes):
     found = compare_b_factors(with_b, parameters)
     explained = 8 * np.pi**2 / 3 * mean_square_displacements(modes, parameters)
     assert found["mean_A2"] == pytest.approx(np.maximum(crystal, explained).mean())
+
+
+@pytest.mark.parametrize("screw", [0.9, -0.5])
+def test_screws_move_atoms_as_samples_say(modes, screw):
+    """⟨|u|²⟩ of 100000 exact rotations with the translation that goes along: 2 % of each atom.
+
+    z normal; R turns by σz, t = c L z + √(1 − c²) L z', L the Cholesky factor of the translation's
+    covariance by the textbook's partial correlations.
+    """
+    sigma, partial, degrees = np.array([0.2, 0.3, 0.4]), (0.8, 0.5, -0.6), 4.0
+    a, b, z = partial
+    c = z * np.sqrt((1 - a**2) * (1 - b**2)) + a * b
+    correlation = np.array([[1, a, b], [a, 1, c], [b, c, 1]])
+    factor = np.linalg.cholesky(correlation * np.outer(sigma, sigma))
+    rng, n = np.random.default_rng(1), 100_000
+    common, own = rng.normal(size=(2, n, 3))
+    masses = np.array(
+        [{"N": 14.007, "C": 12.011, "O": 15.999}[e] for e in modes.structure.elements]
+    )
+    lever = modes.structure.positions - np.average(modes.structure.positions, 0, masses)
+    turned = Rotation.from_rotvec(np.radians(degrees) * common).as_matrix()
+    t = screw * common @ factor.T + np.sqrt(1 - screw**2) * own @ factor.T
+    found = [np.mean(np.sum((turned @ r - r + t) ** 2, axis=1)) for r in lever]
+    parameters = Parameters(
+        np.zeros(2),
+        Disorder(tuple(sigma), translation_correlation=partial),
+        libration_sigma_deg=degrees,
+        screw_correlation=screw,
+    )
+    np.testing.assert_allclose(mean_square_displacements(modes, parameters), found, rtol=0.02)
+    without = mean_square_displacements(modes, replace(parameters, screw_correlation=0.0))
+    assert np.abs(without / found - 1).max() > 0.1
+
+
+def test_screw_of_one_atom_by_hand(modes):
+    """Only x and y of the translation are correlated, r: L_yx = r s, and L_xy = 0.
+
+    u = σ z × R + c L z of an atom at R from the centre: ⟨|u|²⟩ = 2σ²R² + Σs² − 2cσ r s_y R_z.
+    """
+    s, r, c, sigma = np.array([0.3, 0.5, 0.2]), 0.7, 0.8, np.radians(2.0)
+    disorder = Disorder(tuple(s), translation_correlation=(r,))
+    parameters = Parameters(np.zeros(2), disorder, libration_sigma_deg=2.0, screw_correlation=c)
+    masses = np.array(
+        [{"N": 14.007, "C": 12.011, "O": 15.999}[e] for e in modes.structure.elements]
+    )
+    lever = modes.structure.positions - np.average(modes.structure.positions, 0, masses)
+    expected = 2 * sigma**2 * np.sum(lever**2, axis=1) + np.sum(s**2)
+    expected -= 2 * c * sigma * r * s[1] * lever[:, 2]
+    found = mean_square_displacements(modes, parameters)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)  # of the masses

@@ -402,3 +402,19 @@ def test_write_pdb_of_a_long_chain_name(tmp_path, modes):
         return
     found, _ = read_structure(tmp_path / "m.pdb")
     np.testing.assert_allclose(found.positions, structure.positions, atol=5.01e-4)
+
+
+@pytest.mark.parametrize(
+    ("occupancies", "named"),
+    [((0.0, 0.0), "all 2 occupancies are 0"), ((1.0, -0.5), "occupancy -0.5 of")],
+)
+def test_what_does_not_scatter_is_refused(pdb, occupancies, named):
+    """A column that some programs leave empty: one line that says so, and not a division by 0."""
+    lines = [
+        atom(i, name, (i, 0, 0), occupancy=o)
+        for i, (name, o) in enumerate(zip(("CA", "CB"), occupancies, strict=True), 1)
+    ]
+    path = pdb(CRYST1, *lines)
+    with pytest.raises(InputError, match=named) as refused:
+        read_structure(path)
+    assert str(refused.value).startswith(str(path)) and "\n" not in str(refused.value)

@@ -9,7 +9,7 @@ from hpc_diffuser.errors import InputError
 from hpc_diffuser.io.hdf5 import Arrays, read_arrays, require_format, write_hdf5
 from hpc_diffuser.io.plausible import check_crystal, check_names, check_numbers
 from hpc_diffuser.modes import Modes
-from hpc_diffuser.structure import Structure
+from hpc_diffuser.structure import Structure, require_occupied
 
 _TEXT = ("elements", "atom_names", "residue_names", "chain_ids")
 _NUMBERS = ("mean_positions", "vectors", "amplitudes", "residue_numbers")
@@ -101,6 +101,7 @@ def _check(modes: Modes) -> None:
         ("b_factors_A2", modes.structure.b_factors_A2),
     ):
         check_numbers(array, f'dataset "{name}"')
+    require_occupied(modes.structure, 'dataset "occupancies"')
     if (modes.amplitudes_A < 0).any():
         raise InputError('dataset "amplitudes" holds negative numbers')
     for name in (*_TEXT, "insertion_codes"):

@@ -18,7 +18,7 @@ from hpc_diffuser.io.plausible import check_crystal, check_names, check_numbers
 from hpc_diffuser.io.storage import write_bytes
 from hpc_diffuser.lattice import check_unit_cell
 from hpc_diffuser.progress import log
-from hpc_diffuser.structure import Structure, atom_label
+from hpc_diffuser.structure import Structure, atom_label, require_occupied
 
 Arrays = dict[str, np.ndarray]
 Crystal = tuple[tuple[float, ...], str]
@@ -127,6 +127,7 @@ def _check(path: Path, structure: Structure) -> None:
     check_numbers(structure.positions, f"{path}: coordinates")
     for name in _NUMBERS:
         check_numbers(getattr(structure, name), f"{path}: {name}")
+    require_occupied(structure, str(path))
     for name in _TEXT:
         check_names(getattr(structure, name), f"{path}: {name}")
     unknown = structure.elements == "X"
