@@ -183,7 +183,7 @@ def _add_fit(commands) -> None:
         metavar="NAMES",
         help="fit and compare several models, as rbt,llm,rbt+int: rbt translation, int modes, llm "
         "liquid-like motion, lib libration, unc uncorrelated, res residual B, sol solvent, "
-        "halo (instead of [models] compare)",
+        "halo (instead of [models] compare); rbt+int@NAME with the modes of one of [models] bases",
     )
     command.add_argument(
         "config",

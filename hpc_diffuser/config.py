@@ -7,6 +7,7 @@ amplitudes stored with the modes.
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
@@ -105,9 +106,14 @@ TERMS = {
 
 @dataclass(frozen=True)
 class ModelsConfig:
-    """[models]: the models that a fit compares, each by its `TERMS`; none for a single fit."""
+    """[models]: the models that a fit compares, each by its `TERMS`; none for a single fit.
+
+    `bases` are other modes files than that of [structure], by the names that models with modes
+    have them by: `rbt+int@name`.
+    """
 
     compare: tuple[str, ...] = ()
+    bases: tuple[tuple[str, Path], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -293,8 +299,13 @@ def _unknown_key(prefix: str, key: str, known: list[str]) -> str:
     return f'unknown key "{prefix}{key}": did you mean "{nearest[0]}"?'
 
 
+def terms_of(model: str) -> list[str]:
+    """The terms in a model's name: rbt and int of `rbt+int@network`."""
+    return model.partition("@")[0].split("+")
+
+
 def checked_models(where: str, names: Sequence[str]) -> tuple[str, ...]:
-    """Names of models, such as `rbt+llm`, as they are.
+    """Names of models, such as `rbt+llm` or `rbt+int@network`, as they are.
 
     Parameters
     ----------
@@ -307,18 +318,21 @@ def checked_models(where: str, names: Sequence[str]) -> tuple[str, ...]:
     InputError
         For a word that is no term, and for a model that is named twice.
     """
-    seen: dict[frozenset[str], str] = {}
+    seen: dict[tuple[frozenset[str], str], str] = {}
     for name in names:
-        words = name.split("+") if isinstance(name, str) else [name]
+        words = terms_of(name) if isinstance(name, str) else [name]
         if not {*map(str, words)} <= {*TERMS} or len(set(words)) < len(words):
             raise InputError(
                 f"{where}: expected models made of the terms {', '.join(TERMS)}, "
                 f'each once, as in "rbt+int", found {_shown(name)}'
             )
-        other = seen.get(frozenset(words))
+        _, at, basis = name.partition("@")
+        if at and "int" not in words:
+            raise InputError(f"{where}: {name}: expected a basis of a model with int only")
+        other = seen.get((frozenset(words), at + basis))
         if other is not None:
             raise InputError(f"{where}: {other} and {name} are the same model: name it once")
-        seen[frozenset(words)] = name
+        seen[frozenset(words), at + basis] = name
     return tuple(names)
 
 
@@ -331,6 +345,8 @@ def _value(name: str, value: Any, folder: Path) -> Any:
         return _choice(name, value)
     if name in _LEAST:
         return _integer(name, value, _LEAST[name])
+    if name == "models.bases":
+        return _bases(name, value, folder)
     if key in ("modes", "file", "ensemble", "topology", "reference", "directory"):
         return folder / _path(name, value)
     return _SPECIAL[name](name, value)
@@ -409,6 +425,20 @@ def _models(name: str, value: Any) -> tuple[str, ...]:
             f'{name} should be a list of models, as ["rbt", "rbt+int"], found {_shown(value)}'
         )
     return checked_models(name, value)
+
+
+def _bases(name: str, value: Any, folder: Path) -> tuple[tuple[str, Path], ...]:
+    if not isinstance(value, dict) or not value:
+        raise InputError(
+            f'{name} should name modes files, as {{ network = "network.h5" }}, '
+            f"found {_shown(value)}"
+        )
+    for key in value:
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", key):
+            raise InputError(
+                f"{name}: expected names of letters, digits, - and _, found {_shown(key)}"
+            )
+    return tuple((key, folder / _path(f"{name}.{key}", path)) for key, path in value.items())
 
 
 def checked_conformer(where: str, value: Any) -> str:

@@ -1,10 +1,12 @@
 """Several models fitted to one target, one after the other, and compared in one table.
 
 A model has the terms that its name has, `rbt+llm`: the other terms' parameters are held at 0.
-A basis of modes has many weights, and any basis raises the correlation somewhat: for models with
-modes, the fitted weights are also scored in shuffled order, as a control.
+A basis of modes has many weights, and any basis raises the correlation somewhat. Two controls
+tell how much: the modes of other files refitted, `rbt+int@network`, and the fitted weights
+scored in shuffled order, in which they span the same motions.
 """
 
+import difflib
 import math
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -20,7 +22,9 @@ from hpc_diffuser.config import (
     ModelsConfig,
     ParametersConfig,
     Range,
+    StructureConfig,
     checked_models,
+    terms_of,
 )
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.inputs import load_modes
@@ -56,7 +60,10 @@ _MOST_SHOWN = 12  # weights of modes in a line of the table
 
 
 def with_models(config: Config, text: str | None) -> Config:
-    """The config with the models of the command line, where there are any.
+    """The config with the models of the command line, where there are any, on every basis.
+
+    A model with modes is there with those of [structure] and with those of each of the [models]
+    bases, unless it names one.
 
     Parameters
     ----------
@@ -67,12 +74,42 @@ def with_models(config: Config, text: str | None) -> Config:
     Raises
     ------
     InputError
-        For a name that is no model's.
+        For a name that is no model's, or no basis's.
     """
-    if text is None:
+    where, names = "models.compare", config.models.compare
+    if text is not None:
+        where = "--models"
+        names = checked_models(where, [name.strip() for name in text.split(",")])
+    bases = dict(config.models.bases)
+    every: dict[str, None] = {}
+    for name in names:
+        _, at, basis = name.partition("@")
+        if at and basis not in bases:
+            raise _unknown_basis(f"{where}: {name}", basis, bases)
+        others = () if at or "int" not in terms_of(name) else bases
+        every |= dict.fromkeys([name, *(f"{name}@{other}" for other in others)])
+    return replace(config, models=replace(config.models, compare=tuple(every)))
+
+
+def _unknown_basis(where: str, basis: str, bases: dict[str, Path]) -> InputError:
+    if not bases:
+        return InputError(
+            f"{where}: no basis of this name: expected its modes file in the config, as [models] "
+            f'bases = {{ {basis or "other"} = "other.h5" }}'
+        )
+    nearest = difflib.get_close_matches(basis, list(bases), 1, cutoff=0)[0]
+    return InputError(f'{where}: unknown basis "{basis}": did you mean "{nearest}"?')
+
+
+def _on_basis(config: Config, name: str) -> Config:
+    """With the modes of the basis in a model's name, and the structure that they are of."""
+    _, _, basis = name.partition("@")
+    if not basis:
         return config
-    names = checked_models("--models", [name.strip() for name in text.split(",")])
-    return replace(config, models=ModelsConfig(names))
+    given = config.structure
+    kept = {key: getattr(given, key) for key in ("n_modes", "correlated_modes")}
+    modes = dict(config.models.bases)[basis]
+    return replace(config, structure=StructureConfig(modes=modes, **kept))
 
 
 def model_config(config: Config, name: str) -> Config:
@@ -82,7 +119,7 @@ def model_config(config: Config, name: str) -> Config:
     ----------
     config : Config
     name : str
-        Terms joined by "+".
+        Terms joined by "+"; after an "@", a basis.
 
     Returns
     -------
@@ -95,7 +132,7 @@ def model_config(config: Config, name: str) -> Config:
     InputError
         Where the model has a term that the config has not enough for.
     """
-    terms = name.split("+")
+    terms, config = terms_of(name), _on_basis(config, name)
     if terms == ["sol"]:
         raise InputError(f"model {name}: nothing moves: expected a motion too, as in rbt+sol")
     own = {key for term in terms for key in TERMS[term]}
@@ -183,7 +220,7 @@ def compare_models(
                 log(f"model {name}, {number} of {len(names)}: {own.run.directory}")
             summary = refine(load, own, _headed(config_text, name), world, resumption)
             shells.append(summary["shells"])
-            rows.append(_row(name, summary, shuffled_modes(load, own, summary, world)))
+            rows.append(_row(name, own, summary, shuffled_modes(load, own, summary, world)))
         comparison = {"format": _FORMAT, "models": rows, "shells": _side_by_side(names, shells)}
         world.from_root(lambda: write_json(directory / "models.json", comparison))
     return comparison
@@ -206,10 +243,15 @@ def _headed(config_text: str, name: str) -> str:
     return note + config_text
 
 
-def _row(name: str, summary: dict[str, Any], shuffled: dict[str, Any] | None) -> dict[str, Any]:
-    own = {key for term in name.split("+") for key in TERMS[term]}
+def _row(
+    name: str, config: Config, summary: dict[str, Any], shuffled: dict[str, Any] | None
+) -> dict[str, Any]:
+    own = {key for term in terms_of(name) for key in TERMS[term]}
+    modes = config.structure.modes if "int" in terms_of(name) else None
     return {
         "name": name,
+        "basis": name.partition("@")[2] or None,
+        "modes_file": None if modes is None else modes.name,
         "refined": summary["refined"],
         "cc_work": summary["cc_work"],
         "cc_free": summary["cc_free"],
@@ -334,7 +376,8 @@ def comparison_text(comparison: dict[str, Any]) -> str:
     """The models side by side: scores and answers, the control of the modes, CC by shell."""
     rows = comparison["models"]
     width = max(len("Model"), *(len(row["name"]) for row in rows))
-    parts = [_score_table(rows, width), _shuffled_table(rows, width), _b_factor_table(rows, width)]
+    parts = [_score_table(rows, width), _basis_table(rows, width), _shuffled_table(rows, width)]
+    parts.append(_b_factor_table(rows, width))
     parts.append(_shell_table([row["name"] for row in rows], comparison["shells"]))
     notes = [f"{row['name']}: {text}" for row in rows for text in row["warnings"]]
     return "\n\n".join(part for part in [*parts, "\n".join(notes)] if part)
@@ -366,13 +409,34 @@ def _value(key: str, value: float | list[float]) -> str:
     return f"{label} {numbers}{more}{_UNITS.get(unit, '')}"
 
 
+def _basis_table(rows: list[dict[str, Any]], width: int) -> str:
+    """Of models that were fitted with the modes of several files; empty without one."""
+    several = dict.fromkeys(frozenset(terms_of(row["name"])) for row in rows if row.get("basis"))
+    if not several:
+        return ""
+    lines = [
+        "The modes of other bases, refitted: what any basis would gain",
+        f"{'Model':{width}}   modes  CC_work  CC_free   of",
+    ]
+    for terms in several:
+        for row in rows:
+            if {*terms_of(row["name"])} in (terms, terms - {"int"}):
+                n_modes = len(row["answer"].get("mode_amplitude_A", ()))
+                lines.append(
+                    f"{row['name']:{width}}{n_modes:8d}{_cc(row['cc_work'])}{_cc(row['cc_free'])}"
+                    f"   {row['modes_file'] or 'no modes'}"
+                )
+    return "\n".join(lines)
+
+
 def _shuffled_table(rows: list[dict[str, Any]], width: int) -> str:
     """Of the models with modes; empty without one."""
-    with_modes = [row for row in rows if "int" in row["name"].split("+")]
+    with_modes = [row for row in rows if "int" in terms_of(row["name"])]
     if not with_modes:
         return ""
     lines = [
-        "The same weights given to the modes in other orders: what any basis would gain",
+        "The same weights given to the same modes in other orders. They span the same motions:",
+        "what another basis would gain, only its modes refitted tell ([models] bases)",
         f"{'Model':{width}}   orders  CC_work      sd  largest  CC_free      sd  largest",
     ]
     lines += [f"{row['name']:{width}}{_shuffled(row['shuffled_modes'])}" for row in with_modes]

@@ -29,6 +29,7 @@ from hpc_diffuser.summary import summarise
 from hpc_diffuser.target import HALO_RADIUS, Target, map_from_voxels, outside_halos
 
 ALPHAS = np.arange(0, 8.1, 0.4)  # powers of the empirical halo profile that are tried
+TRANSLATIONS_A = np.geomspace(0.05, 4.0, 9)  # between which the best sigma is looked for
 
 
 def objective(score: Score) -> float:
@@ -57,7 +58,7 @@ def finish(problem: Problem, world: Ranks, started: float, share: float | None) 
     model, comparison = compare(problem, world)
     answer = choose_answer(problem, model, comparison, summary)
     parameters, intensity, score = answer.parameters, answer.intensity, answer.score
-    translation, baseline = _translation_alone(problem, model, comparison)
+    translation, baseline = _translation_alone(model, comparison, parameters)
     masked = world.from_root(lambda: _in_halos(problem.target))
     halos = None if masked is None else _halos(problem, masked, model, parameters, intensity)
     values = collect(model, intensity, len(problem.target.indices))
@@ -73,6 +74,8 @@ def finish(problem: Problem, world: Ranks, started: float, share: float | None) 
             "cc_free": plain(score.cc_free),
             "translation_alone": {
                 "translation_sigma_A": translation,
+                "k_sol_eA3": parameters.k_sol_eA3,
+                "b_sol_A2": parameters.b_sol_A2,
                 "cc_work": plain(baseline.cc_work),
                 "cc_free": plain(baseline.cc_free),
             },
@@ -95,29 +98,33 @@ def finish(problem: Problem, world: Ranks, started: float, share: float | None) 
 
 
 def _translation_alone(
-    problem: Problem, model: ForwardModel, comparison: Comparison
+    model: ForwardModel, comparison: Comparison, answer: Parameters
 ) -> tuple[float, Score]:
-    """Rigid-body translation without modes, at its best sigma in the range: the baseline.
+    """Rigid-body translation without modes, at its own best sigma: the baseline.
 
-    Every rank runs the same one-dimensional search in step, on scores that all of them have.
+    Whatever range the fit had, and with the answer's solvent, so that what is gained over it is
+    gained by the other motions. First on a coarse scale, as CC need not have one maximum. Every
+    rank runs the same search in step, on scores that all of them have.
     """
-    ranges = np.atleast_2d(problem.config.parameters.translation_sigma_A)
-    low, high = ranges[:, 0].min(), ranges[:, 1].max()
 
     def score(sigma_A: float) -> Score:
-        rigid = Parameters(np.empty(0), Disorder(translation_sigma_A=float(sigma_A)))
+        rigid = Parameters(
+            np.empty(0),
+            Disorder(translation_sigma_A=float(sigma_A)),
+            k_sol_eA3=answer.k_sol_eA3,
+            b_sol_A2=answer.b_sol_A2,
+        )
         return comparison.score(model.rigid(rigid))
 
-    best = float(low)
-    if low < high:
-        found = minimize_scalar(
-            lambda sigma: objective(score(sigma)),
-            bounds=(low, high),
-            method="bounded",
-            options={"xatol": 1e-3},
-        )
-        best = float(found.x)
-    return best, score(best)
+    coarse = [0.0, *TRANSLATIONS_A]
+    best = 1 + int(np.argmin([objective(score(sigma)) for sigma in TRANSLATIONS_A]))
+    found = minimize_scalar(
+        lambda sigma: objective(score(sigma)),
+        bounds=(coarse[best - 1], coarse[min(best + 1, len(TRANSLATIONS_A))]),
+        method="bounded",
+        options={"xatol": 1e-3},
+    )
+    return float(found.x), score(found.x)
 
 
 def _in_halos(target: Target) -> np.ndarray | None:

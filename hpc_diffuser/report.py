@@ -170,7 +170,7 @@ def _score_table(summary: dict[str, Any]) -> str:
             f"  the answer            {_cc(summary['cc_work'])}{_cc(summary['cc_free'])}",
             *_other_scores(summary),
             f"  translation alone     {_cc(alone['cc_work'])}{_cc(alone['cc_free'])}"
-            f"   (sigma {alone['translation_sigma_A']:.3f} Å)",
+            f"   ({_of_translation(alone)})",
             *ceiling_lines(summary.get("ceiling")),
         ]
     )
@@ -200,6 +200,12 @@ def _few(names: list[str]) -> str:
     """The first names of many."""
     more = len(names) - MOST_NAMES
     return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+def _of_translation(alone: dict[str, float | None]) -> str:
+    """Where the baseline is, and what it has of the answer."""
+    solvent = ", the answer's solvent" if alone.get("k_sol_eA3") else ""
+    return f"its own best sigma, {alone['translation_sigma_A']:.3f} Å{solvent}"
 
 
 def ceiling_lines(ceiling: dict[str, float | None] | None) -> list[str]:

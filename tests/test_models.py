@@ -22,8 +22,10 @@ from hpc_diffuser.config import (
     load_config,
     parse_config,
 )
+from hpc_diffuser.disorder import Disorder
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.inputs import load_modes
+from hpc_diffuser.io.modes_file import write_modes
 from hpc_diffuser.io.run_lock import run_lock
 from hpc_diffuser.io.structures import write_pdb
 from hpc_diffuser.models import (
@@ -34,7 +36,7 @@ from hpc_diffuser.models import (
     with_models,
 )
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.parameters import search_space
+from hpc_diffuser.parameters import Parameters, search_space
 from hpc_diffuser.problem import FINAL, compare, load_problem
 
 FIT = ("fit", "fit.toml", "--models", "rbt,rbt+int")
@@ -249,6 +251,104 @@ def test_a_held_model_is_scored_once(call, project, edit):
     numbers = held["b_factors"]["mean_ratio"], 100 * held["b_factors"]["moves_more"]
     assert "rbt           none{:12.2f}{:9.0f} %".format(*numbers) in result.stdout
     assert call("fit", "fit.toml", "--models", "rbt", "--test", folder=project).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"),
+    [
+        ('"enm.h5"', "models.bases should name modes files"),
+        ("{}", "models.bases should name modes files"),
+        ('{ "a b" = "enm.h5" }', "expected names of letters, digits, - and _, found 'a b'"),
+        ("{ enm = 1 }", "models.bases.enm should be text, found 1"),
+    ],
+)
+def test_bad_bases(value, complaint):
+    """Told with what was expected."""
+    with pytest.raises(InputError, match=complaint):
+        parse_config(f"[models]\nbases = {value}", Path())
+
+
+def test_models_on_other_bases():
+    """A model with modes is fitted on every basis, unless it names one; others once."""
+    text = '[models]\ncompare = ["rbt", "rbt+int"]\nbases = {enm = "e.h5", free = "f.h5"}'
+    given = parse_config(text, Path("/here"))
+    names = ("rbt", "rbt+int", "rbt+int@enm", "rbt+int@free")
+    assert with_models(given, None).models.compare == names
+    assert with_models(given, "int@free,int").models.compare == ("int@free", "int", "int@enm")
+    with pytest.raises(InputError, match='unknown basis "fre": did you mean "free"'):
+        with_models(given, "int@fre")
+    with pytest.raises(InputError, match="rbt@enm: expected a basis of a model with int only"):
+        with_models(given, "rbt@enm")
+    with pytest.raises(InputError, match=r"int\+rbt@enm and rbt\+int@enm are the same model"):
+        with_models(given, "int+rbt@enm,rbt+int@enm")
+    with pytest.raises(InputError, match=r"no basis of this name.*bases = \{ enm"):
+        with_models(parse_config("", Path()), "int@enm")
+    given = replace(given, structure=StructureConfig(modes=Path("m.h5"), n_modes=3))
+    own = model_config(replace(given, parameters=EVERYTHING), "rbt+int@free")
+    assert own.structure == StructureConfig(modes=Path("/here/f.h5"), n_modes=3)
+    assert own.run.directory == Path("/here/run/rbt+int@free")
+
+
+def test_other_bases_are_refitted(call, project, edit):
+    """Two other modes of the first eight atoms: a run of its own, as a plain fit of them would be.
+
+    The map is of the twelve atoms with their own modes, which fit it better. Of the basis, n_modes
+    and range are those of the config.
+    """
+    own = load_modes(load_config(project / "fit.toml"))
+    first = np.arange(8)
+    vectors = np.random.default_rng(1).normal(size=(2, 8, 3))
+    vectors *= np.sqrt(8 / np.sum(vectors**2, axis=(1, 2), keepdims=True))
+    other = replace(own, structure=own.structure.select(first), vectors=vectors)
+    write_modes(project / "other.h5", replace(other, crystal_b_A2=None), {"command": "test"})
+    edit(project / "fit.toml", "[target]", '[models]\nbases = {other = "other.h5"}\n[target]')
+    result = call("fit", "fit.toml", "--models", "rbt,rbt+int", folder=project)
+    assert result.returncode == 0, result.stderr
+    rows = json.loads((project / "run" / "models.json").read_text())["models"]
+    assert [row["name"] for row in rows] == ["rbt", "rbt+int", "rbt+int@other"]
+    assert [row["basis"] for row in rows] == [None, None, "other"]
+    assert rows[1]["cc_work"] > rows[2]["cc_work"]
+    table = result.stdout[result.stdout.index("The modes of other bases, refitted") :]
+    assert f"rbt+int@other       2{rows[2]['cc_work']:9.4f}{rows[2]['cc_free']:9.4f}" in table
+    status = call("status", "run", folder=project)
+    assert "run/rbt+int@other: finished" in status.stdout
+    plain = (project / "fit.toml").read_text().replace('"modes.h5"', '"other.h5"')
+    (project / "plain.toml").write_text(plain.replace('"run"', '"plain"'))
+    result = call("fit", "plain.toml", folder=project)
+    assert result.returncode == 0, result.stderr
+    alone = json.loads((project / "plain" / "summary.json").read_text())
+    assert alone["cc_work"] == rows[2]["cc_work"]
+    # A changed basis is noticed.
+    write_modes(project / "other.h5", replace(other, vectors=-vectors), {"command": "test"})
+    result = call("fit", "fit.toml", "--models", "rbt+int@other", folder=project)
+    assert result.returncode == 78 and "structure.modes" in result.stderr
+
+
+def test_translation_alone_is_the_best_there_is(call, project, edit):
+    """Its own sigma, though the fit holds 0.1 Å: no sigma of a fine scan of 0 to 2 Å is better.
+
+    The solvent is the answer's, held here.
+    """
+    edit(project / "fit.toml", "translation_sigma_A = [0.1, 0.8]", "translation_sigma_A = 0.1")
+    edit(project / "fit.toml", "[parameters]", "[parameters]\nk_sol_eA3 = 0.2\nb_sol_A2 = 30.0")
+    result = call("fit", "fit.toml", folder=project)
+    assert result.returncode == 0, result.stderr
+    alone = json.loads((project / "run" / "summary.json").read_text())["translation_alone"]
+    assert (alone["k_sol_eA3"], alone["b_sol_A2"]) == (0.2, 30.0)
+    problem = load_problem(load_config(project / "fit.toml"))
+    model, comparison = compare(problem, Ranks())
+    scan = {
+        sigma: comparison.score(
+            model.rigid(Parameters(np.empty(0), Disorder(sigma), k_sol_eA3=0.2, b_sol_A2=30.0))
+        ).cc_work
+        for sigma in np.arange(0.02, 2.0, 0.02)
+    }
+    best = max(scan, key=scan.get)
+    assert alone["translation_sigma_A"] == pytest.approx(best, abs=0.021) and best > 0.15
+    assert alone["cc_work"] >= scan[best] - 1e-9
+    assert (
+        f"its own best sigma, {alone['translation_sigma_A']:.3f} Å, the answer's" in result.stdout
+    )
 
 
 def test_profile_is_measured_without_the_free_set(inputs):

@@ -13,7 +13,7 @@ from typing import Any
 
 from hpc_diffuser import __version__
 from hpc_diffuser.accuracy import Convergence
-from hpc_diffuser.config import TERMS, Config, flat_config
+from hpc_diffuser.config import TERMS, Config, flat_config, terms_of
 from hpc_diffuser.errors import ChangedError, InputError
 from hpc_diffuser.io.checkpoints import read_restart, set_aside
 from hpc_diffuser.io.run_lock import own_record
@@ -33,6 +33,7 @@ _FREE = (
     "search.evaluations",
     "model.final_samples",
     "models.compare",
+    "models.bases",
     "run.groups",
     "run.directory",
     "run.patience_s",
@@ -152,7 +153,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
 def runs_inside(directory: Path) -> list[Path]:
     """The run directories in a folder: the models of a comparison that have begun."""
     folders = sorted(path.parent for path in directory.glob("*/manifest.json"))
-    return [folder for folder in folders if {*folder.name.split("+")} <= {*TERMS}]
+    return [folder for folder in folders if {*terms_of(folder.name)} <= {*TERMS}]
 
 
 def read_histories(directory: Path, n_restarts: int) -> dict[int, History]:
