@@ -122,12 +122,32 @@ def tell_chains_apart(structure: Structure) -> tuple[Structure, list[str]]:
         for name, piece in zip(names, pieces, strict=True):
             _require_once(structure, piece)
             chain_ids[piece] = name
+        _letter_ligands(structure, letter, names, chain_ids)
         if len(pieces) > 1:
             starts = ", ".join(residue_label(structure, piece[0]) for piece in pieces[1:])
             notes.append(
                 f"residue numbers start again at {starts}: taken for chains {', '.join(names)}"
             )
     return replace(structure, chain_ids=chain_ids.astype(str)), notes
+
+
+def _letter_ligands(
+    structure: Structure, letter: str, names: list[str], chain_ids: np.ndarray
+) -> None:
+    """Give the copies of a ligand the letters of the chain's, in their order, in `chain_ids`."""
+    s = structure
+    others = (s.chain_ids == letter) & ~polymer_rows(s) & ~_where(s.residue_names, is_water)
+    copy: dict[tuple, int] = {}
+    seen: set[tuple] = set()
+    for row in np.flatnonzero(others):
+        residue = _key(s, row)
+        atom = (*residue, str(s.atom_names[row]), copy.setdefault(residue, 0))
+        if atom in seen:
+            copy[residue] += 1
+            atom = (*atom[:-1], copy[residue])
+        seen.add(atom)
+        if copy[residue] < len(names):
+            chain_ids[row] = names[copy[residue]]
 
 
 def letters_of_segments(chain_ids: np.ndarray, segments: np.ndarray) -> np.ndarray:

@@ -128,3 +128,32 @@ def atom(
         f"{record:6s}{serial:5d} {padded:4s}{alternate}{residue:>3s} A{number:4d}    "
         f"{place}{occupancy:6.2f}{10.0:6.2f}          {element:>2s}\n"
     )
+
+
+def peptide_chain(
+    sequence: str,
+    letter: str = "A",
+    first: int = 1,
+    numbers: Sequence[int] | None = None,
+    codes: Sequence[str] | None = None,
+    atoms: Sequence[str] = ("N", "CA", "C", "O", "CB"),
+    names: Sequence[str] | None = None,
+) -> Structure:
+    """A chain with every atom at a place of its own, the same for the same residue's index.
+
+    Residues by one-letter codes, or by `names`; numbered from `first`, or by `numbers`.
+    """
+    names = names or gemmi.expand_one_letter_sequence(sequence, gemmi.ResidueKind.AA)
+    n, m = len(names), len(atoms)
+    places = np.random.default_rng(12).uniform(-9, 9, (500, 24, 3))[:n, :m].reshape(-1, 3)
+    return Structure(
+        positions=places,
+        elements=np.array([atom[0] for atom in atoms] * n),
+        atom_names=np.array(list(atoms) * n),
+        residue_names=np.repeat(names, m),
+        residue_numbers=np.repeat(np.arange(first, first + n) if numbers is None else numbers, m),
+        chain_ids=np.full(n * m, letter),
+        occupancies=np.ones(n * m),
+        b_factors_A2=np.full(n * m, 10.0),
+        insertion_codes=np.repeat([""] * n if codes is None else codes, m),
+    )

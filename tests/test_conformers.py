@@ -164,3 +164,50 @@ def test_triclinic_lysozyme(data, capsys):
     assert [line.rpartition("left out: ")[2] for line in told] == list(absent.values())
     moved = (read["A"].positions != read["occupancy"].positions).any(axis=1)
     assert set(read["A"].residue_numbers[moved]) == {43}
+
+
+def blank_and(letters: dict[str, float], blank: float = 0.6, name: str = "SER") -> str:
+    """A residue whose side chain is there without a letter, and once for each letter."""
+    text = residue({}, name)
+    for letter, occupancy in ({" ": blank} | letters).items():
+        for what in ("CB", "OG"):
+            text += atom(3, what, (2, 0, 0), what[0], name, 2, letter, occupancy)
+    return text
+
+
+@pytest.mark.parametrize(
+    ("letters", "conformer", "expected"),
+    [
+        ({"B": 0.4}, "A", "A"),
+        ({"B": 0.4}, "B", "B"),
+        ({"B": 0.4}, "occupancy", "A"),
+        ({"B": 0.7}, "occupancy", "B"),
+        ({"A": 0.3, "B": 0.1}, "A", "A"),
+        ({"A": 0.3, "B": 0.1}, "occupancy", "C"),
+    ],
+)
+def test_blank_beside_a_letter(letters, conformer, expected):
+    """Old programs leave the first conformer's letter out: it is A, or where A is taken, C.
+
+    Four atoms are taken, not six: none of them is there twice.
+    """
+    assert chosen(blank_and(letters), conformer) == (Counter({"": 2, expected: 2}), [])
+
+
+def test_blank_beside_a_letter_counts_in_full(tmp_path):
+    """From the file: one atom of each name, of occupancy 1, as any alternate that is taken."""
+    (tmp_path / "m.pdb").write_text(blank_and({"B": 0.4}))
+    structure, _ = read_structure(tmp_path / "m.pdb")
+    assert structure.atom_names.tolist() == ["N", "CA", "CB", "OG"]
+    assert structure.occupancies.tolist() == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(("conformer", "expected"), [("A", "SER"), ("B", "CYS")])
+def test_blank_residue_beside_another(conformer, expected):
+    """Two residues at one position, of which one has no letter: one of them, whole."""
+    lines = SERINE_OR_CYSTEINE.splitlines(keepends=True)
+    text = "".join(x[:16] + " " + x[17:] if "SER" in x else x for x in lines)
+    structure = gemmi.read_pdb_string(text)
+    structure.setup_entities()
+    atoms, absent = one_conformation(structure[0], conformer)
+    assert [cra.residue.name for cra in atoms] == [expected] * 6 and not absent

@@ -38,6 +38,7 @@ def test_round_trip_of_awkward_values(tmp_path, modes):
         residue_numbers=np.arange(-5, 7),
         chain_ids=np.array(["A", "BB", "CCC"] * 4),
         atom_names=np.array(["O5'", "C1*", 'HO"'] * 4),
+        insertion_codes=np.array(["", "A", "B"] * 4),
     )
     awkward = replace(modes, structure=structure, space_group="P 21 21 21")
     write_modes(tmp_path / "m.h5", awkward, {})
@@ -81,7 +82,7 @@ def test_layout_of_the_contract(tmp_path, modes):
         assert file["vectors"].shape == (2, 12, 3)
         assert file["amplitudes"][()].tolist() == [0.4, 0.2]
         np.testing.assert_allclose(np.sum(file["vectors"][()] ** 2, axis=(1, 2)), 12)
-        for name in ("elements", "atom_names", "residue_names", "chain_ids"):
+        for name in ("elements", "atom_names", "residue_names", "chain_ids", "insertion_codes"):
             assert file[name].shape == (12,)
             assert file[name].dtype.kind == "S", "fixed-length bytes, as the contract says"
         assert file["atom_names"][:4].tolist() == [b"N", b"CA", b"C", b"O"]
@@ -101,12 +102,13 @@ def test_file_of_another_program(tmp_path, modes):
         file.attrs.update(format="hpc-diffuser/modes", version=1)
         file["mean_positions"], file["vectors"] = s.positions, modes.vectors
         file["amplitudes"], file["residue_numbers"] = modes.amplitudes_A, s.residue_numbers
-        for name in ("elements", "atom_names", "residue_names", "chain_ids"):
+        for name in ("elements", "atom_names", "residue_names", "chain_ids", "insertion_codes"):
             file[name] = getattr(s, name).tolist()
     found = read_modes(tmp_path / "m.h5")
     assert found.structure.names() == s.names()
     assert (found.structure.occupancies == 1).all()
     assert (found.structure.b_factors_A2 == 0).all()
+    assert (found.structure.insertion_codes == "").all()
     assert found.unit_cell == ()
 
 
@@ -145,6 +147,7 @@ DAMAGE = {
     "fewer atoms": (cut("vectors", np.s_[:, :5]), "expected (2, 12, 3)"),
     "flat vectors": (put("vectors", np.ones((2, 36))), "expected (2, 12, 3)"),
     "flat positions": (put("mean_positions", np.ones(12)), "atoms"),
+    "fewer codes": (cut("insertion_codes", slice(5)), '"insertion_codes"'),
     "fewer elements": (cut("elements", slice(5)), '"elements"'),
     "fewer numbers": (cut("residue_numbers", slice(5)), '"residue_numbers"'),
     "one occupancy": (put("occupancies", 1.0), '"occupancies"'),

@@ -9,6 +9,7 @@ import numpy as np
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.io.crystal_records import CrystalRecords
 from hpc_diffuser.io.packed import plain_bytes
+from hpc_diffuser.io.pdb_copies import letters_of_copies
 from hpc_diffuser.io.pdb_records import (
     check_atom,
     crystal_records,
@@ -74,6 +75,8 @@ def _parse_pdb(path: Path, lines: list[str]) -> Parsed:
             check_atom(line, number)
     records = crystal_records(lines)
     heading, models, by_end = split_models(lines)
+    copies = [letters_of_copies(model) for model in models]
+    models = [model for model, _ in copies]
     text = _encoded(path, pdb_text(heading, models))
     try:
         found = gemmi.read_pdb_string(text)
@@ -81,7 +84,8 @@ def _parse_pdb(path: Path, lines: list[str]) -> Parsed:
         # Before 1996, columns 73-80 held the entry's name and a line number.
         found = gemmi.read_pdb_string("\n".join(line[:72] for line in text.split("\n")))
     without_b = sum(is_atom(line) and not line[60:66].strip() for line in models[0])
-    return Parsed(found, records, without_b, _pdb_notes(lines, models, by_end))
+    notes = [*_pdb_notes(lines, models, by_end), *(copies[0][1] if copies else ())]
+    return Parsed(found, records, without_b, notes)
 
 
 def _pdb_notes(lines: list[str], models: list[list[str]], by_end: bool) -> list[str]:
