@@ -125,10 +125,10 @@ def principal_components(frames: np.ndarray, n_modes: int) -> tuple[np.ndarray, 
 def _decomposition_bytes(rows: int, columns: int) -> float:
     """Memory of a singular value decomposition, as measured (LAPACK's gesdd).
 
-    The matrix in double precision, centred, and LAPACK's copy; both bases; its work.
+    The matrix in double precision, centred, and two copies for LAPACK; both bases; its work.
     """
     rank = min(rows, columns)
-    return 8 * (3 * rows * columns + rank * (rows + columns) + 5 * rank**2)
+    return 8 * (4 * rows * columns + rank * (rows + columns) + 4 * rank**2)
 
 
 def elastic_network_modes(

@@ -184,7 +184,7 @@ WORKS = {
 
 @pytest.mark.parametrize("work", WORKS)
 def test_predicted_memory_is_what_is_used(work):
-    """Against the kernel's high-water mark: a process of its own for each, 22 MB to 60 MB.
+    """Against the kernel's high-water mark: a process of its own for each, 27 MB to 74 MB.
 
     A sixth more or less is what small allocations and the allocator's gaps make of so little.
     """
