@@ -231,6 +231,8 @@ def _with_crystal(modes: Modes, config: Config) -> Modes:
     if not unit_cell:
         raise InputError("[crystal]: the structure names no unit cell: give unit_cell = [...]")
     space_group = config.crystal.space_group or modes.space_group
+    if not modes.unit_cell and not config.crystal.space_group:
+        log('[crystal]: assumed space group "P 1": neither it nor the structure names one')
     check_crystal(unit_cell, space_group, "crystal.unit_cell")
     return replace(modes, unit_cell=tuple(unit_cell), space_group=space_group)
 

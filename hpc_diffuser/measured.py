@@ -142,7 +142,8 @@ def load_map(
         if source.reindex == SEARCH:
             raise InputError("--reindex search needs the crystal's structure: give --structure")
         return _loaded(source, None, known or (None, None), options)
-    structure, crystal = read_structure(source.structure)
+    said: list[str] = []
+    structure, crystal = read_structure(source.structure, tell=said.append)
     if crystal is None:
         raise InputError(f"{source.structure}: no unit cell: expected a crystal structure")
     unit_cell, space_group = crystal

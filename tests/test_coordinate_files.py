@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hpc_diffuser.config import load_config
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.io.crystal_records import CrystalRecords, space_group, standard_frame
+from hpc_diffuser.io.pdb_records import _PLAIN, check_atom
 from hpc_diffuser.io.structures import read_models, read_structure
 
 CELL = (27.4, 32.1, 34.5, 88.7, 108.5, 111.9)
@@ -266,6 +267,24 @@ def test_cryst1_without_and_with_an_unknown_space_group(write):
     assert '"P 22 22 22"' in refusal(write(ORTHORHOMBIC.format("P 22 22 22"), ATOMS))
 
 
+def test_unit_cube_with_a_space_group(write):
+    """No crystal, and said so: the name that stands beside it is not used."""
+    record = "CRYST1    1.000    1.000    1.000  90.00  90.00  90.00 P 21\n"
+    _, crystal, said = told(write(record, ATOMS))
+    assert crystal is None and "nor is there a space group" in said
+
+
+def test_copies_that_the_file_does_not_hold(write):
+    """MTRIX without the mark of given copies: they are missing from the molecule, and told."""
+    rows = ["MTRIX1   {} -1.000000  0.000000  0.000000        0.00000    {}\n",
+            "MTRIX2   {}  0.000000 -1.000000  0.000000        0.00000    {}\n",
+            "MTRIX3   {}  0.000000  0.000000  1.000000        0.00000    {}\n"]  # fmt: skip
+    for mark, expected in ((" ", True), ("1", False)):
+        text = "".join(row.format(2, mark) for row in rows)
+        said = told(write(CRYST1, text, ATOMS))[2]
+        assert ("1 copies by non-crystallographic symmetry" in said) == expected
+
+
 def test_remark_290_contradicts(write):
     """Operators of P 21 beside the name P 21 21 21; those of the name are fine."""
     lines = [f"REMARK 290     {i}555   {op.upper()}\n" for i, op in enumerate(OPERATORS, 1)]
@@ -464,6 +483,17 @@ def test_b_columns_that_are_something_else(write, words):
     assert "B-factors" not in told(write(CRYST1, with_b(ordinary)))[2]
 
 
+def test_a_cell_without_a_space_group_in_the_config(write, call):
+    """[crystal] unit_cell for a file without a crystal: P 1 is an assumption, and said."""
+    write(with_b(["10.00"] * 40), name="model.pdb")
+    text = '[structure]\nfile = "model.pdb"\n[grid]\noversampling = [1, 1, 1]\nd_min_A = 8.0\n'
+    text += "[crystal]\nunit_cell = [30, 32, 34, 90, 90, 90]\n"
+    write(text, "[parameters]\ntranslation_sigma_A = 0.3\n", name="a.toml")
+    made = call("simulate", "a.toml", "-o", "a.nxs")
+    assert made.returncode == 0, made.stderr
+    assert 'assumed space group "P 1": neither it nor the structure names one' in made.stderr
+
+
 def test_info_and_modes_tell(write, call):
     """On standard output of `info`, before the crystal; on standard error elsewhere."""
     write(ORTHORHOMBIC.format(""), with_b(["10.00"] * 40), name="model.pdb")
@@ -478,3 +508,21 @@ def test_info_and_modes_tell(write, call):
     made = call("modes", "--reference", "model.pdb", "--n-modes", "2", "-o", "modes.h5")
     assert made.returncode == 0, made.stderr
     assert 'model.pdb: assumed space group "P 1": the file names none' in made.stderr
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.floats(-999, 9999).map(lambda x: f"{x:8.3f}"), min_size=3, max_size=3),
+    st.integers(-999, 9999),
+    st.integers(0, 66),
+    st.sampled_from(list(" -.0A\t")),
+)
+def test_one_look_passes_what_the_careful_look_passes(places, number, column, other):
+    """Any ordinary line, and one with another character in any column: never only the quick one."""
+    line = atom(1, "CA", "".join(places), number=number).rstrip("\n")
+    check_atom(line, 1)
+    changed = line[:column] + other + line[column + 1 :]
+    if _PLAIN.match(changed):
+        numbers = [float(changed[s:e]) for s, e in ((30, 38), (38, 46), (46, 54), (54, 60))]
+        assert len(numbers) == 4 and int(changed[22:26]) is not None
+        assert [changed[p] for p in (34, 42, 50)] == ["."] * 3

@@ -395,6 +395,16 @@ def test_table_of_a_windows_program(tmp_path, encoding):
     np.testing.assert_array_equal(found.intensity[~np.isnan(VALUES)], at(VALUES))
 
 
+@pytest.mark.parametrize("line", ["1 2-10 5.0", "1 2 3", "1 2 3 5 6", "1 2 3 ****", "h k l I"])
+def test_lines_of_a_table_that_are_none(tmp_path, line):
+    """Columns that touch, are missing, are too many, or hold no numbers: line and text."""
+    path = table(tmp_path / "a.hkl")
+    rows = path.read_text().splitlines()
+    path.write_text("\n".join(["# a comment", *rows[:9], line, *rows[9:]]) + "\n")
+    message = refusal(path)
+    assert "line 11: expected four numbers h k l I" in message and repr(line) in message
+
+
 @pytest.mark.parametrize("name", ["A.MTZ", "A.CCP4", "A.Map", "A.LAT", "A.NXS"])
 def test_endings_in_capitals(tmp_path, name):
     """Written by what the ending means, read by content."""

@@ -1,5 +1,6 @@
 """PDB and mmCIF as gemmi reads them, after a look at what gemmi would take as it is."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from hpc_diffuser.io.pdb_records import (
 from hpc_diffuser.io.text import plain_text
 
 _EXPECTED = "PDB or mmCIF structure"
+_MMCIF = re.compile(r"^\s*(data_|_atom_site\.|\{)", re.IGNORECASE | re.MULTILINE)
 _NAMES = ("_symmetry.space_group_name_H-M", "_space_group.name_H-M_alt")
 _HALLS = ("_symmetry.space_group_name_Hall", "_space_group.name_Hall")
 _GROUP_NUMBERS = ("_symmetry.Int_Tables_number", "_space_group.IT_number")
@@ -56,7 +58,7 @@ def parse(path: Path) -> Parsed:
     """
     text = plain_text(path, plain_bytes(path), _EXPECTED)
     lines = text.split("\n")
-    if any(map(is_atom, lines)) and not text.lstrip().startswith(("data_", "#", "{")):
+    if any(map(is_atom, lines)) and not _MMCIF.search(text):
         return _parse_pdb(path, lines)
     return _parse_mmcif(_encoded(path, text))
 
@@ -85,6 +87,7 @@ def _parse_pdb(path: Path, lines: list[str]) -> Parsed:
         found = gemmi.read_pdb_string("\n".join(line[:72] for line in text.split("\n")))
     without_b = sum(is_atom(line) and not line[60:66].strip() for line in models[0])
     notes = [*_pdb_notes(lines, models, by_end), *(copies[0][1] if copies else ())]
+    notes += _copies_notes(found)
     return Parsed(found, records, without_b, notes)
 
 
@@ -98,6 +101,17 @@ def _pdb_notes(lines: list[str], models: list[list[str]], by_end: bool) -> list[
     if len(cells) > 1:
         notes.append(f"unit cell: the first of the {len(cells)} that the file has")
     return notes
+
+
+def _copies_notes(models: gemmi.Structure) -> list[str]:
+    """Of molecules that the file leaves to its reader to make."""
+    missing = sum(not copy.given for copy in models.ncs)
+    if not missing:
+        return []
+    return [
+        f"{missing} copies by non-crystallographic symmetry, which the file tells but does not "
+        "hold: they are not made"
+    ]
 
 
 def _parse_mmcif(text: str) -> Parsed:
@@ -117,6 +131,7 @@ def _parse_mmcif(text: str) -> Parsed:
         _drop_charges(block)
         models = gemmi.make_structure_from_block(block)
     notes = [f"{len(blocks)} structures: that of block {block.name}"] if len(blocks) > 1 else []
+    notes += _copies_notes(models)
     return Parsed(models, _mmcif_records(block, models), without_b, notes)
 
 

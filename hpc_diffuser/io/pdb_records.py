@@ -11,6 +11,12 @@ _CRYST1 = ((6, 15), (15, 24), (24, 33), (33, 40), (40, 47), (47, 54))
 _PLACES = ((30, 38), (38, 46), (46, 54))
 _POINTS = (34, 42, 50)  # of %8.3f
 _NUMBER = re.compile(r"\s*-?\d+\s*|[A-Za-z0-9]{4}|\s*")  # the latter is hybrid-36
+# A line as nearly all are, in one look: points in their places, numbers of 8, 8, 8, 6, 6 columns.
+_PLAIN = re.compile(
+    r"(?=[^\t]{34}\.\d{3}.{4}\.\d{3}.{4}\.\d{3}.{3}\.\d\d.{3}\.\d\d)"
+    r".{22}(?:   \d|  [-\d]\d| [-\d]\d\d|[-\d]\d{3}).{4}"
+    r"(?: *-?\d+\.\d{3}){3}(?: *-?\d+\.\d\d){2}"
+)
 _OPERATOR = re.compile(r"REMARK 290\s+\d+555\s+(\S+)\s*$")
 _SEPARATORS = ("MODEL", "ENDMDL", "END", "CRYST1")
 _OF_ATOMS = ("ATOM", "HETA", "ANIS", "TER", "SIGA", "SIGU")
@@ -23,6 +29,8 @@ def is_atom(line: str) -> bool:
 
 def check_atom(line: str, number: int) -> None:
     """Raise InputError unless numbers are in their columns: gemmi reads anything as 0."""
+    if _PLAIN.match(line):
+        return
     where = f"line {number}, {line[:30].strip()!r}"
     if "\t" in line:
         raise InputError(f"{where}: tabs: expected blanks, and fixed columns")

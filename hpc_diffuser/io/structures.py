@@ -216,6 +216,8 @@ def _first_model(parsed: Parsed, atoms: list[gemmi.CRA], every: bool) -> Arrays:
     if is_crystal:
         check_unit_cell(records.unit_cell, "unit cell")
         group, moved = space_group(records, notes), standard_frame(records, notes)
+    elif records.names:
+        notes.append("unit cell: none, as its 1 x 1 x 1 Å stand for; nor is there a space group")
     arrays = _arrays(atoms)
     if parsed.without_b >= parsed.models[0].count_atom_sites():
         arrays["b_factors_A2"][:] = 0

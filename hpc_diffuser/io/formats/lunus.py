@@ -5,6 +5,7 @@ x fastest. It stores neither cell nor byte order. The sample nearest 000 is int(
 """
 
 import io
+import math
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +93,7 @@ def lattice_bytes(diffuse: DiffuseMap) -> bytes:
 def looks_like_table(head: bytes) -> bool:
     """Whether a file begins with lines of h k l I."""
     try:
-        lines = head.decode("utf-8-sig").splitlines()
+        lines = [line.partition("#")[0] for line in head.decode("utf-8-sig").splitlines()]
         words = [line.split() for line in lines[:3] if line.strip()]
         return bool(words) and all(
             len(w) == 4 and all(_is_whole(x) for x in w[:3]) and float(w[3]) is not None
@@ -104,13 +105,7 @@ def looks_like_table(head: bytes) -> bool:
 
 def read_table(path: Path, given: Given) -> Found:
     """A .hkl file: lines of h k l I, one voxel for each integer hkl."""
-    try:
-        text = plain_text(path, path.read_bytes(), "table of h k l I")
-        table = np.loadtxt(io.StringIO(text), ndmin=2)
-    except ValueError as exc:
-        raise InputError(f"not a table of h k l I: {exc}") from exc
-    if table.shape[1] != 4:
-        raise InputError(f"expected lines of h k l I, found {table.shape[1]} columns")
+    table = _rows(plain_text(path, path.read_bytes(), "table of h k l I"))
     check_numbers(table[:, :3], "hkl", MOST_INDEX)
     check_values(table[:, 3], "the intensity", (len(table),))
     hkl = np.rint(table[:, :3])
@@ -147,6 +142,33 @@ def table_bytes(diffuse: DiffuseMap) -> bytes:
     # Nine digits tell every single-precision number from all others.
     np.savetxt(text, np.column_stack([rows, values]), fmt="%d %d %d %.9g")
     return text.getvalue().encode()
+
+
+def _rows(text: str) -> np.ndarray:
+    """The four columns of a table: (V, 4) float."""
+    try:
+        table = np.loadtxt(io.StringIO(text), ndmin=2)
+    except ValueError as exc:
+        raise _bad_line(text) or InputError(f"not a table of h k l I: {exc}") from exc
+    if table.shape[1] != 4:
+        raise _bad_line(text) or InputError("expected lines of h k l I")
+    return table
+
+
+def _bad_line(text: str) -> InputError | None:
+    """What is wrong with the first line that is not four numbers."""
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.partition("#")[0].split()
+        try:
+            is_row = not words or (len(words) == 4 and all(math.isfinite(float(w)) for w in words))
+        except ValueError:
+            is_row = False
+        if not is_row and words[-1].lower() != "nan":
+            return InputError(
+                f"line {number}: expected four numbers h k l I with blanks between them, found "
+                f"{line.strip()!r:.80}"
+            )
+    return None
 
 
 def _is_whole(word: str) -> bool:
