@@ -76,8 +76,8 @@ def _add_modes(commands) -> None:
     command.add_argument(
         "--hydrogens",
         action="store_true",
-        help="keep the reference's hydrogens in an elastic network (of a trajectory, --select "
-        "says what is kept)",
+        help="keep hydrogens: the reference's in an elastic network, of a trajectory those on "
+        "the reference's atoms",
     )
     command.add_argument(
         "--n-modes", type=_whole, default=20, help="how many to keep (default: %(default)s)"
@@ -376,8 +376,8 @@ def _add_trajectory(command: argparse.ArgumentParser, reference_required: bool) 
     )
     command.add_argument(
         "--select",
-        default="element != H",
-        help='atoms, in mdtraj\'s language (default: "%(default)s")',
+        help="atoms, in mdtraj's language (default: those that the reference has, without "
+        "water, ions and hydrogens)",
     )
 
 

@@ -203,22 +203,21 @@ def _modes(args: argparse.Namespace) -> None:
     conformer = checked_conformer("--conformer", args.conformer)
     if (args.trajectory is None) != (args.topology is None):
         raise InputError("--trajectory and --topology go together: give both, or neither")
+    notes: list[str] = []
     if args.trajectory is None:
         modes = prepare.modes_from_network(args.reference, args.n_modes, conformer, args.hydrogens)
         hashes = {"sha256 reference": sha256(args.reference)}
         inputs = [args.reference]
     else:
-        if args.hydrogens:
-            raise InputError(
-                "--hydrogens is for elastic networks: of a trajectory, use --select all"
-            )
-        files = _trajectory_files(args, conformer)
-        modes = prepare.modes_from_trajectory(files, args.n_modes)
+        files = _trajectory_files(args, conformer, args.hydrogens)
+        modes = prepare.modes_from_trajectory(files, args.n_modes, notes.append)
         hashes = files.hashes()
         inputs = [args.trajectory, args.topology, args.reference]
     provenance = {"command": args.words} | hashes
     pdb = prepare.save_modes(args.output, modes, inputs, provenance)
     say(describe.describe(args.output))
+    for note in notes:
+        say(note)
     say(f"mean structure with effective B-factors: {pdb}")
 
 
@@ -240,7 +239,9 @@ def _simulate(args: argparse.Namespace) -> None:
         raise InputError("--trajectory, --topology and --reference go together: give all three")
     config = ranks.from_root(lambda: load_config(args.config))
     text = args.config.read_text(encoding="utf-8") if ranks.is_root else ""
-    files = _trajectory_files(args, config.structure.conformer) if args.trajectory else None
+    given = config.structure
+    hydrogens = given.hydrogens and args.select is None
+    files = _trajectory_files(args, given.conformer, hydrogens) if args.trajectory else None
     output = args.output or Path("map.nxs")
     prepare.simulate(config, text, output, files, ranks)
     if ranks.is_root:
@@ -403,10 +404,14 @@ def _info(args: argparse.Namespace) -> None:
         say(f"central sections: {args.png}")
 
 
-def _trajectory_files(args: argparse.Namespace, conformer: str):
+def _trajectory_files(args: argparse.Namespace, conformer: str, hydrogens: bool):
     from hpc_diffuser.prepare import TrajectoryFiles
 
-    return TrajectoryFiles(args.trajectory, args.topology, args.reference, args.select, conformer)
+    if hydrogens and args.select is not None:
+        raise InputError("--hydrogens and --select: the selection says what is kept: give one")
+    return TrajectoryFiles(
+        args.trajectory, args.topology, args.reference, args.select, conformer, hydrogens
+    )
 
 
 def _map_source(args: argparse.Namespace, path: Path):

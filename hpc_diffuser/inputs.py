@@ -1,7 +1,6 @@
 """From a config to checked arrays: the moving molecule, its crystal, the target."""
 
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,65 +9,17 @@ from hpc_diffuser.errors import InputError
 from hpc_diffuser.io.maps import read_target
 from hpc_diffuser.io.modes_file import read_modes
 from hpc_diffuser.io.plausible import check_crystal
-from hpc_diffuser.io.storage import sha256
 from hpc_diffuser.io.structures import read_models, read_structure
-from hpc_diffuser.io.trajectories import NON_HYDROGEN, read_trajectory
 from hpc_diffuser.io.trajectory_kinds import is_trajectory
 from hpc_diffuser.lattice import centring, laue_operations, same_unit_cell
-from hpc_diffuser.matching import match_atoms, same_atoms
+from hpc_diffuser.matching import same_atoms
 from hpc_diffuser.modes import Modes, why_no_b_factors, with_frames
 from hpc_diffuser.progress import log
 from hpc_diffuser.scattering import form_factors
+from hpc_diffuser.simulation import TrajectoryFiles, crystal_frames
 from hpc_diffuser.solvent import bare_residues, displaced_volumes
-from hpc_diffuser.structure import Structure, superpose
+from hpc_diffuser.structure import Structure
 from hpc_diffuser.target import Target
-
-
-@dataclass(frozen=True)
-class TrajectoryFiles:
-    """A trajectory and what is needed to put it into the crystal.
-
-    Attributes
-    ----------
-    trajectory, topology, reference : Path
-    selection : str
-        In mdtraj's language.
-    conformer : str
-        Of the reference, as of `read_structure`.
-    """
-
-    trajectory: Path
-    topology: Path
-    reference: Path
-    selection: str = NON_HYDROGEN
-    conformer: str = "A"
-
-    def hashes(self) -> dict[str, str]:
-        """SHA-256 of the three files, as attributes for what is made of them."""
-        names = ("trajectory", "topology", "reference")
-        return {f"sha256 {name}": sha256(getattr(self, name)) for name in names}
-
-
-def crystal_frames(files: TrajectoryFiles) -> tuple[Structure, np.ndarray, tuple]:
-    """The selected atoms of all frames, superposed on the crystal structure by their backbone.
-
-    Returns
-    -------
-    structure : Structure
-        The selected atoms.
-    frames : (F, N, 3) float, Å
-    crystal : (unit cell, space group)
-    """
-    reference, crystal = read_structure(files.reference, files.conformer)
-    if crystal is None:
-        raise InputError(f"{files.reference}: no unit cell: expected a crystal structure")
-    found = read_trajectory(files.trajectory, files.topology, files.selection)
-    structure, frames = found.structure.select(found.rows), found.frames[:, found.rows]
-    match = match_atoms(structure, reference)
-    for note in (*found.notes, *match.notes):
-        log(note)
-    moving, fixed = match.mobile_rows[match.backbone], match.reference_rows[match.backbone]
-    return structure, superpose(frames, reference.positions[fixed], moving), crystal
 
 
 def crystal_b_factors(structure: Structure, crystal: Structure) -> np.ndarray:
@@ -169,10 +120,14 @@ def _ensemble(given: StructureConfig) -> tuple[Structure, np.ndarray, tuple | No
         )
     if None in named:
         return read_models(given.ensemble, given.conformer, given.hydrogens)
-    selection = "all" if given.hydrogens else NON_HYDROGEN
-    files = TrajectoryFiles(given.ensemble, *named, selection, given.conformer)
-    structure, frames, crystal = crystal_frames(files)
-    return replace(structure, positions=frames.mean(axis=0)), frames, crystal
+    files = TrajectoryFiles(
+        given.ensemble, *named, conformer=given.conformer, hydrogens=given.hydrogens
+    )
+    found = crystal_frames(files)
+    for note in found.notes:
+        log(note)
+    mean = replace(found.structure, positions=found.positions.mean(axis=0))
+    return mean, found.positions, found.crystal
 
 
 def _mean_alone(ensemble: Modes) -> Modes:

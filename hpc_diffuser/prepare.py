@@ -1,6 +1,7 @@
 """The commands before and beside a fit: modes, simulate."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +12,7 @@ from hpc_diffuser.configurations import ensemble_points
 from hpc_diffuser.convergence import enough_samples
 from hpc_diffuser.diffuse_map import DiffuseMap
 from hpc_diffuser.errors import InputError
-from hpc_diffuser.inputs import (
-    TrajectoryFiles,
-    crystal_b_factors,
-    crystal_frames,
-    load_modes,
-)
+from hpc_diffuser.inputs import load_modes
 from hpc_diffuser.io.maps import write_map
 from hpc_diffuser.io.modes_file import write_modes
 from hpc_diffuser.io.plausible import MOST_POINTS
@@ -37,22 +33,34 @@ from hpc_diffuser.problem import computation
 from hpc_diffuser.progress import log
 from hpc_diffuser.sampling import generator
 from hpc_diffuser.scoring import Comparison
+from hpc_diffuser.simulation import TrajectoryFiles, crystal_frames
 from hpc_diffuser.statistics import shell_edges
 from hpc_diffuser.structure import require_same_atoms
 from hpc_diffuser.symmetry import grid_operations, unique_indices
 from hpc_diffuser.target import Target, map_from_voxels
 
 
-def modes_from_trajectory(files: TrajectoryFiles, n_modes: int) -> Modes:
-    """Principal components of a trajectory in the crystal frame, about its mean structure."""
-    structure, frames, crystal = crystal_frames(files)
+def modes_from_trajectory(
+    files: TrajectoryFiles, n_modes: int, tell: Callable[[str], None] = log
+) -> Modes:
+    """Principal components of a trajectory in the crystal frame, about its mean structure.
+
+    Parameters
+    ----------
+    files : TrajectoryFiles
+    n_modes : int
+    tell : callable
+        Given, line by line, what was left out, mended and assumed; by default to standard error.
+    """
+    found = crystal_frames(files)
+    for note in found.notes:
+        tell(note)
+    frames = found.positions
     vectors, amplitudes = principal_components(frames, n_modes)
     mean = replace(
-        structure, positions=frames.mean(axis=0), b_factors_A2=effective_b_factors(frames)
+        found.structure, positions=frames.mean(axis=0), b_factors_A2=effective_b_factors(frames)
     )
-    reference, _ = read_structure(files.reference, files.conformer)
-    crystal_b = crystal_b_factors(structure, reference)
-    return Modes(mean, vectors, amplitudes, *crystal, crystal_b_A2=crystal_b)
+    return Modes(mean, vectors, amplitudes, *found.crystal, crystal_b_A2=found.crystal_b_A2)
 
 
 def modes_from_network(
@@ -171,9 +179,12 @@ def _simulation(config: Config, files: TrajectoryFiles | None) -> tuple[Modes, S
         return modes, held_space(given, modes.amplitudes_A, correlated)
     # The frames bring their own internal motion: the modes' weights, even ranges, play no part.
     still = replace(given, mode_amplitude_A=None, mode_correlation=(0.0, 0.0))
-    structure, frames, _ = crystal_frames(files)
-    require_same_atoms(structure, modes.structure, f"{files.topology} against the config's modes")
-    modes = with_frames(modes, frames)
+    found = crystal_frames(files)
+    against = f"{files.topology} against the config's modes"
+    require_same_atoms(found.structure, modes.structure, against)
+    for note in found.notes:
+        log(note)
+    modes = with_frames(modes, found.positions)
     return modes, held_space(still, modes.amplitudes_A)
 
 

@@ -108,6 +108,12 @@ def superpose(frames: np.ndarray, target: np.ndarray, index: np.ndarray) -> np.n
     centres = fitted.mean(axis=1, keepdims=True)
     # Best rotation R of x − x̄ onto y − ȳ: the proper orthogonal factor of Σ (y−ȳ)(x−x̄)ᵀ.
     correlation = np.einsum("ka,fkb->fab", target - target_centre, fitted - centres)
+    turns = best_rotations(correlation)
+    return np.einsum("fab,fnb->fna", turns, frames - centres) + target_centre
+
+
+def best_rotations(correlation: np.ndarray) -> np.ndarray:
+    """The proper rotation nearest to each matrix Σ y xᵀ, which turns x onto y: (F, 3, 3)."""
     u, _, vt = np.linalg.svd(correlation)
     u[:, :, 2] *= np.sign(np.linalg.det(u @ vt))[:, None]
-    return np.einsum("fab,fnb->fna", u @ vt, frames - centres) + target_centre
+    return u @ vt

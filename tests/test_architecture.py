@@ -16,8 +16,10 @@ LAYERS = (
     ("config", "kernels", "parallel"),
     (
         "accuracy",
+        "assembling",
         "assignment",
         "background",
+        "bonds",
         "chains",
         "configurations",
         "density",
@@ -47,6 +49,7 @@ LAYERS = (
         "symmetry",
         "target",
         "two_state",
+        "wholeness",
     ),
     (
         "cautions",
@@ -59,6 +62,7 @@ LAYERS = (
         "moments",
         "scoring",
         "search",
+        "simulation",
         "summary",
     ),
     (

@@ -203,7 +203,10 @@ def test_conformer_and_hydrogens_of_the_reference(call, tmp_path):
     ("options", "message"),
     [
         (("--conformer", "AB"), "--conformer should be the letter of a conformer"),
-        (("--hydrogens", "--trajectory", "t.xtc", "--topology", "t.pdb"), "use --select all"),
+        (
+            ("--hydrogens", "--select", "all", "--trajectory", "t.xtc", "--topology", "t.pdb"),
+            "the selection says what is kept",
+        ),
     ],
 )
 def test_options_of_the_reference_that_are_none(call, options, message):
@@ -302,8 +305,9 @@ def test_simulate_a_trajectory(cli, simulation, from_trajectory, tmp_path):
     assert succeeded(result).startswith("map.nxs: native map\n")
     found = read_map(tmp_path / "map.nxs")
     names = ("md.xtc", "topology.pdb", "reference.pdb")
-    structure, frames, _ = crystal_frames(TrajectoryFiles(*(simulation / n for n in names)))
-    indices, _, transforms = direct_transforms(found, structure, frames)
+    ensemble = crystal_frames(TrajectoryFiles(*(simulation / n for n in names)))
+    atoms, frames = ensemble.structure, ensemble.positions
+    indices, _, transforms = direct_transforms(found, atoms, frames)
     expected = np.var(transforms, axis=0)
     values = found.intensity[tuple((indices + found.grid.extent).T)]
     assert np.sqrt(np.mean((values - expected) ** 2)) < 0.01 * np.std(expected)

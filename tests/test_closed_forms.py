@@ -11,7 +11,6 @@ from test_expansion import COUPLED, HALO, coupling
 from hpc_diffuser.configurations import residual_b_factors
 from hpc_diffuser.disorder import Disorder, pair_sum_intensity
 from hpc_diffuser.example import example_modes
-from hpc_diffuser.inputs import TrajectoryFiles, crystal_frames
 from hpc_diffuser.lattice import fractionalization
 from hpc_diffuser.model import Computation, forward_model
 from hpc_diffuser.modes import Modes, with_frames
@@ -20,6 +19,7 @@ from hpc_diffuser.parameters import Parameters
 from hpc_diffuser.prepare import modes_from_trajectory
 from hpc_diffuser.sampling import generator, normal_samples
 from hpc_diffuser.scattering import atom_factors, form_factors
+from hpc_diffuser.simulation import TrajectoryFiles, crystal_frames
 from hpc_diffuser.solvent import displaced_volumes
 
 NONE = np.empty(0)
@@ -129,7 +129,8 @@ def test_lattice_of_the_example():
 @pytest.mark.slow
 def test_weighted_ensemble_of_lysozyme(data):
     """Three frames of the real trajectory, at 1000 random voxels."""
-    structure, frames, crystal = crystal_frames(lysozyme_files(data))
+    found = crystal_frames(lysozyme_files(data))
+    structure, frames, crystal = found.structure, found.positions, found.crystal
     frames = frames[::40]
     structure = replace(structure, positions=frames.mean(axis=0))
     modes = Modes(structure, np.empty((0, len(structure), 3)), NONE, *crystal)

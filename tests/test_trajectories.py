@@ -10,7 +10,6 @@ import pytest
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.io import trajectories
 from hpc_diffuser.io.structures import write_pdb
-from hpc_diffuser.io.trajectories import NON_HYDROGEN
 from hpc_diffuser.structure import Structure
 
 CRYSTAL = ((30.0, 30.0, 30.0, 90.0, 90.0, 90.0), "P 1")
@@ -85,9 +84,9 @@ def test_real_trajectory(data):
     """
     folder = data / "lysozyme"
     files = folder / "trajectory.xtc", folder / "topology.pdb"
-    structure, frames, rows = read_trajectory(*files, NON_HYDROGEN)
+    structure, frames, rows = read_trajectory(*files, "all")
     assert frames.shape == (101, 1961, 3)
-    assert len(rows) == 1001
+    assert len(rows) == 1961
     elements, counts = np.unique(structure.elements, return_counts=True)
     assert dict(zip(elements, counts, strict=True)) == {
         "C": 613,

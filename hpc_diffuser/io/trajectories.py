@@ -1,6 +1,7 @@
 """Molecular-dynamics trajectories, through mdtraj; the only module that imports it."""
 
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +16,9 @@ from hpc_diffuser.io.plausible import MOST_COORDINATE_A, check_names
 from hpc_diffuser.io.topology_names import UNKNOWN, topology_names
 from hpc_diffuser.io.trajectory_kinds import TOPOLOGIES, TRAJECTORIES, kind_of, unpacked
 from hpc_diffuser.memory import require_room
+from hpc_diffuser.residues import is_ion, is_polymer, is_water
 from hpc_diffuser.structure import Structure
 
-NON_HYDROGEN = "element != H"
 _PARENT_BYTES = 16  # of a coordinate that comes in single precision: Å in double, and once more
 _PER_NM = {"nanometers": np.float32(1), "angstrom": np.float32(10)}
 
@@ -29,27 +30,32 @@ class Trajectory:
     Attributes
     ----------
     structure : Structure
-        All atoms, at the first frame.
+        Its atoms at the first frame, but for water, ions and hydrogens that nobody asks for.
     frames : (F, N, 3) float, Å
     boxes : (F, 3, 3) float, Å
         Vectors of the periodic box as rows; 0 or NaN where there is none.
     bonds : (B, 2) int
         Atoms that the topology knows to be bonded.
-    rows : (K,) int
-        The atoms that match the selection, ascending.
+    rows : (K,) int or None
+        The atoms that match the selection, ascending; None without one.
+    left_out : tuple of str
+        What was not read: "512 water molecules", "3 NA".
     notes : tuple of str
-        What was left aside.
+        What was assumed, and frames that hold no coordinates.
     """
 
     structure: Structure
     frames: np.ndarray
     boxes: np.ndarray
     bonds: np.ndarray
-    rows: np.ndarray
+    rows: np.ndarray | None
+    left_out: tuple[str, ...]
     notes: tuple[str, ...]
 
 
-def read_trajectory(trajectory: Path, topology: Path, selection: str) -> Trajectory:
+def read_trajectory(
+    trajectory: Path, topology: Path, selection: str | None = None, hydrogens: bool = False
+) -> Trajectory:
     """All frames of a trajectory.
 
     Parameters
@@ -59,8 +65,10 @@ def read_trajectory(trajectory: Path, topology: Path, selection: str) -> Traject
         its ending; packed or not.
     topology : Path
         PDB, GRO, PRMTOP, PSF. Residues of PRMTOP, which has no numbers, count from 1.
-    selection : str
-        In mdtraj's language.
+    selection : str or None
+        In mdtraj's language: atoms that are read besides.
+    hydrogens : bool
+        Whether they are read, selected or not.
 
     Raises
     ------
@@ -71,14 +79,15 @@ def read_trajectory(trajectory: Path, topology: Path, selection: str) -> Traject
     require_file(trajectory, "trajectory")
     require_file(topology, "topology")
     subject = f"{trajectory} could not be read with topology {topology}"
-    found = run_isolated(_load, [trajectory, topology], subject, selection)
+    found = run_isolated(_load, [trajectory, topology], subject, selection, hydrogens)
     require_room(
         _PARENT_BYTES * found["frames_nm"].size,
         f"{trajectory}, {len(found['frames_nm'])} frames of {found['frames_nm'].shape[1]} atoms,",
-        "write a trajectory of fewer frames, or without its water",
+        "write a trajectory of fewer frames, or of fewer atoms",
     )
     frames, boxes = (10 * found.pop(name).astype(np.float64) for name in ("frames_nm", "boxes_nm"))
     rows, bonds, others = (found.pop(name) for name in ("rows", "bonds", "others"))
+    left_out = tuple(found.pop("left_out").tolist())
     _check(trajectory, frames)
     for name in ("elements", "atom_names", "residue_names", "chain_ids", "insertion_codes"):
         check_names(found[name], f"{topology}: {name}")
@@ -88,7 +97,8 @@ def read_trajectory(trajectory: Path, topology: Path, selection: str) -> Traject
     structure, notes = _with_chains(structure, topology)
     if others:
         notes.append(f"{trajectory}: {others} frames without coordinates are left aside")
-    return Trajectory(structure, frames, boxes, bonds, rows, tuple(notes))
+    chosen = None if selection is None else rows
+    return Trajectory(structure, frames, boxes, bonds, chosen, left_out, tuple(notes))
 
 
 def _with_chains(structure: Structure, topology: Path) -> tuple[Structure, list[str]]:
@@ -111,7 +121,9 @@ def _check(trajectory: Path, frames: np.ndarray) -> None:
             )
 
 
-def _load(trajectory: str, topology: str, selection: str) -> dict[str, np.ndarray]:
+def _load(
+    trajectory: str, topology: str, selection: str | None, hydrogens: bool
+) -> dict[str, np.ndarray]:
     """Runs in a child process: everything that mdtraj has to do."""
     with tempfile.TemporaryDirectory() as folder:
         moving, still = (unpacked(Path(name), Path(folder)) for name in (trajectory, topology))
@@ -119,11 +131,51 @@ def _load(trajectory: str, topology: str, selection: str) -> dict[str, np.ndarra
         atoms = _topology(still, topology)
         names = topology_names(atoms, still, kind_of(still, topology, TOPOLOGIES), topology)
         _set_elements(atoms, names["elements"])
-        rows = _select(atoms, selection)
+        rows = np.empty(0, int) if selection is None else _select(atoms, selection)
+        solute = ~_solvent(atoms)
+        if not hydrogens:
+            solute &= names["elements"] != "H"
+        kept = np.union1d(np.flatnonzero(solute), rows)
+        if not len(kept):
+            raise InputError(f"{topology}: nothing but water, ions and hydrogens")
         subject = f"{trajectory} could not be read with topology {topology}"
-        xyz, boxes, others = _frames_nm(moving, kind, atoms, subject)
-    arrays = {"frames_nm": xyz, "boxes_nm": boxes, "others": np.array(others), "rows": rows}
-    return arrays | {"bonds": _bonds(atoms)} | names
+        xyz, boxes, others = _frames_nm(moving, kind, atoms, kept, subject)
+    return {
+        "frames_nm": xyz,
+        "boxes_nm": boxes,
+        "others": np.array(others),
+        "rows": np.searchsorted(kept, rows),
+        "bonds": _bonds(atoms, kept),
+        "left_out": _left_out(atoms, kept, names["elements"]),
+    } | {name: values[kept] for name, values in names.items()}
+
+
+def _solvent(topology: object) -> np.ndarray:
+    """Which atoms are of water, or ions by themselves: (N,) bool."""
+    return np.array([_is_solvent(residue) for residue in topology.residues for _ in residue.atoms])
+
+
+def _is_solvent(residue: object) -> bool:
+    if is_water(residue.name) or residue.n_atoms != 1:
+        return is_water(residue.name)
+    # Some programs call the residue of every ion ION.
+    names = (residue.name, next(residue.atoms).name)
+    return not is_polymer(residue.name) and any(map(is_ion, names))
+
+
+def _left_out(topology: object, kept: np.ndarray, elements: np.ndarray) -> np.ndarray:
+    """What is not read: water and ions by their molecules, hydrogens by atoms: (L,) str."""
+    read = np.zeros(topology.n_atoms, bool)
+    read[kept] = True
+    gone, hydrogens = Counter(), 0
+    for residue in topology.residues:
+        rows = [atom.index for atom in residue.atoms]
+        if _is_solvent(residue) and not read[rows].any():
+            gone["water molecules" if is_water(residue.name) else residue.name] += 1
+        else:
+            hydrogens += int((~read[rows] & (elements[rows] == "H")).sum())
+    parts = [f"{count} {name}" for name, count in gone.items()]
+    return np.array(parts + ([f"{hydrogens} hydrogens"] if hydrogens else []), str)
 
 
 def _topology(path: Path, named: str) -> object:
@@ -144,9 +196,10 @@ def _topology(path: Path, named: str) -> object:
     return topology
 
 
-def _bonds(topology: object) -> np.ndarray:
-    pairs = [(first.index, second.index) for first, second in topology.bonds]
-    return np.array(pairs, int).reshape(-1, 2)
+def _bonds(topology: object, kept: np.ndarray) -> np.ndarray:
+    """Among the atoms that are read, counted as they are: (B, 2) int."""
+    pairs = np.array([(a.index, b.index) for a, b in topology.bonds], int).reshape(-1, 2)
+    return np.searchsorted(kept, pairs[np.isin(pairs, kept).all(axis=1)])
 
 
 def _set_elements(topology: object, symbols: np.ndarray) -> None:
@@ -158,17 +211,15 @@ def _set_elements(topology: object, symbols: np.ndarray) -> None:
 
 
 def _frames_nm(
-    path: Path, kind: str, topology: object, subject: str
+    path: Path, kind: str, topology: object, rows: np.ndarray, subject: str
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """Frames (F, N, 3), their boxes (F, 3, 3), and how many more hold no coordinates.
+    """Frames (F, K, 3) of atoms, their boxes (F, 3, 3), and how many more hold no coordinates.
 
     Whatever goes wrong is one line.
     """
     try:
         expected = count_frames(path, kind, topology.n_atoms)
-        xyz, boxes, others = _coordinates_nm(path, kind, topology)
-        if len(xyz):
-            require_atoms(xyz.shape[1], topology.n_atoms, "frame 1")
+        xyz, boxes, others = _coordinates_nm(path, kind, topology, rows)
     except InputError as exc:
         raise InputError(f"{subject}: {exc}") from exc
     except MemoryError:
@@ -189,17 +240,26 @@ def _frames_nm(
     return xyz, boxes, others
 
 
-def _coordinates_nm(path: Path, kind: str, topology: object) -> tuple[np.ndarray, np.ndarray, int]:
+def _coordinates_nm(
+    path: Path, kind: str, topology: object, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, int]:
     """The same, unguarded."""
     if kind == "trr":
-        return read_trr(path, topology.n_atoms, np.arange(topology.n_atoms))
+        return read_trr(path, topology.n_atoms, rows)
     if kind == "hdf5":
-        return *_hdf5_nm(path), 0
+        xyz, boxes = _hdf5_nm(path)
+        require_atoms(xyz.shape[1], topology.n_atoms, "frame 1")
+        return xyz[:, rows], boxes, 0
     if kind in _COUNTS:
         require_atoms(_COUNTS[kind](path), topology.n_atoms, "frame 1")
-    loaded = _loader(kind)(str(path), top=topology)
+    if kind == "pdb":  # with rows given, other atoms would pass
+        loaded = _loader(kind)(str(path), top=topology)
+        xyz = loaded.xyz[:, rows]
+    else:
+        loaded = _loader(kind)(str(path), top=topology, atom_indices=rows)
+        xyz = loaded.xyz
     boxes = loaded.unitcell_vectors
-    return loaded.xyz, np.zeros((len(loaded.xyz), 3, 3)) if boxes is None else boxes, 0
+    return xyz, np.zeros((len(xyz), 3, 3)) if boxes is None else boxes, 0
 
 
 def _loader(kind: str):

@@ -1,0 +1,156 @@
+"""Chains and ligands of a simulation brought beside each other, as they are in the crystal.
+
+What no bonds join may be written in different images of the periodic box, each of them whole. In
+the crystal they touch: where a translation of the box brings one beside the other as there, and
+no second one nearly so, they are brought together; else they are refused.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import KDTree
+
+from hpc_diffuser.errors import InputError
+from hpc_diffuser.matching import Match
+from hpc_diffuser.structure import Structure, best_rotations, residue_label
+from hpc_diffuser.wholeness import REMEDY, box_heights, translations
+
+_CONTACTS = 24  # nearest pairs of atoms that tell where a fragment belongs
+_STRAY_A = 10.0  # from its place beside its neighbour, and a quarter of their distance
+_CERTAIN = 0.35  # of the box: another image is twice as far
+
+
+@dataclass(frozen=True)
+class Link:
+    """A fragment and the one that it belongs beside.
+
+    Attributes
+    ----------
+    fragment : int
+    rows, beside : (K,) int
+        Its atoms nearest to the other, and those they are nearest to; of the matched atoms.
+    """
+
+    fragment: int
+    rows: np.ndarray
+    beside: np.ndarray
+
+
+def bring_together(
+    frames: np.ndarray,
+    boxes: np.ndarray,
+    fragments: np.ndarray,
+    match: Match,
+    structure: Structure,
+    reference: Structure,
+    source: str,
+) -> list[str]:
+    """Bring fragments into the image of the box where the crystal has them.
+
+    Parameters
+    ----------
+    frames : (F, N, 3) float, Å
+        Of whole molecules; changed where one has to be moved.
+    boxes : (F, 3, 3) float, Å
+    fragments : (N,) int
+        Which one every atom belongs to.
+    match : Match
+        Atoms that the crystal has, of the fragments that matter.
+    structure, reference : Structure
+    source : str
+        The file, for messages.
+
+    Returns
+    -------
+    list of str
+        What was brought where.
+
+    Raises
+    ------
+    InputError
+        Naming frame, fragment and remedy, where no image, or more than one, is beside the other.
+    """
+    places = reference.positions[match.reference_rows]
+    of_atom = fragments[match.mobile_rows]
+    links = _links(places, of_atom)
+    if not links:
+        return []
+    turns = _turns(frames[:, match.mobile_rows], places, of_atom)
+    heights = box_heights(boxes)
+    notes = []
+    for link in links:
+        rows, beside = match.mobile_rows[link.rows], match.mobile_rows[link.beside]
+        offset = np.mean(places[link.rows] - places[link.beside], axis=0)
+        found = np.mean(frames[:, rows] - frames[:, beside], axis=1)
+        stray = found - np.einsum("fab,a->fb", turns, offset)
+        shifts = translations(stray[:, None], boxes)[:, 0]
+        moved = shifts.any(axis=1)
+        left = np.linalg.norm(stray - shifts, axis=1)
+        name, neighbour = (
+            _name(structure, fragments == fragments[row]) for row in (rows[0], beside[0])
+        )
+        limit = _STRAY_A + np.linalg.norm(offset) / 4
+        wrong = (left > limit) | (moved & (left > _CERTAIN * heights))
+        if wrong.any():
+            frame = int(np.argmax(wrong))
+            raise InputError(
+                f"{source}: frame {frame + 1}: {name} lies {np.linalg.norm(stray[frame]):.1f} Å "
+                f"from its place beside {neighbour} in the reference, in the nearest image of the "
+                f"periodic box {left[frame]:.1f} Å: {REMEDY}; or leave it out (--select)"
+            )
+        if moved.any():
+            atoms = np.flatnonzero(fragments == link.fragment)
+            where = np.flatnonzero(moved)
+            frames[np.ix_(where, atoms)] -= shifts[where, None]
+            notes.append(
+                f"{source}: {name} was in another image of the periodic box than {neighbour} in "
+                f"{len(where)} of {len(frames)} frames, the first is frame {where[0] + 1}: "
+                "brought beside it"
+            )
+    return notes
+
+
+def _turns(frames: np.ndarray, places: np.ndarray, of_atom: np.ndarray) -> np.ndarray:
+    """Rotations from frames to the crystal, whichever image fragments are in: (F, 3, 3).
+
+    Each fragment about its own centre; where most are single atoms, all about one.
+    """
+    _, index, sizes = np.unique(of_atom, return_inverse=True, return_counts=True)
+    if 2 * sizes[sizes > 3].sum() < len(of_atom):
+        index = np.zeros(len(of_atom), int)
+    correlation = np.zeros((len(frames), 3, 3))
+    for fragment in range(index.max() + 1):
+        rows = np.flatnonzero(index == fragment)
+        there = places[rows] - places[rows].mean(axis=0)
+        here = frames[:, rows] - frames[:, rows].mean(axis=1, keepdims=True)
+        correlation += np.einsum("ka,fkb->fab", there, here)
+    return best_rotations(correlation)
+
+
+def _links(places: np.ndarray, of_atom: np.ndarray) -> list[Link]:
+    """A tree over the fragments: from the largest on, always the one nearest to those before."""
+    labels, sizes = np.unique(of_atom, return_counts=True)
+    added = labels[np.argmax(sizes)]
+    distances, partners = np.full(len(places), np.inf), np.zeros(len(places), int)
+    open_ = np.ones(len(places), bool)
+    links = []
+    while True:
+        inside = np.flatnonzero(of_atom == added)
+        open_[inside] = False
+        rest = np.flatnonzero(open_)
+        if not len(rest):
+            return links
+        found, nearest = KDTree(places[inside]).query(places[rest])
+        nearer = found < distances[rest]
+        distances[rest[nearer]] = found[nearer]
+        partners[rest[nearer]] = inside[nearest[nearer]]
+        added = of_atom[rest[np.argmin(distances[rest])]]
+        rows = np.flatnonzero(of_atom == added)
+        rows = rows[np.argsort(distances[rows], kind="stable")[:_CONTACTS]]
+        links.append(Link(int(added), rows, partners[rows]))
+
+
+def _name(structure: Structure, atoms: np.ndarray) -> str:
+    rows = np.flatnonzero(atoms)
+    first, last = (residue_label(structure, row) for row in (rows[0], rows[-1]))
+    return first if first == last else f"{first} to {last}"

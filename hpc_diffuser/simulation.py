@@ -1,0 +1,236 @@
+"""A trajectory in its crystal: whole, superposed, of the crystal's atoms; looked at on the way."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hpc_diffuser.assembling import bring_together
+from hpc_diffuser.bonds import Bonds, expected_bonds, fragments
+from hpc_diffuser.errors import InputError
+from hpc_diffuser.io.storage import sha256
+from hpc_diffuser.io.structures import read_structure
+from hpc_diffuser.io.trajectories import Trajectory, read_trajectory
+from hpc_diffuser.matching import Match, match_atoms
+from hpc_diffuser.residues import is_polymer
+from hpc_diffuser.structure import Structure, residue_label, superpose
+from hpc_diffuser.wholeness import believed, make_whole
+
+_UNRELATED = 0.8  # rmsd by radius of gyration: two folds of one size 1.1 to 1.4, a mirror image 0.9
+_FAR_A, _FAR = 5.0, 0.4  # more than folded proteins move; of small ones by radius of gyration
+_MIRROR_A = 1.5  # rmsd above which a mirror image that fits twice as well is one
+_NAMED = 6  # residues, before the rest is counted
+
+
+@dataclass(frozen=True)
+class TrajectoryFiles:
+    """A trajectory and what is needed to put it into the crystal.
+
+    Attributes
+    ----------
+    trajectory, topology, reference : Path
+    selection : str or None
+        In mdtraj's language; None: what the reference has of it, but for water and ions.
+    conformer : str
+        Of the reference, as of `read_structure`.
+    hydrogens : bool
+        Without a selection: also those bonded to the reference's atoms.
+    """
+
+    trajectory: Path
+    topology: Path
+    reference: Path
+    selection: str | None = None
+    conformer: str = "A"
+    hydrogens: bool = False
+
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of the three files, as attributes for what is made of them."""
+        names = ("trajectory", "topology", "reference")
+        return {f"sha256 {name}": sha256(getattr(self, name)) for name in names}
+
+
+@dataclass(frozen=True)
+class CrystalFrames:
+    """The frames of a trajectory in the crystal.
+
+    Attributes
+    ----------
+    structure : Structure
+        The atoms that were chosen.
+    positions : (F, N, 3) float, Å
+    crystal : (unit cell, space group)
+    crystal_b_A2 : (N,) float, Å²
+        The reference's B-factors; NaN of atoms that it lacks.
+    notes : tuple of str
+        What was left out, mended and assumed, and how far the frames are from the reference.
+    """
+
+    structure: Structure
+    positions: np.ndarray
+    crystal: tuple
+    crystal_b_A2: np.ndarray
+    notes: tuple[str, ...]
+
+
+def crystal_frames(files: TrajectoryFiles) -> CrystalFrames:
+    """All frames of a trajectory, superposed on the crystal structure by their backbone.
+
+    Raises
+    ------
+    InputError
+        For files that cannot be read or do not belong together, molecules that are broken across
+        the periodic box and cannot be mended, and frames that are no motion of the reference.
+    """
+    reference, crystal = read_structure(files.reference, files.conformer, files.hydrogens)
+    if crystal is None:
+        raise InputError(f"{files.reference}: no unit cell: expected a crystal structure")
+    found = read_trajectory(files.trajectory, files.topology, files.selection, files.hydrogens)
+    match = _match(found, reference)
+    bonds = expected_bonds(found.structure, found.bonds, match, reference)
+    bonds = believed(found.frames, found.boxes, bonds)
+    rows = _rows(found, match, bonds) if found.rows is None else found.rows
+    notes = [*found.notes, *match.notes, *_left_out(found, match, rows, reference)]
+    backbone, mended = _made_whole(files, found, match, bonds, rows, reference)
+    moving, fixed = match.mobile_rows[backbone], match.reference_rows[backbone]
+    target = reference.positions[fixed]
+    notes += mended + _distances(str(files.trajectory), found.frames[:, moving], target)
+    partner = np.full(len(found.structure), -1)
+    partner[match.mobile_rows] = match.reference_rows
+    kept = partner[rows]
+    return CrystalFrames(
+        found.structure.select(rows),
+        superpose(found.frames, target, moving)[:, rows],
+        crystal,
+        np.where(kept >= 0, reference.b_factors_A2[kept], np.nan),
+        tuple(notes),
+    )
+
+
+def _match(found: Trajectory, reference: Structure) -> Match:
+    """The atoms that the reference has, of the chains that were chosen from."""
+    structure = found.structure
+    if found.rows is None:
+        return match_atoms(structure, reference)
+    chains = np.unique(structure.chain_ids[found.rows])
+    part = np.flatnonzero(np.isin(structure.chain_ids, chains))
+    match = match_atoms(structure.select(part), reference)
+    return Match(part[match.mobile_rows], match.reference_rows, match.backbone, match.notes)
+
+
+def _rows(found: Trajectory, match: Match, bonds: Bonds) -> np.ndarray:
+    """What the reference has, and the hydrogens on it: (K,) int, ascending."""
+    kept = np.zeros(len(found.structure), bool)
+    kept[match.mobile_rows] = True
+    hydrogen = found.structure.elements == "H"
+    first, second = bonds.pairs.T
+    for a, b in ((first, second), (second, first)):
+        kept[a] |= hydrogen[a] & kept[b]
+    return np.flatnonzero(kept)
+
+
+def _made_whole(
+    files: TrajectoryFiles,
+    found: Trajectory,
+    match: Match,
+    bonds: Bonds,
+    rows: np.ndarray,
+    reference: Structure,
+) -> tuple[np.ndarray, list[str]]:
+    """Mend the molecules of the chosen atoms, in place.
+
+    Returns
+    -------
+    backbone : (K,) bool
+        The matched atoms to superpose on: those of these molecules, if they have a backbone.
+    notes : list of str
+    """
+    labels, source = fragments(len(found.structure), bonds), str(files.trajectory)
+    of_match = labels[match.mobile_rows]
+    chosen = np.isin(of_match, labels[rows])
+    backbone = match.backbone & chosen
+    if backbone.sum() < 3:
+        backbone, chosen = match.backbone, chosen | match.backbone
+    matter = np.union1d(labels[rows], of_match[backbone])
+    bonds = bonds.select(np.isin(labels[bonds.pairs[:, 0]], matter))
+    notes = []
+    torn = make_whole(found.frames, found.boxes, bonds, found.structure, source)
+    if torn is not None:
+        notes.append(
+            f"{source}: molecules with atoms in several images of the periodic box were made "
+            f"whole in {torn.frames} of {len(found.frames)} frames: the first is frame "
+            f"{torn.first}, where the bond {torn.bond} was {torn.length_A:.1f} Å long"
+        )
+    part = Match(match.mobile_rows[chosen], match.reference_rows[chosen], match.backbone[chosen])
+    notes += bring_together(
+        found.frames, found.boxes, labels, part, found.structure, reference, source
+    )
+    return backbone, notes
+
+
+def _distances(source: str, frames: np.ndarray, target: np.ndarray) -> list[str]:
+    """How far the frames are from the reference, if that can be motion.
+
+    Raises
+    ------
+    InputError
+        Naming the first frame for which it cannot.
+    """
+    every = np.arange(len(target))
+    rmsd, mirrored = (_rmsd(superpose(sign * frames, target, every), target) for sign in (1, -1))
+    size = float(np.sqrt(np.mean(np.sum((target - target.mean(axis=0)) ** 2, axis=1))))
+    mirror = (rmsd > _MIRROR_A) & (mirrored < rmsd / 2)
+    wrong = np.flatnonzero(mirror | (rmsd > _UNRELATED * size))
+    if len(wrong):
+        frame = wrong[0]
+        why = (
+            f"its mirror image fits to {mirrored[frame]:.1f} Å: an axis of the coordinates is "
+            "turned round"
+            if mirror[frame]
+            else f"as of another structure, whose radius of gyration is {size:.1f} Å too: give "
+            "the reference of this simulation, and a topology with the trajectory's order of "
+            "atoms; molecules that unfold have no modes in a crystal"
+        )
+        raise InputError(
+            f"{source}: frame {frame + 1}: rmsd of {rmsd[frame]:.1f} Å to the reference: {why}"
+        )
+    worst = int(np.argmax(rmsd))
+    text = (
+        f"rmsd to the reference {rmsd[0]:.2f} Å in the first frame, median {np.median(rmsd):.2f}, "
+        f"largest {rmsd[worst]:.2f} in frame {worst + 1}, of {len(target)} backbone atoms"
+    )
+    if rmsd[worst] > min(_FAR_A, _FAR * size):
+        text += ": more than a folded protein moves: look whether these frames are meant"
+    return [text]
+
+
+def _rmsd(frames: np.ndarray, target: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.mean(np.sum((frames - target) ** 2, axis=2), axis=1))
+
+
+def _left_out(found: Trajectory, match: Match, rows: np.ndarray, reference: Structure) -> list[str]:
+    """Lines about what the trajectory and the reference do not have in common."""
+    notes = []
+    if found.rows is None:
+        others = np.setdiff1d(np.arange(len(found.structure)), rows)
+        parts = [*found.left_out, *_counted(found.structure.select(others))]
+        notes += [f"left out: {', '.join(parts)}"] if parts else []
+    lacking = np.setdiff1d(np.arange(len(reference)), match.reference_rows)
+    missing = _counted(reference.select(lacking))
+    return notes + ([f"not in the trajectory: {', '.join(missing)}"] if missing else [])
+
+
+def _counted(structure: Structure) -> list[str]:
+    """`14 atoms of A/LYS 33, A/ARG 45`, `3 NO3`: a polymer's by residue, others by name."""
+    labels = np.array([residue_label(structure, row) for row in range(len(structure))], str)
+    polymer = np.array([is_polymer(str(name)) for name in structure.residue_names], bool)
+    residues = list(dict.fromkeys(labels[polymer].tolist()))
+    parts = [f"{polymer.sum()} atoms of {_some(residues)}"] if residues else []
+    others = dict(zip(labels[~polymer].tolist(), structure.residue_names[~polymer], strict=True))
+    return parts + [f"{count} {name}" for name, count in Counter(others.values()).items()]
+
+
+def _some(names: list[str]) -> str:
+    rest = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {rest} more residues" if rest > 0 else "")
