@@ -341,12 +341,7 @@ MODES = {
     "other residues": (
         renamed("model.pdb", "GLY A   2", "VAL A   2"),
         TRAJECTORY,
-        "atom A/GLY 2/N of the trajectory is A/VAL 2/N in the reference structure",
-    ),
-    "residue missing": (
-        renamed("model.pdb", "SER A   3", "SER A   9"),
-        TRAJECTORY,
-        "atom A/SER 3/N of the trajectory is not in the reference structure",
+        "chain A of the trajectory (3 residues from A/ALA 1 on) is not in the reference structure",
     ),
     "no cell": (renamed("model.pdb", "CRYST1", "REMARK"), TRAJECTORY, "model.pdb: no unit cell"),
     "impossible cell": (
