@@ -53,12 +53,15 @@ class Candidate:
         By parameter name.
     at_bounds : dict
         Its parameters at their bounds, as in the summary.
+    beside : bool
+        It is only scored, to be told beside the answer.
     """
 
     kind: str
     text: str
     values: dict[str, Any]
     at_bounds: dict[str, list[str]]
+    beside: bool = False
 
 
 def choose_answer(
@@ -77,7 +80,8 @@ def choose_answer(
         intensity = model.internal_motion(parameters, normals)
         score = comparison.score(intensity)
         scores[f"{candidate.kind}_scores"] = _plain(score)
-        if chosen is None or _cc(score) > _cc(chosen[-1]) + AS_GOOD:
+        better = chosen is None or _cc(score) > _cc(chosen[-1]) + AS_GOOD
+        if better and not candidate.beside:
             chosen = candidate, parameters, intensity, score
     candidate, parameters, intensity, score = chosen
     record = {"answer": candidate.values, "answer_is": candidate.text}
@@ -90,7 +94,7 @@ def candidates(summary: dict[str, Any]) -> Iterator[Candidate]:
     """What may be the answer, the preferred one first.
 
     The median of the restarts, where they agree; else of the cluster with the best restart. Then
-    the best restart. Last, where they do not agree, the median of all.
+    the best restart. Last, where they do not agree, the median of all: beside the answer.
     """
     groups, at_bounds = summary["clusters"], summary["at_bounds"]
     n_all, n_first = sum(len(g["restarts"]) for g in groups), len(groups[0]["restarts"])
@@ -99,16 +103,15 @@ def candidates(summary: dict[str, Any]) -> Iterator[Candidate]:
     if n_all == 1:
         yield Candidate("median", "the only restart", best, at_bounds["best"])
         return
-    median = Candidate(
-        "median", f"the median of all {n_all} restarts", summary["median"], at_bounds["median"]
-    )
-    if len(groups) == 1:
+    agree, text = len(groups) == 1, f"the median of all {n_all} restarts"
+    median = Candidate("median", text, summary["median"], at_bounds["median"], beside=not agree)
+    if agree:
         yield median
     elif n_first > 1:
         text = f"the median of the best cluster, {n_first} of {n_all} restarts"
         yield Candidate("cluster", text, groups[0]["median"], groups[0]["at_bounds"])
     yield Candidate("best", f"the best restart, number {number}", best, at_bounds["best"])
-    if len(groups) > 1:
+    if not agree:
         yield median
 
 

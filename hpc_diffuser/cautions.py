@@ -54,19 +54,26 @@ def _of_the_search(summary: dict[str, Any], search: SearchConfig) -> Iterator[st
 
 def _disagreement(summary: dict[str, Any], n_restarts: int) -> str:
     found = summary["clusters"]
-    best, second = found[0]["cc_search"], found[1]["cc_search"]
+    first, second = found[0]["cc_search"], found[1]["cc_search"]
     text = (
         f"the {n_restarts} restarts ended at {len(found)} different places, listed as clusters: "
-        "their median lies between them"
+        "the median of all is no answer"
     )
-    if best - second <= _error(summary) * np.sqrt(2):
+    if "median_scores" in summary:
+        median, cc = summary["median_scores"]["cc_work"], summary["cc_work"]
+        text += f", with CC_work {_shown(median)} against {_shown(cc)} of the best"
+        if None not in (median, cc) and median > cc:
+            text += ", but its being higher says that the search has not converged"
+    if first - second <= _error(summary) * np.sqrt(2):
         text += (
-            f", and CC does not tell which is right ({best:.4f} and {second:.4f} differ by no more "
-            "than the samples' error): the map determines some of these parameters badly; hold "
-            "or leave out some, or narrow their ranges"
+            f"; CC_search of the best two, {first:.4f} and {second:.4f}, differ by less than the "
+            "samples' error, so that it is not known which is right"
         )
-        return text
     return f"{text}; raise [search] evaluations or restarts, or refine fewer parameters"
+
+
+def _shown(cc: float | None) -> str:
+    return "none" if cc is None else f"{cc:.4f}"
 
 
 def _error(summary: dict[str, Any]) -> float:

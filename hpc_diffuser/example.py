@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hpc_diffuser.bragg import model_b_factors
 from hpc_diffuser.diffuse_map import DiffuseMap
 from hpc_diffuser.disorder import Disorder
 from hpc_diffuser.io.maps import write_map, write_target
@@ -25,6 +26,7 @@ FOLDER = Path("hpc-diffuser-example")
 UNIT_CELL = (29.0, 28.0, 31.0, 87.0, 104.0, 97.0)
 TRUE_AMPLITUDES_A = (0.30, 0.25, 0.20)
 TRUE_TRANSLATION_A = 0.40
+_TRUTH = Parameters(np.array(TRUE_AMPLITUDES_A), Disorder(TRUE_TRANSLATION_A))
 NOISE = 0.1  # standard deviation of the noise, as a fraction of the mean intensity of a shell
 OPTIONS = TargetOptions(d_max_A=6.0, d_min_A=2.2, n_shells=10)
 _SEED = 20210211
@@ -74,21 +76,23 @@ def write_example(folder: Path) -> Path:
 
 
 def example_modes() -> Modes:
-    """The lowest elastic-network modes of the package's own four-helix bundle."""
+    """The lowest elastic-network modes of the package's own four-helix bundle.
+
+    Its crystal's B-factors are those of the true motions, as a refinement would find them.
+    """
     structure = build_protein()
     vectors, amplitudes = elastic_network_modes(structure, len(TRUE_AMPLITUDES_A))
-    crystal_b = structure.b_factors_A2
-    return Modes(structure, vectors, amplitudes, UNIT_CELL, "P 1", crystal_b_A2=crystal_b)
+    modes = Modes(structure, vectors, amplitudes, UNIT_CELL, "P 1")
+    return replace(modes, crystal_b_A2=model_b_factors(modes, _TRUTH))
 
 
 def example_map(modes: Modes) -> DiffuseMap:
     """The diffuse map of the true motions, with noise and its standard deviation."""
     grid = grid_to_resolution(UNIT_CELL, (3, 3, 3), OPTIONS.d_min_A)
-    truth = Parameters(np.array(TRUE_AMPLITUDES_A), Disorder(TRUE_TRANSLATION_A))
     normals = normal_samples("sobol", 512, len(TRUE_AMPLITUDES_A), generator(_SEED))
     indices = grid.indices_between(np.inf, OPTIONS.d_min_A)
     model = forward_model(modes, grid, indices, Ranks(), Computation(grid="target"))
-    return _noisy(whole_map(model, modes, grid, indices, model.internal_motion(truth, normals)))
+    return _noisy(whole_map(model, modes, grid, indices, model.internal_motion(_TRUTH, normals)))
 
 
 def comparison_table(answer: dict, scatter: dict) -> str:

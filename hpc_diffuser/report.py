@@ -11,6 +11,7 @@ from hpc_diffuser.errors import InputError
 from hpc_diffuser.io.run_directory import read_manifest
 from hpc_diffuser.io.storage import read_json
 from hpc_diffuser.parameters import parameter_labels
+from hpc_diffuser.progress import duration
 from hpc_diffuser.summary import VERSION
 
 WIDTH = 100  # of a line of text
@@ -18,13 +19,13 @@ MOST_CLUSTERS = 6  # that are shown side by side
 MOST_NAMES = 4  # of hosts, of processors
 _HEADINGS = {"spread": "scatter"}
 _SCATTER = (
-    "scatter: half the width of the central 68 % of the restarts' answers. It tells how well the\n"
+    "scatter: half the width of the central 68 % of the restarts' answers. It tells how well the "
     "search finds the same place again, not how well the map determines a parameter: it is no "
     "standard error."
 )
 _CLUSTERS = (
-    "Medians of each cluster, in which every restart has a neighbour whose parameters differ by\n"
-    f"at most {NEIGHBOURS:g} of their ranges, rms. CC_search is CC_work as the search saw it, with "
+    "Medians of each cluster, in which every restart has a neighbour whose parameters differ by at "
+    f"most {NEIGHBOURS:g} of their ranges, rms. CC_search is CC_work as the search saw it, with "
     "its own samples."
 )
 
@@ -125,7 +126,7 @@ def _parameter_table(summary: dict[str, Any]) -> str:
                 numbers[1] = "held"
             ensemble = [source[row]] if name == "mode_amplitude_A" else []
             lines.append(f"  {_shown(label):20s}" + "".join(map(_column, numbers + ensemble)))
-    return "\n".join(lines) + ("\n" + _SCATTER if refined else "")
+    return "\n".join([*lines, _wrapped(_SCATTER)] if refined else lines)
 
 
 def _column(value: float | str | None) -> str:
@@ -152,7 +153,7 @@ def _cluster_table(summary: dict[str, Any]) -> str:
     more = len(found) - len(shown)
     lines = [f"Clusters of restarts  {heading}" + (f"   and {more} more" if more else "")]
     lines += [f"  {label:20s}" + "".join(map(_column, row)) for label, row in rows.items()]
-    return "\n".join([*lines, _CLUSTERS])
+    return "\n".join([*lines, _wrapped(_CLUSTERS)])
 
 
 def _shown(label: str) -> str:
@@ -184,7 +185,7 @@ def _cost_text(summary: dict[str, Any]) -> str:
     return "\n".join(
         [
             f"Cost, {jobs}{killed}: {_hours(found['core_hours'])} core-hours, "
-            f"{_hours(found['wall_hours'])} hours; on {_few(found['hosts'])} "
+            f"{duration(3600 * found['wall_hours'])}; on {_few(found['hosts'])} "
             f"({_few(found['processors'])})",
             f"Last job: {session['ranks']} ranks, {session['wall_s']:.0f} s, "
             f"{session['peak_memory_MB_per_rank']} MB per rank" + _share(session),
@@ -296,7 +297,7 @@ def _no_b_factors(reason: str) -> list[str]:
 
 def _b_factor_text(found: dict[str, Any]) -> str:
     cc = "none (one does not vary)" if found["cc"] is None else f"{found['cc']:.3f}"
-    return (
+    return _wrapped(
         f"B-factors beside the crystal's, {found['atoms']} atoms: CC {cc}; mean "
         f"{found['mean_A2']:.1f} against {found['crystal_mean_A2']:.1f} Å², "
         f"ratio {found['mean_ratio']:.2f}"

@@ -48,6 +48,16 @@ def test_free_set_agrees_with_the_working_set(finished):
     assert summary["cc_free"] > summary["translation_alone"]["cc_free"] + 0.03
 
 
+def test_nothing_is_warned_of(finished):
+    """The restarts agree, and the model moves as its crystal does: B of the true motions."""
+    folder, output = finished
+    summary = json.loads((folder / example.FOLDER / "run/summary.json").read_text())
+    assert summary["warnings"] == [] and "Warnings" not in output
+    assert summary["answer"] == summary["median"] and len(summary["clusters"]) == 1
+    assert summary["b_factors"]["mean_ratio"] == pytest.approx(1, abs=0.05)
+    assert summary["b_factors"]["cc"] > 0.99
+
+
 def test_it_says_what_it_does_and_found(finished):
     """It says that it is the example, and ends with refined beside true values."""
     _, output = finished
