@@ -252,7 +252,8 @@ def _lacking(chains: Sequence[Chain], paired: set[tuple[int, int]]) -> list[str]
 
 def _range(run: list[Residue]) -> str:
     first, last = (f"{r.place[0]}{r.place[1]}" for r in (run[0], run[-1]))
-    return first if len(run) == 1 else f"{first}-{last}"
+    between = " to " if last.startswith("-") else "-"
+    return first if len(run) == 1 else f"{first}{between}{last}"
 
 
 def _some(names: list[str]) -> str:

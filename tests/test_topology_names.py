@@ -1,5 +1,6 @@
 """What topologies tell of their atoms: insertion codes, segments, elements, chains."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import mdtraj
@@ -11,6 +12,7 @@ from test_matching import SEQUENCE, copies, joined, ligand
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.io.structures import read_structure, write_pdb
 from hpc_diffuser.io.trajectories import read_trajectory
+from hpc_diffuser.protein import residue_positions
 from hpc_diffuser.structure import Structure
 
 CELL = ((90.0, 91.0, 92.0, 90.0, 90.0, 90.0), "P 1")
@@ -60,6 +62,14 @@ def test_elements_of_a_gro(tmp_path):
     assert elements == [e for e in text.split() if e != "H"]
 
 
+def test_gro_that_ends_with_an_empty_line(tmp_path):
+    """Editors leave one."""
+    structure = peptide_chain("MGEK")
+    topology = gro(tmp_path / "top.gro", structure)
+    topology.write_text(topology.read_text() + "\n")
+    assert len(read(tmp_path, structure, topology).structure) == 20
+
+
 def test_element_that_a_name_does_not_tell(tmp_path):
     """Cobalt, or a carbon? Refused with the atom, and what to give instead."""
     structure = joined(peptide_chain("MGEK"), ligand("LIG", 5, atoms=("CO", "N1")))
@@ -88,6 +98,12 @@ def test_pdb_without_elements(tmp_path):
         assert found.tolist() == ("N C C O C H " * 4 + f"{element} Cl N Zn").split()
 
 
+def folded(*chains: Structure) -> Structure:
+    """Chains with the geometry of a helix each, side by side."""
+    helix = residue_positions(np.full(40, -62.0), np.full(40, -42.0)).reshape(-1, 3)
+    return joined(*(replace(c, positions=helix + 20.0 * i) for i, c in enumerate(chains)))
+
+
 def inserted() -> Structure:
     """Residues 1-10, 10A, 10B, 11 ... of chain A, and 1, 1A, 2 ... of chain B."""
     a = [(i, "") for i in range(1, 11)] + [(10, "A"), (10, "B")] + [(i, "") for i in range(11, 39)]
@@ -96,7 +112,7 @@ def inserted() -> Structure:
     for letter, places in (("A", a), ("B", b)):
         numbers, codes = zip(*places, strict=True)
         chains.append(peptide_chain(SEQUENCE, letter, numbers=numbers, codes=codes))
-    return joined(*chains)
+    return folded(*chains)
 
 
 def test_insertion_codes_of_a_pdb(tmp_path):
@@ -170,7 +186,7 @@ def test_copies_under_one_letter(tmp_path, capsys, letter, ter):
 
 def test_gro_of_a_dimer(tmp_path, call):
     """From the files: every atom of both copies is matched, and which chains they are is said."""
-    structure = joined(*copies("A", "B"))
+    structure = folded(*copies("A", "B"))
     write_pdb(tmp_path / "crystal.pdb", structure, CELL)
     gro(tmp_path / "top.gro", structure)
     dcd(tmp_path / "md.dcd", structure)

@@ -181,13 +181,14 @@ def _left_out(topology: object, kept: np.ndarray, elements: np.ndarray) -> np.nd
 def _topology(path: Path, named: str) -> object:
     """As mdtraj reads it, but PRMTOP's residues, which mdtraj counts from 0, from 1."""
     import mdtraj
-    from mdtraj.formats.gro import load_gro
+    from mdtraj.formats import GroTrajectoryFile
 
     kind = kind_of(path, named, TOPOLOGIES)
     if kind == "pdb":
         return mdtraj.load_pdb(str(path), frame=0).topology
     if kind == "gro":
-        return load_gro(str(path)).topology
+        with GroTrajectoryFile(str(path)) as file:
+            return file.topology
     if kind == "psf":
         return mdtraj.load_psf(str(path))
     topology = mdtraj.load_prmtop(str(path))
