@@ -448,6 +448,36 @@ def test_other_decimals_are_no_shift(write):
     assert structure.residue_numbers[-1] == 10000 + 35 * 36 + 1
 
 
+def test_records_in_small_letters(write):
+    """As gemmi takes them: the cell, the frame and the atoms."""
+    text = (CRYST1 + scale(np.zeros((3, 3))) + ATOMS).replace("ATOM", "atom")
+    text = text.replace("CRYST1", "cryst1").replace("SCALE", "scale")
+    structure, crystal, said = told(write(text))
+    assert len(structure) == 4 and crystal[0] == CELL and "zeros" in said
+
+
+def test_remarks_in_another_encoding(tmp_path):
+    """What is not used need not be readable."""
+    remark = "REMARK   3 RESOLUTION 1.2 \xc5\n".encode("latin-1")
+    (tmp_path / "a.pdb").write_bytes(remark + (CRYST1 + ATOMS).encode())
+    assert read_structure(tmp_path / "a.pdb")[1][0] == CELL
+
+
+@pytest.mark.parametrize("element", ["  ", "CA", " X"])
+def test_elements_of_names_that_begin_one_column_early(write, element):
+    """`CA` in the columns of calcium, without an element, or with that of a careless program: the
+    Cα of an amino acid is carbon, and that is told; a calcium ion stays one."""
+    calpha = "".join(
+        f"ATOM  {n:5d} CA   ALA A{n:4d}    {3.8 * n:8.3f}{0:8.3f}{0:8.3f}  1.00 1{n}.00          "
+        f"{element}\n"
+        for n in (1, 2, 3)
+    )
+    ion = atom(9, "CA", (9, 9, 9), "CA", "CA", 201, record="HETATM")
+    structure, _, said = told(write(CRYST1, calpha, ion))
+    assert structure.elements.tolist() == ["C", "C", "C", "Ca"]
+    assert "elements of 3 atoms: by their names" in said
+
+
 # The column of B-factors.
 
 

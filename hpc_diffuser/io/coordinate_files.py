@@ -19,8 +19,10 @@ from hpc_diffuser.io.pdb_records import (
     split_models,
 )
 from hpc_diffuser.io.text import plain_text
+from hpc_diffuser.residues import element_of
 
 _EXPECTED = "PDB or mmCIF structure"
+_OF_POLYMERS = {"H", "D", "C", "N", "O", "S", "Se"}
 _MMCIF = re.compile(r"^\s*(data_|_atom_site\.|\{)", re.IGNORECASE | re.MULTILINE)
 _NAMES = ("_symmetry.space_group_name_H-M", "_space_group.name_H-M_alt")
 _HALLS = ("_symmetry.space_group_name_Hall", "_space_group.name_Hall")
@@ -67,7 +69,8 @@ def _encoded(path: Path, text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise InputError(f"{path}: not UTF-8 text: expected a {_EXPECTED}") from None
+        message = f"{path}: not UTF-8 text: save it as such: expected a {_EXPECTED}"
+        raise InputError(message) from None
     return text
 
 
@@ -79,6 +82,7 @@ def _parse_pdb(path: Path, lines: list[str]) -> Parsed:
     heading, models, by_end = split_models(lines)
     copies = [letters_of_copies(model) for model in models]
     models = [model for model, _ in copies]
+    heading = [line.encode("ascii", "replace").decode() for line in heading]  # remarks
     text = _encoded(path, pdb_text(heading, models))
     try:
         found = gemmi.read_pdb_string(text)
@@ -87,7 +91,7 @@ def _parse_pdb(path: Path, lines: list[str]) -> Parsed:
         found = gemmi.read_pdb_string("\n".join(line[:72] for line in text.split("\n")))
     without_b = sum(is_atom(line) and not line[60:66].strip() for line in models[0])
     notes = [*_pdb_notes(lines, models, by_end), *(copies[0][1] if copies else ())]
-    notes += _copies_notes(found)
+    notes += [*_mend_elements(found), *_copies_notes(found)]
     return Parsed(found, records, without_b, notes)
 
 
@@ -101,6 +105,24 @@ def _pdb_notes(lines: list[str], models: list[list[str]], by_end: bool) -> list[
     if len(cells) > 1:
         notes.append(f"unit cell: the first of the {len(cells)} that the file has")
     return notes
+
+
+def _mend_elements(models: gemmi.Structure) -> list[str]:
+    """Of standard residues, whose Cα is no calcium: names one column off leave gemmi to guess."""
+    mended = 0
+    for cra in (cra for model in models for cra in model.all()):
+        if cra.atom.element.name in _OF_POLYMERS:
+            continue
+        element = element_of(cra.atom.name, cra.residue.name) if _is_standard(cra.residue) else None
+        if element is not None and element != cra.atom.element.name:
+            cra.atom.element = gemmi.Element(element)
+            mended += 1
+    return [f"elements of {mended} atoms: by their names in residues of proteins"] if mended else []
+
+
+def _is_standard(residue: gemmi.Residue) -> bool:
+    info = gemmi.find_tabulated_residue(residue.name)
+    return info.is_standard() and info.is_amino_acid()
 
 
 def _copies_notes(models: gemmi.Structure) -> list[str]:

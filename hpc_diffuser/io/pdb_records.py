@@ -76,8 +76,8 @@ def crystal_records(lines: list[str]) -> CrystalRecords:
     InputError
         For records that break off, or that hold no numbers.
     """
+    lines = [line[:6].upper() + line[6:] for line in lines if not is_atom(line)]
     record = next((line for line in lines if line.startswith("CRYST1")), None)
-    operators = tuple(m[1] for m in map(_OPERATOR.match, lines) if m)
     if record is None:
         return CrystalRecords((1.0, 1.0, 1.0, 90.0, 90.0, 90.0))
     if len(record.rstrip()) < 54:
@@ -88,7 +88,7 @@ def crystal_records(lines: list[str]) -> CrystalRecords:
     return CrystalRecords(
         unit_cell=tuple(float(record[start:end]) for start, end in _CRYST1),
         names=(name,) if name else (),
-        operators=operators,
+        operators=tuple(m[1] for m in map(_OPERATOR.match, lines) if m),
         frame=_frame(lines),
     )
 
