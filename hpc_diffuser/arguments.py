@@ -230,7 +230,8 @@ def _add_report(commands) -> None:
     command = _command(
         commands,
         "report",
-        "Parameters with their spread, CC_work, CC_free, CC by resolution shell.",
+        "Warnings, the answer with the restarts' scatter, CC_work and CC_free, also by shell,\n"
+        "how far the model moves beside the crystal's B-factors, and what the run cost.",
         "hpc-diffuser report run --png cc.png",
     )
     command.add_argument(

@@ -87,7 +87,10 @@ def _of_the_samples(summary: dict[str, Any]) -> Iterator[str]:
     # What is not sampled has no error, and what does not vary has no CC.
     if not sampling or not sampling["map_error"] or None in (cc, (alone or {}).get("cc_work")):
         return
-    remedy = f"raise [model] samples, now {sampling['samples']}, and fit again in a new directory"
+    remedy = (
+        f'raise [model] samples, now {sampling["samples"]} (where they are "auto", lower '
+        "map_error), and fit again in a new directory"
+    )
     gain = cc - alone["cc_work"]
     if abs(gain) <= _error(summary):
         yield (

@@ -154,7 +154,7 @@ def _checkpoint_text(history: History) -> str:
     point = ", ".join(f"{x:.4f}" for x in history.points[history.best])
     return (
         f"evaluations  {len(history)}\n"
-        f"best CC_work {1 - history.objectives.min():.4f} "
+        f"best CC_search {1 - history.objectives.min():.4f} "
         f"(evaluation {history.best + 1}) at {point} Å"
     )
 

@@ -82,8 +82,11 @@ def _tried_out(config: Config, world: Ranks) -> str:
         return shrunk_problem(load_problem(config))
 
     if config.models.compare:
-        return comparison_text(compare_models(load, config, "", world, Resumption()))
-    return report_text(refine(load, config, "", world))
+        comparison = compare_models(load, config, "", world, Resumption())
+        rows = [row | {"warnings": []} for row in comparison["models"]]
+        return comparison_text(comparison | {"models": rows})
+    # What would be warned of is of the trial, not of the config.
+    return report_text(refine(load, config, "", world) | {"warnings": []})
 
 
 def _compared(comparison: dict[str, Any], directory: Path) -> str:

@@ -23,6 +23,7 @@ _SCATTER = (
     "search finds the same place again, not how well the map determines a parameter: it is no "
     "standard error."
 )
+_SOURCE = "source: a mode's amplitude in the ensemble, or the elastic network, that it comes from."
 _CLUSTERS = (
     "Medians of each cluster, in which every restart has a neighbour whose parameters differ by at "
     f"most {NEIGHBOURS:g} of their ranges, rms. CC_search is CC_work as the search saw it, with "
@@ -126,7 +127,8 @@ def _parameter_table(summary: dict[str, Any]) -> str:
                 numbers[1] = "held"
             ensemble = [source[row]] if name == "mode_amplitude_A" else []
             lines.append(f"  {_shown(label):20s}" + "".join(map(_column, numbers + ensemble)))
-    return "\n".join([*lines, _wrapped(_SCATTER)] if refined else lines)
+    notes = [_SCATTER] * bool(refined) + [_SOURCE] * bool(source)
+    return "\n".join([*lines, *map(_wrapped, notes)])
 
 
 def _column(value: float | str | None) -> str:

@@ -495,6 +495,7 @@ def test_fit_test_leaves_nothing_behind(cli, project, tmp_path, contents):
     result = cli("fit", "--test", folder=project, TMPDIR=str(temporary))
     assert "The config works" in succeeded(result)
     assert "1 of 1 restarts finished" in result.stdout
+    assert "Warnings" not in result.stdout  # of one restart, which the config does not ask for
     assert contents(project) == before
     assert not (project / "run").exists()
     assert os.listdir(temporary) == []
@@ -552,7 +553,7 @@ INFO = {
     "target.h5": ("target", "8000 voxels", "6.00 - 4.09", "free"),
     "model.pdb": ("structure", "12 (6 C, 3 N, 3 O) in 3 residues", "14 15 16 88 105 98"),
     "run/calculated.h5": ("native map", "3 x 3 x 3 samples", "complete"),
-    "run/restart_0000.h5": ("checkpoint", "evaluations  5", "best CC_work 0."),
+    "run/restart_0000.h5": ("checkpoint", "evaluations  5", "best CC_search 0."),
     "run": ("finished; hpc-diffuser report run says what came out", "restarts     2 of 2 done"),
 }
 
