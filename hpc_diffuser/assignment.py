@@ -1,10 +1,10 @@
 """Which chain of a trajectory is which of the reference."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 
-from hpc_diffuser.chains import Chain
+from hpc_diffuser.chains import Chain, Residue
 from hpc_diffuser.sequences import Pairing, pair_residues
 
 # Chains whose part of equal residues differs by less are as good as each other.
@@ -51,6 +51,11 @@ class Assignment:
         """Chains of the trajectory that have a partner."""
         return {link.ours for link in self.links}
 
+    def partners(self, link: Link) -> Iterator[tuple[Residue, Residue]]:
+        """Residues of two chains that are paired."""
+        ours, theirs = self.ours[link.ours].residues, self.theirs[link.theirs].residues
+        return ((ours[i], theirs[j]) for i, j in link.pairing.pairs)
+
     def _by_letter(self) -> None:
         only = len(self.ours) == len(self.theirs) == 1
         for i, chain in enumerate(self.ours):
@@ -79,7 +84,7 @@ class Assignment:
         return [
             j
             for j, chain in enumerate(self.theirs)
-            if j not in taken and pair_residues(residues, chain.residues, self._needed(i, j)).pairs
+            if j not in taken and pair_residues(residues, chain.residues, self.needed(i, j)).pairs
         ]
 
     def _by_sequence(self, whole: bool) -> None:
@@ -125,12 +130,13 @@ class Assignment:
             self.doubts[i] = doubts[0]
         return [j for j, p in found.items() if p.pairs and p.identity > best - _AS_GOOD]
 
-    def _needed(self, i: int, j: int) -> int:
+    def needed(self, i: int, j: int) -> int:
+        """Pairs that there must be of two chains' residues: half of the shorter one."""
         return ceil(min(len(self.ours[i]), len(self.theirs[j])) / 2)
 
     def _pairing(self, i: int, j: int) -> Pairing:
         """Of residues without a partner, by their index in the whole chain."""
-        free, theirs, needed = self._free[i], self._free_theirs[j], self._needed(i, j)
+        free, theirs, needed = self._free[i], self._free_theirs[j], self.needed(i, j)
         if min(len(free), len(theirs)) < needed:
             return Pairing()
         found = pair_residues(

@@ -14,6 +14,7 @@ from hpc_diffuser.chains import (
     polymer_rows,
     tell_chains_apart,
 )
+from hpc_diffuser.copies import order_by_fit
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.residues import (
     canonical_atom,
@@ -69,6 +70,7 @@ def match_atoms(mobile: Structure, reference: Structure) -> Match:
     ours, theirs = polymer_chains(mobile), polymer_chains(reference)
     assignment = Assignment(ours, theirs)
     _require_partners(assignment)
+    order_by_fit(assignment, mobile, reference)
     pairs, backbone = _polymer_pairs(assignment)
     if len(backbone) < 3:
         raise InputError("fewer than three backbone atoms (N, CA, C, O): nothing to superpose on")
@@ -151,9 +153,7 @@ def _has_trace(residue: Residue) -> bool:
 
 def _residue_pairs(assignment: Assignment) -> Iterable[tuple[Residue, Residue]]:
     for link in assignment.links:
-        ours, theirs = _chains(assignment, link)
-        for i, j in link.pairing.pairs:
-            yield ours.residues[i], theirs.residues[j]
+        yield from assignment.partners(link)
 
 
 def _chains(assignment: Assignment, link: Link) -> tuple[Chain, Chain]:

@@ -115,8 +115,23 @@ def _match(found: Trajectory, reference: Structure) -> Match:
         return match_atoms(structure, reference)
     chains = np.unique(structure.chain_ids[found.rows])
     part = np.flatnonzero(np.isin(structure.chain_ids, chains))
-    match = match_atoms(structure.select(part), reference)
+    try:
+        match = match_atoms(structure.select(part), reference)
+    except InputError as exc:
+        # The chosen residues may be all that the two have in common.
+        part = _whole_residues(structure, found.rows)
+        try:
+            match = match_atoms(structure.select(part), reference)
+        except InputError:
+            raise exc from None
     return Match(part[match.mobile_rows], match.reference_rows, match.backbone, match.notes)
+
+
+def _whole_residues(structure: Structure, rows: np.ndarray) -> np.ndarray:
+    """All atoms of the residues that these atoms are of."""
+    residues = [tuple(residue) for *residue, _ in structure.names()]
+    chosen = {residues[row] for row in rows}
+    return np.array([row for row, residue in enumerate(residues) if residue in chosen])
 
 
 def _rows(found: Trajectory, match: Match, bonds: Bonds) -> np.ndarray:

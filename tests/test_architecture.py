@@ -22,6 +22,7 @@ LAYERS = (
         "bonds",
         "chains",
         "configurations",
+        "copies",
         "density",
         "diffuse_map",
         "disorder",

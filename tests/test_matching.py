@@ -7,6 +7,7 @@ import pytest
 from builders import peptide_chain
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
 
 from hpc_diffuser.chains import tell_chains_apart
 from hpc_diffuser.errors import InputError
@@ -204,6 +205,34 @@ def test_copies_without_chains(n):
     notes = match_atoms(gro, crystal).notes
     letters = ", ".join("ABCDEF"[:n])
     assert any(f"taken for chains {letters}" in note for note in notes)
+
+
+@pytest.mark.parametrize("order", ["BA", "ABC", "CAB", "BCA", "DCBA"])
+def test_copies_in_another_order(order):
+    """Copies that a simulation has in another order than the crystal: told by where they lie.
+
+    The rows of copies are at (0, 0, 0), (1, 1, 1), (3, 3, 0) ... times 30 Å: no order but one
+    superposes.
+    """
+    places = 30.0 * np.array([(0, 0, 0), (1, 1, 1), (3, 3, 0), (0, 7, 2)])
+    letters = sorted(order)
+    chains = {
+        x: replace(peptide_chain(SEQUENCE, letter=x), positions=moved)
+        for x, place in zip(letters, places, strict=False)
+        for moved in [turned(peptide_chain(SEQUENCE).positions, place)]
+    }
+    crystal = joined(*(chains[x] for x in letters))
+    gro = joined(*(chains[x] for x in order))
+    gro = replace(gro, chain_ids=np.full(len(gro), "A"))
+    match = match_atoms(gro, crystal)
+    origin(match, gro, crystal)
+    told = [note for note in match.notes if "as they lie in the first frame" in note]
+    assert len(told) == (order != "".join(letters))
+
+
+def turned(positions: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """A copy about an axis through its middle, by an angle that its place gives."""
+    return Rotation.from_rotvec(0.7 * place).apply(positions) + place
 
 
 def test_different_chains_without_letters():

@@ -15,6 +15,10 @@ from hpc_diffuser.io.trajectories import read_trajectory
 from hpc_diffuser.protein import residue_positions
 from hpc_diffuser.structure import Structure
 
+MODES = (
+    *("modes", "--trajectory", "md.dcd", "--topology", "top.gro", "--reference", "crystal.pdb"),
+    *("-o", "modes.h5", "--n-modes", "2"),
+)
 CELL = ((90.0, 91.0, 92.0, 90.0, 90.0, 90.0), "P 1")
 
 
@@ -230,3 +234,22 @@ def test_insertion_codes_in_info_and_modes(tmp_path, call):
     assert "superposed on 320 backbone atoms of 80 residues" in result.stdout
     assert "in 80 residues" in call("info", "modes.h5").stdout
     assert read_structure(tmp_path / "modes-mean.pdb")[0].names() == structure.names()
+
+
+@pytest.mark.parametrize(
+    ("kept", "selection"), [(range(1, 16), "resSeq 1 to 15"), (range(11, 31), "index 0 to 199")]
+)
+def test_selection_of_what_the_crystal_has(tmp_path, call, kept, selection):
+    """A crystal of one domain, or of one of two chains: refused, but for a selection of that."""
+    simulated = folded(*copies("A", "B")) if "index" in selection else folded(copies("A")[0])
+    crystal = simulated.select(
+        (simulated.chain_ids == "A") & np.isin(simulated.residue_numbers, kept)
+    )
+    write_pdb(tmp_path / "crystal.pdb", crystal, CELL)
+    gro(tmp_path / "top.gro", simulated)
+    dcd(tmp_path / "md.dcd", simulated)
+    refused = call(*MODES)
+    assert refused.returncode == 65 and "--select" in refused.stderr
+    result = call(*MODES, "--select", selection)
+    assert result.returncode == 0, result.stderr
+    assert f"superposed on {4 * len(kept)} backbone atoms" in result.stdout + result.stderr
