@@ -67,16 +67,20 @@ def merge_table(cut: Cut) -> str:
         d_max = f"{1 / first:.2f}" if first > 0 else "∞"
         label = "  overall        " if last else f"  {d_max:>6} - {1 / second:<6.2f}"
         lines.append(label + _row(table, row))
-    if (table.r_int < 0).any():
+    if not _has_r_int(table):
         lines.append(
-            "R_int says nothing here, and is left out where it is negative: the intensities' mean "
-            "is about 0, as where a background was subtracted"
+            "No R_int: the mean intensity is below 0 somewhere, a background was subtracted"
         )
     return "\n".join(lines)
 
 
+def _has_r_int(table: MergeStatistics) -> bool:
+    """It is relative to the mean intensity, and means nothing where that is about 0."""
+    return not np.signbit(table.r_int).any()
+
+
 def _row(table: MergeStatistics, row: int) -> str:
-    r_int = table.r_int[row] if table.r_int[row] >= 0 else np.nan
+    r_int = table.r_int[row] if _has_r_int(table) else np.nan
     return (
         f"{table.unique[row]:9d}{_cell(100 * table.completeness[row], 8, 1)} %"
         f"{_cell(table.multiplicity[row], 14, 2)}{_cell(r_int, 8, 4)}"

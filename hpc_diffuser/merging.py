@@ -74,9 +74,19 @@ class Merged:
         return _statistics(self.sums)
 
     def of_joined(self, starts: np.ndarray) -> MergeStatistics:
-        """The same of neighbouring shells joined, see `shells.sturdy_shells`."""
-        return _statistics(
-            {name: np.add.reduceat(x[: starts[-1]], starts[:-1]) for name, x in self.sums.items()}
+        """The same of neighbouring shells joined, see `shells.sturdy_shells`.
+
+        Overall the mean of each single shell is subtracted, as before: of wide ones, what the
+        intensity falls by inside them would look like agreement.
+        """
+        single = {name: x[starts[0] : starts[-1]] for name, x in self.sums.items()}
+        joined = {name: np.add.reduceat(x, starts[:-1] - starts[0]) for name, x in single.items()}
+        by_shell, overall = _statistics(joined), _statistics(single)
+        return MergeStatistics(
+            **{
+                name: np.append(values[:-1], getattr(overall, name)[-1])
+                for name, values in vars(by_shell).items()
+            }
         )
 
 

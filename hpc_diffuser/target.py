@@ -244,10 +244,11 @@ def _free_line(target: Target, operations: np.ndarray) -> tuple[str, ...]:
     if not target.free.any() or target.free.all():
         return ()
     part = touching(target.indices, target.free, operations)
-    hint = "; --free-block 3 keeps a distance" if part > _TOO_NEAR else ""
+    beside = f"{100 * part:.0f} % of them touch" if part else "none of them touches"
+    hint = ", and are correlated with it: --free-block 3 keeps a distance"
     return (
-        f"free set     {target.free.sum()} voxels; {100 * part:.0f} % of them touch a working one, "
-        f"with which they are correlated{hint}",
+        f"free set     {target.free.sum()} voxels; {beside} a working one"
+        f"{hint if part > _TOO_NEAR else ''}",
     )
 
 
@@ -270,11 +271,11 @@ def with_range(
             raise InputError("no voxel of the map is measured: expected some that are not NaN")
         # Rounded towards finer ones, so that the last voxels are not lost.
         d_min = math.floor(1e3 / reach(diffuse.intensity, diffuse.grid) * (1 + 1e-9)) / 1e3
-        said.append(f"to {d_min:.2f} Å, where the map ends (--d-min)")
+        said.append(f"to {d_min:g} Å, where the map ends (--d-min)")
     if d_max is None:
         d_max = D_MAX_A if d_min <= _ENOUGH * D_MAX_A else 2 * d_min
         why = "" if d_max == D_MAX_A else f": the paper's {D_MAX_A:g} Å would leave too little"
-        said.append(f"from {d_max:.2f} Å (--d-max){why}")
+        said.append(f"from {d_max:g} Å (--d-max){why}")
     if d_max <= d_min:
         raise InputError(
             f"the map ends at {d_min:g} Å: expected --d-max above that, found {d_max:g}"

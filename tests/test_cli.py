@@ -18,7 +18,7 @@ from scipy.spatial.transform import Rotation
 from hpc_diffuser import __version__
 from hpc_diffuser.errors import StoppedError
 from hpc_diffuser.io.checkpoints import checkpoint_path, read_checkpoint
-from hpc_diffuser.io.maps import read_map, read_target
+from hpc_diffuser.io.maps import read_map, read_target, write_map
 from hpc_diffuser.io.modes_file import read_modes
 from hpc_diffuser.io.storage import sha256
 from hpc_diffuser.io.structures import read_structure, write_pdb
@@ -341,6 +341,17 @@ def test_target_options(call, project):
     hkl = found.indices / 3
     assert (np.linalg.norm(hkl - np.rint(hkl), axis=1) == 0).any()
     assert found.free.mean() == pytest.approx(0.5, abs=0.1)
+
+
+def test_no_r_int_about_a_mean_of_zero(call, project):
+    """Σ|I − ⟨I⟩| / Σ⟨I⟩ would be of either sign: left out, and said."""
+    diffuse = read_map(project / "map.nxs")
+    low = replace(diffuse, intensity=diffuse.intensity - np.nanmax(diffuse.intensity))
+    write_map(project / "low.nxs", low, {})
+    text = succeeded(call("target", "low.nxs", "--d-max", 6, "-o", "new.h5", folder=project))
+    rows = [line.split() for line in text.splitlines() if line.startswith("  overall")]
+    assert rows[0][2:] == ["100.0", "%", "2.00", "-", "1.000", "1.000", "-"]
+    assert "No R_int: the mean intensity is below 0" in text
 
 
 def test_target_says_how_mates_agree(call, project):

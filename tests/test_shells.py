@@ -93,9 +93,7 @@ def test_default_range_is_the_maps_and_the_papers():
     s = inverse_d(grid)
     fine, said = with_range(map_of(grid, s <= 1 / 2.2), TargetOptions())
     assert fine.d_max_A == 3.3 and 2.19 < fine.d_min_A <= 1 / s[s <= 1 / 2.2].max() + 1e-12
-    assert (
-        said[0].startswith("resolution   from 3.30 Å") and "2.20 Å, where the map ends" in said[0]
-    )
+    assert said[0].startswith("resolution   from 3.3 Å") and "2.2 Å, where the map ends" in said[0]
     coarse, said = with_range(map_of(grid, s <= 1 / 4.0), TargetOptions())
     assert coarse.d_max_A == pytest.approx(2 * coarse.d_min_A) and coarse.d_min_A > 3.99
     assert "the paper's 3.3 Å would leave too little" in said[0]
