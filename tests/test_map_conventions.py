@@ -225,6 +225,15 @@ def test_mrc_origin(tmp_path):
         assert "ORIGIN" in refusal(path)
 
 
+def test_mrc_start_before_origin(tmp_path):
+    """NSTART counts; an ORIGIN that agrees is silent, and one that does not is told."""
+    agrees, differs = (tuple(-np.array(e) * STEPS) for e in (EXTENT, (1, 2, 3)))
+    for origin, words in ((agrees, False), (differs, True)):
+        found, said = told(mrc(tmp_path / "a.mrc", origin=origin))
+        assert_is_the_map(found)
+        assert ("by NSTART; ORIGIN differs" in said) == words
+
+
 @pytest.mark.parametrize(
     ("number", "name"),
     [(0, "P 1"), (1, "P 1"), (19, "P 21 21 21"), (1018, "P 21212(a)"), (401, "P 1"),

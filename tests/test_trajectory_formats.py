@@ -291,6 +291,21 @@ def test_packed_files(files, frames, topology, pack):
     np.testing.assert_allclose(found, frames, atol=2e-6)
 
 
+@pytest.mark.parametrize("topology", ["pdb", "gro", "psf", "prmtop"])
+def test_byte_order_marks(files, frames, topology):
+    """Skipped, where it would hide the first line: an atom, in a PDB without a heading; UTF-16 is
+    named."""
+    path, top = files(topology, "dcd")
+    text = top.read_text()
+    if topology == "pdb":
+        text = text[text.index("ATOM") :]
+    top.write_text(text, encoding="utf-8-sig")
+    np.testing.assert_allclose(read_trajectory(path, top, "all")[1], frames, atol=2e-6)
+    top.write_text(text, encoding="utf-16")
+    with pytest.raises(InputError, match="UTF-16 text: save it as UTF-8"):
+        read_trajectory(path, top, "all")
+
+
 def test_packed_by_name_alone(files, frames):
     """A file that somebody has unpacked without renaming it."""
     path, top = files("pdb", "dcd")

@@ -38,6 +38,7 @@ _PACKED: tuple[tuple[bytes, Callable[[Path], BinaryIO]], ...] = (
     (b"BZh", bz2.open),
     (b"\xfd7zXZ\x00", lzma.open),
 )
+_MARK, _WIDE = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
 _PACKED_ENDINGS = (".gz", ".bz2", ".xz")
 _PDB_RECORDS = (
     *("HEADER", "TITLE", "COMPND", "SOURCE", "KEYWDS", "EXPDTA", "AUTHOR", "REMARK", "SEQRES"),
@@ -90,6 +91,10 @@ def unpacked(path: Path, folder: Path) -> Path:
         start = file.read(8)
     opener = next((open_ for magic, open_ in _PACKED if start.startswith(magic)), None)
     target = folder / f"unpacked-{len(list(folder.iterdir()))}"
+    if start.startswith(_WIDE):
+        raise InputError(f"{path} could not be read: UTF-16 text: save it as UTF-8")
+    if start.startswith(_MARK):
+        opener = _behind_mark
     if opener is None and path.name.lower().endswith(_PACKED_ENDINGS):
         target.symlink_to(path.absolute())
         return target
@@ -101,6 +106,13 @@ def unpacked(path: Path, folder: Path) -> Path:
     except (EOFError, OSError, ValueError, lzma.LZMAError) as exc:
         raise InputError(f"{path} could not be read: its packing is damaged ({exc})") from exc
     return target
+
+
+def _behind_mark(path: Path) -> BinaryIO:
+    """A text without the byte order mark that editors of Windows begin it with."""
+    file = path.open("rb")
+    file.seek(len(_MARK))
+    return file
 
 
 def _copy(packed: BinaryIO, plain: BinaryIO, most: int) -> None:

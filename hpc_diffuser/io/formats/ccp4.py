@@ -166,6 +166,11 @@ def _space_group(number: int, assumed: list[str]) -> str | None:
 def _start(header: _Header, lattice: _Lattice, assumed: list[str]) -> np.ndarray:
     """First samples along h, k, l: by NSTART, or ORIGIN, or else with 000 in the middle."""
     if header.start.any() or header.shape.min() == 1:
+        off = np.abs(header.origin / lattice.steps - header.start).max() > 0.5
+        if header.origin.any() and header.start.any() and off:
+            assumed.append(
+                f"begins at samples {numbers_text(header.start)}, by NSTART; ORIGIN differs"
+            )
         return header.start
     if not header.origin.any():
         assumed.append("000 at the middle of the array, as its header gives no start")
