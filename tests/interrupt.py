@@ -25,6 +25,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from conftest import HANG_S
 from launching import (
     EVALUATIONS,
     RESTARTS,
@@ -65,9 +66,6 @@ PHASES = {
     "finishing": (0.5, 1),
 }
 MOST_RANKS = 5
-GONE_S = 10.0
-START_UP_S = 60.0  # a stop that is asked for in start-up is looked at when the search begins
-HANGS_S = 240.0
 SLOWED = {"WATCH_EVALUATION_S": "0.16", "WATCH_SAVING_S": "0.02"}
 STOPPED = 75
 MOST_COMPLAINTS = 20  # more would only repeat them
@@ -156,7 +154,7 @@ def _targets(job: Job, plan: Plan) -> list[int]:
 
 
 def _look_for_hang(job: Job) -> None:
-    if time.monotonic() - job.began_s > HANGS_S:
+    if time.monotonic() - job.began_s > HANG_S:
         raise TimeoutError(f"nothing happens any more:\n{job.where()}")
 
 
@@ -169,12 +167,6 @@ def stops_cleanly(job: Job, plan: Plan, sent_s: float) -> bool:
         return False
     ready = [s for s in job.steps("handlers") if s.time_s < sent_s]
     return len(ready) == job.ranks
-
-
-def time_to_stop(job: Job, clean: bool, sent_s: float) -> float:
-    """How long the job may take to be gone."""
-    searching = any(s.time_s < sent_s for s in job.steps("evaluate"))
-    return GONE_S if searching or not clean else START_UP_S
 
 
 def wrong_end(job: Job, plan: Plan, sent_s: float, done: bool) -> list[str]:
@@ -290,7 +282,7 @@ class Campaign:
         return min(self._mpis, key=lambda mpi: (self.tally.hits[mpi.name], self._chance.random()))
 
     def _left_alone(self, job: Job, plan: Plan, folder: Path) -> bool:
-        if job.wait_until_gone(HANGS_S) is None:
+        if job.wait_until_gone(HANG_S) is None:
             raise TimeoutError(job.where())
         if job.launcher.returncode:
             self._complain(
@@ -305,11 +297,11 @@ class Campaign:
     ) -> bool:
         self.tally.hits[plan.mpi.name] += 1
         clean = stops_cleanly(job, plan, sent_s)
-        gone = job.wait_until_gone(time_to_stop(job, clean, sent_s))
+        gone = job.wait_until_gone(HANG_S)
         gone_s = None if gone is None else gone - sent_s
         wrong = []
         if gone_s is None:
-            wrong = [f"not gone in time:\n{job.where()}"]
+            wrong = [f"does not end:\n{job.where()}"]
             job.end()
         try:
             after = histories(folder)
@@ -346,7 +338,7 @@ def wide(folder: Path, mpi: Mpi, ranks: int) -> float:
     run = run_directory(inputs, "wide", groups=3)
     job = Job(mpi, ranks, run)
     try:
-        gone = job.wait_until_gone(20 * HANGS_S)
+        gone = job.wait_until_gone(20 * HANG_S)
         if gone is None:
             raise TimeoutError(job.where())
     finally:

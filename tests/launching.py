@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import HANG_S
 
 from hpc_diffuser.disorder import Disorder
 from hpc_diffuser.example import UNIT_CELL, example_modes
@@ -79,7 +80,7 @@ def launch(n_ranks: int, *arguments: str, folder: Path, code: str | None = None)
         env=dict(os.environ, NUMBA_NUM_THREADS="1", **OPEN_MPI),
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=HANG_S,
     )
 
 

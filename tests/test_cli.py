@@ -13,6 +13,7 @@ import mdtraj
 import numpy as np
 import pytest
 from builders import atom
+from conftest import HANG_S
 from scipy.spatial.transform import Rotation
 
 from hpc_diffuser import __version__
@@ -595,7 +596,7 @@ def test_reader_that_goes_away(finished):
         cwd=finished,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG_S,
     )
     assert result.stderr == "0\n"
 

@@ -139,7 +139,8 @@ from hpc_diffuser import cli
 from hpc_diffuser.parallel.communicator import world
 def wait(*_):
     ranks = world()
-    ranks.be_patient(1.0)
+    ranks.meet()
+    ranks.be_patient(5.0)
     if ranks.rank == 2:
         os.kill(os.getpid(), signal.SIGSTOP)
     ranks.gather(1)
@@ -149,18 +150,18 @@ cli.main(["status", "run"])
 """
     result = launch(3, folder=tmp_path, code=code)
     assert result.returncode == 70
-    assert "error (rank 0 of 3): rank 2 has not answered for 1 s" in result.stderr
+    assert "error (rank 0 of 3): rank 2 has not answered for 5 s" in result.stderr
 
 
 def test_waiting_ranks_sleep(tmp_path):
-    """While rank 0 thinks for two seconds, the others use less than a fifth of a core."""
+    """While rank 0 thinks for two seconds or more, the others use less than a fifth of a core."""
     code = """
 import time
 from hpc_diffuser.parallel.communicator import world
 ranks = world()
-before = time.process_time()
+began, used = time.monotonic(), time.process_time()
 ranks.from_root(lambda: time.sleep(2))
-assert time.process_time() - before < 0.4
+assert time.process_time() - used < 0.2 * (time.monotonic() - began)
 print("fine")
 """
     result = launch(3, folder=tmp_path, code=code)

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from conftest import HANG_S
 from launching import mpirun
 
 RUN = """
@@ -29,7 +30,7 @@ def test_only_one_rank_compiles(project, clean_environment, tmp_path):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=HANG_S,
     )
     assert done.returncode == 0, done.stderr
     saved = Counter(re.findall(r"data saved to '(.*?)'", done.stdout))

@@ -20,6 +20,7 @@ import mdtraj
 import numpy as np
 import pytest
 from builders import history_arrays
+from conftest import HANG_S
 
 from hpc_diffuser import refinement, stopping
 from hpc_diffuser.io.checkpoints import (
@@ -729,11 +730,11 @@ def test_signal_stops_cleanly_and_resumes(call, project, uninterrupted, clean_en
         command, cwd=project, env=clean_environment, stderr=subprocess.PIPE, text=True
     )
     first = checkpoint_path(project / "run", 0)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + HANG_S
     while not first.exists() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.002)
     process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=HANG_S)
     assert process.returncode == 75, err
     assert "Traceback" not in err
     assert err.splitlines()[-1].startswith("hpc-diffuser: error: stopped as asked")
@@ -766,7 +767,7 @@ def test_signal_while_the_program_is_loading(project, clean_environment):
         env=clean_environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG_S,
     )
     assert result.returncode == 75, result.stderr
     assert "stopped as asked" in result.stderr and "Traceback" not in result.stderr

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import HANG_S
 
 from hpc_diffuser import example
 
@@ -25,7 +26,7 @@ def finished(tmp_path_factory) -> tuple[Path, str]:
         env={k: v for k, v in os.environ.items() if k != "NUMBA_NUM_THREADS"},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=HANG_S,
     )
     assert result.returncode == 0, result.stderr
     return folder, result.stdout + result.stderr
@@ -78,7 +79,7 @@ def test_run_again_it_has_nothing_to_do(finished):
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=HANG_S,
     )
     assert result.returncode == 0, result.stderr
     assert before == {path.name: path.stat().st_mtime_ns for path in run.glob("restart_*.h5")}

@@ -45,7 +45,7 @@ def inputs(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize(("rank", "place", "how"), CASES)
 def test_one_failing_rank_ends_all(inputs, rank, place, how):
-    """One of three ranks fails: all are gone within seconds, non-zero, and it is said why."""
+    """One of three ranks fails: all end, non-zero, and it is said why."""
     ending = fail(inputs, mpi_in(Path(sys.prefix)), place, how, rank)
     assert wrong_with(ending, how) == [], ending.stderr
 

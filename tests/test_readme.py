@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import environment
+from conftest import HANG_S, environment
 from launching import mpirun
 
 README = Path(__file__).resolve().parent.parent / "README.md"
@@ -46,7 +46,7 @@ def run(commands: str, folder: Path, timeout: float) -> str:
 
 def test_target_of_nuclease(folder):
     """The search prints what the README shows, and the target has the voxels that it names."""
-    printed = run(blocks("bash")[0], folder, 120)
+    printed = run(blocks("bash")[0], folder, HANG_S)
     shown = re.search(r"```\n(re-indexing .*?)```", README.read_text(encoding="utf-8"), re.S)[1]
     assert shown in printed
     assert re.search(r"^voxels +5084,", printed, re.M)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from builders import fails_with
+from conftest import HANG_S
 
 from hpc_diffuser.errors import RunInUseError, StorageError
 from hpc_diffuser.io import run_lock as locking
@@ -39,7 +40,7 @@ def own_record() -> dict:
 def dead_pid() -> int:
     """A process that has ended."""
     process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait(30)
+    process.wait(HANG_S)
     return process.pid
 
 
@@ -110,7 +111,7 @@ def test_second_process_is_refused(tmp_path):
 
     def other() -> str:
         command = [sys.executable, "-c", code, str(tmp_path)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
+        return subprocess.run(command, capture_output=True, text=True, timeout=HANG_S).stdout
 
     with run_lock(tmp_path):
         assert f"process {os.getpid()} on" in other()
@@ -134,7 +135,7 @@ def test_lock_of_a_zombie_is_taken_over(tmp_path):
     path = leave_lock(tmp_path, pid=process.pid, started=start)
     with run_lock(tmp_path):
         assert json.loads(path.read_text())["pid"] == os.getpid()
-    process.wait(30)
+    process.wait(HANG_S)
 
 
 def test_lock_of_a_reused_pid_is_taken_over(tmp_path):
@@ -155,7 +156,7 @@ def test_living_owner_with_brackets_in_its_name(tmp_path):
             pass
     finally:
         process.kill()
-        process.wait(30)
+        process.wait(HANG_S)
 
 
 def test_owner_on_another_host_is_believed(tmp_path):

@@ -161,17 +161,15 @@ def test_one_damaged_model_of_several(run):
 
 
 def test_slurm_that_does_not_answer(run, tmp_path, monkeypatch):
-    """Two seconds at most, and then it is told that nothing is known."""
+    """It is not waited for: who waits would learn an hour later that it knows no such job."""
     squeue = tmp_path / "squeue"
-    squeue.write_text("#!/bin/sh\nexec /bin/sleep 60\n")
+    squeue.write_text("#!/bin/sh\nexec /bin/sleep 3600\n")
     squeue.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     with run_lock(run):
         lock = json.loads((run / "lock").read_text())
     (run / "lock").write_text(json.dumps(lock | {"host": "node17", "job": "99"}))
-    began = time.monotonic()
     text = status_text(run)
-    assert time.monotonic() - began < 4
     assert "run: not known whether it runs, SLURM does not answer: process" in text
     assert "on node17, job 99\n" in text
 

@@ -8,6 +8,7 @@ import time
 import weakref
 
 import pytest
+from conftest import HANG_S
 
 from hpc_diffuser import stopping
 from hpc_diffuser.errors import StoppedError
@@ -77,7 +78,7 @@ def test_stop_inside_a_callback_whose_errors_are_ignored(capfd):
     with pytest.raises(StoppedError), stops_at_once():
         del thing
         assert reference() is None and stop_requested()
-        time.sleep(5)
+        time.sleep(HANG_S)
         pytest.fail("went on")
     assert not capfd.readouterr().err
 
@@ -86,7 +87,7 @@ def test_time_limit():
     """`--max-hours` is a signal that the program sends itself."""
     watch_signals(max_hours=0.05 / 3600)
     with pytest.raises(StoppedError), stops_at_once():
-        time.sleep(5)
+        time.sleep(HANG_S)
 
 
 def test_second_signal_ends_at_once():

@@ -1,7 +1,5 @@
 """A rank that dies without a word is named by its neighbour."""
 
-import time
-
 import pytest
 from launching import launch
 
@@ -73,11 +71,9 @@ cli.main(["status", "run"])
     ],
 )
 def test_death_before_mpi_has_started(tmp_path, end, told):
-    """The others would wait for it in MPI's start; they end within seconds instead."""
-    began = time.monotonic()
+    """The others would wait for it in MPI's start; they end before they lose their patience."""
     result = launch(3, folder=tmp_path, code=START.replace("END", end))
-    assert time.monotonic() - began < 15
-    assert result.returncode != 0
+    assert result.returncode != 0 and "MPI has not started" not in result.stderr
     first = next(line for line in result.stderr.splitlines() if line.strip())
     assert first.startswith("hpc-diffuser: error") and told in first
 
@@ -118,9 +114,7 @@ def test_death_before_anybody_watches(tmp_path, end):
         f"    if world().rank == 1: {end}\n"
         "    cli._world()",
     )
-    began = time.monotonic()
     result = launch(3, folder=tmp_path, code=code)
-    assert time.monotonic() - began < 15
-    assert result.returncode != 0
+    assert result.returncode != 0 and "has not answered" not in result.stderr
     first = next(line for line in result.stderr.splitlines() if line.strip())
     assert first.startswith("hpc-diffuser: error (rank 1 of 3): ended without a word")
