@@ -230,7 +230,8 @@ def _left_out(found: Trajectory, match: Match, rows: np.ndarray, reference: Stru
     if found.rows is None:
         others = np.setdiff1d(np.arange(len(found.structure)), rows)
         parts = [*found.left_out, *_counted(found.structure.select(others))]
-        notes += [f"left out: {', '.join(parts)}"] if parts else []
+        gone = found.n_atoms - len(rows)
+        notes += [f"left out: {gone} atoms: {', '.join(parts)}"] if gone else []
     lacking = np.setdiff1d(np.arange(len(reference)), match.reference_rows)
     missing = _counted(reference.select(lacking))
     return notes + ([f"not in the trajectory: {', '.join(missing)}"] if missing else [])

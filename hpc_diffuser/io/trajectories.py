@@ -38,6 +38,8 @@ class Trajectory:
         Atoms that the topology knows to be bonded.
     rows : (K,) int or None
         The atoms that match the selection, ascending; None without one.
+    n_atoms : int
+        Of the topology: with those that were not read.
     left_out : tuple of str
         What was not read: "512 water molecules", "3 NA".
     notes : tuple of str
@@ -49,6 +51,7 @@ class Trajectory:
     boxes: np.ndarray
     bonds: np.ndarray
     rows: np.ndarray | None
+    n_atoms: int
     left_out: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -86,19 +89,19 @@ def read_trajectory(
         "write a trajectory of fewer frames, or of fewer atoms",
     )
     frames, boxes = (10 * found.pop(name).astype(np.float64) for name in ("frames_nm", "boxes_nm"))
-    rows, bonds, others = (found.pop(name) for name in ("rows", "bonds", "others"))
+    rows, bonds = found.pop("rows"), found.pop("bonds")
+    others, n_atoms = (int(found.pop(name)) for name in ("others", "n_atoms"))
     left_out = tuple(found.pop("left_out").tolist())
     _check(trajectory, frames)
     for name in ("elements", "atom_names", "residue_names", "chain_ids", "insertion_codes"):
         check_names(found[name], f"{topology}: {name}")
-    n_atoms = frames.shape[1]
-    occupancies, b_factors = np.ones(n_atoms), np.zeros(n_atoms)
+    occupancies, b_factors = np.ones(frames.shape[1]), np.zeros(frames.shape[1])
     structure = Structure(frames[0], **found, occupancies=occupancies, b_factors_A2=b_factors)
     structure, notes = _with_chains(structure, topology)
     if others:
         notes.append(f"{trajectory}: {others} frames without coordinates are left aside")
     chosen = None if selection is None else rows
-    return Trajectory(structure, frames, boxes, bonds, chosen, left_out, tuple(notes))
+    return Trajectory(structure, frames, boxes, bonds, chosen, n_atoms, left_out, tuple(notes))
 
 
 def _with_chains(structure: Structure, topology: Path) -> tuple[Structure, list[str]]:
@@ -144,6 +147,7 @@ def _load(
         "frames_nm": xyz,
         "boxes_nm": boxes,
         "others": np.array(others),
+        "n_atoms": np.array(atoms.n_atoms),
         "rows": np.searchsorted(kept, rows),
         "bonds": _bonds(atoms, kept),
         "left_out": _left_out(atoms, kept, names["elements"]),
