@@ -1,5 +1,6 @@
 """Chains and residues of a structure's polymers, told apart where a file's names do not."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -75,7 +76,12 @@ def polymer_rows(structure: Structure) -> np.ndarray:
 
 def solvent_rows(structure: Structure) -> np.ndarray:
     """Which atoms are of water and of monatomic ions: (N,) bool."""
-    return _where(structure.residue_names, lambda name: is_water(name) or is_ion(name))
+    water = _where(structure.residue_names, is_water)
+    ions = np.flatnonzero(_where(structure.residue_names, is_ion))
+    keys = [_key(structure, row) for row in ions]
+    count = Counter(keys)  # chlorophyll is CLA, too
+    water[[row for row, key in zip(ions, keys, strict=True) if count[key] == 1]] = True
+    return water
 
 
 def polymer_chains(structure: Structure) -> list[Chain]:

@@ -27,6 +27,7 @@ from hpc_diffuser.structure import Structure
 
 BACKBONE = ("N", "CA", "C", "O")
 _NUCLEIC_BACKBONE = ("P", "O5'", "C5'", "C4'", "C3'", "O3'")
+_LEAST_CHAIN = 3  # residues: fewer are amino acids of the solution
 _NAMED = 6  # residues or ranges, before the rest is counted
 
 
@@ -111,7 +112,7 @@ def _require_partners(assignment: Assignment) -> None:
     """Raise InputError for a chain without a partner, or where too little has one."""
     linked = assignment.linked()
     for i, chain in enumerate(assignment.ours):
-        if i in linked:
+        if i in linked or (linked and len(chain) < _LEAST_CHAIN):
             continue
         doubt = assignment.doubts.get(i)
         why = f": {doubt}" if doubt else ""
@@ -172,14 +173,15 @@ def _ligand_pairs(
     pairs: dict[int, int] = {}
     for name in ours.keys() & theirs.keys():
         left, right = dict(ours[name]), dict(theirs[name])
-        if is_salt(name) and len(left) > len(right):
+        salt = is_salt(name) and all(len(atoms) == 1 for atoms in left.values())
+        if salt and len(left) > len(right):
             continue
         for place in list(left):
             letter, *number = place
             partner = (letters.get(letter, letter), *number)
             if partner in right:
                 pairs |= _named_pairs(left.pop(place), right.pop(partner))
-        if len(left) == len(right) and not is_salt(name):
+        if len(left) == len(right) and not salt:
             for atoms, others in zip(left.values(), right.values(), strict=True):
                 pairs |= _named_pairs(atoms, others)
     return pairs

@@ -205,7 +205,7 @@ def element_of(atom: str, residue: str, others: Collection[str] = ()) -> str | N
     str or None
         A symbol, deuterium as H; None where the name may be of several elements, or of none.
     """
-    if not others and (ion := ion_element(residue, atom)) is not None:
+    if not others and not is_polymer(residue) and (ion := _ion_element(atom)) is not None:
         return ion
     letters = _letters(atom)
     if is_water(residue) or _is_standard(canonical_residue(residue)):
@@ -214,6 +214,8 @@ def element_of(atom: str, residue: str, others: Collection[str] = ()) -> str | N
         return letters[:2].capitalize()
     if is_polymer(residue):
         return _first_letter(letters)
+    if letters in _EITHER and letters.capitalize() in atom:
+        return letters.capitalize()
     return _of_ligand(letters, residue.strip().upper(), {_letters(other) for other in others})
 
 

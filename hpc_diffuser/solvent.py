@@ -8,8 +8,9 @@ from functools import cache
 
 import numpy as np
 
+from hpc_diffuser.chains import solvent_rows
 from hpc_diffuser.errors import InputError
-from hpc_diffuser.residues import canonical_atom, canonical_residue, is_ion, is_water
+from hpc_diffuser.residues import canonical_atom, canonical_residue, is_water
 from hpc_diffuser.structure import Structure
 
 # Displaced volumes in Å³: table 1 of the paper; metals from International Tables' radii as
@@ -86,8 +87,8 @@ def bare_residues(structure: Structure) -> list[str]:
     """Names of residues whose hydrogens are neither there nor known: no part of their volume."""
     if _has_hydrogens(structure):
         return []
-    names = set(map(str, structure.residue_names))
-    return sorted(n for n in names if _hydrogens(n) is None and not is_ion(n))
+    names = set(structure.residue_names[~solvent_rows(structure)].tolist())
+    return sorted(name for name in names if _hydrogens(name) is None)
 
 
 def _has_hydrogens(structure: Structure) -> bool:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from hpc_diffuser.chains import tell_chains_apart
+from hpc_diffuser.chains import solvent_rows, tell_chains_apart
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.matching import match_atoms, same_atoms
 from hpc_diffuser.structure import Structure, atom_label
@@ -368,6 +368,36 @@ def test_ligands():
     told = {atom_label(mobile, i): atom_label(crystal, j) for i, j in enumerate(partners) if j >= 0}
     assert told["A/ZN 41/ZN"] == "A/ZN 301/ZN" and told["A/NAG 42/O1"] == "A/NAG 201/O1"
     assert "A/CL 43/CL" not in told
+
+
+def test_chlorophyll_is_no_chloride():
+    """Both are CLA; what has one atom is an ion."""
+    pigment, salt = ligand("CLA", 201, atoms=("MG", "NA", "NB")), ligand("CLA", 300, atoms=("CLA",))
+    np.testing.assert_array_equal(solvent_rows(joined(pigment, salt)), [False, False, False, True])
+    crystal = joined(peptide_chain(SEQUENCE), ligand("CLA", 500, atoms=("MG", "NA", "NB")))
+    partners = same_atoms(joined(peptide_chain(SEQUENCE), pigment), crystal)
+    np.testing.assert_array_equal(partners, np.arange(len(crystal)))
+
+
+def test_caps_that_the_crystal_lacks():
+    """Amber counts them: ACE 1, MET 2 ... NME 42."""
+    crystal = peptide_chain(SEQUENCE)
+    names = ["ACE", *crystal.residue_names[::5].tolist(), "NME"]
+    mobile = peptide_chain("", names=names)
+    match = match_atoms(mobile, crystal)
+    assert match.notes[0] == "chain A: numbers shifted by -1: matched by sequence"
+    assert match.notes[1].endswith("of 40 residues; the reference lacks residues A 1, A 42")
+    assert match.backbone.sum() == 160
+
+
+def test_amino_acid_of_the_solution():
+    """A free glycine behind the chain's end is no chain that the crystal lacks."""
+    atoms = ("N", "CA", "C", "O", "CB", "OXT")
+    crystal = peptide_chain(SEQUENCE)
+    ended = joined(crystal, peptide_chain("G", first=41, atoms=atoms), peptide_chain("G", first=50))
+    match = match_atoms(ended, crystal)
+    assert len(match.mobile_rows) == len(crystal)
+    assert match.notes[-1].endswith("the reference lacks residues A 41, A 50")
 
 
 def test_dna():
