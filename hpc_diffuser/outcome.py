@@ -65,7 +65,7 @@ def finish(problem: Problem, world: Ranks, started: float, share: float | None) 
     peak_memory = world.gather(peak_memory_MB())
 
     def save() -> dict[str, Any]:
-        _write_calculated(problem, values)
+        _write_calculated(problem, values, answer.record["answer_is"])
         peak_memory.append(peak_memory_MB())  # rank 0 needs most for writing
         note_job(problem.config.run.directory, "finished")
         outcome = {
@@ -179,10 +179,11 @@ def _scores(
     return [plain(cc) for cc in found]
 
 
-def _write_calculated(problem: Problem, values: np.ndarray) -> None:
+def _write_calculated(problem: Problem, values: np.ndarray, answer_is: str) -> None:
     config = problem.config
     provenance = {"command": "hpc-diffuser fit", "config": _config_text(config)}
     provenance |= {f"sha256 {key}": digest for key, digest in input_hashes(config).items()}
+    provenance["answer"] = answer_is
     path = config.run.directory / "calculated.h5"
     target = problem.target
     diffuse = map_from_voxels(target.grid, target.indices, values, target.space_group)

@@ -439,6 +439,8 @@ def test_final_map_of_a_fit(finished, target):
     with h5py.File(finished / "run" / "calculated.h5") as file:
         attributes = dict(file["entry"].attrs)
     assert attributes["config"] == (finished / "fit.toml").read_text()
+    summary = json.loads((finished / "run" / "summary.json").read_text())
+    assert attributes["answer"] == summary["answer_is"]
     for name in ("modes.h5", "target.h5"):
         assert sha256(finished / name) in attributes.values()
 
