@@ -148,7 +148,9 @@ def load_map(
         raise InputError(f"{source.structure}: no unit cell: expected a crystal structure")
     unit_cell, space_group = crystal
     crystal = unit_cell, source.given.space_group or space_group
-    return _loaded(source, structure, (crystal, source.structure), options)
+    loaded = _loaded(source, structure, (crystal, source.structure), options)
+    lines = (f"{source.structure}: {' '.join(line.split())}" for line in said)
+    return replace(loaded, said=(*loaded.said, *lines))
 
 
 def _loaded(

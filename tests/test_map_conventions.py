@@ -11,6 +11,7 @@ import gemmi
 import h5py
 import numpy as np
 import pytest
+from builders import atom
 from test_map_files import (
     AXES,
     CELL,
@@ -37,6 +38,7 @@ from hpc_diffuser.diffuse_map import DiffuseMap
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.io.formats.common import masks_of
 from hpc_diffuser.io.map_files import Given, is_map, read_any_map, write_any_map
+from hpc_diffuser.measured import MapSource, load_map
 
 OURS = Given(unit_cell=CELL)
 
@@ -355,17 +357,29 @@ def test_nxrefine_map_refused(tmp_path):
     assert "link to elsewhere" in refusal(nxrefine(tmp_path / "b.nxs", link=True))
 
 
-@pytest.mark.parametrize("axes", ["hkl", "lkh", "klh"])
+@pytest.mark.parametrize("axes", ["hkl", "lkh", "klh", "h:k:l", "[l,k,h]"])
 def test_axes_in_any_order_that_is_named(tmp_path, axes):
-    """mdx2's layout with its axes permuted."""
+    """mdx2's layout with its axes permuted; one text of all names, as NeXus once had them."""
     path = tmp_path / "a.nxs"
     with h5py.File(path, "w") as file:
         data = file.create_group("entry/intensity")
-        data.attrs.update(NX_class="NXdata", signal="signal", axes=list(axes))
-        data["signal"] = VALUES.transpose(["hkl".index(a) for a in axes])
+        names = axes if len(axes) > 3 else list(axes)
+        data.attrs.update(NX_class="NXdata", signal="signal", axes=names)
+        data["signal"] = VALUES.transpose(["hkl".index(a) for a in axes if a in "hkl"])
         for name, axis in zip("hkl", AXES, strict=True):
             data[name] = axis
     assert_is_the_map(told(path)[0])
+
+
+def test_what_the_structure_of_a_map_does_not_say(tmp_path):
+    """Its lack of a space group is told among what was assumed about the map."""
+    record = (
+        "CRYST1" + "".join(f"{x:9.3f}" for x in CELL[:3]) + "".join(f"{x:7.2f}" for x in CELL[3:])
+    )
+    (tmp_path / "a.pdb").write_text(f"{record}\n{atom(1, 'CA', (1, 2, 3))}")
+    loaded = load_map(MapSource(mdx2_table(tmp_path / "a.nxs"), structure=tmp_path / "a.pdb"))
+    line = f'{tmp_path / "a.pdb"}: assumed space group "P 1": the file names none'
+    assert line in loaded.said
 
 
 # Packed, marked, renamed.

@@ -18,8 +18,8 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 _HEAD = 4096
 _NOTHING = Given()
 _KNOWN = (
-    "a native map, mdx2, mdx-lib or diffuser HDF5, lunus .lat or .hkl, MTZ, CCP4/MRC, or an eryx "
-    ".npy with its .yaml"
+    "a native map, mdx2, NXRefine, mdx-lib or diffuser HDF5, lunus .lat or .hkl, MTZ, CCP4/MRC, or "
+    "an eryx .npy with its .yaml"
 )
 # Format → what makes its bytes, the endings that mean it, and what it has no place for.
 _WRITERS: dict[str, tuple[Callable[[DiffuseMap], bytes], tuple[str, ...], tuple[str, ...]]] = {

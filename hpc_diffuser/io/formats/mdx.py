@@ -70,6 +70,7 @@ def read_map(path: Path, given: Given, name: str) -> Found:
     tags = (f"{group}@signal", f"{group}@axes")
     labels = read_arrays(path, "mdx2 map", tags, lambda arrays: [arrays[tag] for tag in tags])
     signal, axes = str(labels[0]), [str(axis) for axis in np.atleast_1d(labels[1])]
+    axes = axes[0].strip("[]").replace(":", ",").split(",") if len(axes) == 1 else axes
     letters = "".join(axis.lower().removeprefix("q") for axis in axes)
     if sorted(letters) != ["h", "k", "l"]:
         raise InputError(f"{path}: axes {axes} of {group}: expected h, k, l or Qh, Qk, Ql")
