@@ -21,6 +21,7 @@ from hpc_diffuser.structure import Structure, atom_label, residue_label
 
 # After the last number that a PDB's or a GRO's columns hold, residues are counted from 0.
 _WRAPS = (9999, 99999)
+_LONGEST_BOND_A = 3.0  # stretched, in one frame of a simulation
 _LETTERS = ascii_uppercase + ascii_lowercase + digits
 
 
@@ -99,6 +100,32 @@ def polymer_chains(structure: Structure) -> list[Chain]:
         for letter, residues in chains.items()
         for part in _ended([_residue(structure, rows) for rows in residues.values()])
     ]
+
+
+def unbonded_parts(chain: Chain, positions: np.ndarray) -> list[Chain]:
+    """A chain, cut where C and the next N, or O3' and the next P, are no bond apart.
+
+    Parameters
+    ----------
+    chain : Chain
+    positions : (N, 3) float, Å
+        Of the structure that the chain is of.
+    """
+    parts: list[list[Residue]] = [[]]
+    for residue in chain.residues:
+        if parts[-1] and not _bonded(parts[-1][-1], residue, positions):
+            parts.append([])
+        parts[-1].append(residue)
+    return [Chain(chain.letter, tuple(part)) for part in parts]
+
+
+def _bonded(first: Residue, second: Residue, positions: np.ndarray) -> bool:
+    """Whether two residues may be neighbours: also where an atom that would tell is missing."""
+    for end, start in (("C", "N"), ("O3'", "P")):
+        if end in first.atoms and start in second.atoms:
+            bond = positions[second.atoms[start]] - positions[first.atoms[end]]
+            return float(np.linalg.norm(bond)) < _LONGEST_BOND_A
+    return True
 
 
 def tell_chains_apart(structure: Structure) -> tuple[Structure, list[str]]:

@@ -13,6 +13,7 @@ from hpc_diffuser.chains import (
     polymer_chains,
     polymer_rows,
     tell_chains_apart,
+    unbonded_parts,
 )
 from hpc_diffuser.copies import order_by_fit
 from hpc_diffuser.errors import InputError
@@ -28,6 +29,7 @@ from hpc_diffuser.structure import Structure
 BACKBONE = ("N", "CA", "C", "O")
 _NUCLEIC_BACKBONE = ("P", "O5'", "C5'", "C4'", "C3'", "O3'")
 _LEAST_CHAIN = 3  # residues: fewer are amino acids of the solution
+_LEAST_PART = 10  # of a chain that is cut: shorter ones fit by chance
 _NAMED = 6  # residues or ranges, before the rest is counted
 
 
@@ -69,7 +71,7 @@ def match_atoms(mobile: Structure, reference: Structure) -> Match:
     mobile, told = tell_chains_apart(mobile)
     reference, told_reference = tell_chains_apart(reference)
     ours, theirs = polymer_chains(mobile), polymer_chains(reference)
-    assignment = Assignment(ours, theirs)
+    assignment = _assigned(mobile, ours, theirs)
     _require_partners(assignment)
     order_by_fit(assignment, mobile, reference)
     pairs, backbone = _polymer_pairs(assignment)
@@ -90,6 +92,18 @@ def match_atoms(mobile: Structure, reference: Structure) -> Match:
     return Match(rows, partners, kept, tuple(note for note in notes if note))
 
 
+def _assigned(mobile: Structure, ours: list[Chain], theirs: list[Chain]) -> Assignment:
+    """Chains and their partners; of a chain without one, the parts that no bond joins."""
+    assignment = Assignment(ours, theirs)
+    if not _without_partner(assignment):
+        return assignment
+    parts = [part for chain in ours for part in unbonded_parts(chain, mobile.positions)]
+    if len(parts) == len(ours) or min(map(len, parts)) < _LEAST_PART:
+        return assignment
+    again = Assignment(parts, theirs)
+    return assignment if _without_partner(again) else again
+
+
 def match_backbone(mobile: Structure, reference: Structure) -> tuple[np.ndarray, np.ndarray]:
     """Backbone atoms that both have, as of `match_atoms`: rows of either, (K,) int."""
     match = match_atoms(mobile, reference)
@@ -108,13 +122,20 @@ def same_atoms(structure: Structure, reference: Structure) -> np.ndarray:
     return np.array([pairs.get(row, -1) for row in range(len(structure))], int)
 
 
+def _without_partner(assignment: Assignment) -> list[int]:
+    """Chains of the trajectory that the reference has not."""
+    linked = assignment.linked()
+    return [
+        i
+        for i, chain in enumerate(assignment.ours)
+        if i not in linked and not (linked and len(chain) < _LEAST_CHAIN)
+    ]
+
+
 def _require_partners(assignment: Assignment) -> None:
     """Raise InputError for a chain without a partner, or where too little has one."""
-    linked = assignment.linked()
-    for i, chain in enumerate(assignment.ours):
-        if i in linked or (linked and len(chain) < _LEAST_CHAIN):
-            continue
-        doubt = assignment.doubts.get(i)
+    for i in _without_partner(assignment):
+        chain, doubt = assignment.ours[i], assignment.doubts.get(i)
         why = f": {doubt}" if doubt else ""
         raise InputError(
             f"chain {chain.letter} of the trajectory ({len(chain)} residues from "

@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 from hpc_diffuser.chains import solvent_rows, tell_chains_apart
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.matching import match_atoms, same_atoms
+from hpc_diffuser.protein import residue_positions
 from hpc_diffuser.structure import Structure, atom_label
 
 SEQUENCE = "MKVDEFGHIRLPNSTWYQACKEDLVGSRTFNIHWQPYMAK"
@@ -259,6 +260,31 @@ def test_copies_numbered_on():
     )
     match = match_atoms(on, crystal)
     origin(match, on, crystal)
+    assert len(match.mobile_rows) == len(crystal)
+
+
+def test_complex_numbered_on_without_ends():
+    """Two different chains twice, one after the other in one chain, as a PRMTOP may have them.
+
+    Their numbers are no help, since the crystal's have insertion codes; no bond joins them.
+    """
+    helix = residue_positions(np.full(40, -62.0), np.full(40, -42.0)).reshape(-1, 3)
+    places = [(i, "") for i in range(1, 11)] + [(10, "A"), *((i, "") for i in range(11, 40))]
+    numbers, codes = zip(*places, strict=True)
+    crystal = joined(
+        *(
+            replace(peptide_chain(x, c, numbers=numbers, codes=codes), positions=helix + 25.0 * i)
+            for i, (x, c) in enumerate(zip((SEQUENCE, OTHER) * 2, "HLIM", strict=True))
+        )
+    )
+    through = replace(
+        crystal,
+        chain_ids=np.full(len(crystal), "A"),
+        residue_numbers=np.repeat(np.arange(1, 161), 5),
+        insertion_codes=np.full(len(crystal), ""),
+    )
+    match = match_atoms(through, crystal)
+    origin(match, through, crystal)
     assert len(match.mobile_rows) == len(crystal)
 
 
