@@ -221,7 +221,12 @@ def compare_models(
             summary = refine(load, own, _headed(config_text, name), world, resumption)
             shells.append(summary["shells"])
             rows.append(_row(name, own, summary, shuffled_modes(load, own, summary, world)))
-        comparison = {"format": _FORMAT, "models": rows, "shells": _side_by_side(names, shells)}
+        comparison = {
+            "format": _FORMAT,
+            "models": rows,
+            "ceiling": summary["ceiling"],
+            "shells": _side_by_side(names, shells),
+        }
         world.from_root(lambda: write_json(directory / "models.json", comparison))
     return comparison
 
@@ -376,7 +381,8 @@ def comparison_text(comparison: dict[str, Any]) -> str:
     """The models side by side: scores and answers, the control of the modes, CC by shell."""
     rows = comparison["models"]
     width = max(len("Model"), *(len(row["name"]) for row in rows))
-    parts = [_score_table(rows, width), _basis_table(rows, width), _shuffled_table(rows, width)]
+    scores = _score_table(rows, width) + _ceiling_line(comparison.get("ceiling"), width)
+    parts = [scores, _basis_table(rows, width), _shuffled_table(rows, width)]
     parts.append(_b_factor_table(rows, width))
     parts.append(_shell_table([row["name"] for row in rows], comparison["shells"]))
     notes = [f"{row['name']}: {text}" for row in rows for text in row["warnings"]]
@@ -391,6 +397,16 @@ def _score_table(rows: list[dict[str, Any]], width: int) -> str:
         for row in rows
     ]
     return "\n".join(lines)
+
+
+def _ceiling_line(ceiling: dict[str, Any] | None, width: int) -> str:
+    if ceiling is None:
+        return ""
+    cc_half = _cc(ceiling["cc_half"]).strip()
+    space = " " * 9
+    return (
+        f"\n{'CC*':{width}}{space}{_cc(ceiling['cc_star'])}{space}   of the data; CC½ is {cc_half}"
+    )
 
 
 def _values(answer: dict[str, float | list[float]]) -> str:

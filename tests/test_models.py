@@ -397,6 +397,16 @@ def test_table_and_json_have_the_same_numbers(compared):
     assert comparison_text(comparison) in printed
 
 
+def test_ceiling_of_the_data(compared):
+    """Below the models' CC, where the target has half-maps."""
+    comparison = json.loads((compared[0] / "run" / "models.json").read_text())
+    assert comparison["ceiling"] is None and "CC*" not in comparison_text(comparison)
+    comparison["ceiling"] = {"cc_half": 0.5, "cc_star": 0.8165}
+    assert "CC*                0.8165            of the data; CC½ is 0.5000" in comparison_text(
+        comparison
+    )
+
+
 def test_report_and_status_of_a_comparison(call, compared):
     """The same table; a paragraph for each model; a figure is of one model."""
     folder, printed = compared
