@@ -16,7 +16,7 @@ from scipy.spatial import KDTree
 from hpc_diffuser.matching import Match
 from hpc_diffuser.structure import Structure
 
-_SLACK_A = 0.45  # beyond the sum of covalent radii: a bond of a poor model
+_SLACK_A = 0.45  # from the sum of covalent radii: a bond of a poor model; nearer, a clash
 _TRACE_A = 4.2  # CA to CA of neighbours along a chain: 3.8 Å, in cis 2.9 Å
 _ORGANIC = ("H", "B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Se", "Br", "I")
 _LINKS = ({"C", "N"}, {"O3'", "P"}, {"O3*", "P"})
@@ -68,13 +68,13 @@ def expected_bonds(
     )
     pairs = np.concatenate([match.mobile_rows[near], stated]).reshape(-1, 2)
     pairs = np.unique(np.sort(pairs, axis=1), axis=0)
-    longest = _radii(structure)[pairs].sum(axis=1) + _SLACK_A
+    usual = _radii(structure)[pairs].sum(axis=1)
     known = (partner[pairs] >= 0).all(axis=1)
-    lengths = longest - _SLACK_A
+    lengths = usual.copy()
     ends = reference.positions[partner[pairs[known]]]
     lengths[known] = np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1)
     trace = known & _neighbours_in_trace(structure, pairs)
-    chemical = (lengths <= longest) & _holds(structure, pairs)
+    chemical = (np.abs(lengths - usual) <= _SLACK_A) & _holds(structure, pairs)
     return Bonds(pairs, lengths, known).select(chemical | trace)
 
 

@@ -24,15 +24,18 @@ REMEDY = (
 _OTHER_ATOMS = (
     "the topology has the atoms in another order: give the one that the trajectory was written with"
 )
+_NO_MOLECULE = "these are no coordinates of this molecule: write the trajectory without this frame"
 _OTHER_UNIT = (
     "nm where the format has Å, or the other way round: write it again by the program that made it"
 )
 _TORN_A = 1.5  # longer than in the crystal by this: no bond; motion and rounding make 0.3 Å
 _SMALLEST_BOX_A = 12.0  # between opposite faces; what is smaller is a placeholder
+_PERSISTENT_A = 0.7  # in most frames: force fields and crystals differ by 0.2 Å
+_CHEMICAL_A = 2.5  # CA and CA are no bond: a peptide that turns changes their distance by 0.9 Å
 _MENDED_A = 0.3  # what a mended bond may be off by; or 6 times the others' scatter
 _LEAST_WRAP_A = 9.0  # what is torn by less was not torn by a box
 _MANY = 0.1  # of the bonds, still torn after mending: not by a box
-_SAMPLE = 32  # frames that tell whether the topology's bonds are any
+_SAMPLE = 32  # frames that tell how long bonds usually are
 _BLOCK_BYTES = 64 << 20
 
 
@@ -114,7 +117,32 @@ def make_whole(
             _require_box(lengths[i], boxes[block][i], molecules, block.start + i)
         frames[numbers] = _mended(frames[numbers], boxes[numbers], molecules, numbers)
         count += len(where)
+    _require_lengths(frames, molecules)
     return Torn(count, *first) if first else None
+
+
+def _require_lengths(frames: np.ndarray, molecules: _Molecules) -> None:
+    """Raise InputError for a bond that is longer, or shorter, than the crystal's in most frames.
+
+    By less than a box tears, so that only an exchange of neighbours makes it.
+    """
+    known = molecules.bonds.known & (molecules.bonds.lengths_A < _CHEMICAL_A)
+    bonds = molecules.bonds.select(known)
+    if not len(bonds.pairs):
+        return
+    lengths = np.median(_lengths(frames[_sample(frames)], bonds), axis=0)
+    errors = np.abs(lengths - bonds.lengths_A)
+    worst = int(np.argmax(errors))
+    if errors[worst] > _PERSISTENT_A:
+        named = _Molecules(molecules.structure, bonds, molecules.source)
+        raise InputError(
+            f"{molecules.source}: the bond {named.bond(worst)} is {lengths[worst]:.1f} Å long in "
+            f"most frames, in the reference {bonds.lengths_A[worst]:.1f} Å: {_OTHER_ATOMS}"
+        )
+
+
+def _sample(frames: np.ndarray) -> np.ndarray:
+    return np.unique(np.linspace(0, len(frames) - 1, _SAMPLE).astype(int))
 
 
 def believed(frames: np.ndarray, boxes: np.ndarray, bonds: Bonds) -> Bonds:
@@ -122,7 +150,7 @@ def believed(frames: np.ndarray, boxes: np.ndarray, bonds: Bonds) -> Bonds:
 
     Between one chain's end and the next one's beginning some readers see a bond.
     """
-    some = np.unique(np.linspace(0, len(frames) - 1, _SAMPLE).astype(int))
+    some = _sample(frames)
     doubtful = np.flatnonzero(~bonds.known)
     ends = frames[some][:, bonds.pairs[doubtful]]
     steps = ends[:, :, 1] - ends[:, :, 0]
@@ -140,9 +168,9 @@ def usable(boxes: np.ndarray) -> np.ndarray:
 
 def box_heights(boxes: np.ndarray) -> np.ndarray:
     """The least distance between opposite faces: (F,) Å; 0 of no box."""
-    volumes = np.abs(np.linalg.det(boxes))
-    faces = np.linalg.norm(np.cross(boxes[:, [1, 2, 0]], boxes[:, [2, 0, 1]]), axis=2)
     with np.errstate(all="ignore"):
+        volumes = np.abs(np.linalg.det(boxes))
+        faces = np.linalg.norm(np.cross(boxes[:, [1, 2, 0]], boxes[:, [2, 0, 1]]), axis=2)
         return np.nan_to_num(volumes / faces.max(axis=1), posinf=0.0)
 
 
@@ -178,7 +206,7 @@ def _require_unit(lengths: np.ndarray, molecules: _Molecules, start: int) -> Non
     if not len(wrong):
         return
     bonds = f"its bonds are {middle[wrong[0]]:.3g} times as long as the crystal's"
-    likely = _OTHER_UNIT if tenfold[wrong[0]] else _OTHER_ATOMS
+    likely = _OTHER_UNIT if tenfold[wrong[0]] else _NO_MOLECULE
     raise molecules.refusal(start + wrong[0], f"{bonds}: {likely}")
 
 

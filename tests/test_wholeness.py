@@ -216,6 +216,36 @@ def test_two_atoms_exchanged(frames, bonds, protein, boxed):
         make_whole(frames[:, rows], boxes, bonds, protein, "md.xtc")
 
 
+@pytest.mark.parametrize("boxed", [True, False])
+def test_neighbours_exchanged(frames, bonds, protein, boxed):
+    """CA and CB of a residue under each other's names: N-CA is 2.5 Å, by 1 Å too long."""
+    rows = np.arange(len(protein))
+    at = protein.residue_numbers == protein.residue_numbers[protein.atom_names == "CB"][2]
+    first, second = (np.flatnonzero(at & (protein.atom_names == n))[0] for n in ("CA", "CB"))
+    rows[[first, second]] = second, first
+    boxes = np.tile(BOXES["cubic"], (FRAMES, 1, 1)) * boxed
+    with pytest.raises(InputError, match=r"the bond A/.* Å long .* in another order"):
+        make_whole(frames[:, rows], boxes, bonds, protein, "md.xtc")
+
+
+def test_a_frame_of_zeros(frames, bonds, protein):
+    """As of a simulation that stopped while it wrote: no coordinates of the molecule."""
+    frames[1] = 0
+    with pytest.raises(InputError, match=r"frame 2: its bonds are 0 times .* no coordinates"):
+        make_whole(frames, np.zeros((FRAMES, 3, 3)), bonds, protein, "md.dcd")
+
+
+def test_a_clash_of_the_crystal_is_no_bond(protein):
+    """Atoms of a poor model that lie upon each other, but are not bonded: no length to expect."""
+    poor = protein.select(np.arange(len(protein)))
+    at = np.flatnonzero(poor.residue_numbers == 7)
+    oxygen, carbon = (at[poor.atom_names[at] == name][0] for name in ("O", "CB"))
+    poor.positions[oxygen] = poor.positions[carbon] + [0.5, 0, 0]
+    match = match_atoms(poor, poor)
+    bonds = expected_bonds(poor, np.empty((0, 2), int), match, poor)
+    assert sorted((oxygen, carbon)) not in bonds.pairs.tolist()
+
+
 def test_bonds_that_the_topology_imagines(frames, protein, bonds):
     """From one chain's end to the next one's beginning: dropped, if no frame has it.
 
