@@ -283,6 +283,15 @@ def test_mrc_of_another_length(tmp_path):
         assert "could not be read as a CCP4 map" in refusal(path)
 
 
+def test_mrc_with_a_signalling_nan_in_its_header(tmp_path):
+    """A damaged cell: refused, without a warning of its conversion."""
+    path = mrc(tmp_path / "a.mrc")
+    raw = bytearray(path.read_bytes())
+    raw[40:44] = struct.pack("<I", 0x7F9271FC)
+    path.write_bytes(bytes(raw))
+    assert "expected three lengths and angles" in refusal(path)
+
+
 def test_gemmis_own_map_comes_back(tmp_path):
     """The grid's writer of gemmi, whose header has no start: 000 at the first sample is refused
     to be guessed: it is put in the middle, and told."""

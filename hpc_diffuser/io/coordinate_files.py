@@ -78,11 +78,14 @@ def _parse_pdb(path: Path, lines: list[str]) -> Parsed:
     for number, line in enumerate(lines, 1):
         if is_atom(line):
             check_atom(line, number)
+    # Letters of other encodings do not matter in remarks.
+    lines = [
+        x if x.isascii() or is_atom(x) else x.encode("ascii", "replace").decode() for x in lines
+    ]
     records = crystal_records(lines)
     heading, models, by_end = split_models(lines)
     copies = [letters_of_copies(model) for model in models]
     models = [model for model, _ in copies]
-    heading = [line.encode("ascii", "replace").decode() for line in heading]  # remarks
     text = _encoded(path, pdb_text(heading, models))
     try:
         found = gemmi.read_pdb_string(text)

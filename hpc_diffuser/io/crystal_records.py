@@ -135,6 +135,8 @@ def _nearest_rotation(matrix: np.ndarray) -> tuple[np.ndarray | None, float]:
 def known_name(name: str, unit_cell: tuple[float, ...]) -> str | None:
     """A space group's name as gemmi knows it: with the file's spelling where that will do."""
     plain = " ".join(name.replace("_", " ").strip("'\" ").split())
+    if not plain.isascii():
+        return None
     for spelling in (plain, plain.replace("(", "").replace(")", "")):
         if _group(spelling, unit_cell) is not None:
             return spelling
@@ -151,7 +153,7 @@ def _by_name(records: CrystalRecords) -> list[tuple[str, gemmi.SpaceGroup]]:
         known = known_name(name, records.unit_cell)
         if known is None:
             raise InputError(
-                f'unknown space group "{name}": expected a name like "P 21 21 21": correct it, or '
+                f'unknown space group {name!a}: expected a name like "P 21 21 21": correct it, or '
                 "remove it and say so with [crystal] space_group"
             )
         found.append((known, _group(known, records.unit_cell)))

@@ -26,7 +26,13 @@ from hpc_diffuser.io.formats.common import (
     with_mask,
     without_mask,
 )
-from hpc_diffuser.io.placing import MOST_DIVISIONS, check_values, embedded, grid_of_box
+from hpc_diffuser.io.placing import (
+    MOST_DIVISIONS,
+    as_float,
+    check_values,
+    embedded,
+    grid_of_box,
+)
 
 MASKED = -1000.0
 _MASKS = (MASKED, -32768.0, -32767.0)  # the latter from lunus
@@ -112,7 +118,7 @@ def _parsed(raw: bytes) -> tuple[_Header, np.ndarray]:
     """The header, and the values [h, k, l]."""
     order = _byte_order(raw)
     words = np.frombuffer(raw, f"{order}i4", 256)
-    numbers = np.frombuffer(raw, f"{order}f4", 256).astype(float)
+    numbers = as_float(np.frombuffer(raw, f"{order}f4", 256), np.float64)
     counts, mode, symmetry = words[:3].tolist(), int(words[3]), int(words[23])
     if mode not in _MODES:
         raise InputError(f"mode {mode}: expected one of {', '.join(map(str, _MODES))}")
