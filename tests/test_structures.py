@@ -98,6 +98,17 @@ def test_waters_and_hydrogens_are_left_out(pdb):
     assert structure.residue_names.tolist() == ["ALA"] * 4 + ["NO3"]
 
 
+@pytest.mark.parametrize("name", ["SOL", "WAT", "TIP", "TP3", "SPC"])
+def test_waters_of_simulations_are_left_out(pdb, name):
+    """Under the names of force fields, too."""
+    water = [
+        atom(6, "OW", (6, 0, 0), "O", name, 301),
+        atom(7, "HW1", (6, 1, 0), "H", name, 301),
+    ]
+    structure, _ = read_structure(pdb(BACKBONE, *water), hydrogens=True)
+    assert structure.residue_names.tolist() == ["ALA"] * 4
+
+
 def test_hydrogens_on_request(pdb):
     """Waters stay out; deuterium is hydrogen to X-rays; charges and lower case change nothing."""
     path = pdb(

@@ -25,6 +25,8 @@ def letters_of_copies(model: list[str]) -> tuple[list[str], list[str]]:
         after, notes = tell_chains_apart(before)
     except InputError:
         return model, []
+    if not notes:
+        return model, []
     letters = iter(after.chain_ids.tolist())
     lines, letter = [], ""
     for line in model:

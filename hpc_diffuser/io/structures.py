@@ -18,6 +18,7 @@ from hpc_diffuser.io.plausible import check_crystal, check_names, check_numbers
 from hpc_diffuser.io.storage import write_bytes
 from hpc_diffuser.lattice import check_unit_cell
 from hpc_diffuser.progress import log
+from hpc_diffuser.residues import is_water
 from hpc_diffuser.structure import Structure, atom_label, require_occupied
 
 Arrays = dict[str, np.ndarray]
@@ -240,11 +241,20 @@ def _models(
     if not len(model_file):
         return [], np.array([], str)
     model_file.setup_entities()
-    model_file.remove_waters()
+    _remove_waters(model_file)
     if not hydrogens:
         model_file.remove_hydrogens()
     found = [one_conformation(model_file[i], conformer) for i in range(count)]
     return [atoms for atoms, _ in found], np.array(found[0][1], str)
+
+
+def _remove_waters(model_file: gemmi.Structure) -> None:
+    """Under any of their names, of which gemmi knows the PDB's."""
+    for chain in (chain for model in model_file for chain in model):
+        for i in reversed(range(len(chain))):
+            if is_water(chain[i].name):
+                del chain[i]
+    model_file.remove_empty_chains()
 
 
 def _arrays(atoms: list) -> dict[str, np.ndarray]:
