@@ -15,8 +15,7 @@ from hpc_diffuser.model import ForwardModel
 from hpc_diffuser.parameters import Parameters, parameters_from
 from hpc_diffuser.problem import FINAL, Problem
 from hpc_diffuser.scoring import Comparison, Score
-
-AS_GOOD = 0.002  # a median's CC_work may be so much below the best restart's
+from hpc_diffuser.summary import AS_GOOD
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from hpc_diffuser.config import SearchConfig
+from hpc_diffuser.summary import AS_GOOD
 
 MOVE_MORE = 0.05  # of the atoms: fewer that move more than the crystal says are no warning
 DEVIATIONS = 2.0  # standard deviations that a difference has to exceed to be one
@@ -55,15 +56,9 @@ def _of_the_search(summary: dict[str, Any], search: SearchConfig) -> Iterator[st
 def _disagreement(summary: dict[str, Any], n_restarts: int) -> str:
     found = summary["clusters"]
     first, second = found[0]["cc_search"], found[1]["cc_search"]
-    text = (
-        f"the {n_restarts} restarts ended at {len(found)} different places, listed as clusters: "
-        "the median of all is no answer"
-    )
+    text = f"the {n_restarts} restarts ended at {len(found)} different places, listed as clusters"
     if "median_scores" in summary:
-        median, cc = summary["median_scores"]["cc_work"], summary["cc_work"]
-        text += f", with CC_work {_shown(median)} against {_shown(cc)} of the best"
-        if None not in (median, cc) and median > cc:
-            text += ", but its being higher says that the search has not converged"
+        text += _median_beside(summary["median_scores"]["cc_work"], summary["cc_work"])
     if first - second <= _error(summary) * np.sqrt(2):
         text += (
             f"; CC_search of the best two, {first:.4f} and {second:.4f}, differ by less than the "
@@ -72,8 +67,17 @@ def _disagreement(summary: dict[str, Any], n_restarts: int) -> str:
     return f"{text}; raise [search] evaluations or restarts, or refine fewer parameters"
 
 
-def _shown(cc: float | None) -> str:
-    return "none" if cc is None else f"{cc:.4f}"
+def _median_beside(median: float | None, answer: float | None) -> str:
+    """What the median of restarts that disagree is worth, by CC_work."""
+    if answer is None or median is None or median < answer - AS_GOOD:
+        shown = ["none" if cc is None else f"{cc:.4f}" for cc in (median, answer)]
+        return (
+            f": their median is no answer, with CC_work {shown[0]} against {shown[1]} of the best"
+        )
+    text = f": CC_work of their median is {median:.4f}, of the best {answer:.4f}"
+    if median > answer + AS_GOOD:
+        return f"{text}, so that the search has not converged"
+    return f"{text}, so that what they differ in is not determined"
 
 
 def _error(summary: dict[str, Any]) -> float:

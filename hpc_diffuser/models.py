@@ -36,6 +36,7 @@ from hpc_diffuser.parameters import parameters_from
 from hpc_diffuser.problem import FINAL, SHUFFLE, Problem, compare
 from hpc_diffuser.progress import log
 from hpc_diffuser.refinement import Resumption, refine
+from hpc_diffuser.report import wrapped
 from hpc_diffuser.sampling import generator
 from hpc_diffuser.scoring import Score
 from hpc_diffuser.stopping import stops_at_once
@@ -385,7 +386,7 @@ def comparison_text(comparison: dict[str, Any]) -> str:
     parts = [scores, _basis_table(rows, width), _shuffled_table(rows, width)]
     parts.append(_b_factor_table(rows, width))
     parts.append(_shell_table([row["name"] for row in rows], comparison["shells"]))
-    notes = [f"{row['name']}: {text}" for row in rows for text in row["warnings"]]
+    notes = [wrapped(f"{row['name']}: {text}") for row in rows for text in row["warnings"]]
     return "\n\n".join(part for part in [*parts, "\n".join(notes)] if part)
 
 

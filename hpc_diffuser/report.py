@@ -77,10 +77,11 @@ def _warnings(summary: dict[str, Any]) -> str:
     if not summary["warnings"]:
         return ""
     numbered = enumerate(summary["warnings"], start=1)
-    return "\n".join(["Warnings", *(_wrapped(f"{n}. {text}", 2) for n, text in numbered)])
+    return "\n".join(["Warnings", *(wrapped(f"{n}. {text}", 2) for n, text in numbered)])
 
 
-def _wrapped(text: str, indent: int = 0) -> str:
+def wrapped(text: str, indent: int = 0) -> str:
+    """A paragraph in lines that fit on a page; of an indented one, the others farther in."""
     return textwrap.fill(
         text,
         WIDTH,
@@ -128,7 +129,7 @@ def _parameter_table(summary: dict[str, Any]) -> str:
             ensemble = [source[row]] if name == "mode_amplitude_A" else []
             lines.append(f"  {_shown(label):20s}" + "".join(map(_column, numbers + ensemble)))
     notes = [_SCATTER] * bool(refined) + [_SOURCE] * bool(source)
-    return "\n".join([*lines, *map(_wrapped, notes)])
+    return "\n".join([*lines, *map(wrapped, notes)])
 
 
 def _column(value: float | str | None) -> str:
@@ -155,7 +156,7 @@ def _cluster_table(summary: dict[str, Any]) -> str:
     more = len(found) - len(shown)
     lines = [f"Clusters of restarts  {heading}" + (f"   and {more} more" if more else "")]
     lines += [f"  {label:20s}" + "".join(map(_column, row)) for label, row in rows.items()]
-    return "\n".join([*lines, _wrapped(_CLUSTERS)])
+    return "\n".join([*lines, wrapped(_CLUSTERS)])
 
 
 def _shown(label: str) -> str:
@@ -299,7 +300,7 @@ def _no_b_factors(reason: str) -> list[str]:
 
 def _b_factor_text(found: dict[str, Any]) -> str:
     cc = "none (one does not vary)" if found["cc"] is None else f"{found['cc']:.3f}"
-    return _wrapped(
+    return wrapped(
         f"B-factors beside the crystal's, {found['atoms']} atoms: CC {cc}; mean "
         f"{found['mean_A2']:.1f} against {found['crystal_mean_A2']:.1f} Å², "
         f"ratio {found['mean_ratio']:.2f}"

@@ -10,6 +10,7 @@ from hpc_diffuser.search.history import History
 
 OUTLIER = 5.0  # robust standard deviations below the median CC
 AT_BOUND = 0.01  # of a range: what lies so near to its end may be cut off
+AS_GOOD = 0.002  # a CC_work that is lower by no more is as good
 # Of `summary.json`. 2: with clusters, answer, warnings and cost.
 VERSION = 2
 

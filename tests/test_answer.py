@@ -108,8 +108,8 @@ def test_restarts_around_one_optimum_that_none_has_found():
     assert answer.record["answer"]["translation_sigma_A"] == 0.71
     assert answer.record["median_scores"]["cc_work"] == pytest.approx(0.5)
     text = warnings(summary, cc_work=answer.score.cc_work, **answer.record)
-    assert "CC_work 0.5000 against 0.4600 of the best" in text
-    assert "the search has not converged" in text and "raise [search] evaluations" in text
+    assert "CC_work of their median is 0.5000, of the best 0.4600" in text
+    assert "so that the search has not converged" in text and "raise [search] evaluations" in text
 
 
 def test_one_restart_is_its_own_answer():
@@ -161,9 +161,17 @@ def test_restarts_that_disagree_are_warned_of():
         sampling = {"samples": 64, "map_error": 1e-4, "objective_error": error}
         text = warnings(summary, sampling=sampling, cc_work=0.5, translation_alone={"cc_work": 0.1})
         assert "the 2 restarts ended at 2 different places" in text
-        assert "CC_work 0.3000 against 0.5000 of the best" in text
+        assert "median is no answer (CC_work 0.3000 against 0.5000 of the best)" in text
         assert ("it is not known which is right" in text) != known
         assert "not converged" not in text
+
+
+def test_restarts_that_differ_in_what_does_not_matter():
+    """A CC of 0.5 everywhere: the median is as good, and the parameter not determined."""
+    summary = summary_of([0.2, 0.8], lambda _: 0.5)
+    answer = choose(summary, lambda _: 0.5)
+    text = warnings(summary, cc_work=0.5, **answer.record)
+    assert "is 0.5000, of the best 0.5000, so that what they differ in is not determined" in text
 
 
 def test_one_restart_is_warned_of():
