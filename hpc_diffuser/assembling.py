@@ -13,7 +13,7 @@ from scipy.spatial import KDTree
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.matching import Match
 from hpc_diffuser.structure import Structure, best_rotations, residue_label
-from hpc_diffuser.wholeness import REMEDY, box_heights, translations
+from hpc_diffuser.wholeness import REMEDY, box_heights, translations, usable
 
 _CONTACTS = 24  # nearest pairs of atoms that tell where a fragment belongs
 _STRAY_A = 10.0  # from its place beside its neighbour, and a quarter of their distance
@@ -76,38 +76,62 @@ def bring_together(
     if not links:
         return []
     turns = _turns(frames[:, match.mobile_rows], places, of_atom)
-    heights = box_heights(boxes)
+    told = (_bring(frames, boxes, fragments, x, turns, match, places) for x in links)
     notes = []
-    for link in links:
-        rows, beside = match.mobile_rows[link.rows], match.mobile_rows[link.beside]
-        offset = np.mean(places[link.rows] - places[link.beside], axis=0)
-        found = np.mean(frames[:, rows] - frames[:, beside], axis=1)
-        stray = found - np.einsum("fab,a->fb", turns, offset)
-        shifts = translations(stray[:, None], boxes)[:, 0]
-        moved = shifts.any(axis=1)
-        left = np.linalg.norm(stray - shifts, axis=1)
-        name, neighbour = (
-            _name(structure, fragments == fragments[row]) for row in (rows[0], beside[0])
-        )
-        limit = _STRAY_A + np.linalg.norm(offset) / 4
-        wrong = (left > limit) | (moved & (left > _CERTAIN * heights))
+    for link, (moved, before, after) in zip(links, told, strict=True):
+        rows = match.mobile_rows[[link.rows[0], link.beside[0]]]
+        name, neighbour = (_name(structure, fragments == fragments[row]) for row in rows)
+        offset = np.linalg.norm(_offset(places, link))
+        wrong = after > _STRAY_A + offset / 4
+        wrong |= moved & (after > _CERTAIN * box_heights(boxes))
         if wrong.any():
             frame = int(np.argmax(wrong))
+            nearest = f"in the nearest image of the periodic box {after[frame]:.1f} Å"
+            box = nearest if usable(boxes[frame : frame + 1])[0] else "and the file tells no box"
             raise InputError(
-                f"{source}: frame {frame + 1}: {name} lies {np.linalg.norm(stray[frame]):.1f} Å "
-                f"from its place beside {neighbour} in the reference, in the nearest image of the "
-                f"periodic box {left[frame]:.1f} Å: {REMEDY}; or leave it out (--select)"
+                f"{source}: frame {frame + 1}: {name} lies {before[frame]:.1f} Å from its place "
+                f"beside {neighbour} in the reference, {box}: {REMEDY}; or leave it out (--select)"
             )
         if moved.any():
-            atoms = np.flatnonzero(fragments == link.fragment)
-            where = np.flatnonzero(moved)
-            frames[np.ix_(where, atoms)] -= shifts[where, None]
             notes.append(
                 f"{source}: {name} was in another image of the periodic box than {neighbour} in "
-                f"{len(where)} of {len(frames)} frames, the first is frame {where[0] + 1}: "
-                "brought beside it"
+                f"{moved.sum()} of {len(frames)} frames, the first is frame "
+                f"{int(np.argmax(moved)) + 1}: brought beside it"
             )
     return notes
+
+
+def _bring(
+    frames: np.ndarray,
+    boxes: np.ndarray,
+    fragments: np.ndarray,
+    link: Link,
+    turns: np.ndarray,
+    match: Match,
+    places: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Move a fragment, in place, into the image that is nearest to its place beside the other.
+
+    Returns
+    -------
+    moved : (F,) bool
+    before, after : (F,) float, Å
+        How far from that place it was, and is.
+    """
+    rows, beside = match.mobile_rows[link.rows], match.mobile_rows[link.beside]
+    found = np.mean(frames[:, rows] - frames[:, beside], axis=1)
+    stray = found - np.einsum("fab,a->fb", turns, _offset(places, link))
+    shifts = translations(stray[:, None], boxes)[:, 0]
+    where = np.flatnonzero(shifts.any(axis=1))
+    atoms = np.flatnonzero(fragments == link.fragment)
+    frames[np.ix_(where, atoms)] -= shifts[where, None]
+    lengths = (np.linalg.norm(x, axis=1) for x in (stray, stray - shifts))
+    return shifts.any(axis=1), *lengths
+
+
+def _offset(places: np.ndarray, link: Link) -> np.ndarray:
+    """From the other's nearest atoms to the fragment's, in the crystal: (3,) Å."""
+    return np.mean(places[link.rows] - places[link.beside], axis=0)
 
 
 def _turns(frames: np.ndarray, places: np.ndarray, of_atom: np.ndarray) -> np.ndarray:
