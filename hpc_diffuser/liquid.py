@@ -23,6 +23,7 @@ from hpc_diffuser.lattice import HklGrid, fractionalization
 SERIES_ERROR = 3e-4  # of e^{x(y−1)}, beside 1: the whole intensity
 _NODES = 64  # of each variable where the singular functions are found
 _STEPS = 2048  # of their tables
+_NEAR_A = 8.0  # points nearer to the origin are told apart by 0.02 Å, others by 0.1 Å
 _FINE = 1 << 16  # places that y is rounded to: by 8e-6, times x
 
 
@@ -49,6 +50,22 @@ class LiquidMotion:
         self._indices = indices
         self._s_squared_max = s_squared_max
         self._distances = _distances(grid, self._shape) if len(indices) else None
+
+    def places(self) -> tuple[np.ndarray, np.ndarray]:
+        """Points of the Patterson function by their distance from the origin: (U,) Å, (U,) Å³.
+
+        The volume of all points of a distance; of nearly equal ones together.
+        """
+        if self._distances is None:
+            return np.empty(0), np.empty(0)
+        u = self._distances.ravel()
+        cell = 1 / np.linalg.det(fractionalization(self._grid.unit_cell))
+        point = cell * np.prod(self._grid.divisions) / len(u)
+        bins = np.where(u < _NEAR_A, u / 0.02, _NEAR_A / 0.02 + (u - _NEAR_A) / 0.1)
+        bins = bins.astype(np.int32)
+        counts, sums = np.bincount(bins), np.bincount(bins, u)
+        there = counts > 0
+        return sums[there] / counts[there], counts[there] * point
 
     def series(
         self, pairs: np.ndarray, q_squared: np.ndarray, sigma_A: float, gamma_A: float

@@ -17,6 +17,7 @@ from hpc_diffuser.interpolation import (
 )
 from hpc_diffuser.lattice import Centring, HklGrid, centring, fractionalization
 from hpc_diffuser.liquid import LiquidMotion
+from hpc_diffuser.liquid_level import IsotropicLevel
 from hpc_diffuser.modes import Modes
 from hpc_diffuser.moments import Moments
 from hpc_diffuser.parallel.communicator import Ranks
@@ -97,6 +98,12 @@ class DirectModel:
             s_squared_max = float(grid.inverse_d_squared(indices).max())
             self.volume = Volume(grid, indices, self.rows, group)
             self._liquid = LiquidMotion(grid, self.moments.indices, s_squared_max)
+            self._level = IsotropicLevel(
+                modes.structure.positions,
+                self.moments.factors,
+                2 * np.pi * float(np.sqrt(s_squared_max)),
+                self._liquid.places(),
+            )
 
     def internal_motion(self, parameters: Parameters, normals: np.ndarray) -> Intensity:
         """Intensity with the internal motion sampled.
@@ -131,6 +138,7 @@ class DirectModel:
             pairs = self.volume.of((variance + mean_squared - own) / own)
             shape = (disorder.llm_sigma_A, disorder.llm_gamma_A)
             series = own * self._liquid.series(pairs, self._q_squared, *shape)
+            series += self._level.lacking(self.moments.factors, self._q_squared, *shape)
         translation = self._translation(parameters)
         return diffuse_intensity(
             variance, mean_squared, self_terms, self._q_squared, translation, disorder, series

@@ -103,6 +103,11 @@ class Moments:
         self._self_terms = self_terms(self._factors, self.s_squared)
         self._last: tuple = (None, None)
 
+    @property
+    def factors(self) -> AtomFactors:
+        """Those of the last moments; before any, the densest solvent's."""
+        return self._factors
+
     def of(
         self, parameters: Parameters, normals: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, SelfTerms]:
