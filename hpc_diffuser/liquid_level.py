@@ -24,7 +24,7 @@ from hpc_diffuser.liquid import separated
 from hpc_diffuser.scattering import AtomFactors, self_terms
 
 _BIN_A = 0.05  # of distances
-_AT_ONCE = 256  # atoms whose distances to all others are held in memory
+_AT_ONCE = 64  # atoms whose distances to all others are held in memory
 
 
 class IsotropicLevel:

@@ -24,7 +24,7 @@ from hpc_diffuser.parameters import SearchSpace, search_space
 from hpc_diffuser.progress import log
 from hpc_diffuser.sampling import generator
 from hpc_diffuser.scattering import atom_factors, plane_costs
-from hpc_diffuser.scoring import Comparison
+from hpc_diffuser.scoring import Comparison, require_variation
 from hpc_diffuser.target import Target
 
 # What random streams are for: the first number after the seed.
@@ -86,6 +86,7 @@ def load_problem(config: Config) -> Problem:
             f'target.weights = "errors", but {config.target.file} has none: expected a map with '
             'intensity_errors, or weights = "none"'
         )
+    require_variation(target, config.target.score, str(config.target.file))
     return Problem(config, modes, target, space)
 
 

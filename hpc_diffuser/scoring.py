@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from hpc_diffuser.errors import InputError
+from hpc_diffuser.errors import DiffuserError, InputError
 from hpc_diffuser.model import ForwardModel
 from hpc_diffuser.statistics import (
     N_SUMS,
     SCORES,
     PlaneSums,
     cc_star,
+    correlation_sums,
     correlations,
     pooled_cc,
 )
@@ -55,6 +56,7 @@ class Comparison:
         self.model = model
         self._score = score
         self._n_shells = target.n_shells
+        self._edges = target.shell_edges
         self._planes, self._bins = _planes_and_bins(own)
         self._sums = PlaneSums(own.intensity, _weights(own, weights), *self._bins)
 
@@ -65,6 +67,11 @@ class Comparison:
         ----------
         intensity : (v,) float
             At the model's `rows`.
+
+        Raises
+        ------
+        DiffuserError
+            On every rank, where intensities are not finite, or vary in some shells only: named.
         """
         return self._on_all_ranks(self._sums.of(intensity), self._score_of)
 
@@ -78,13 +85,17 @@ class Comparison:
         group = self.model.group
         parts = group.gather((self._planes, sums))
         if parts is None:
-            return group.broadcast(None)
+            return _unless_error(group.broadcast(None))
         planes = np.concatenate([p for p, _ in parts])
         total = np.concatenate([s for _, s in parts])[np.argsort(planes)].sum(axis=0)
-        return group.broadcast(result(*total.reshape(2, self._n_shells, N_SUMS)))
+        try:
+            found = result(*total.reshape(2, self._n_shells, N_SUMS))
+        except DiffuserError as exc:
+            found = exc
+        return _unless_error(group.broadcast(found))
 
     def _score_of(self, work: np.ndarray, free: np.ndarray) -> Score:
-        return _score_of_sums(work, free, self._score)
+        return _score_of_sums(work, free, self._score, self._edges)
 
 
 def score_at_voxels(target: Target, intensity: np.ndarray, score: str, weights: str) -> Score:
@@ -94,7 +105,38 @@ def score_at_voxels(target: Target, intensity: np.ndarray, score: str, weights: 
     """
     _, bins = _planes_and_bins(target)
     sums = PlaneSums(target.intensity, _weights(target, weights), *bins).of(intensity).sum(axis=0)
-    return _score_of_sums(*sums.reshape(2, target.n_shells, N_SUMS), score)
+    sums = sums.reshape(2, target.n_shells, N_SUMS)
+    return _score_of_sums(*sums, score, target.shell_edges)
+
+
+def require_variation(target: Target, score: str, where: str) -> None:
+    """Raise InputError where a target has shells in which no map can have a CC.
+
+    Parameters
+    ----------
+    target : Target
+    score : {"shell-mean", "pooled"}
+        The pooled CC needs variation in one of the shells.
+    where : str
+        For the message: the file.
+    """
+    working = target.at(~target.free)
+    y = working.intensity
+    sums = correlation_sums(y, y, None, working.shells(), target.n_shells)
+    flat = (sums[:, 0] > 0) & np.isnan(correlations(sums))
+    if flat.any() if score == "shell-mean" else np.isnan(pooled_cc(sums)):
+        shell = int(np.argmax(flat))
+        raise InputError(
+            f"{where}: {shell_name(target.shell_edges, shell)} has {sums[shell, 0]:.0f} working "
+            "voxels of one intensity, with which nothing correlates: expected different ones; "
+            "make the target again with fewer --shells or another range, or correct the map"
+        )
+
+
+def shell_name(edges: np.ndarray, shell: int) -> str:
+    """As messages name it: shell 2 (4.1-3.6 Å)."""
+    d_max = f"{1 / edges[shell]:.2f}" if edges[shell] > 0 else "∞"
+    return f"shell {shell + 1} ({d_max}-{1 / edges[shell + 1]:.2f} Å)"
 
 
 def shell_rows(target: Target, score: Score) -> list[dict[str, float | int | None]]:
@@ -140,7 +182,43 @@ def _planes_and_bins(own: Target) -> tuple[np.ndarray, tuple[np.ndarray, np.ndar
     return planes, (bins, np.append(starts, len(own.indices)), 2 * own.n_shells)
 
 
-def _score_of_sums(work: np.ndarray, free: np.ndarray, score: str) -> Score:
+def _unless_error(found: Any) -> Any:
+    if isinstance(found, DiffuserError):
+        raise found
+    return found
+
+
+def _require_finite(sums: np.ndarray, edges: np.ndarray, which: str) -> None:
+    """Raise DiffuserError where a shell's sums (n_shells, 6) are not numbers, and say which."""
+    for columns, whose in (((0, 2, 4), "target's"), ((1, 3, 5), "calculated")):
+        wrong = ~np.isfinite(sums[:, columns]).all(axis=1)
+        if wrong.any():
+            raise DiffuserError(
+                f"the {whose} intensity is not a finite number at some {which} voxels of "
+                f"{shell_name(edges, int(np.argmax(wrong)))}: expected numbers everywhere"
+            )
+
+
+def _require_varied(sums: np.ndarray, edges: np.ndarray, which: str) -> None:
+    """Raise InputError where a calculated map has no CC in a shell that the target varies in.
+
+    What does not move at all has no diffuse intensity, and no CC anywhere: that is no error.
+    """
+    ours, theirs = (correlations(sums[:, [0, i, i, i + 2, i + 2, i + 2]]) for i in (1, 2))
+    flat = (sums[:, 0] > 0) & np.isnan(ours) & np.isfinite(theirs)
+    if flat.any() and np.isfinite(ours).any():
+        raise InputError(
+            f"the calculated intensity is the same at all {which} voxels of "
+            f"{shell_name(edges, int(np.argmax(flat)))}, and has no CC there: expected it to vary "
+            'as in other shells; correct the map, or choose the score "pooled"'
+        )
+
+
+def _score_of_sums(work: np.ndarray, free: np.ndarray, score: str, edges: np.ndarray) -> Score:
+    _require_finite(work, edges, "working")
+    _require_finite(free, edges, "free")
+    if score == "shell-mean":
+        _require_varied(work, edges, "working")
     both = shells_of_both(work, free)
     return Score(
         cc_work=SCORES[score](work[both]),

@@ -31,6 +31,7 @@ LAYERS = (
         "interpolation",
         "lattice",
         "liquid",
+        "liquid_level",
         "matching",
         "merging",
         "modes",
