@@ -406,8 +406,9 @@ def liquid_margin(gamma_A: float) -> float:
     """How far beyond the resolution limit liquid-like motion needs the intensity: Å⁻¹.
 
     What is convolved at the limit comes from beyond it, as far as the kernel K_γ is wide: 0.3/γ,
-    of which interpolation's own margin makes up for 0.03. The scale is then 1 % low at γ = 3 Å,
-    and less so at longer ones; shorter ones get no more.
+    of which interpolation's own margin makes up for 0.03. That is enough for what varies with
+    direction down to γ = 3 Å; shorter ones get no more. The mean over all directions does not
+    depend on it: see `liquid_level`.
     """
     return max(0.0, 0.3 / max(gamma_A, 3.0) - 0.03)
 
