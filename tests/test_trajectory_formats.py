@@ -223,6 +223,16 @@ def test_cut_trajectory(files, topology, trajectory):
     assert_refused(path, top, "could not be read with topology .*: .*cut short or damaged")
 
 
+def test_netcdf_is_read_by_one_library(files, frames, tmp_path, monkeypatch):
+    """netCDF4, where somebody has it, would take a file that was cut for a whole one."""
+    paths, folder = files("pdb", "nc"), tmp_path / "site"
+    folder.mkdir()
+    (folder / "netCDF4.py").write_text("raise RuntimeError('netCDF4 is not asked')")
+    monkeypatch.syspath_prepend(str(folder))
+    found = trajectories.read_trajectory(*paths, "all")
+    np.testing.assert_allclose(found.frames, frames, atol=2e-6)
+
+
 @pytest.mark.parametrize("topology", ["prmtop", "psf", "gro"])
 def test_cut_topology(files, topology):
     """Broken off among the atoms."""

@@ -1,5 +1,6 @@
 """Molecular-dynamics trajectories, through mdtraj; the only module that imports it."""
 
+import sys
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
@@ -276,6 +277,8 @@ def _loader(kind: str):
 
 
 def _netcdf_atoms(path: Path) -> int:
+    # Where it is installed, mdtraj prefers this to SciPy; but it reads what was cut off as zeros.
+    sys.modules["netCDF4"] = None
     from mdtraj.formats import NetCDFTrajectoryFile
 
     with NetCDFTrajectoryFile(str(path)) as file:
