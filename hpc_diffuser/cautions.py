@@ -71,9 +71,7 @@ def _median_beside(median: float | None, answer: float | None) -> str:
     """What the median of restarts that disagree is worth, by CC_work."""
     if answer is None or median is None or median < answer - AS_GOOD:
         shown = ["none" if cc is None else f"{cc:.4f}" for cc in (median, answer)]
-        return (
-            f": their median is no answer, with CC_work {shown[0]} against {shown[1]} of the best"
-        )
+        return f": their median is no answer (CC_work {shown[0]} against {shown[1]} of the best)"
     text = f": CC_work of their median is {median:.4f}, of the best {answer:.4f}"
     if median > answer + AS_GOOD:
         return f"{text}, so that the search has not converged"
