@@ -230,19 +230,18 @@ def _left_out(found: Trajectory, match: Match, rows: np.ndarray, reference: Stru
     if found.rows is None:
         others = np.setdiff1d(np.arange(len(found.structure)), rows)
         parts = [*found.left_out, *_counted(found.structure.select(others))]
-        gone = found.n_atoms - len(rows)
-        notes += [f"left out: {gone} atoms: {', '.join(parts)}"] if gone else []
+        notes += [f"left out of {found.n_atoms} atoms: {', '.join(parts)}"] if parts else []
     lacking = np.setdiff1d(np.arange(len(reference)), match.reference_rows)
     missing = _counted(reference.select(lacking))
-    return notes + ([f"not in the trajectory: {', '.join(missing)}"] if missing else [])
+    return notes + ([f"atoms not in the trajectory: {', '.join(missing)}"] if missing else [])
 
 
 def _counted(structure: Structure) -> list[str]:
-    """`14 atoms of A/LYS 33, A/ARG 45`, `3 NO3`: a polymer's by residue, others by name."""
+    """`14 of A/LYS 33, A/ARG 45`, `3 NO3`: a polymer's atoms by residue, others by name."""
     labels = np.array([residue_label(structure, row) for row in range(len(structure))], str)
     polymer = np.array([is_polymer(str(name)) for name in structure.residue_names], bool)
     residues = list(dict.fromkeys(labels[polymer].tolist()))
-    parts = [f"{polymer.sum()} atoms of {_some(residues)}"] if residues else []
+    parts = [f"{polymer.sum()} of {_some(residues)}"] if residues else []
     others = dict(zip(labels[~polymer].tolist(), structure.residue_names[~polymer], strict=True))
     return parts + [f"{count} {name}" for name, count in Counter(others.values()).items()]
 

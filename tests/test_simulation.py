@@ -127,7 +127,9 @@ def test_water_and_ions_are_left_out(read, protein, moving):
     assert found.structure.names() == structure.select(np.arange(n)).names()
     on = expected(frames[:, :n], joined(protein, LIGAND))
     np.testing.assert_allclose(found.positions, on, atol=1e-4)
-    assert note(found, "left out") == "left out: 33 atoms: 7 water molecules, 3 NA, 2 CL"
+    assert note(found, "left out") == (
+        f"left out of {len(structure)} atoms: 7 water molecules, 3 NA, 2 CL"
+    )
     np.testing.assert_allclose(found.crystal_b_A2[:-3], protein.b_factors_A2, atol=0.005)
 
 
@@ -160,9 +162,9 @@ def test_what_the_crystal_lacks_is_left_out(read, protein, moving):
     assert found.structure.names() == protein.select(modelled).names()
     line = note(found, "left out")
     residue = f"A/{protein.residue_names[last]} {protein.residue_numbers[last]}"
-    assert line.startswith(f"left out: {tail.sum() + 1} atoms: {tail.sum() + 1} atoms of A/")
+    assert line.startswith(f"left out of {len(protein)} atoms: {tail.sum() + 1} of A/")
     assert residue in line
-    assert note(found, "not in the trajectory") == "not in the trajectory: 1 LIG"
+    assert note(found, "atoms not in") == "atoms not in the trajectory: 1 LIG"
 
 
 def with_hydrogen(protein: Structure, row: int) -> Structure:
@@ -181,7 +183,7 @@ def test_hydrogens_of_the_crystals_atoms(read, protein, moving):
     assert len(read(structure, frames, protein, hydrogens=True).structure) == len(protein) + 1
     without = read(structure, frames, protein)
     assert len(without.structure) == len(protein)
-    assert note(without, "left out") == "left out: 1 atoms: 1 hydrogens"
+    assert note(without, "left out") == f"left out of {len(structure)} atoms: 1 hydrogens"
 
 
 def dimer(protein: Structure) -> Structure:

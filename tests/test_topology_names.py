@@ -72,6 +72,8 @@ def test_gro_that_ends_with_an_empty_line(tmp_path):
     topology = gro(tmp_path / "top.gro", structure)
     topology.write_text(topology.read_text() + "\n")
     assert len(read(tmp_path, structure, topology).structure) == 20
+    found = read_trajectory(topology, topology)
+    assert found.frames.shape == (1, 20, 3)
 
 
 def test_element_that_a_name_does_not_tell(tmp_path):

@@ -15,7 +15,13 @@ from hpc_diffuser.io.hdf5 import hdf5_arrays
 from hpc_diffuser.io.isolated import require_file, run_isolated
 from hpc_diffuser.io.plausible import MOST_COORDINATE_A, check_names
 from hpc_diffuser.io.topology_names import UNKNOWN, topology_names
-from hpc_diffuser.io.trajectory_kinds import TOPOLOGIES, TRAJECTORIES, kind_of, unpacked
+from hpc_diffuser.io.trajectory_kinds import (
+    TOPOLOGIES,
+    TRAJECTORIES,
+    kind_of,
+    unpacked,
+    without_blank_end,
+)
 from hpc_diffuser.memory import require_room
 from hpc_diffuser.residues import is_ion, is_polymer, is_water
 from hpc_diffuser.structure import Structure
@@ -132,6 +138,7 @@ def _load(
     with tempfile.TemporaryDirectory() as folder:
         moving, still = (unpacked(Path(name), Path(folder)) for name in (trajectory, topology))
         kind = kind_of(moving, trajectory, TRAJECTORIES)
+        moving = without_blank_end(moving, Path(folder)) if kind == "gro" else moving
         atoms = _topology(still, topology)
         names = topology_names(atoms, still, kind_of(still, topology, TOPOLOGIES), topology)
         _set_elements(atoms, names["elements"])

@@ -108,6 +108,20 @@ def unpacked(path: Path, folder: Path) -> Path:
     return target
 
 
+def without_blank_end(path: Path, folder: Path) -> Path:
+    """A GRO file, or a copy in `folder` without the empty lines that some editors end it with.
+
+    The reader behind this one takes them for the beginning of another frame.
+    """
+    text = path.read_bytes()
+    whole = text.rstrip() + b"\n"
+    if text == whole:
+        return path
+    target = folder / f"whole-{len(list(folder.iterdir()))}"
+    target.write_bytes(text.rstrip() + b"\n")
+    return target
+
+
 def _behind_mark(path: Path) -> BinaryIO:
     """A text without the byte order mark that editors of Windows begin it with."""
     file = path.open("rb")
