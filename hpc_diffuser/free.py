@@ -40,8 +40,9 @@ def free_blocks(
 
     A block is what lies within `size`/2 of a point whose h, k and l are multiples of `size`: `size`
     zones along each axis, of a primitive lattice. Its inner part ends a whole reciprocal-lattice
-    unit before its surface. A random `fraction` of the blocks with inner voxels is free, with
-    all Friedel and Laue mates.
+    unit before its surface, and before those of its mates, which hexagonal axes do not map onto
+    each other. A random `fraction` of the blocks with inner voxels is free, with all Friedel and
+    Laue mates.
 
     Parameters
     ----------
@@ -65,7 +66,7 @@ def free_blocks(
         Where the fraction of the blocks is none at all.
     """
     operations = laue_operations(space_group, grid.unit_cell)
-    blocks, inner = _blocks(indices, grid, size)
+    blocks, inner = _blocks(indices, grid, size, operations)
     unique = np.unique(canonical_mates(blocks[inner], operations), axis=0)
     chosen = unique[_chosen(len(unique), fraction, seed)]
     if fraction and not len(chosen):
@@ -76,13 +77,11 @@ def free_blocks(
     reach = int(np.abs(blocks @ operations).max(initial=0)) + 1
     table = np.zeros((2 * reach + 1,) * 3, bool)
     table[tuple((chosen @ operations).reshape(-1, 3).T + reach)] = True
-    free, within = (np.zeros(len(indices), bool) for _ in range(2))
+    within = np.zeros(len(indices), bool)
     for operation in one_of_each_inverse(operations):
-        blocks, inner = _blocks(indices @ operation, grid, size)
-        there = table[tuple(blocks.T + reach)]
-        within |= there
-        free |= there & inner
-    return free, within & ~free
+        blocks, _ = _blocks(indices @ operation, grid, size)
+        within |= table[tuple(blocks.T + reach)]
+    return within & inner, within & ~inner
 
 
 def touching(indices: np.ndarray, free: np.ndarray, operations: np.ndarray) -> float:
@@ -115,12 +114,17 @@ def _chosen(n: int, fraction: float, seed: int) -> np.ndarray:
     return chosen
 
 
-def _blocks(indices: np.ndarray, grid: HklGrid, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of samples (V, 3) the blocks (V, 3), and whether they are inner ones (V,).
+def _blocks(
+    indices: np.ndarray, grid: HklGrid, size: int, operations: np.ndarray = ()
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of samples (V, 3) the blocks (V, 3), and whether they are inner ones by all operations (V,).
 
     Samples half-way between two blocks go to the even one, as mates do.
     """
     hkl = indices / np.array(grid.divisions)
     blocks = np.rint(hkl / size).astype(np.int64)
-    away = np.abs(hkl - size * blocks).max(axis=1, initial=0)
-    return blocks, away <= size / 2 - 1 + 1e-9
+    inner = np.ones(len(hkl), bool)
+    for operation in operations:
+        away = np.abs((hkl - size * blocks) @ operation).max(axis=1, initial=0)
+        inner &= away <= size / 2 - 1 + 1e-9
+    return blocks, inner

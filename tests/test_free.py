@@ -38,7 +38,7 @@ def test_free_voxels_beside_working_ones_are_counted(space_group):
     assert 0.5 < found <= 1
 
 
-@pytest.mark.parametrize("divisions", [(4, 4, 4), (1, 1, 1)], ids=str)
+@pytest.mark.parametrize("divisions", [(4, 4, 4), (2, 2, 2), (1, 1, 1)], ids=str)
 @pytest.mark.parametrize("space_group", CELL_OF)
 def test_blocks_have_no_working_neighbour(space_group, divisions):
     """None of the 26 samples around a free voxel or its mates is a working voxel or its mate."""
