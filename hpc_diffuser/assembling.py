@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import KDTree
 
+from hpc_diffuser.boxes import box_heights, translations, usable
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.matching import Match
 from hpc_diffuser.structure import Structure, best_rotations, residue_label
-from hpc_diffuser.wholeness import REMEDY, box_heights, translations, usable
+from hpc_diffuser.wholeness import REMEDY
 
 _CONTACTS = 24  # nearest pairs of atoms that tell where a fragment belongs
 _STRAY_A = 10.0  # from its place beside its neighbour, and a quarter of their distance

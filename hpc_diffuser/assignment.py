@@ -1,6 +1,6 @@
 """Which chain of a trajectory is which of the reference."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 
@@ -28,6 +28,13 @@ class Assignment:
     Chains of one letter first, where they are the same sequence; then, in the files' order,
     whichever fits. A chain may be the partner of several parts of one, and the other way round.
 
+    Parameters
+    ----------
+    ours, theirs : sequence of Chain
+        Of the trajectory, and of the reference.
+    lettered : bool
+        Whether the letters of the trajectory's chains are those of its file.
+
     Attributes
     ----------
     links : list of Link
@@ -36,8 +43,8 @@ class Assignment:
     notes : list of str
     """
 
-    def __init__(self, ours: Sequence[Chain], theirs: Sequence[Chain]):
-        self.ours, self.theirs = ours, theirs
+    def __init__(self, ours: Sequence[Chain], theirs: Sequence[Chain], lettered: bool = True):
+        self.ours, self.theirs, self._lettered = ours, theirs, lettered
         self.links: list[Link] = []
         self.doubts: dict[int, str] = {}
         self.notes: list[str] = []
@@ -62,20 +69,34 @@ class Assignment:
             for j, other in enumerate(self.theirs):
                 if only or chain.letter == other.letter:
                     self._take(i, j, self._pairing(i, j))
-        self._tell_other_copies()
 
-    def _tell_other_copies(self) -> None:
-        """Where only a letter tells which of several equal chains is meant, say so."""
-        if len(self.linked()) < len(self.ours):
-            return
+    def by_letter(self, i: int) -> bool:
+        """Whether a chain of the trajectory is the reference's of the same letter, by its file."""
+        letters = {self.theirs[link.theirs].letter for link in self.links if link.ours == i}
+        return self._lettered and letters == {self.ours[i].letter}
+
+    def tell_order(self, chains: Sequence[int]) -> None:
+        """Say that nothing but their order tells which of several equal chains is which."""
+        theirs = {link.ours: self.theirs[link.theirs].letter for link in self.links}
+        self.notes.append(
+            f"chains {', '.join(self.ours[i].letter for i in chains)} of the trajectory have one "
+            f"sequence: taken for chains {', '.join(theirs[i] for i in chains)} of the reference, "
+            "in this order"
+        )
+
+    def tell_other_copies(self, told: Collection[int]) -> None:
+        """Say where a chain could be another one of the reference; of `told` it was said why."""
         for link in self.links:
             ours, theirs = self.ours[link.ours], self.theirs[link.theirs]
-            copies = [self.theirs[j].letter for j in self._free_copies(link.ours)]
-            if copies:
-                self.notes.append(
-                    f"chain {ours.letter} is taken for the reference's chain {theirs.letter} by "
-                    f"its letter; chain {', '.join(copies)} of it has the same sequence"
-                )
+            copies = ", ".join(self.theirs[j].letter for j in self._free_copies(link.ours))
+            if not copies:
+                continue
+            why = " by its letter" if self.by_letter(link.ours) else ", the first that fits"
+            self.notes.append(
+                f"chain {ours.letter} is taken for the reference's chain {theirs.letter}"
+                f"{'' if link.ours in told else why}; chain {copies} of it has the same sequence"
+                f"{'' if self._lettered else ', and the topology names no chains'}"
+            )
 
     def _free_copies(self, i: int) -> list[int]:
         """Chains of the reference without a partner that would be one of this chain, too."""
@@ -104,19 +125,9 @@ class Assignment:
             for j in fitting[i]:
                 if self._take(i, j, self._pairing(i, j)) and whole:
                     break
-            if whole and len(fitting[i]) > 1 and i == alike[0] != alike[-1]:
-                self._tell_order(alike, fitting[i])
-
-    def _tell_order(self, alike: list[int], fitting: list[int]) -> None:
-        ours = ", ".join(self.ours[k].letter for k in alike)
-        theirs = ", ".join(self.theirs[j].letter for j in fitting)
-        self.notes.append(
-            f"chains {ours} of the trajectory have one sequence: taken for chains {theirs} of "
-            "the reference, in this order"
-        )
 
     def _one_too_many(self, alike: list[int], fitting: list[int]) -> bool:
-        if len(fitting) < 2:
+        if len(fitting) < 2 or not self._lettered:
             return False
         residues = sum(len(self._free[k]) for k in alike)
         return sum(len(self._free_theirs[j]) for j in fitting) > _TOO_MANY * residues

@@ -11,19 +11,13 @@ from hpc_diffuser.chains import (
     Chain,
     Residue,
     polymer_chains,
-    polymer_rows,
     tell_chains_apart,
     unbonded_parts,
 )
 from hpc_diffuser.copies import order_by_fit
 from hpc_diffuser.errors import InputError
-from hpc_diffuser.residues import (
-    canonical_atom,
-    canonical_residue,
-    is_nucleotide,
-    is_salt,
-    is_water,
-)
+from hpc_diffuser.ligands import ligand_pairs
+from hpc_diffuser.residues import is_cap, is_nucleotide
 from hpc_diffuser.structure import Structure
 
 BACKBONE = ("N", "CA", "C", "O")
@@ -53,14 +47,28 @@ class Match:
     notes: tuple[str, ...] = ()
 
 
-def match_atoms(mobile: Structure, reference: Structure) -> Match:
+def match_atoms(
+    mobile: Structure,
+    reference: Structure,
+    box: np.ndarray | None = None,
+    lettered: bool = True,
+) -> Match:
     """The atoms that a trajectory and its reference have in common.
 
     Residues of a chain are the same by number and insertion code, whatever their protonation or
     force field calls them; where the numbers do not agree, by the alignment of the sequences. Of
-    one chain on both sides the letter does not matter; of several it tells equal chains apart.
-    Either may lack residues, and a tenth may be mutated. Ligands are the same by name and number,
-    or where both have as many of one name. Waters have no partner.
+    one chain on both sides the letter does not matter; of several it tells equal chains apart, and
+    where letters do not, how they lie. Either may lack residues, and a tenth may be mutated.
+    Ligands are the same by name and number, or where both have as many of one name; copies that
+    lie elsewhere by these are paired as they lie. Waters have no partner.
+
+    Parameters
+    ----------
+    mobile, reference : Structure
+    box : (3, 3) float, Å, or None
+        Vectors of the mobile's periodic box as rows: its molecules may be in any image.
+    lettered : bool
+        Whether its chains' letters are those of its file.
 
     Raises
     ------
@@ -71,19 +79,21 @@ def match_atoms(mobile: Structure, reference: Structure) -> Match:
     mobile, told = tell_chains_apart(mobile)
     reference, told_reference = tell_chains_apart(reference)
     ours, theirs = polymer_chains(mobile), polymer_chains(reference)
-    assignment = _assigned(mobile, ours, theirs)
+    assignment = _assigned(mobile, ours, theirs, lettered)
     _require_partners(assignment)
-    order_by_fit(assignment, mobile, reference)
+    pose = order_by_fit(assignment, mobile, reference, box)
     pairs, backbone = _polymer_pairs(assignment)
     if len(backbone) < 3:
         raise InputError("fewer than three backbone atoms (N, CA, C, O): nothing to superpose on")
-    pairs |= _ligand_pairs(mobile, reference, assignment)
+    ligands, told_ligands = ligand_pairs(mobile, reference, assignment, pose)
+    pairs |= ligands
     rows = np.array(sorted(pairs))
     notes = [
         *(f"trajectory: {note}" for note in told),
         *(f"reference: {note}" for note in told_reference),
         *assignment.notes,
         *_numbering_notes(assignment),
+        *told_ligands,
         _mutation_note(assignment),
         _superposed_note(assignment, len(backbone)),
     ]
@@ -92,15 +102,17 @@ def match_atoms(mobile: Structure, reference: Structure) -> Match:
     return Match(rows, partners, kept, tuple(note for note in notes if note))
 
 
-def _assigned(mobile: Structure, ours: list[Chain], theirs: list[Chain]) -> Assignment:
+def _assigned(
+    mobile: Structure, ours: list[Chain], theirs: list[Chain], lettered: bool
+) -> Assignment:
     """Chains and their partners; of a chain without one, the parts that no bond joins."""
-    assignment = Assignment(ours, theirs)
+    assignment = Assignment(ours, theirs, lettered)
     if not _without_partner(assignment):
         return assignment
     parts = [part for chain in ours for part in unbonded_parts(chain, mobile.positions)]
     if len(parts) == len(ours) or min(map(len, parts)) < _LEAST_PART:
         return assignment
-    again = Assignment(parts, theirs)
+    again = Assignment(parts, theirs, lettered)
     return assignment if _without_partner(again) else again
 
 
@@ -118,7 +130,7 @@ def same_atoms(structure: Structure, reference: Structure) -> np.ndarray:
     structure, reference = (tell_chains_apart(s)[0] for s in (structure, reference))
     assignment = Assignment(polymer_chains(structure), polymer_chains(reference))
     pairs, _ = _polymer_pairs(assignment)
-    pairs |= _ligand_pairs(structure, reference, assignment)
+    pairs |= ligand_pairs(structure, reference, assignment)[0]
     return np.array([pairs.get(row, -1) for row in range(len(structure))], int)
 
 
@@ -169,8 +181,8 @@ def _polymer_pairs(assignment: Assignment) -> tuple[dict[int, int], set[int]]:
 
 
 def _has_trace(residue: Residue) -> bool:
-    """Whether its N, CA ... are a backbone's, which those of caps are not."""
-    return is_nucleotide(residue.name) or {"N", "CA"} <= residue.atoms.keys()
+    """Whether its N, CA ... are a backbone's, which those of caps are not; CA alone may be."""
+    return is_nucleotide(residue.name) or ("CA" in residue.atoms and not is_cap(residue.name))
 
 
 def _residue_pairs(assignment: Assignment) -> Iterable[tuple[Residue, Residue]]:
@@ -180,50 +192,6 @@ def _residue_pairs(assignment: Assignment) -> Iterable[tuple[Residue, Residue]]:
 
 def _chains(assignment: Assignment, link: Link) -> tuple[Chain, Chain]:
     return assignment.ours[link.ours], assignment.theirs[link.theirs]
-
-
-def _ligand_pairs(
-    mobile: Structure, reference: Structure, assignment: Assignment
-) -> dict[int, int]:
-    """Partners of the atoms of ligands and of ions that are no salt of the solution."""
-    letters = {}
-    for link in assignment.links:
-        ours, theirs = _chains(assignment, link)
-        letters.setdefault(ours.letter, theirs.letter)
-    ours, theirs = _ligands(mobile), _ligands(reference)
-    pairs: dict[int, int] = {}
-    for name in ours.keys() & theirs.keys():
-        left, right = dict(ours[name]), dict(theirs[name])
-        salt = is_salt(name) and all(len(atoms) == 1 for atoms in left.values())
-        if salt and len(left) > len(right):
-            continue
-        for place in list(left):
-            letter, *number = place
-            partner = (letters.get(letter, letter), *number)
-            if partner in right:
-                pairs |= _named_pairs(left.pop(place), right.pop(partner))
-        if len(left) == len(right) and not salt:
-            for atoms, others in zip(left.values(), right.values(), strict=True):
-                pairs |= _named_pairs(atoms, others)
-    return pairs
-
-
-def _named_pairs(atoms: dict[str, int], others: dict[str, int]) -> dict[int, int]:
-    return {row: others[name] for name, row in atoms.items() if name in others}
-
-
-def _ligands(structure: Structure) -> dict[str, dict[tuple, dict[str, int]]]:
-    """Rows of atoms by residue name, place (chain, number, insertion code) and atom name."""
-    s, found = structure, {}
-    names = np.array([canonical_residue(str(name)) for name in s.residue_names])
-    for row in np.flatnonzero(~polymer_rows(s)):
-        name = str(names[row])
-        if is_water(name):
-            continue
-        place = str(s.chain_ids[row]), int(s.residue_numbers[row]), str(s.insertion_codes[row])
-        atoms = found.setdefault(name, {}).setdefault(place, {})
-        atoms.setdefault(canonical_atom(str(s.atom_names[row]), name), int(row))
-    return found
 
 
 def _numbering_notes(assignment: Assignment) -> Iterable[str]:

@@ -1,7 +1,7 @@
 """A trajectory in its crystal: whole, superposed, of the crystal's atoms; looked at on the way."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +74,32 @@ class CrystalFrames:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """What of a trajectory matters.
+
+    Attributes
+    ----------
+    match : Match
+    rows : (K,) int
+        The atoms that are asked for.
+    labels : (N,) int
+        The fragment of every atom.
+    bonds : Bonds
+        Of the fragments that matter.
+    chosen, backbone : (M,) bool
+        The matched atoms that are of these fragments; and those to superpose on: of these
+        fragments, if they have a backbone.
+    """
+
+    match: Match
+    rows: np.ndarray
+    labels: np.ndarray
+    bonds: Bonds
+    chosen: np.ndarray
+    backbone: np.ndarray
+
+
 def crystal_frames(files: TrajectoryFiles) -> CrystalFrames:
     """All frames of a trajectory, superposed on the crystal structure by their backbone.
 
@@ -87,15 +113,16 @@ def crystal_frames(files: TrajectoryFiles) -> CrystalFrames:
     if crystal is None:
         raise InputError(f"{files.reference}: no unit cell: expected a crystal structure")
     found = read_trajectory(files.trajectory, files.topology, files.selection, files.hydrogens)
-    match = _match(found, reference)
-    bonds = expected_bonds(found.structure, found.bonds, match, reference)
-    bonds = believed(found.frames, found.boxes, bonds)
-    rows = _rows(found, match, bonds) if found.rows is None else found.rows
-    notes = [*found.notes, *match.notes, *_left_out(found, match, rows, reference)]
-    backbone, mended = _made_whole(files, found, match, bonds, rows, reference)
+    parts = _parts(found, reference)
+    mended = _made_whole(files, found, parts)
+    if mended:  # equal chains and ligands of whole molecules can be told by where they lie
+        parts = _parts(found, reference)
+    match, rows, backbone = parts.match, parts.rows, parts.backbone
+    notes = [*found.notes, *match.notes, *_left_out(found, match, rows, reference), *mended]
+    notes += _brought_together(files, found, parts, reference)
     moving, fixed = match.mobile_rows[backbone], match.reference_rows[backbone]
     target = reference.positions[fixed]
-    notes += mended + _distances(str(files.trajectory), found.frames[:, moving], target)
+    notes += _distances(str(files.trajectory), found.frames[:, moving], target)
     partner = np.full(len(found.structure), -1)
     partner[match.mobile_rows] = match.reference_rows
     kept = partner[rows]
@@ -110,18 +137,19 @@ def crystal_frames(files: TrajectoryFiles) -> CrystalFrames:
 
 def _match(found: Trajectory, reference: Structure) -> Match:
     """The atoms that the reference has, of the chains that were chosen from."""
-    structure = found.structure
+    structure = replace(found.structure, positions=found.frames[0])
+    how = reference, found.boxes[0], found.lettered
     if found.rows is None:
-        return match_atoms(structure, reference)
+        return match_atoms(structure, *how)
     chains = np.unique(structure.chain_ids[found.rows])
     part = np.flatnonzero(np.isin(structure.chain_ids, chains))
     try:
-        match = match_atoms(structure.select(part), reference)
+        match = match_atoms(structure.select(part), *how)
     except InputError as exc:
         # The chosen residues may be all that the two have in common.
         part = _whole_residues(structure, found.rows)
         try:
-            match = match_atoms(structure.select(part), reference)
+            match = match_atoms(structure.select(part), *how)
         except InputError:
             raise exc from None
     return Match(part[match.mobile_rows], match.reference_rows, match.backbone, match.notes)
@@ -145,23 +173,13 @@ def _rows(found: Trajectory, match: Match, bonds: Bonds) -> np.ndarray:
     return np.flatnonzero(kept)
 
 
-def _made_whole(
-    files: TrajectoryFiles,
-    found: Trajectory,
-    match: Match,
-    bonds: Bonds,
-    rows: np.ndarray,
-    reference: Structure,
-) -> tuple[np.ndarray, list[str]]:
-    """Mend the molecules of the chosen atoms, in place.
-
-    Returns
-    -------
-    backbone : (K,) bool
-        The matched atoms to superpose on: those of these molecules, if they have a backbone.
-    notes : list of str
-    """
-    labels, source = fragments(len(found.structure), bonds), str(files.trajectory)
+def _parts(found: Trajectory, reference: Structure) -> _Parts:
+    """Match a trajectory with its crystal: what of it matters."""
+    match = _match(found, reference)
+    bonds = expected_bonds(found.structure, found.bonds, match, reference)
+    bonds = believed(found.frames, found.boxes, bonds)
+    rows = _rows(found, match, bonds) if found.rows is None else found.rows
+    labels = fragments(len(found.structure), bonds)
     of_match = labels[match.mobile_rows]
     chosen = np.isin(of_match, labels[rows])
     backbone = match.backbone & chosen
@@ -169,19 +187,32 @@ def _made_whole(
         backbone, chosen = match.backbone, chosen | match.backbone
     matter = np.union1d(labels[rows], of_match[backbone])
     bonds = bonds.select(np.isin(labels[bonds.pairs[:, 0]], matter))
-    notes = []
-    torn = make_whole(found.frames, found.boxes, bonds, found.structure, source)
-    if torn is not None:
-        notes.append(
-            f"{source}: molecules with atoms in several images of the periodic box were made "
-            f"whole in {torn.frames} of {len(found.frames)} frames: the first is frame "
-            f"{torn.first}, where the bond {torn.bond} was {torn.length_A:.1f} Å long"
-        )
+    return _Parts(match, rows, labels, bonds, chosen, backbone)
+
+
+def _made_whole(files: TrajectoryFiles, found: Trajectory, parts: _Parts) -> list[str]:
+    """Mend molecules, in place: what is to be said of it."""
+    source = str(files.trajectory)
+    torn = make_whole(found.frames, found.boxes, parts.bonds, found.structure, source)
+    if torn is None:
+        return []
+    return [
+        f"{source}: molecules with atoms in several images of the periodic box were made "
+        f"whole in {torn.frames} of {len(found.frames)} frames: the first is frame "
+        f"{torn.first}, where the bond {torn.bond} was {torn.length_A:.1f} Å long"
+    ]
+
+
+def _brought_together(
+    files: TrajectoryFiles, found: Trajectory, parts: _Parts, reference: Structure
+) -> list[str]:
+    """Bring the molecules beside each other, in place: what is to be said of it."""
+    match, chosen = parts.match, parts.chosen
     part = Match(match.mobile_rows[chosen], match.reference_rows[chosen], match.backbone[chosen])
-    notes += bring_together(
+    labels, source = parts.labels, str(files.trajectory)
+    return bring_together(
         found.frames, found.boxes, labels, part, found.structure, reference, source
     )
-    return backbone, notes
 
 
 def _distances(source: str, frames: np.ndarray, target: np.ndarray) -> list[str]:

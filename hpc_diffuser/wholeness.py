@@ -14,6 +14,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import breadth_first_order
 
 from hpc_diffuser.bonds import Bonds, fragments
+from hpc_diffuser.boxes import translations, usable
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.structure import Structure, atom_label
 
@@ -29,7 +30,6 @@ _OTHER_UNIT = (
     "nm where the format has Å, or the other way round: write it again by the program that made it"
 )
 _TORN_A = 1.5  # longer than in the crystal by this: no bond; motion and rounding make 0.3 Å
-_SMALLEST_BOX_A = 12.0  # between opposite faces; what is smaller is a placeholder
 _PERSISTENT_A = 0.7  # in most frames: force fields and crystals differ by 0.2 Å
 _CHEMICAL_A = 2.5  # CA and CA are no bond: a peptide that turns changes their distance by 0.9 Å
 _MENDED_A = 0.3  # what a mended bond may be off by; or 6 times the others' scatter
@@ -159,28 +159,6 @@ def believed(frames: np.ndarray, boxes: np.ndarray, bonds: Bonds) -> Bonds:
     kept = bonds.known.copy()
     kept[doubtful] = np.median(lengths, axis=0) <= bonds.lengths_A[doubtful] + _TORN_A
     return bonds.select(kept)
-
-
-def usable(boxes: np.ndarray) -> np.ndarray:
-    """Which boxes (F, 3, 3) can be those of a simulation: (F,) bool."""
-    return box_heights(boxes) >= _SMALLEST_BOX_A
-
-
-def box_heights(boxes: np.ndarray) -> np.ndarray:
-    """The least distance between opposite faces: (F,) Å; 0 of no box."""
-    with np.errstate(all="ignore"):
-        volumes = np.abs(np.linalg.det(boxes))
-        faces = np.linalg.norm(np.cross(boxes[:, [1, 2, 0]], boxes[:, [2, 0, 1]]), axis=2)
-        return np.nan_to_num(volumes / faces.max(axis=1), posinf=0.0)
-
-
-def translations(vectors: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """The box's translations in vectors (F, K, 3) that are short but for them: (F, K, 3) Å."""
-    shifts = np.zeros_like(vectors)
-    good = usable(boxes)
-    counts = np.rint(vectors[good] @ np.linalg.inv(boxes[good]))
-    shifts[good] = counts @ boxes[good]
-    return shifts
 
 
 def _blocks(frames: np.ndarray, n_bonds: int) -> Iterator[slice]:

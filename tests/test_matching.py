@@ -236,6 +236,79 @@ def turned(positions: np.ndarray, place: np.ndarray) -> np.ndarray:
     return Rotation.from_rotvec(0.7 * place).apply(positions) + place
 
 
+def scattered(*letters: str) -> Structure:
+    """Copies at (0, 0, 0), (1, 1, 1), (3, 3, 0) ... times 30 Å: one order superposes, no other."""
+    places = 30.0 * np.array([(0, 0, 0), (1, 1, 1), (3, 3, 0), (0, 7, 2)])
+    chains = [peptide_chain(SEQUENCE, letter=x) for x in letters]
+    return joined(
+        *(
+            replace(chain, positions=turned(chain.positions, place))
+            for chain, place in zip(chains, places, strict=False)
+        )
+    )
+
+
+@pytest.mark.parametrize("images", [False, True])
+@pytest.mark.parametrize("lettered", [False, True])
+def test_copies_that_moved_in_another_order(lettered, images):
+    """Three chains, in the crystal C, B, A in the file's order, every atom moved by 2.5 Å or so.
+
+    Letters are no help, where they are others or where the file names none; and each may be in an
+    image of the box of its own. Partners are told by the rows that they are made from.
+    """
+    crystal = scattered("A", "B", "C")
+    n = len(crystal) // 3
+    rows = np.concatenate([np.arange(2 * n, 3 * n), np.arange(n, 2 * n), np.arange(n)])
+    noise = np.random.default_rng(5).normal(scale=1.5, size=(len(crystal), 3))
+    mobile = crystal.select(rows)
+    letters = "XYZ" if lettered else "ABC"
+    box = 300 * np.eye(3)
+    steps = np.array([(0, 0, 0), (1, 0, -1), (0, 2, 0)]) * images
+    mobile = replace(
+        mobile,
+        positions=mobile.positions + noise + np.repeat(steps @ box, n, axis=0),
+        chain_ids=np.repeat(list(letters), n),
+    )
+    match = match_atoms(mobile, crystal, box if images else None, lettered)
+    np.testing.assert_array_equal(match.reference_rows, rows[match.mobile_rows])
+    (told,) = (note for note in match.notes if "as they lie" in note)
+    assert told.endswith(f"{letters[0]} is C, {letters[2]} is A")
+    assert not any("in this order" in note for note in match.notes)
+
+
+def test_letters_are_believed():
+    """Two chains that fit each other's places better, to 1.7 Å instead of 3.6, keep their letters.
+
+    Without letters of the file's own they do not.
+    """
+    rng = np.random.default_rng(6)
+    crystal = scattered("A", "A")
+    n = len(crystal) // 2
+    half = np.eye(3) * [-1, -1, 1]
+    second = crystal.positions[:n] @ half + [60, 0, 0] + rng.normal(scale=1.7, size=(n, 3))
+    positions = np.concatenate([crystal.positions[:n], second])
+    crystal = replace(crystal, positions=positions, chain_ids=np.repeat(["A", "B"], n))
+    swapped = np.concatenate([positions[n:], positions[:n]])
+    mobile = replace(crystal, positions=swapped + rng.normal(scale=1.0, size=(2 * n, 3)))
+    rows = np.arange(2 * n)
+    believed = match_atoms(mobile, crystal)
+    np.testing.assert_array_equal(believed.reference_rows, rows)
+    fitted = match_atoms(mobile, crystal, lettered=False)
+    np.testing.assert_array_equal(fitted.reference_rows, np.roll(rows, n))
+    assert any("A is B, B is A" in note for note in fitted.notes)
+
+
+def test_one_chain_without_a_letter():
+    """Of a crystal's two chains the first: said, and not by a letter that the file has not."""
+    crystal = renamed(joined(*copies("A", "B")), {"A": "C", "B": "A"}, "chain_ids")
+    mobile = peptide_chain(SEQUENCE, letter="X")
+    notes = match_atoms(mobile, crystal, lettered=False).notes
+    assert notes[0] == (
+        "chain X is taken for the reference's chain C, the first that fits; chain A of it has the "
+        "same sequence, and the topology names no chains"
+    )
+
+
 def test_different_chains_without_letters():
     """A complex of two proteins, numbered from 1 each; and numbered on, with a terminal oxygen."""
     first, second = copies("H", "L", sequence=SEQUENCE)[0], peptide_chain(OTHER, letter="L")
@@ -394,6 +467,30 @@ def test_ligands():
     told = {atom_label(mobile, i): atom_label(crystal, j) for i, j in enumerate(partners) if j >= 0}
     assert told["A/ZN 41/ZN"] == "A/ZN 301/ZN" and told["A/NAG 42/O1"] == "A/NAG 201/O1"
     assert "A/CL 43/CL" not in told
+
+
+@pytest.mark.parametrize("box", [None, 200 * np.eye(3)])
+def test_equal_ligands_in_another_order(box):
+    """Two of one name, numbered the other way round: told by where they lie, 40 Å apart.
+
+    One that is in no place at all keeps its name.
+    """
+    places = 5.0, 28.0
+    both = [ligand("BNZ", number, at=at) for number, at in zip((301, 302), places, strict=True)]
+    helix = residue_positions(np.full(40, -62.0), np.full(40, -42.0)).reshape(-1, 3)
+    protein = replace(peptide_chain(SEQUENCE), positions=helix)
+    crystal = joined(protein, *both)
+    n = len(protein)
+    swapped = np.concatenate([np.arange(n), [n + 2, n + 3, n, n + 1]])
+    mobile = replace(crystal, positions=crystal.positions[swapped])
+    if box is not None:
+        mobile.positions[n:] += 2 * box[1]
+    match = match_atoms(mobile, crystal, box)
+    np.testing.assert_array_equal(match.reference_rows[n:], swapped[n:])
+    assert "A/BNZ 301 is A/BNZ 302, A/BNZ 302 is A/BNZ 301" in match.notes[-2]
+    mobile.positions[n:] += 70.0
+    match = match_atoms(mobile, crystal)
+    np.testing.assert_array_equal(match.reference_rows, np.arange(len(crystal)))
 
 
 def test_chlorophyll_is_no_chloride():

@@ -214,6 +214,37 @@ def test_broken_molecules_are_made_whole(read, protein, moving, broken):
     assert any(told in line and "frame" in line for line in found.notes)
 
 
+def test_broken_copies_in_another_order(read, protein, moving):
+    """Chains Y and X are B and A of the crystal: told by where they lie, once they are whole."""
+    crystal = dimer(protein)
+    crystal = replace(crystal, b_factors_A2=np.linspace(9, 31, len(crystal)).round(2))
+    n = len(protein)
+    rows = np.roll(np.arange(2 * n), n)
+    letters = np.repeat(["X", "Y"], n)
+    structure = replace(crystal.select(rows), chain_ids=letters)
+    whole, box = moving(structure), boxes()
+    frames = whole - np.floor(whole @ np.linalg.inv(box)) @ box
+    found = read(structure, frames, crystal, box)
+    np.testing.assert_allclose(found.positions, expected(whole, crystal.select(rows)), atol=2e-3)
+    np.testing.assert_allclose(found.crystal_b_A2, crystal.b_factors_A2[rows], atol=0.005)
+    assert note(found, "equal chains").endswith("X is B, Y is A")
+
+
+@pytest.mark.parametrize("names", [("CA",), ("CA", "CB")])
+@pytest.mark.parametrize("crystal", ["all", "CA"])
+def test_trace_alone(read, protein, moving, names, crystal):
+    """A coarse trajectory, or one of CA atoms only, is superposed on these."""
+    structure = protein.select(np.isin(protein.atom_names, names))
+    carbons = protein.select(protein.atom_names == "CA")
+    frames = moving(structure)
+    found = read(structure, frames, protein if crystal == "all" else carbons)
+    kept = np.isin(structure.atom_names, names if crystal == "all" else "CA")
+    trace = structure.atom_names == "CA"
+    oracle = superpose(frames, carbons.positions, np.flatnonzero(trace))[:, kept]
+    np.testing.assert_allclose(found.positions, oracle, atol=2e-3)  # a PDB has 3 decimals
+    assert note(found, "superposed").startswith("superposed on 64 backbone atoms of 64 residues")
+
+
 def test_broken_without_a_box(read, protein, moving):
     """Refused; and left out of the selection, a chain in another image does not matter."""
     structure = dimer(protein)

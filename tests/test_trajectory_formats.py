@@ -185,6 +185,14 @@ def test_formats(files, molecule, frames, topology, trajectory, precision_A):
     assert structure.residue_names[:12].tolist() == molecule.residue_names[:12].tolist()
 
 
+def test_letters_of_chains(files):
+    """Only a PDB has them; A, which the others' chain is called, is not from the file."""
+    for topology in ("pdb", "gro", "psf", "prmtop"):
+        found = trajectories.read_trajectory(*files(topology, "nc"))
+        assert set(found.structure.chain_ids) == {"A"}
+        assert found.lettered == (topology == "pdb")
+
+
 class Code:
     """What a hostile file would have unpickled."""
 

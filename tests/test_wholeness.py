@@ -6,11 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpc_diffuser.bonds import Bonds, expected_bonds, fragments
+from hpc_diffuser.boxes import usable
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.matching import Match, match_atoms
 from hpc_diffuser.protein import build_protein
 from hpc_diffuser.structure import Structure
-from hpc_diffuser.wholeness import believed, make_whole, usable
+from hpc_diffuser.wholeness import believed, make_whole
 
 FRAMES = 4
 BOXES = {

@@ -51,6 +51,8 @@ class Trajectory:
         What was not read: "512 water molecules", "3 NA".
     notes : tuple of str
         What was assumed, and frames that hold no coordinates.
+    lettered : bool
+        Whether the topology names chains; else they are A, B, C, in its order.
     """
 
     structure: Structure
@@ -61,6 +63,7 @@ class Trajectory:
     n_atoms: int
     left_out: tuple[str, ...]
     notes: tuple[str, ...]
+    lettered: bool
 
 
 def read_trajectory(
@@ -97,7 +100,7 @@ def read_trajectory(
     )
     frames, boxes = (10 * found.pop(name).astype(np.float64) for name in ("frames_nm", "boxes_nm"))
     rows, bonds = found.pop("rows"), found.pop("bonds")
-    others, n_atoms = (int(found.pop(name)) for name in ("others", "n_atoms"))
+    others, n_atoms, lettered = (int(found.pop(x)) for x in ("others", "n_atoms", "lettered"))
     left_out = tuple(found.pop("left_out").tolist())
     _check(trajectory, frames)
     for name in ("elements", "atom_names", "residue_names", "chain_ids", "insertion_codes"):
@@ -108,7 +111,9 @@ def read_trajectory(
     if others:
         notes.append(f"{trajectory}: {others} frames without coordinates are left aside")
     chosen = None if selection is None else rows
-    return Trajectory(structure, frames, boxes, bonds, chosen, n_atoms, left_out, tuple(notes))
+    return Trajectory(
+        structure, frames, boxes, bonds, chosen, n_atoms, left_out, tuple(notes), bool(lettered)
+    )
 
 
 def _with_chains(structure: Structure, topology: Path) -> tuple[Structure, list[str]]:
@@ -156,6 +161,7 @@ def _load(
         "boxes_nm": boxes,
         "others": np.array(others),
         "n_atoms": np.array(atoms.n_atoms),
+        "lettered": np.array(any((chain.chain_id or "").strip() for chain in atoms.chains)),
         "rows": np.searchsorted(kept, rows),
         "bonds": _bonds(atoms, kept),
         "left_out": _left_out(atoms, kept, names["elements"]),
