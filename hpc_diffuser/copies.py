@@ -165,6 +165,8 @@ class _Fit:
 
     def pose(self, links: Sequence[Link]) -> Pose | None:
         """Of the reference in the frame, by these chains."""
+        if not links:
+            return None
         moving, fixed = self._together(links)
         return Pose.of(moving, fixed, self.box) if len(fixed) >= 3 else None
 
