@@ -195,6 +195,9 @@ OPERATORS = ["x,y,z", "-x+1/2,-y,z+1/2", "-x,y+1/2,-z+1/2", "x+1/2,-y+1/2,-z"]
 SPELLINGS = (
     "_symmetry.space_group_name_H-M 'P 21 21 21'",
     "_space_group.name_H-M_alt 'P 21 21 21'",
+    "_space_group.name_H-M_full 'P 21 21 21'",
+    "_space_group.name_H-M_ref 'P 21 21 21'",
+    "_space_group.name_H-M_full 'P 2_1/x'\n_space_group.name_H-M_ref 'P 21 21 21'",
     "_symmetry.Int_Tables_number 19",
     "_space_group.IT_number 19",
     '_symmetry.space_group_name_Hall "P 2ac 2ab"',
@@ -233,6 +236,28 @@ CONTRADICTIONS = (
 def test_mmcif_space_groups_that_contradict(write, crystal):
     """Names, numbers and operators of two groups, and of none."""
     assert "space group" in refusal(write(cif(crystal), name="a.cif"))
+
+
+@pytest.mark.parametrize("missing", ["type_symbol", "label_atom_id label_comp_id label_seq_id"])
+def test_mmcif_without_columns(write, missing):
+    """The element is that of the name; names and numbers are the authors'."""
+    text = cif(SPELLINGS[0])
+    whole, _, _ = told(write(text, name="a.cif"))
+    if missing == "type_symbol":
+        text = text.replace("_atom_site.type_symbol\n", "")
+        text = text.replace("1 N N ALA", "1 N ALA").replace("2 C CA ALA", "2 CA ALA")
+    for name in missing.split()[missing == "type_symbol" :]:
+        text = text.replace(f"_atom_site.{name}", f"_atom_site.{name.replace('label', 'auth')}")
+    found, _, said = told(write(text, name="b.cif"))
+    assert found.names() == whole.names()
+    np.testing.assert_array_equal(found.elements, ["N", "C"])
+    assert ("elements: by the names of atoms" in said) == (missing == "type_symbol")
+
+
+def test_mmcif_without_names(write):
+    """What nothing else tells is named."""
+    text = cif(SPELLINGS[0]).replace("_atom_site.label_atom_id", "_atom_site.other")
+    assert "no _atom_site.label_atom_id" in refusal(write(text, name="a.cif"))
 
 
 def test_every_space_group_by_number_and_operators(write):
