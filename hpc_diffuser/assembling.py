@@ -13,12 +13,14 @@ from scipy.spatial import KDTree
 from hpc_diffuser.boxes import box_heights, translations, usable
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.matching import Match
-from hpc_diffuser.structure import Structure, best_rotations, residue_label
+from hpc_diffuser.structure import Structure, atom_label, best_rotations, residue_label
 from hpc_diffuser.wholeness import REMEDY
 
 _CONTACTS = 24  # nearest pairs of atoms that tell where a fragment belongs
 _STRAY_A = 10.0  # from its place beside its neighbour, and a quarter of their distance
 _CERTAIN = 0.35  # of the box: another image is twice as far
+
+_MOVED = "it has left its place: give the reference of this simulation, or fewer frames"
 
 
 @dataclass(frozen=True)
@@ -78,20 +80,23 @@ def bring_together(
         return []
     turns = _turns(frames[:, match.mobile_rows], places, of_atom)
     told = (_bring(frames, boxes, fragments, x, turns, match, places) for x in links)
-    notes = []
+    notes, heights = [], box_heights(boxes)
     for link, (moved, before, after) in zip(links, told, strict=True):
         rows = match.mobile_rows[[link.rows[0], link.beside[0]]]
         name, neighbour = (_name(structure, fragments == fragments[row]) for row in rows)
-        offset = np.linalg.norm(_offset(places, link))
+        offset = np.linalg.norm(_offset(places, link.rows, link.beside))
         wrong = after > _STRAY_A + offset / 4
-        wrong |= moved & (after > _CERTAIN * box_heights(boxes))
+        wrong |= moved & (after > _CERTAIN * heights)
         if wrong.any():
             frame = int(np.argmax(wrong))
             nearest = f"in the nearest image of the periodic box {after[frame]:.1f} Å"
-            box = nearest if usable(boxes[frame : frame + 1])[0] else "and the file tells no box"
+            has_box = usable(boxes[frame : frame + 1])[0]
+            torn = moved[frame] or not has_box or after[frame] > _CERTAIN * heights[frame]
             raise InputError(
                 f"{source}: frame {frame + 1}: {name} lies {before[frame]:.1f} Å from its place "
-                f"beside {neighbour} in the reference, {box}: {REMEDY}; or leave it out (--select)"
+                f"beside {neighbour} in the reference, "
+                f"{nearest if has_box else 'and the file tells no box'}: "
+                f"{REMEDY if torn else _MOVED}; or leave it out (--select)"
             )
         if moved.any():
             notes.append(
@@ -119,20 +124,44 @@ def _bring(
     before, after : (F,) float, Å
         How far from that place it was, and is.
     """
-    rows, beside = match.mobile_rows[link.rows], match.mobile_rows[link.beside]
-    found = np.mean(frames[:, rows] - frames[:, beside], axis=1)
-    stray = found - np.einsum("fab,a->fb", turns, _offset(places, link))
-    shifts = translations(stray[:, None], boxes)[:, 0]
-    where = np.flatnonzero(shifts.any(axis=1))
+    of_atom = fragments[match.mobile_rows]
+    whole = np.flatnonzero(of_atom == of_atom[link.beside[0]])
+    # Where the nearest atoms are a floppy tail's, the place beside the whole fragment tells more.
+    strays, shifts = zip(
+        *(
+            _stray(frames, boxes, link.rows, beside, turns, match, places)
+            for beside in (link.beside, whole)
+        ),
+        strict=True,
+    )
+    left = np.linalg.norm(np.subtract(strays, shifts), axis=2)
+    best, every = np.argmin(left, axis=0), np.arange(len(frames))
+    stray, shift = np.array(strays)[best, every], np.array(shifts)[best, every]
+    where = np.flatnonzero(shift.any(axis=1))
     atoms = np.flatnonzero(fragments == link.fragment)
-    frames[np.ix_(where, atoms)] -= shifts[where, None]
-    lengths = (np.linalg.norm(x, axis=1) for x in (stray, stray - shifts))
-    return shifts.any(axis=1), *lengths
+    frames[np.ix_(where, atoms)] -= shift[where, None]
+    return shift.any(axis=1), np.linalg.norm(stray, axis=1), left[best, every]
 
 
-def _offset(places: np.ndarray, link: Link) -> np.ndarray:
-    """From the other's nearest atoms to the fragment's, in the crystal: (3,) Å."""
-    return np.mean(places[link.rows] - places[link.beside], axis=0)
+def _stray(
+    frames: np.ndarray,
+    boxes: np.ndarray,
+    rows: np.ndarray,
+    beside: np.ndarray,
+    turns: np.ndarray,
+    match: Match,
+    places: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """From a fragment's place beside others to where it is; the translations in that: (F, 3)."""
+    there = frames[:, match.mobile_rows[beside]].mean(axis=1)
+    found = frames[:, match.mobile_rows[rows]].mean(axis=1) - there
+    stray = found - np.einsum("fab,a->fb", turns, _offset(places, rows, beside))
+    return stray, translations(stray[:, None], boxes)[:, 0]
+
+
+def _offset(places: np.ndarray, rows: np.ndarray, beside: np.ndarray) -> np.ndarray:
+    """From other atoms to a fragment's, in the crystal: (3,) Å."""
+    return places[rows].mean(axis=0) - places[beside].mean(axis=0)
 
 
 def _turns(frames: np.ndarray, places: np.ndarray, of_atom: np.ndarray) -> np.ndarray:
@@ -176,6 +205,11 @@ def _links(places: np.ndarray, of_atom: np.ndarray) -> list[Link]:
 
 
 def _name(structure: Structure, atoms: np.ndarray) -> str:
+    """Its first and last residue; an atom of a residue that has others, by its own name."""
     rows = np.flatnonzero(atoms)
     first, last = (residue_label(structure, row) for row in (rows[0], rows[-1]))
+    if len(rows) == 1:
+        near = range(max(rows[0] - 1, 0), min(rows[0] + 2, len(structure)))
+        if sum(residue_label(structure, row) == first for row in near) > 1:
+            return atom_label(structure, rows[0])
     return first if first == last else f"{first} to {last}"

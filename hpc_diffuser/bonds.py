@@ -13,11 +13,13 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
+from hpc_diffuser.boxes import translations
 from hpc_diffuser.matching import Match
 from hpc_diffuser.structure import Structure
 
 _SLACK_A = 0.45  # from the sum of covalent radii: a bond of a poor model; nearer, a clash
 _TRACE_A = 4.2  # CA to CA of neighbours along a chain: 3.8 Å, in cis 2.9 Å
+_HYDROGEN_A = 1.6  # to the atom that it is bonded to: of silicon 1.5 Å
 _ORGANIC = ("H", "B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Se", "Br", "I")
 _LINKS = ({"C", "N"}, {"O3'", "P"}, {"O3*", "P"})
 
@@ -76,6 +78,41 @@ def expected_bonds(
     trace = known & _neighbours_in_trace(structure, pairs)
     chemical = (np.abs(lengths - usual) <= _SLACK_A) & _holds(structure, pairs)
     return Bonds(pairs, lengths, known).select(chemical | trace)
+
+
+def bonds_of_hydrogens(structure: Structure, stated: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """Bonds for hydrogens that have none: to the nearest heavy atom of their residue.
+
+    A topology without bonds has those that its reader knows of standard residues, by names.
+
+    Parameters
+    ----------
+    structure : Structure
+        A frame of the simulation, its atoms in any image of its box.
+    stated : (B, 2) int
+        Bonds that are known.
+    box : (3, 3) float, Å
+        Vectors as rows; 0: none.
+
+    Returns
+    -------
+    (H, 2) int
+    """
+    hydrogen = structure.elements == "H"
+    bonded = np.zeros(len(structure), bool)
+    bonded[stated.ravel()] = True
+    residues = _residue_index(structure)
+    pairs = []
+    for residue in np.unique(residues[hydrogen & ~bonded]):
+        rows = np.flatnonzero(residues == residue)
+        lonely, heavy = rows[hydrogen[rows] & ~bonded[rows]], rows[~hydrogen[rows]]
+        steps = structure.positions[lonely][:, None] - structure.positions[heavy]
+        shifts = translations(steps.reshape(1, -1, 3), box[None]).reshape(steps.shape)
+        lengths = np.linalg.norm(steps - shifts, axis=2)
+        for row, away in zip(lonely, lengths, strict=True):
+            if len(heavy) and away.min() < _HYDROGEN_A:
+                pairs.append((row, heavy[np.argmin(away)]))
+    return np.array(pairs, int).reshape(-1, 2)
 
 
 def fragments(n_atoms: int, bonds: Bonds) -> np.ndarray:

@@ -28,6 +28,7 @@ _ALIASES = {
     "A": "DA ADE",
     "C": "DC CYT",
     "G": "DG GUA",
+    "HEM": "HEME",
     "DT": "THY T",
     "U": "DU URA",
     "HOH": (

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from hpc_diffuser.assembling import bring_together
-from hpc_diffuser.bonds import Bonds, expected_bonds, fragments
+from hpc_diffuser.bonds import Bonds, bonds_of_hydrogens, expected_bonds, fragments
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.io.storage import sha256
 from hpc_diffuser.io.structures import read_structure
 from hpc_diffuser.io.trajectories import Trajectory, read_trajectory
 from hpc_diffuser.matching import Match, match_atoms
-from hpc_diffuser.residues import is_polymer
+from hpc_diffuser.residues import canonical_residue, is_polymer
 from hpc_diffuser.structure import Structure, residue_label, superpose
 from hpc_diffuser.wholeness import believed, make_whole
 
@@ -176,7 +176,10 @@ def _rows(found: Trajectory, match: Match, bonds: Bonds) -> np.ndarray:
 def _parts(found: Trajectory, reference: Structure) -> _Parts:
     """Match a trajectory with its crystal: what of it matters."""
     match = _match(found, reference)
-    bonds = expected_bonds(found.structure, found.bonds, match, reference)
+    structure = replace(found.structure, positions=found.frames[0])
+    hydrogens = bonds_of_hydrogens(structure, found.bonds, found.boxes[0])
+    stated = np.concatenate([found.bonds, hydrogens])
+    bonds = expected_bonds(structure, stated, match, reference)
     bonds = believed(found.frames, found.boxes, bonds)
     rows = _rows(found, match, bonds) if found.rows is None else found.rows
     labels = fragments(len(found.structure), bonds)
@@ -260,21 +263,35 @@ def _left_out(found: Trajectory, match: Match, rows: np.ndarray, reference: Stru
     notes = []
     if found.rows is None:
         others = np.setdiff1d(np.arange(len(found.structure)), rows)
-        parts = [*found.left_out, *_counted(found.structure.select(others))]
+        parts = [*found.left_out, *_counted(found.structure, others)]
         notes += [f"left out of {found.n_atoms} atoms: {', '.join(parts)}"] if parts else []
     lacking = np.setdiff1d(np.arange(len(reference)), match.reference_rows)
-    missing = _counted(reference.select(lacking))
+    names = [canonical_residue(part.split(" ", 1)[1]) for part in found.left_out]
+    of_both = np.isin([canonical_residue(str(x)) for x in reference.residue_names[lacking]], names)
+    if of_both.any():
+        ions = ", ".join(_counted(reference, lacking[of_both]))
+        notes.append(
+            f"ions that the reference has, too: {ions}: left out like all ions; --select takes "
+            'those that are bound, as in "protein or resname ZN"'
+        )
+    missing = _counted(reference, lacking[~of_both])
     return notes + ([f"atoms not in the trajectory: {', '.join(missing)}"] if missing else [])
 
 
-def _counted(structure: Structure) -> list[str]:
+def _counted(structure: Structure, rows: np.ndarray) -> list[str]:
     """`14 of A/LYS 33, A/ARG 45`, `3 NO3`: a polymer's atoms by residue, others by name."""
-    labels = np.array([residue_label(structure, row) for row in range(len(structure))], str)
-    polymer = np.array([is_polymer(str(name)) for name in structure.residue_names], bool)
-    residues = list(dict.fromkeys(labels[polymer].tolist()))
-    parts = [f"{polymer.sum()} of {_some(residues)}"] if residues else []
-    others = dict(zip(labels[~polymer].tolist(), structure.residue_names[~polymer], strict=True))
-    return parts + [f"{count} {name}" for name, count in Counter(others.values()).items()]
+    names = structure.names()
+    of = [tuple(residue) for *residue, _ in names]
+    sizes, found = Counter(of), Counter(of[row] for row in rows)
+    labels = {of[row]: residue_label(structure, row) for row in rows}
+    name = {of[row]: str(structure.residue_names[row]) for row in rows}
+    polymer = [x for x in found if is_polymer(name[x])]
+    atoms = sum(found[x] for x in polymer)
+    parts = [f"{atoms} of {_some([labels[x] for x in polymer])}"] if polymer else []
+    others = [x for x in found if not is_polymer(name[x])]
+    whole = Counter(name[x] for x in others if found[x] == sizes[x])
+    parts += [f"{count} {kind}" for kind, count in whole.items()]
+    return parts + [f"{found[x]} of {labels[x]}" for x in others if found[x] < sizes[x]]
 
 
 def _some(names: list[str]) -> str:

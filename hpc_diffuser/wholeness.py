@@ -202,7 +202,7 @@ def _require_box(lengths: np.ndarray, box: np.ndarray, molecules: _Molecules, fr
     raise molecules.refusal(
         frame,
         f"{bond}: the molecule is broken across the periodic box, and the file tells {tells}: "
-        f"{REMEDY}",
+        f"{REMEDY}; or {_OTHER_ATOMS}",
     )
 
 

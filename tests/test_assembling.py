@@ -121,6 +121,46 @@ def test_ligand_that_left(frames, labels, same, crystal):
         mend(frames, boxes(), labels, same, crystal)
 
 
+def test_ligand_that_moved(frames, labels, same, crystal):
+    """By 14 Å, of 49 between faces of the box: no image is meant, none is a remedy."""
+    frames[2, labels == 2] += DODECAHEDRON[0] / 5
+    with pytest.raises(
+        InputError, match=r"frame 3: A/LIG 301 lies .* it has left its place"
+    ) as told:
+        mend(frames, boxes(), labels, same, crystal)
+    assert "trjconv" not in str(told.value) and "--select" in str(told.value)
+
+
+@pytest.mark.parametrize("image", [False, True])
+def test_ligand_beside_a_tail_that_moves(frames, labels, same, crystal, image):
+    """Its nearest neighbours swing by 25 Å, the protein does not: where it is, is where it was.
+
+    In another image of the box it is brought back there.
+    """
+    places = crystal.positions
+    far = np.linalg.norm(places - places[labels == 2].mean(axis=0), axis=1)
+    tail = (far < np.partition(far[labels == 0], 24)[24] + 0.1) & (labels == 0)
+    single = labels != 1
+    crystal, labels, tail = crystal.select(single), labels[single], tail[single]
+    rows = np.arange(len(crystal))
+    same = Match(rows, rows, same.backbone[single])
+    frames = frames[:, single]
+    frames[:, tail] += [20.0, 15.0, 0.0]
+    moved = frames.copy()
+    moved[1:3, labels == 2] += DODECAHEDRON[2] * image
+    mend(moved, boxes(), labels, same, crystal)
+    np.testing.assert_allclose(moved, frames, atol=1e-9)
+
+
+def test_atom_apart_from_its_residue(frames, labels, same, crystal):
+    """A metal in a ligand is named as an atom: no residue is in another image than itself."""
+    labels = np.where(np.arange(len(labels)) == len(labels) - 1, 3, labels)
+    frames[1:, labels == 3] += DODECAHEDRON[1]
+    (note,) = mend(frames, boxes(), labels, same, crystal)
+    metal = f"A/LIG 301/{crystal.atom_names[-1]}"
+    assert note.startswith(f"md.xtc: {metal} was in another image of the periodic box than ")
+
+
 def test_single_atoms(crystal):
     """Of a model without bonds every atom is a fragment of its own: still brought together."""
     carbons = crystal.select(np.flatnonzero(crystal.atom_names == "CA"))

@@ -28,6 +28,7 @@ SPELLINGS = {
     "ALA": "NALA CALA",
     "HOH": "WAT SOL TIP3 TIP4 T3P T4P SPC SPCE H2O DOD OH2 TP3 TIP tip3",
     "A": "DA DA5 DA3 DAN RA RA5 A3 ADE",
+    "HEM": "HEME heme",
     "DT": "DT5 DT3 THY",
     "U": "RU RU5 U3 URA",
 }

@@ -186,6 +186,49 @@ def test_hydrogens_of_the_crystals_atoms(read, protein, moving):
     assert note(without, "left out") == f"left out of {len(structure)} atoms: 1 hydrogens"
 
 
+@pytest.mark.parametrize("torn", [False, True])
+def test_hydrogens_of_a_ligand_without_bonds(read, protein, moving, torn):
+    """A PDB tells no bonds of ligands: the nearest heavy atom of the residue, in any image."""
+    hydrogens = replace(
+        LIGAND.select(np.array([0, 1])),
+        positions=LIGAND.positions[:2] + np.array([0, 0, 1.09]),
+        elements=np.array(["H", "H"]),
+        atom_names=np.array(["H1", "H2"]),
+    )
+    structure = joined(protein, LIGAND, hydrogens)
+    frames, box = moving(structure), boxes()
+    written = frames.copy()
+    if torn:
+        written[:, -1] += box[:, 0]
+    crystal = joined(protein, LIGAND.select(np.array([0, 1])))
+    found = read(structure, written, crystal, box, hydrogens=True)
+    n = len(protein)
+    kept = [*range(n + 2), n + 3, n + 4]
+    assert found.structure.atom_names[n:].tolist() == ["C1", "C2", "H1", "H2"]
+    on = superpose(frames, protein.positions[backbone(protein)], backbone(protein))
+    np.testing.assert_allclose(found.positions, on[:, kept], atol=2e-3)
+    assert note(found, "left out").endswith("atoms: 1 of A/LIG 401")
+
+
+def backbone(structure: Structure) -> np.ndarray:
+    """Rows of N, CA, C, O."""
+    return np.flatnonzero(np.isin(structure.atom_names, ("N", "CA", "C", "O")))
+
+
+def test_ions_of_both_files(read, protein, moving):
+    """Said once, with what to do; not as if the trajectory had none."""
+    zinc = molecules("ZN", {"ZN": "Zn"}, 1, 501, "A")
+    zinc = replace(zinc, positions=protein.positions[:1] + np.array([2.0, 0, 0]))
+    both = joined(protein, zinc)
+    frames = moving(both)
+    found = read(both, frames, both)
+    assert note(found, "left out") == f"left out of {len(both)} atoms: 1 ZN"
+    assert note(found, "ions").endswith('as in "protein or resname ZN"')
+    assert not any("not in the trajectory" in line for line in found.notes)
+    chosen = read(both, frames, both, selection="protein or resname ZN")
+    assert len(chosen.structure) == len(both) and not np.isnan(chosen.crystal_b_A2).any()
+
+
 def dimer(protein: Structure) -> Structure:
     """Two chains of it side by side."""
     width = np.ptp(protein.positions[:, 0]) + 3
