@@ -6,11 +6,21 @@ from typing import Any
 import numpy as np
 
 from hpc_diffuser.config import SearchConfig
+from hpc_diffuser.parameters import parameter_labels
 from hpc_diffuser.summary import AS_GOOD
 
 MOVE_MORE = 0.05  # of the atoms: fewer that move more than the crystal says are no warning
 DEVIATIONS = 2.0  # standard deviations that a difference has to exceed to be one
 _POINTS = ("answer", "median", "best")
+# Parameters of one motion each; those of modes have names of their own.
+_AMPLITUDES = (
+    "translation_sigma_A",
+    "libration_sigma_deg",
+    "uncorrelated_sigma_A",
+    "residual_b_fraction",
+    "llm_sigma_A",
+    "halo_sigma_A",
+)
 _SINGULAR = ("is", "it", "its", "range")
 
 
@@ -109,25 +119,50 @@ def _of_the_samples(summary: dict[str, Any]) -> Iterator[str]:
 def _of_bounds(summary: dict[str, Any]) -> Iterator[str]:
     """One sentence for all parameters at the same end of their ranges at the same points."""
     for bound in ("lower", "upper"):
-        where: dict[str, list[str]] = {}
+        where: dict[tuple[str, str], list[str]] = {}
         for point in _POINTS:
             for name in summary["at_bounds"].get(point, {}).get(bound, []):
-                where.setdefault(name, []).append(point)
+                where.setdefault((name, _kind(name, bound, point, summary)), []).append(point)
         alike: dict[tuple[str, str], list[str]] = {}
-        for name, points in where.items():
-            alike.setdefault((_kind(name, bound, summary), " and ".join(points)), []).append(name)
+        for (name, kind), points in where.items():
+            alike.setdefault((kind, " and ".join(points)), []).append(name)
         for (kind, points), names in alike.items():
             yield _at_bound(kind, points, names)
 
 
-def _kind(name: str, bound: str, summary: dict[str, Any]) -> str:
-    """`zero` for a motion that vanishes, `end` where no range goes farther, else the bound."""
+def _kind(name: str, bound: str, point: str, summary: dict[str, Any]) -> str:
+    """What a parameter says at a bound.
+
+    `zero` of what vanishes, but `still` of a motion where no other is left; `undamped` solvent;
+    `end` where no range goes farther, else the bound.
+    """
     low, high = summary["bounds"][name]
     end = low if bound == "lower" else high
-    of_one = "correlation" in name or name.startswith("modes ") or name == "residual_b_fraction"
-    if of_one and abs(end) == 1:
+    of_one = "correlation" in name or name.startswith("modes ")
+    if abs(end) == 1 and (of_one or name == "residual_b_fraction"):
         return "end"
-    return "zero" if end == 0 and not of_one else bound
+    if end != 0 or of_one:
+        return bound
+    if name == "b_sol_A2":
+        return "undamped"
+    is_motion = name.startswith(("mode ", *_AMPLITUDES))
+    return "still" if is_motion and not _moves(point, summary) else "zero"
+
+
+def _moves(point: str, summary: dict[str, Any]) -> bool:
+    """True where any motion is left at a point that is not at the lower end of its range, 0."""
+    if "conformations" in summary.get("motion", {}).get("kinds", {}):
+        return True
+    at_zero = {
+        name for name in summary["at_bounds"][point]["lower"] if summary["bounds"][name][0] == 0
+    }
+    for key in ("mode_amplitude_A", *_AMPLITUDES):
+        found = summary[point].get(key, 0.0)
+        labels = parameter_labels(key, len(found) if isinstance(found, list) else None)
+        for label, value in zip(labels, np.atleast_1d(found), strict=True):
+            if value > 0 and label not in at_zero:
+                return True
+    return False
 
 
 def _at_bound(kind: str, points: str, names: list[str]) -> str:
@@ -139,6 +174,14 @@ def _at_bound(kind: str, points: str, names: list[str]) -> str:
             f"{which} at 0, the lower bound: the map asks for none of {it}, or the search has not "
             f"found where it does; leave {it} out, or raise [search] evaluations"
         )
+    if kind == "still":
+        return (
+            f"{which} at 0, the lower bound, and nothing else moves: how strong the calculated map "
+            f"is does not count, and below some size its pattern does not change with {it}: read "
+            f"{it} as small, not as a number; without {it} there would be no diffuse scattering"
+        )
+    if kind == "undamped":
+        return f"{which} at 0, the end of what is possible: solvent that nothing damps, not none"
     if kind == "end":
         return f"{which} at the end of what is possible: read {it} as complete, not as a number"
     return f"{which} at the {kind} bound of {its} {ranges}: widen {it}, and fit again"

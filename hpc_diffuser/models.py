@@ -8,7 +8,8 @@ scored in shuffled order, in which they span the same motions.
 
 import difflib
 import math
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import fields, replace
 from pathlib import Path
@@ -36,7 +37,7 @@ from hpc_diffuser.parameters import parameters_from
 from hpc_diffuser.problem import FINAL, SHUFFLE, Problem, compare
 from hpc_diffuser.progress import log
 from hpc_diffuser.refinement import Resumption, refine
-from hpc_diffuser.report import wrapped
+from hpc_diffuser.report import warnings_text
 from hpc_diffuser.sampling import generator
 from hpc_diffuser.scoring import Score
 from hpc_diffuser.stopping import stops_at_once
@@ -75,13 +76,18 @@ def with_models(config: Config, text: str | None) -> Config:
     Raises
     ------
     InputError
-        For a name that is no model's, or no basis's.
+        For a name that is no model's, or no basis's; for bases that no model of the config has.
     """
     where, names = "models.compare", config.models.compare
     if text is not None:
         where = "--models"
         names = checked_models(where, [name.strip() for name in text.split(",")])
     bases = dict(config.models.bases)
+    if bases and text is None and not any("int" in terms_of(name) for name in names):
+        raise InputError(
+            "models.bases: no model is fitted with them: expected one with int in [models] "
+            'compare, as ["rbt", "rbt+int"], or in --models; or leave bases out'
+        )
     every: dict[str, None] = {}
     for name in names:
         _, at, basis = name.partition("@")
@@ -306,10 +312,9 @@ def shuffled_modes(
     -------
     dict or None
         `orders`, their number, and of `cc_work` and `cc_free` each `mean`, `standard_deviation`
-        and `largest`; None with fewer than two modes.
+        and `largest`; None where no other order has other weights.
     """
-    n_modes = len(summary["answer"]["mode_amplitude_A"])
-    orders = shuffled_orders(n_modes, config.model.seed)
+    orders = shuffled_orders(summary["answer"]["mode_amplitude_A"], config.model.seed)
     if not orders:
         return None
     with stops_at_once():
@@ -335,19 +340,20 @@ def _scores_of(
     return [comparison.score(model.internal_motion(p, normals)) for p in shuffled]
 
 
-def shuffled_orders(n_modes: int, seed: int) -> list[np.ndarray]:
-    """Different orders of the modes, without their own: `SHUFFLES`, or all that there are.
+def shuffled_orders(weights: Sequence[float], seed: int) -> list[np.ndarray]:
+    """Orders of the modes that give them other weights, each once: `SHUFFLES`, or all there are.
 
-    The same on all ranks, as they depend on the seed alone.
+    What exchanges equal weights only, as two at 0, is the model itself. The same on all ranks, as
+    they depend on weights and seed alone.
     """
     stream = generator(seed, SHUFFLE)
-    n_orders = min(SHUFFLES, math.factorial(n_modes) - 1)
-    orders: dict[tuple[int, ...], np.ndarray] = {}
-    while len(orders) < n_orders:
-        order = stream.permutation(n_modes)
-        if np.any(order != np.arange(n_modes)):
-            orders[tuple(order.tolist())] = order
-    return list(orders.values())
+    alike = math.prod(math.factorial(n) for n in Counter(weights).values())
+    n_orders = min(SHUFFLES, math.factorial(len(weights)) // alike - 1)
+    found = {tuple(weights): np.arange(len(weights))}
+    while len(found) <= n_orders:
+        order = stream.permutation(len(weights))
+        found.setdefault(tuple(weights[i] for i in order), order)
+    return list(found.values())[1:]
 
 
 def _statistics(values: list[float]) -> dict[str, float | None]:
@@ -379,15 +385,15 @@ def read_comparison(directory: Path) -> dict[str, Any] | None:
 
 
 def comparison_text(comparison: dict[str, Any]) -> str:
-    """The models side by side: scores and answers, the control of the modes, CC by shell."""
+    """Warnings; the models side by side: scores and answers, the controls, CC by shell."""
     rows = comparison["models"]
     width = max(len("Model"), *(len(row["name"]) for row in rows))
     scores = _score_table(rows, width) + _ceiling_line(comparison.get("ceiling"), width)
-    parts = [scores, _basis_table(rows, width), _shuffled_table(rows, width)]
-    parts.append(_b_factor_table(rows, width))
+    warnings = [f"{row['name']}: {text}" for row in rows for text in row["warnings"]]
+    parts = [warnings_text(warnings), scores, _basis_table(rows, width)]
+    parts += [_shuffled_table(rows, width), _b_factor_table(rows, width)]
     parts.append(_shell_table([row["name"] for row in rows], comparison["shells"]))
-    notes = [wrapped(f"{row['name']}: {text}") for row in rows for text in row["warnings"]]
-    return "\n\n".join(part for part in [*parts, "\n".join(notes)] if part)
+    return "\n\n".join(part for part in parts if part)
 
 
 def _score_table(rows: list[dict[str, Any]], width: int) -> str:
@@ -462,7 +468,7 @@ def _shuffled_table(rows: list[dict[str, Any]], width: int) -> str:
 
 def _shuffled(found: dict[str, Any] | None) -> str:
     if found is None:
-        return "     none: there is one order only"
+        return "     none: these weights have one order only"
     columns = "".join(
         f"{_cc(found[key]['mean'])}{_cc(found[key]['standard_deviation'])[1:]}"
         f"{_cc(found[key]['largest'])}"

@@ -25,11 +25,11 @@ from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parameters import Parameters
 from hpc_diffuser.problem import Problem, compare
 from hpc_diffuser.scoring import Comparison, Score, ceiling, plain, shell_rows
-from hpc_diffuser.summary import summarise
+from hpc_diffuser.summary import TRANSLATIONS_A, summarise
 from hpc_diffuser.target import HALO_RADIUS, Target, map_from_voxels, outside_halos
 
 ALPHAS = np.arange(0, 8.1, 0.4)  # powers of the empirical halo profile that are tried
-TRANSLATIONS_A = np.geomspace(0.05, 4.0, 9)  # between which the best sigma is looked for
+SIGMAS_A = np.geomspace(*TRANSLATIONS_A, 9)  # between which the best one is looked for
 
 
 def objective(score: Score) -> float:
@@ -116,11 +116,11 @@ def _translation_alone(
         )
         return comparison.score(model.rigid(rigid))
 
-    coarse = [0.0, *TRANSLATIONS_A]
-    best = 1 + int(np.argmin([objective(score(sigma)) for sigma in TRANSLATIONS_A]))
+    coarse = [0.0, *SIGMAS_A]
+    best = 1 + int(np.argmin([objective(score(sigma)) for sigma in SIGMAS_A]))
     found = minimize_scalar(
         lambda sigma: objective(score(sigma)),
-        bounds=(coarse[best - 1], coarse[min(best + 1, len(TRANSLATIONS_A))]),
+        bounds=(coarse[best - 1], coarse[min(best + 1, len(SIGMAS_A))]),
         method="bounded",
         options={"xatol": 1e-3},
     )

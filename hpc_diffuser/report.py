@@ -12,7 +12,7 @@ from hpc_diffuser.io.run_directory import read_manifest
 from hpc_diffuser.io.storage import read_json
 from hpc_diffuser.parameters import parameter_labels
 from hpc_diffuser.progress import duration
-from hpc_diffuser.summary import VERSION
+from hpc_diffuser.summary import TRANSLATIONS_A, VERSION
 
 WIDTH = 100  # of a line of text
 MOST_CLUSTERS = 6  # that are shown side by side
@@ -60,7 +60,7 @@ def read_summary(directory: Path) -> dict[str, Any]:
 
 def report_text(summary: dict[str, Any]) -> str:
     """Warnings, the answer, its parameters and scores, CC by shell, B-factors, cost: as text."""
-    parts = [_warnings(summary), _headline(summary), _parameter_table(summary)]
+    parts = [warnings_text(summary["warnings"]), _headline(summary), _parameter_table(summary)]
     parts.append(_cluster_table(summary) if len(summary["clusters"]) > 1 else "")
     if "shells" in summary:
         parts += [_score_table(summary), shell_table(summary["shells"])]
@@ -72,11 +72,11 @@ def report_text(summary: dict[str, Any]) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _warnings(summary: dict[str, Any]) -> str:
+def warnings_text(warnings: list[str]) -> str:
     """One paragraph for each, numbered; empty without any."""
-    if not summary["warnings"]:
+    if not warnings:
         return ""
-    numbered = enumerate(summary["warnings"], start=1)
+    numbered = enumerate(warnings, start=1)
     return "\n".join(["Warnings", *(wrapped(f"{n}. {text}", 2) for n, text in numbered)])
 
 
@@ -207,9 +207,14 @@ def _few(names: list[str]) -> str:
 
 
 def _of_translation(alone: dict[str, float | None]) -> str:
-    """Where the baseline is, and what it has of the answer."""
+    """Where the baseline is, an end of its range too, and what it has of the answer."""
     solvent = ", the answer's solvent" if alone.get("k_sol_eA3") else ""
-    return f"its own best sigma, {alone['translation_sigma_A']:.3f} Å{solvent}"
+    sigma, (low, high) = alone["translation_sigma_A"], TRANSLATIONS_A
+    if sigma < low:
+        return f"its own best sigma, below {low:g} Å: as small as can be{solvent}"
+    if sigma > 0.99 * high:
+        return f"its own best sigma, {high:g} Å: the end of the range{solvent}"
+    return f"its own best sigma, {sigma:.3f} Å{solvent}"
 
 
 def ceiling_lines(ceiling: dict[str, float | None] | None) -> list[str]:

@@ -11,6 +11,9 @@ from hpc_diffuser.search.history import History
 OUTLIER = 5.0  # robust standard deviations below the median CC
 AT_BOUND = 0.01  # of a range: what lies so near to its end may be cut off
 AS_GOOD = 0.002  # a CC_work that is lower by no more is as good
+# Sigmas between which that of translation alone is looked for. Below the first one a map has the
+# pattern of the limit, q²|F|², to 2 % even at 1.6 Å: it does not tell how small sigma is.
+TRANSLATIONS_A = (0.05, 4.0)
 # Of `summary.json`. 2: with clusters, answer, warnings and cost.
 VERSION = 2
 

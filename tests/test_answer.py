@@ -1,15 +1,17 @@
 """Which point a fit leads with, by made-up objectives; and what it warns of."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from hpc_diffuser.answer import AS_GOOD, choose_answer
+from hpc_diffuser.bragg import motion
 from hpc_diffuser.cautions import cautions
 from hpc_diffuser.config import ParametersConfig, SearchConfig
-from hpc_diffuser.parameters import SearchSpace, search_space
-from hpc_diffuser.report import report_text
+from hpc_diffuser.parameters import Parameters, SearchSpace, search_space
+from hpc_diffuser.report import _of_translation, report_text
 from hpc_diffuser.scoring import Score
 from hpc_diffuser.search.history import new_history
 from hpc_diffuser.summary import summarise
@@ -215,7 +217,8 @@ def test_what_is_not_sampled_has_no_error():
     [
         ("translation_sigma_A", (0.0, 1.0), 0.995, "upper bound of its range: widen it"),
         ("translation_sigma_A", (0.2, 1.0), 0.2, "lower bound of its range: widen it"),
-        ("translation_sigma_A", (0.0, 1.0), 0.0, "at 0, the lower bound: the map asks for none"),
+        ("translation_sigma_A", (0.0, 1.0), 0.0, "at 0, the lower bound, and nothing else moves"),
+        ("residual_b_fraction", (0.0, 1.0), 0.0, "at 0, the lower bound"),
         ("residual_b_fraction", (0.0, 1.0), 1.0, "at the end of what is possible"),
         ("residual_b_fraction", (0.0, 0.5), 0.5, "upper bound of its range: widen it"),
     ],
@@ -225,6 +228,82 @@ def test_bounds_are_warned_of_with_what_to_do(name, bounds, answer, told):
     summary = summary_of([answer] * 3, lambda _: 0.5, space_of(**{name: bounds}))
     assert f"{name} (median and best) is at" in warnings(summary)
     assert told in warnings(summary)
+
+
+@pytest.mark.parametrize(
+    ("others", "told"),
+    [
+        ({}, "nothing else moves"),
+        ({"k_sol_eA3": (0.3, 0.3), "b_sol_A2": (40.0, 40.0)}, "nothing else moves"),
+        ({"uncorrelated_sigma_A": (0.2, 0.2)}, "the map asks for none of it"),
+        ({"libration_sigma_deg": (2.0, 2.0)}, "the map asks for none of it"),
+        ({"llm_sigma_A": (0.2, 0.2), "llm_gamma_A": (9.0, 9.0)}, "the map asks for none of it"),
+    ],
+)
+def test_a_motion_at_0_among_others_and_alone(others, told):
+    """1 − exp(−q²σ²) → q²σ²: of the only motion the pattern is left, whatever the size.
+
+    Without it nothing would be left, so that it is not to be left out. Solvent does not move.
+    """
+    space = space_of(translation_sigma_A=(0.0, 1.0), **others)
+    text = warnings(summary_of([0.005] * 3, lambda _: 0.5, space))
+    assert told in text and text.count("at 0") == 1
+    assert ("leave it out" in text) == (told != "nothing else moves")
+
+
+@pytest.mark.parametrize("correlated", [0, 2])
+def test_all_motions_at_0(correlated):
+    """Three modes and the translation at 0: none is said not to be asked for."""
+    ranges = ParametersConfig(
+        mode_amplitude_A=(0.0, 1.0),
+        mode_correlation=(0.4, 0.4) if correlated else (0.0, 0.0),
+        translation_sigma_A=(0.0, 1.0),
+    )
+    space, start = search_space(ranges, np.zeros(3), correlated), new_history(4)
+    one = {0: start.extended(np.array([0.001, 0, 0, 0.005]), 0.5, start.hedge)}
+    text = warnings(summarise(space, one, 1, 1))
+    assert "mode 3, translation_sigma_A (median and best) are at 0, the lower bound, and" in text
+    assert "the map asks for none" not in text
+
+
+def test_frames_move_beside_what_is_at_0(modes):
+    """An ensemble's frames are no parameter: they are in the table of its motions."""
+    frames = modes.structure.positions + np.array([0.0, 0.4]).reshape(2, 1, 1)
+    ensemble = replace(
+        modes,
+        frames=frames,
+        weights=np.full(2, 0.5),
+        vectors=modes.vectors[:0],
+        amplitudes_A=modes.amplitudes_A[:0],
+    )
+    found = motion(ensemble, Parameters(np.empty(0)))
+    text = warnings(summary_of([0.0] * 3, lambda _: 0.5), motion=found)
+    assert "the map asks for none of it" in text
+
+
+def test_solvent_at_its_ends():
+    """B = 0 is solvent that nothing damps; a density of 0 is none."""
+    ranges = {"k_sol_eA3": (0.3, 0.3), "translation_sigma_A": (0.4, 0.4)}
+    space = space_of(b_sol_A2=(0.0, 150.0), **ranges)
+    text = warnings(summary_of([0.0] * 3, lambda _: 0.5, space))
+    assert "b_sol_A2 (median and best) is at 0, the end of what is possible: solvent that" in text
+    assert "none of it" not in text and "leave it out" not in text
+    space = space_of(k_sol_eA3=(0.0, 0.4), b_sol_A2=(40.0, 40.0), translation_sigma_A=(0.4, 0.4))
+    assert "the map asks for none" in warnings(summary_of([0.0] * 3, lambda _: 0.5, space))
+
+
+@pytest.mark.parametrize(
+    ("sigma", "told"),
+    [
+        (0.0007, "below 0.05 Å: as small as can be"),
+        (0.3, "0.300 Å"),
+        (3.9995, "4 Å: the end of the range"),
+    ],
+)
+def test_translation_alone_at_an_end_of_its_range(sigma, told):
+    """The range is 0 to 4 Å; q²σ² at 0.05 Å and 1.6 Å is 4 %, of which the pattern sees half."""
+    alone = {"translation_sigma_A": sigma, "k_sol_eA3": 0.3}
+    assert _of_translation(alone) == f"its own best sigma, {told}, the answer's solvent"
 
 
 def test_parameters_at_the_same_bound_share_a_sentence():

@@ -289,6 +289,20 @@ def test_models_on_other_bases():
     assert own.run.directory == Path("/here/run/rbt+int@free")
 
 
+@pytest.mark.parametrize("compare", ["", 'compare = ["rbt", "llm"]'])
+@pytest.mark.parametrize("test", [(), ("--test",)])
+def test_bases_that_nothing_is_fitted_with(call, project, compare, test):
+    """Refused in one line, whether the file is there or not; --models may ask for less."""
+    with (project / "fit.toml").open("a") as file:
+        file.write(f'[models]\n{compare}\nbases = {{other = "other.h5"}}\n')
+    result = call("fit", "fit.toml", *test, folder=project)
+    assert result.returncode == 65 and result.stderr.count("\n") == 1
+    assert "models.bases: no model is fitted with them: expected one with int" in result.stderr
+    assert not (project / "run").exists()
+    given = load_config(project / "fit.toml")
+    assert with_models(given, "rbt").models.compare == ("rbt",)
+
+
 def test_other_bases_are_refitted(call, project, edit):
     """Two other modes of the first eight atoms: a run of its own, as a plain fit of them would be.
 
@@ -313,6 +327,7 @@ def test_other_bases_are_refitted(call, project, edit):
     status = call("status", "run", folder=project)
     assert "run/rbt+int@other: finished" in status.stdout
     plain = (project / "fit.toml").read_text().replace('"modes.h5"', '"other.h5"')
+    plain = plain.replace('[models]\nbases = {other = "other.h5"}\n', "")
     (project / "plain.toml").write_text(plain.replace('"run"', '"plain"'))
     result = call("fit", "plain.toml", folder=project)
     assert result.returncode == 0, result.stderr
@@ -501,15 +516,36 @@ def test_the_same_on_two_ranks(compared, project):
 
 @pytest.mark.parametrize(("n_modes", "n_orders"), [(0, 0), (1, 0), (2, 1), (3, 5), (10, 8)])
 def test_orders(n_modes, n_orders):
-    """3! − 1 = 5 of three modes, 8 of many: all different, none the modes' own; by the seed."""
-    orders = shuffled_orders(n_modes, 3)
+    """3! − 1 = 5 of three weights, 8 of many: all different, none the modes' own; by the seed."""
+    weights = [0.1 * (i + 1) for i in range(n_modes)]
+    orders = shuffled_orders(weights, 3)
     assert len({tuple(order) for order in orders}) == len(orders) == n_orders
     for order in orders:
         assert sorted(order) == list(range(n_modes))
         assert list(order) != list(range(n_modes))
-    np.testing.assert_array_equal(orders, shuffled_orders(n_modes, 3))
+    np.testing.assert_array_equal(orders, shuffled_orders(weights, 3))
     if n_modes == 10:
-        assert np.any(np.array(orders) != shuffled_orders(n_modes, 4))
+        assert np.any(np.array(orders) != shuffled_orders(weights, 4))
+
+
+@pytest.mark.parametrize(
+    ("weights", "n_orders"),
+    [
+        ([0.2, 0.0, 0.0], 2),
+        ([0.0, 0.0], 0),
+        ([0.3] * 5, 0),
+        ([0.0] * 11 + [0.2], 8),
+        ([0.1, 0.1, 0.2, 0.2], 5),
+    ],
+)
+def test_orders_with_equal_weights(weights, n_orders):
+    """Of the n!/Πmᵢ! arrangements of weights of which mᵢ are equal, all but the fit's: up to 8.
+
+    The one weight above 0 of three has two other places; 4!/(2!·2!) = 6.
+    """
+    given = [tuple(weights[i] for i in order) for order in shuffled_orders(weights, 3)]
+    assert len(set(given)) == len(given) == n_orders
+    assert tuple(weights) not in given
 
 
 def control(folder: Path, weights_A: list[float]) -> tuple[dict, object]:
@@ -527,13 +563,14 @@ def score_of(problem, parameters, normals) -> tuple[float, float]:
     return score.cc_work, score.cc_free
 
 
-def test_equal_weights_are_the_same_in_every_order(inputs):
-    """A permutation of equal numbers is the identity: the same CC, to the bit, and no spread."""
-    found, (problem, parameters) = control(inputs, [0.3, 0.3])
+def test_the_fit_itself_is_no_other_order(inputs):
+    """Equal weights have one order; one at 0 and one above it have one other, not the fit's."""
+    assert control(inputs, [0.3, 0.3])[0] is None
+    found, (problem, parameters) = control(inputs, [0.45, 0.0])
     normals = problem.normals(problem.config.model.final_samples, FINAL)
-    work, free = score_of(problem, parameters, normals)
-    assert found["cc_work"] == {"mean": work, "standard_deviation": 0.0, "largest": work}
-    assert found["cc_free"] == {"mean": free, "standard_deviation": 0.0, "largest": free}
+    own = score_of(problem, parameters, normals)
+    assert found["orders"] == 1
+    assert (found["cc_work"]["largest"], found["cc_free"]["largest"]) != own
 
 
 def test_shuffled_weights_are_shuffled_modes(inputs):
@@ -563,9 +600,9 @@ def test_one_mode_has_no_other_order(inputs):
         "shuffled_modes": None,
     }
     text = comparison_text({"models": [row], "shells": []})
-    assert "int       none: there is one order only" in text
+    assert "int       none: these weights have one order only" in text
     assert "int          1   0.5000     none   modes 0.300 Å" in text
-    assert text.endswith("int: mode 1 is at the upper bound of its range: widen it, and fit again")
+    assert text.startswith(f"Warnings\n  1. int: {row['warnings'][0]}\n\nModel")
 
 
 def test_target_is_needed(inputs):
