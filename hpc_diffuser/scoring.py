@@ -159,11 +159,21 @@ def shell_rows(target: Target, score: Score) -> list[dict[str, float | int | Non
 
 
 def ceiling(target: Target, score: str) -> dict[str, float | None] | None:
-    """CC½ of the target's half-maps and its CC*, by the same score; None without them."""
+    """CC½ of the target's half-maps and its CC*, by the same score; None without them.
+
+    Of a mean over the shells it is the mean of their CC*, as CC_work is that of their CC: CC* of
+    the mean CC½ is more, and much more where shells differ. A shell whose halves disagree, with
+    CC½ below 0, has a CC* of 0 there.
+    """
     if target.half_sums is None:
         return None
-    cc_half = SCORES[score](target.half_sums.sum(axis=0))
-    return {"cc_half": plain(cc_half), "cc_star": plain(cc_star(cc_half))}
+    sums = target.half_sums.sum(axis=0)
+    cc_half = SCORES[score](sums)
+    star = cc_star(cc_half)
+    if score == "shell-mean":
+        of_shells = correlations(sums[sums[:, 0] > 0])
+        star = np.mean(cc_star(np.maximum(of_shells, 0))) if (of_shells > 0).any() else np.nan
+    return {"cc_half": plain(cc_half), "cc_star": plain(star)}
 
 
 def plain(value: float) -> float | None:

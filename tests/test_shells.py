@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -15,7 +16,7 @@ from hpc_diffuser.diffuse_map import DiffuseMap
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.io.maps import read_target, write_map, write_target
 from hpc_diffuser.lattice import HklGrid, grid_to_resolution
-from hpc_diffuser.scoring import shells_of_both
+from hpc_diffuser.scoring import ceiling, shells_of_both
 from hpc_diffuser.shells import (
     LEAST_FREE,
     LEAST_PART,
@@ -241,3 +242,28 @@ def test_report_has_counts_and_ceilings(call, project, diffuse):
         assert row in result.stdout and f"{shell['cc_star']:9.4f}" in result.stdout
     assert summary["ceiling"]["cc_half"] == pytest.approx(np.mean(target.cc_half()))
     assert "the data's CC*" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("halves", "expected"),
+    [
+        ([0.98, 0.2, 0.1], np.mean([np.sqrt(2 * c / (1 + c)) for c in (0.98, 0.2, 0.1)])),
+        ([0.9, 0.9], np.sqrt(1.8 / 1.9)),
+        ([0.98, -0.1], np.sqrt(1.96 / 1.98) / 2),
+        ([-0.1, -0.2], None),
+    ],
+)
+def test_ceiling_is_the_mean_that_a_perfect_model_has(halves, expected):
+    """Signal of variance S, noise N in each half: CC½ = S/(S+N) = c in a shell.
+
+    The truth and the mean of both halves have CC = √(S/(S+N/2)) = √(2c/(1+c)) there; CC_work of
+    the truth is the mean of those over the shells: 0.666 of the first three, whose mean CC½, 0.427,
+    would promise 0.773. Of all voxels in one CC it is that of their sums.
+    """
+    sums = np.array([[[100.0, 0.0, 0.0, 1.0, 1.0, c] for c in halves]])
+    found = ceiling(SimpleNamespace(half_sums=sums), "shell-mean")
+    assert found["cc_half"] == pytest.approx(np.mean(halves))
+    assert found["cc_star"] == (None if expected is None else pytest.approx(expected))
+    pooled, c = ceiling(SimpleNamespace(half_sums=sums), "pooled"), np.mean(halves)
+    star = np.sqrt(2 * c / (1 + c)) if c > 0 else None
+    assert pooled["cc_star"] == (None if c < 0 else pytest.approx(star))
