@@ -27,7 +27,7 @@ from hpc_diffuser.disorder import pair_sum_intensity
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.fit import choose_config
 from hpc_diffuser.inputs import load_modes, load_target
-from hpc_diffuser.interpolation import choose_band_grid, pair_separations
+from hpc_diffuser.interpolation import PAIR_WIDTH_A, choose_band_grid, pair_separations
 from hpc_diffuser.lattice import fractionalization, grid_to_resolution, laue_operations
 from hpc_diffuser.memory import peak_memory_MB
 from hpc_diffuser.model import INTERPOLATION_ERROR, ForwardModel, forward_model
@@ -335,8 +335,9 @@ def _growth_with_atoms(case: Case) -> dict[str, Any]:
     for copies in _COPIES:
         structure, unit_cell = _tiled(case, copies)
         target = grid_to_resolution(unit_cell, case.target.grid.divisions, case.target.d_min)
+        spread_A = case.how.motion_A + PAIR_WIDTH_A
         separations = pair_separations(
-            structure.positions, atomic_numbers(structure), case.how.motion_A, unit_cell
+            structure.positions, atomic_numbers(structure), spread_A, unit_cell
         )
         band = choose_band_grid(target, case.target.d_min, separations, INTERPOLATION_ERROR)
         planes = np.arange(band.grid.extent[0] + 1)

@@ -10,6 +10,7 @@ import numpy as np
 from hpc_diffuser.disorder import Intensity, diffuse_intensity
 from hpc_diffuser.halos import LatticeHalos, empirical_halo, period, zone_positions
 from hpc_diffuser.interpolation import (
+    PAIR_WIDTH_A,
     BandGrid,
     Interpolator,
     choose_band_grid,
@@ -26,7 +27,7 @@ from hpc_diffuser.parameters import Parameters
 from hpc_diffuser.scattering import AtomFactors, atomic_numbers, plane_costs
 from hpc_diffuser.symmetry import average_over_mates, grid_operations, laue_expansion
 
-INTERPOLATION_ERROR = 1e-3  # relative rms of the intensity: 1 − CC of 1e-6, sampling's is 1e-4
+INTERPOLATION_ERROR = 5e-4  # relative rms of the intensity: 1 − CC below 1e-6, sampling's is 1e-4
 
 
 @dataclass(frozen=True)
@@ -424,8 +425,8 @@ def computed_band(
     if how.liquid_gamma_A:
         d_min = 1 / (1 / d_min + liquid_margin(how.liquid_gamma_A))
     electrons = atomic_numbers(modes.structure)
-    positions = modes.structure.positions
-    separations = pair_separations(positions, electrons, how.motion_A, modes.unit_cell)
+    positions, spread_A = modes.structure.positions, how.motion_A + PAIR_WIDTH_A
+    separations = pair_separations(positions, electrons, spread_A, modes.unit_cell)
     band = choose_band_grid(grid, d_min, separations, INTERPOLATION_ERROR)
     dear = plane_costs(band.grid, band.d_min).sum() > 0.8 * direct_cost
     return None if how.grid == "auto" and dear and not how.liquid_gamma_A else band

@@ -108,12 +108,6 @@ def scattered(grid, indices, values, space_group) -> DiffuseMap:
     return DiffuseMap(grid, intensity, space_group)
 
 
-@pytest.fixture(autouse=True)
-def finer_interpolation(monkeypatch):
-    """Its error, 1e-3 of the rms intensity, is 1 − CC of 5e-5 in the lowest shell of 11 Å."""
-    monkeypatch.setattr("hpc_diffuser.model.INTERPOLATION_ERROR", 1e-4)
-
-
 @pytest.mark.parametrize("grid", ["band-limited", "target"])
 @pytest.mark.parametrize("space_group", CRYSTALS)
 def test_a_map_of_an_asymmetric_unit_scores_1_with_its_own_model(space_group, grid, tmp_path):

@@ -1,7 +1,10 @@
 """The band-limited grid against the direct transform, and the kernel against plain waves."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from builders import random_structure
 
 from hpc_diffuser.disorder import Disorder
 from hpc_diffuser.example import example_modes
@@ -25,6 +28,7 @@ from hpc_diffuser.model import (
     Volume,
     forward_model,
 )
+from hpc_diffuser.modes import Modes
 from hpc_diffuser.moments import Moments
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parameters import Parameters
@@ -225,3 +229,28 @@ def test_the_cheaper_model_is_chosen():
         assert isinstance(
             forward_model(MODES, grid, indices, Ranks(), Computation(0.3)).molecule, kind
         )
+
+
+@pytest.mark.parametrize(("n_atoms", "radius_A"), [(30, 5.0), (120, 8.0)])
+def test_small_molecules_are_as_exact_as_promised(n_atoms, radius_A):
+    """0.1 % of the rms intensity, against the direct sum at the voxels; 1 − CC < 1e-5 at any q.
+
+    Atoms are as wide as a tenth of such a molecule; by distances of points it was 0.23 %, and
+    1 − CC 2e-4 among the twentieth of the voxels of lowest resolution.
+    """
+    structure = random_structure(np.random.default_rng(n_atoms), n_atoms, radius_A, ("C", "N", "O"))
+    cell, d_min = (30.0, 32.0, 34.0, 90.0, 100.0, 90.0), 5.0
+    modes = Modes(structure, np.empty((0, n_atoms, 3)), np.empty(0), cell, "P 1")
+    grid = grid_to_resolution(cell, (5, 5, 5), d_min)
+    indices = grid.indices_between(np.inf, d_min)
+    how = Computation(0.4, transform="direct")
+    still = Parameters(np.empty(0), Disorder(0.4))
+    found = []
+    for kind in ("target", "band-limited"):
+        model = forward_model(modes, grid, indices, Ranks(), replace(how, grid=kind))
+        found.append(model.rigid(still)[np.argsort(model.rows)])
+    exact, interpolated = found
+    error = np.sqrt(np.mean((interpolated - exact) ** 2) / np.mean(exact**2))
+    assert error < 1.1e-3
+    lowest = np.argsort(grid.inverse_d_squared(indices))[: len(indices) // 20]
+    assert np.corrcoef(exact[lowest], interpolated[lowest])[0, 1] > 1 - 1e-5
