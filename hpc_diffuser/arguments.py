@@ -254,7 +254,8 @@ def _add_score(commands) -> None:
         "--score",
         choices=("shell-mean", "pooled"),
         default="shell-mean",
-        help="as the config's [target] score (default: %(default)s)",
+        help="mean of the shells' CCs, or one CC over all voxels, each shell's mean subtracted "
+        "first; as the config's [target] score (default: %(default)s)",
     )
     command.add_argument(
         "--weights",

@@ -84,7 +84,10 @@ def score_text(found: dict[str, Any]) -> str:
         + (f"; {found['missing']} are not in the map" if found["missing"] else ""),
         f"Laue mates   averaged, {found['mates_per_voxel']:.2f} to a voxel; their CC is {cc}",
     ]
-    rule = {"shell-mean": "mean over the shells", "pooled": "one CC over all shells"}
+    rule = {
+        "shell-mean": "mean over the shells",
+        "pooled": "one CC over all shells, each less its mean",
+    }
     weighted = ", voxels count 1/sigma^2" if found["weights"] == "errors" else ""
     scores = [
         "Scores                   CC_work  CC_free",

@@ -82,6 +82,19 @@ def _least(counts: np.ndarray) -> np.ndarray:
     return np.where(means > 0, np.maximum([LEAST_WORKING, LEAST_FREE], LEAST_PART * means), 0)
 
 
+def few_text(working: int, free: int) -> str:
+    """That all voxels together are too few for a single shell; empty where they are not.
+
+    A target without a free set is not asked for one.
+    """
+    if working >= LEAST_WORKING and (free >= LEAST_FREE or free == 0):
+        return ""
+    return (
+        f"{working} working and {free} free voxels are all there are, too few for CCs that say "
+        f"much: a shell should have at least {LEAST_WORKING} and {LEAST_FREE}"
+    )
+
+
 def shells_text(edges: np.ndarray, starts: np.ndarray) -> str:
     """What was left out and joined of shells with these edges (Å⁻¹); empty where nothing was."""
     asked, first, end = len(edges) - 1, starts[0], starts[-1]
@@ -93,8 +106,9 @@ def shells_text(edges: np.ndarray, starts: np.ndarray) -> str:
     joined = [f"{_range(edges[a], edges[b])} ({b - a})" for a, b in pairwise(starts) if b - a > 1]
     if joined:
         said.append(
-            f"thin ones joined with their neighbours in {', '.join(joined)} (a shell has at least "
-            f"{LEAST_WORKING} working and {LEAST_FREE} free voxels, and a fifth of the mean)"
+            f"thin ones joined with their neighbours in {', '.join(joined)} (a shell should "
+            f"have at least {LEAST_WORKING} working and {LEAST_FREE} free voxels, and a fifth of "
+            "the mean)"
         )
     if not said:
         return ""

@@ -18,7 +18,7 @@ from hpc_diffuser.lattice import (
     nearest_bragg,
 )
 from hpc_diffuser.merging import Merged, MergeStatistics, merge_mates, pair_sums
-from hpc_diffuser.shells import reach, shells_text, sturdy_shells
+from hpc_diffuser.shells import few_text, reach, shells_text, sturdy_shells
 from hpc_diffuser.statistics import correlations, shell_edges, shell_index
 from hpc_diffuser.symmetry import grid_operations, one_of_each_inverse, unique_indices
 
@@ -227,11 +227,11 @@ def cut_map(diffuse: DiffuseMap, options: TargetOptions) -> Cut:
         for f in (~target.free, target.free)
     ]
     starts = sturdy_shells(*counts)
-    joined = shells_text(edges, starts)
+    told = [shells_text(edges, starts), few_text(*(int(of_kind.sum()) for of_kind in counts))]
     target = replace(target, shell_edges=edges[starts])
     if merged.halves is not None:
         target = replace(target, half_sums=_half_sums(target, merged.halves[:, kept]))
-    said = (*said, *([f"shells       {joined}"] if joined else ()), *_free_line(target, operations))
+    said = (*said, *(f"shells       {x}" for x in told if x), *_free_line(target, operations))
     return Cut(target, merged.of_joined(starts), left_out, said)
 
 

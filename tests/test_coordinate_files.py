@@ -195,13 +195,13 @@ OPERATORS = ["x,y,z", "-x+1/2,-y,z+1/2", "-x,y+1/2,-z+1/2", "x+1/2,-y+1/2,-z"]
 SPELLINGS = (
     "_symmetry.space_group_name_H-M 'P 21 21 21'",
     "_space_group.name_H-M_alt 'P 21 21 21'",
-    "_space_group.name_H-M_full 'P 21 21 21'",
-    "_space_group.name_H-M_ref 'P 21 21 21'",
-    "_space_group.name_H-M_full 'P 2_1/x'\n_space_group.name_H-M_ref 'P 21 21 21'",
     "_symmetry.Int_Tables_number 19",
     "_space_group.IT_number 19",
     '_symmetry.space_group_name_Hall "P 2ac 2ab"',
     "_space_group.name_Hall 'P 2ac 2ab'",
+    "_space_group.name_H-M_full 'P 21 21 21'",
+    "_space_group_name_H-M_full 'P 21 21 21'",
+    "_symmetry.pdbx_full_space_group_name_H-M 'P 21 21 21'",
     "_symmetry.space_group_name_H-M P212121",
     "_symmetry.space_group_name_H-M P_21_21_21",
     "_symmetry.space_group_name_H-M 'p 21  21 21 '",
@@ -222,11 +222,34 @@ def test_mmcif_space_groups(write, crystal):
     assert ("space group" in said) == ("H-M" not in crystal or "?" in crystal)
 
 
+@pytest.mark.parametrize(
+    ("crystal", "expected", "is_assumed"),
+    [
+        ("_space_group.name_H-M_ref 'C 1 2 1'", "C 1 2 1", True),
+        ("_space_group.name_H-M_full 'P 2_1/x'\n_space_group.name_H-M_ref 'C 2'", "C 1 2 1", True),
+        ("_space_group.name_H-M_alt 'I 1 2 1'\n_space_group.name_H-M_ref 'C 2'", "I 1 2 1", False),
+        ("_space_group.name_H-M_full 'I 1 2 1'\n_space_group.name_H-M_ref 'C 2'", "I 1 2 1", False),
+        ("_space_group.IT_number 47\n_space_group.name_H-M_full 'P 2/m 2/m 2/m'", "P m m m", True),
+    ],
+)
+def test_mmcif_reference_and_full_names(write, crystal, expected, is_assumed):
+    """A reference setting need not be the file's own, which a name tells; alone it is assumed.
+
+    A full symbol that is not known does no harm beside a number.
+    """
+    _, (_, name), said = told(write(cif(crystal), name="a.cif"))
+    assert gemmi.find_spacegroup_by_name(name).hm == expected
+    assert ("space group" in said) == is_assumed
+
+
 CONTRADICTIONS = (
     "_symmetry.space_group_name_H-M 'P 21 21 21'\n_symmetry.Int_Tables_number 18",
     "_symmetry.space_group_name_H-M 'P 1'\n_space_group.name_H-M_alt 'P 21 21 21'",
     "_symmetry.space_group_name_H-M 'P 41'\n" + SPELLINGS[-1],
     "_symmetry.space_group_name_H-M 'P 77 77'",
+    "_space_group.name_H-M_full 'P 1 21 1'\n_space_group.name_H-M_ref 'P 21 21 21'",
+    "_space_group.name_H-M_full 'P 77 77'",
+    "_space_group.name_H-M_ref 'P 77 77'",
     "_symmetry.Int_Tables_number 231",
     "_symmetry.Int_Tables_number nineteen",
 )

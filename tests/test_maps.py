@@ -155,7 +155,7 @@ def test_axes_with_rounding(tmp_path):
 
 
 BAD_AXES = {
-    "reversed": np.arange(3, -4, -1) / 3,
+    "up and down": np.array([3, 2, 1, 0, 1, 2, 3]) / 3,
     "not through 0": np.arange(-3, 4) / 3 + 0.1,
     "unequal steps": np.array([-1, -2 / 3, -1 / 3, 0, 1 / 3, 2 / 3, 4 / 3]),
     "step is no 1/n": np.arange(-3, 4) * 0.3,
@@ -178,6 +178,36 @@ def test_bad_axes(tmp_path, bad, position):
     axes[position] = BAD_AXES[bad]
     write_plain(tmp_path / "m.nxs", axes, np.ones((7, 7, 7), np.float32))
     assert_refused(read_map, tmp_path / "m.nxs", "")
+
+
+@pytest.mark.parametrize("first", [(-3, -4, -5), (0, -4, 2), (-3, -1, -5)])
+@pytest.mark.parametrize("down", [(0,), (2,), (0, 1, 2)])
+def test_axes_that_descend(tmp_path, first, down):
+    """The same map written with axes from high to low, of a whole and of a part of the grid."""
+    diffuse = random_map(errors=True)
+    samples = list(zip(first, diffuse.grid.extent, diffuse.grid.divisions, strict=True))
+    axes = [np.arange(low, m + 1) / n for low, m, n in samples]
+    part = tuple(slice(low + m, None) for low, m, _ in samples)
+    values, errors = diffuse.intensity[part], diffuse.errors[part]
+    write_plain(tmp_path / "up.nxs", axes, values, intensity_errors=errors)
+    axes = [axis[::-1] if i in down else axis for i, axis in enumerate(axes)]
+    values, errors = np.flip(values, down), np.flip(errors, down)
+    write_plain(tmp_path / "down.nxs", axes, values, intensity_errors=errors)
+    found = read_map(tmp_path / "down.nxs")
+    assert_same_map(found, read_map(tmp_path / "up.nxs"))
+    np.testing.assert_array_equal(found.intensity[part], diffuse.intensity[part])
+
+
+def test_a_target_with_an_axis_that_descends_is_refused(tmp_path):
+    """Its voxels are counted from the first of each axis."""
+    target = make_target(
+        replace(random_map(), space_group="P 1"), TargetOptions(12.0, 4.0, halo_radius=0)
+    )
+    write_target(tmp_path / "t.h5", target, {})
+    with h5py.File(tmp_path / "t.h5", "r+") as file:
+        axis = file["entry/intensity/k"]
+        axis[...] = axis[()][::-1]
+    assert_refused(read_target, tmp_path / "t.h5", "axes h, k, l: expected ascending")
 
 
 def test_bad_axis_is_named(tmp_path):

@@ -21,6 +21,7 @@ from hpc_diffuser.shells import (
     LEAST_FREE,
     LEAST_PART,
     LEAST_WORKING,
+    few_text,
     reach,
     shells_text,
     sturdy_shells,
@@ -145,6 +146,19 @@ def test_shells_by_hand():
     # Without a free set, nothing is asked of it.
     assert sturdy_shells(np.full(4, 60), np.zeros(4, int)).tolist() == [0, 1, 2, 3, 4]
     assert sturdy_shells(np.full(4, 60), np.array([20, 20, 0, 20])).tolist() == [0, 1, 2, 4]
+
+
+def test_a_single_shell_may_be_thin_and_is_told():
+    """9 free voxels of 394: no shell of them has 10, and it is said; none at all were not asked."""
+    assert "385 working and 9 free voxels" in few_text(385, 9)
+    assert "49 working and 10 free voxels" in few_text(49, 10)
+    assert few_text(50, 10) == few_text(50, 0) == ""
+    grid = grid_to_resolution(CELL, (1, 1, 1), 4.0)
+    options = TargetOptions(12.0, 4.0, halo_radius=0, free_fraction=0.02, n_shells=5)
+    cut = cut_map(map_of(grid), options)
+    working, free = cut.target.counts()[:, 0]
+    assert len(cut.target.shell_edges) == 2 and 0 < free < LEAST_FREE
+    assert any(f"{working} working and {free} free voxels are all" in line for line in cut.said)
 
 
 def test_target_has_no_thin_shells_and_says_so():

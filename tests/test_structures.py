@@ -250,6 +250,69 @@ def test_mmcif_by_hand(tmp_path):
     }  # fmt: skip
 
 
+CIF_ITEMS = ["id", "type_symbol", "label_atom_id", "label_comp_id", "label_asym_id", "label_seq_id"]
+CIF_ROWS = (
+    ("1", "N", "N", "GLU", "A", "7"),
+    ("2", "C", "CA", "GLU", "A", "7"),
+    ("3", "C", '"C\'"', "HEM", "B", "9"),
+    ("4", "Fe", "FE", "HEM", "B", "9"),
+    ("5", "Ca", "CA", "CA", "C", "10"),
+)
+
+
+def cif_of(items: list[str], leave: str = "", authors: bool = False, unknown: str = "") -> str:
+    """Five atoms with some items left out, unknown, or named by the authors' items."""
+    tags = [tag for tag in items if tag not in leave.split()]
+    rows = [
+        " ".join("?" if tag == unknown else row[CIF_ITEMS.index(tag)] for tag in tags)
+        + f" {number} 2 3"
+        for number, row in enumerate(CIF_ROWS)
+    ]
+    named = [tag.replace("label", "auth") if authors else tag for tag in tags]
+    head = "".join(f"_atom_site.{tag}\n" for tag in (*named, "Cartn_x", "Cartn_y", "Cartn_z"))
+    return f"data_x\nloop_\n{head}" + "\n".join(rows) + "\n"
+
+
+CIF_SPARSE = {
+    "all": {},
+    "no element": {"leave": "type_symbol"},
+    "element unknown": {"unknown": "type_symbol"},
+    "no number": {"leave": "id"},
+    "the authors' alone": {"authors": True},
+    "hardly any": {"leave": "id type_symbol", "authors": True},
+}
+
+
+@pytest.mark.parametrize("sparse", CIF_SPARSE)
+def test_mmcif_of_few_items(tmp_path, sparse):
+    """Elements by the atoms' names, CA of a residue of one atom being calcium, and the authors'
+    names alone: the same atoms as of the whole list."""
+    path = tmp_path / "model.cif"
+    path.write_text(cif_of(CIF_ITEMS, **CIF_SPARSE[sparse]))
+    said = []
+    structure, _ = read_structure(path, tell=said.append)
+    assert structure.elements.tolist() == ["N", "C", "C", "Fe", "Ca"]
+    assert structure.names() == [
+        ("A", 7, "", "N"), ("A", 7, "", "CA"), ("B", 9, "", "C'"), ("B", 9, "", "FE"),
+        ("C", 10, "", "CA"),
+    ]  # fmt: skip
+    assert structure.residue_names.tolist() == ["GLU", "GLU", "HEM", "HEM", "CA"]
+    by_name = "type_symbol" in str(CIF_SPARSE[sparse])
+    assert (
+        "elements: by the names of atoms, as the file gives none of 5" in " ".join(said)
+    ) == by_name
+
+
+@pytest.mark.parametrize("item", ["label_atom_id", "label_comp_id", "label_seq_id", "Cartn_z"])
+def test_mmcif_says_which_item_it_lacks(tmp_path, item):
+    """Without names or places of the atoms there is no reading them: the item is named."""
+    text = cif_of(CIF_ITEMS, leave=item)
+    if item == "Cartn_z":
+        text = text.replace("_atom_site.Cartn_z", "_atom_site.fract_z")
+    (tmp_path / "model.cif").write_text(text)
+    assert f"the atoms have no _atom_site.{item}" in assert_refused(tmp_path / "model.cif")
+
+
 CIF_REFUSED = {
     "cut short": (CIF_CELL + CIF_ATOMS[:-12], "not a readable structure"),
     "no atoms": (CIF_CELL, "no atoms found"),

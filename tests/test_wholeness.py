@@ -165,7 +165,7 @@ def carbons(n: int) -> Structure:
     ids=["none", "NaN", "1 Å", "flat"],
 )
 def test_broken_without_a_box(frames, bonds, protein, box, tells):
-    """Refused: file, frame, bond, its length, and which programs mend it."""
+    """Refused: file, frame, bond, its length, which programs mend it, what else it may be."""
     true = np.tile(BOXES["cubic"], (FRAMES, 1, 1))
     frames[1:] = wrapped(frames[1:], true[1:])
     with pytest.raises(InputError) as caught:

@@ -8,7 +8,7 @@ import gemmi
 import numpy as np
 
 from hpc_diffuser.errors import InputError
-from hpc_diffuser.io.crystal_records import CrystalRecords, known_name
+from hpc_diffuser.io.crystal_records import CrystalRecords
 from hpc_diffuser.io.packed import plain_bytes
 from hpc_diffuser.io.pdb_copies import letters_of_copies
 from hpc_diffuser.io.pdb_records import (
@@ -25,18 +25,14 @@ _EXPECTED = "PDB or mmCIF structure"
 _OF_POLYMERS = {"H", "D", "C", "N", "O", "S", "Se"}
 _MMCIF = re.compile(r"^\s*(data_|_atom_site\.|\{)", re.IGNORECASE | re.MULTILINE)
 _NAMES = ("_symmetry.space_group_name_H-M", "_space_group.name_H-M_alt")
-_OTHER_NAMES = ("_space_group.name_H-M_ref", "_space_group.name_H-M_full")
+_FULL = ("_symmetry.pdbx_full_space_group_name_H-M", "_space_group.name_H-M_full")
+_REFERENCES = ("_space_group.name_H-M_ref",)
 _HALLS = ("_symmetry.space_group_name_Hall", "_space_group.name_Hall")
 _GROUP_NUMBERS = ("_symmetry.Int_Tables_number", "_space_group.IT_number")
 _OPERATORS = ("_symmetry_equiv.pos_as_xyz", "_space_group_symop.operation_xyz")
-_SYMBOL = "_atom_site.type_symbol"
-_COLUMNS = (
-    ("label_alt_id", "."),
-    ("occupancy", "1"),
-    ("B_iso_or_equiv", "?"),
-    ("type_symbol", "X"),
-)
-_TWICE = ("atom_id", "comp_id", "asym_id", "seq_id")  # as label_* or auth_*, each
+_COLUMNS = (("label_alt_id", "."), ("occupancy", "1"), ("B_iso_or_equiv", "?"))
+_PLACES = ("Cartn_x", "Cartn_y", "Cartn_z")
+_UNKNOWN = (".", "?", "")
 
 
 @dataclass
@@ -155,61 +151,101 @@ def _parse_mmcif(text: str) -> Parsed:
     )
     blocks = [block for block in document if block.find_values("_atom_site.Cartn_x")]
     block = (blocks or [*document, gemmi.cif.Block("none")])[0]
+    _require_items(block)
     n_atoms = len(block.find_values("_atom_site.Cartn_x"))
     b_factors = block.find_values("_atom_site.B_iso_or_equiv")
     without_b = sum(b in (".", "?") for b in b_factors) if b_factors else n_atoms
-    without_elements = not block.find_values(_SYMBOL)
     _add_columns(block)
+    told = _add_elements(block)
     models = gemmi.make_structure_from_block(block)
-    if without_elements:
-        _name_elements(models)
-    elif any(cra.atom.element.name == "X" for model in models for cra in model.all()):
+    if any(cra.atom.element.name == "X" for model in models for cra in model.all()):
         _drop_charges(block)
         models = gemmi.make_structure_from_block(block)
     notes = [f"{len(blocks)} structures: that of block {block.name}"] if len(blocks) > 1 else []
-    notes += ["elements: by the names of atoms"] if without_elements and n_atoms else []
-    notes += _copies_notes(models)
+    notes += [*told, *_copies_notes(models)]
     return Parsed(models, _mmcif_records(block, models), without_b, notes)
+
+
+def _require_items(block: gemmi.cif.Block) -> None:
+    """Raise InputError naming what a list of atoms lacks; a block without any is left to gemmi."""
+    if "_atom_site." not in block.get_mmcif_category_names():
+        return
+    named = [(f"label_{item}", f"auth_{item}") for item in ("atom_id", "comp_id", "seq_id")]
+    for names in (*((place,) for place in _PLACES), *named):
+        if not any(len(block.find_values(f"_atom_site.{name}")) for name in names):
+            raise InputError(
+                f"the atoms have no _atom_site.{' or '.join(names)}: expected it of each: write "
+                "the file again with it, or as PDB"
+            )
 
 
 def _add_columns(block: gemmi.cif.Block) -> None:
     """Those without which gemmi finds no atoms; programs leave them out where all are the same.
 
-    Raises
-    ------
-    InputError
-        Naming what nothing else tells.
+    Names that the file gives by the authors' items alone are those.
     """
     loop = block.find_loop("_atom_site.Cartn_x").get_loop()
+    for name, value in _COLUMNS if loop else ():
+        _add_column(loop, name, value)
+    for item in ("atom_id", "comp_id", "asym_id", "seq_id") if loop else ():
+        if _add_column(loop, f"label_{item}", "."):
+            labels = block.find_values(f"_atom_site.label_{item}")
+            for row, value in enumerate(block.find_values(f"_atom_site.auth_{item}")):
+                labels[row] = value
+    if loop and _add_column(loop, "id", "."):
+        ids = block.find_values("_atom_site.id")
+        for row in range(len(ids)):
+            ids[row] = str(row + 1)
+
+
+def _add_column(loop: gemmi.cif.Loop, name: str, value: str) -> bool:
+    """Whether it was missing, and has now this value throughout."""
+    if f"_atom_site.{name}".lower() in (tag.lower() for tag in loop.tags):
+        return False
+    loop.add_columns([f"_atom_site.{name}"], value)
+    return True
+
+
+def _add_elements(block: gemmi.cif.Block) -> list[str]:
+    """Those that the file does not give, by the atoms' names; X where these tell none."""
+    loop = block.find_loop("_atom_site.Cartn_x").get_loop()
     if not loop:
-        return
-    for name in _TWICE:
-        label, auth = (f"_atom_site.{kind}_{name}" for kind in ("label", "auth"))
-        if label not in loop.tags and auth not in loop.tags:
-            raise InputError(f"no {label}: expected the names and places of atoms")
-        if label not in loop.tags:
-            loop.add_columns([label], "?")
-            found, values = block.find_values(label), list(block.find_values(auth))
-            for row, value in enumerate(values):
-                found[row] = value
-    for name, value in _COLUMNS:
-        if f"_atom_site.{name}" not in loop.tags:
-            loop.add_columns([f"_atom_site.{name}"], value)
+        return []
+    _add_column(loop, "type_symbol", ".")
+    symbols = block.find_values("_atom_site.type_symbol")
+    missing = [row for row, symbol in enumerate(symbols) if symbol in _UNKNOWN]
+    if not missing:
+        return []
+    names, residues, chains, numbers = (
+        _texts_of(block, item) for item in ("atom_id", "comp_id", "asym_id", "seq_id")
+    )
+    inserted = _column(block, "pdbx_PDB_ins_code", len(names))
+    places = list(zip(chains, numbers, inserted, residues, strict=True))
+    members: dict[tuple, set[str]] = {}
+    for name, place in zip(names, places, strict=True):
+        members.setdefault(place, set()).add(name)
+    for row in missing:
+        others = members[places[row]] - {names[row]}
+        symbols[row] = element_of(names[row], residues[row], others) or "X"
+    return [f"elements: by the names of atoms, as the file gives none of {len(missing)}"]
 
 
-def _name_elements(models: gemmi.Structure) -> None:
-    """Elements by the names of atoms, where those tell one."""
-    for residue in (x for model in models for chain in model for x in chain):
-        names = [atom.name for atom in residue]
-        for row, atom in enumerate(residue):
-            others = names[:row] + names[row + 1 :]
-            element = element_of(atom.name, residue.name, others)
-            atom.element = gemmi.Element(element or "X")
+def _texts_of(block: gemmi.cif.Block, item: str) -> list[str]:
+    """An item of every atom, the authors' where there is one, which is what gemmi takes."""
+    labels = [gemmi.cif.as_string(x) for x in block.find_values(f"_atom_site.label_{item}")]
+    authors = _column(block, f"auth_{item}", len(labels))
+    return [author or label for author, label in zip(authors, labels, strict=True)]
+
+
+def _column(block: gemmi.cif.Block, name: str, n_atoms: int) -> list[str]:
+    """An item of every atom, empty where the file does not give it."""
+    found = [gemmi.cif.as_string(x) for x in block.find_values(f"_atom_site.{name}")]
+    return found or [""] * n_atoms
 
 
 def _drop_charges(block: gemmi.cif.Block) -> None:
     """Those that mmCIF may append to elements: O1-, Zn2+."""
-    symbols = block.find_values(_SYMBOL)
+    symbols = block.find_values("_atom_site.type_symbol")
     for row, symbol in enumerate(symbols):
         symbols[row] = symbol.strip("'\"").rstrip("+-0123456789") or "X"
 
@@ -218,28 +254,21 @@ def _mmcif_records(block: gemmi.cif.Block, models: gemmi.Structure) -> CrystalRe
     numbers = [text for tag in _GROUP_NUMBERS for text in _texts(block, tag)]
     if numbers and not numbers[0].isdigit():
         raise InputError(f"space group number {numbers[0]}: expected 1 to 230")
-    cell = models.cell.parameters
-    halls = [text for tag in _HALLS for text in _texts(block, tag)]
-    operators = next((found for tag in _OPERATORS if (found := _texts(block, tag))), [])
     return CrystalRecords(
-        unit_cell=cell,
-        names=tuple(_group_names(block, cell, bool(numbers or halls or operators))),
-        halls=tuple(halls),
+        unit_cell=models.cell.parameters,
+        names=_all_texts(block, _NAMES),
+        full_names=_all_texts(block, _FULL),
+        reference_names=_all_texts(block, _REFERENCES),
+        halls=_all_texts(block, _HALLS),
         number=int(numbers[0]) if numbers else None,
-        operators=tuple(operators),
+        operators=next((tuple(found) for t in _OPERATORS if (found := _texts(block, t))), ()),
         frame=_frame(block),
         frame_name="_atom_sites.fract_transf_matrix",
     )
 
 
-def _group_names(block: gemmi.cif.Block, unit_cell: tuple, others: bool) -> list[str]:
-    """Usual names; without them the reference's or a full one, if others tell the group, known."""
-    names = [text for tag in _NAMES for text in _texts(block, tag)]
-    if names:
-        return names
-    found = [text for tag in _OTHER_NAMES for text in _texts(block, tag)]
-    known = [name for name in found if known_name(name, unit_cell)]
-    return known if known or others else found
+def _all_texts(block: gemmi.cif.Block, tags: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(text for tag in tags for text in _texts(block, tag))
 
 
 def _texts(block: gemmi.cif.Block, tag: str) -> list[str]:

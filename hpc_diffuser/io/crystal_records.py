@@ -1,6 +1,6 @@
 """What a structure file says of its crystal: one space group, and the frame of its coordinates."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import gemmi
 import numpy as np
@@ -25,6 +25,10 @@ class CrystalRecords:
         Hermann-Mauguin and Hall symbols of the space group, all that there are.
     number : int or None
         Of the International Tables.
+    full_names : tuple of str
+        Full Hermann-Mauguin symbols.
+    reference_names : tuple of str
+        Hermann-Mauguin symbols of the group's reference setting; the file's may be another.
     operators : tuple of str
         As "x,y,z".
     frame : (3, 4) float or None
@@ -37,6 +41,8 @@ class CrystalRecords:
     names: tuple[str, ...] = ()
     halls: tuple[str, ...] = ()
     number: int | None = None
+    full_names: tuple[str, ...] = ()
+    reference_names: tuple[str, ...] = ()
     operators: tuple[str, ...] = ()
     frame: np.ndarray | None = None
     frame_name: str = field(default="SCALEn")
@@ -50,9 +56,12 @@ def space_group(records: CrystalRecords, notes: list[str]) -> str:
     InputError
         For a name that is none, and for records that contradict each other.
     """
-    found = _by_name(records) + _by_hall(records) + _by_number(records)
+    found = _by_name(records) + _known(records.full_names, records)
+    found += _by_hall(records) + _by_number(records) + _known(records.reference_names, records)
     _require_one(found)
     listed = _rotations(records.operators)
+    if not found and listed is None:  # refuses those of no group, rather than to take P 1
+        found = _by_name(replace(records, names=records.full_names + records.reference_names))
     if found:
         name, group = found[0]
         if listed is not None and listed != _rotations(_triplets(group)):
@@ -60,8 +69,8 @@ def space_group(records: CrystalRecords, notes: list[str]) -> str:
                 f'space group "{name}", but the symmetry operators in the file are not its own: '
                 "correct the one, or remove the others"
             )
-        if not records.names:
-            notes.append(f'space group "{name}": by its number or Hall symbol alone')
+        if not records.names and not _known(records.full_names, records):
+            notes.append(f'space group "{name}": by its number, Hall or reference symbol alone')
         return name
     if listed is not None:
         return _by_operators(records.operators, notes)
@@ -158,6 +167,12 @@ def _by_name(records: CrystalRecords) -> list[tuple[str, gemmi.SpaceGroup]]:
             )
         found.append((known, _group(known, records.unit_cell)))
     return found
+
+
+def _known(names: tuple[str, ...], records: CrystalRecords) -> list[tuple[str, gemmi.SpaceGroup]]:
+    """Groups of those names that gemmi knows: of full symbols it has few."""
+    known = [known_name(name, records.unit_cell) for name in names]
+    return [(name, _group(name, records.unit_cell)) for name in known if name is not None]
 
 
 def _by_hall(records: CrystalRecords) -> list[tuple[str, gemmi.SpaceGroup]]:

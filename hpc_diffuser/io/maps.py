@@ -158,14 +158,17 @@ def _build_target(arrays: Arrays) -> Target:
     require_format(arrays, "target")
     unit_cell, space_group = _crystal(arrays)
     axes, intensity, errors = _axes_and_values(arrays)
-    grid, (start, *_) = grid_of_axes(unit_cell, axes)
+    grid, place = grid_of_axes(unit_cell, axes)
+    if any(axis.step for axis in place):
+        raise InputError("axes h, k, l: expected ascending, as hpc-diffuser target makes them")
+    start = place[0].start
     free = arrays["entry/free_set"]
     if free.shape != intensity.shape:
         raise InputError(f"free_set has shape {free.shape}, expected {intensity.shape}")
     place = np.nonzero(~np.isnan(intensity))
     if not len(place[0]):
         raise InputError("the target has no unmasked voxel: make it again with hpc-diffuser target")
-    indices = np.stack(place, axis=1) + np.array([start.start, 0, 0]) - np.array(grid.extent)
+    indices = np.stack(place, axis=1) + np.array([start, 0, 0]) - np.array(grid.extent)
     if indices[:, 0].min() < 0:
         raise InputError("axis h: expected the half with h ≥ 0, as hpc-diffuser target makes it")
     target = Target(

@@ -16,7 +16,10 @@ MOST_VALUE = 1e30  # squares and sums of such are still numbers
 def grid_of_axes(
     unit_cell: tuple[float, ...], axes: list[np.ndarray]
 ) -> tuple[HklGrid, tuple[slice, ...]]:
-    """The grid that holds axes of fractional Miller indices, and where they lie on it."""
+    """The grid that holds axes of fractional Miller indices, and where they lie on it.
+
+    The place of an axis that descends runs backwards.
+    """
     divisions, spans = zip(
         *(_samples(axis, name) for axis, name in zip(axes, "hkl", strict=True)), strict=True
     )
@@ -37,17 +40,25 @@ def grid_of_box(
     divisions : 3 ints
         Samples per reciprocal-lattice unit.
     spans : three pairs of int
-        First and last sample along h, k, l; 000 need not be among them.
+        First and last sample along h, k, l; 000 need not be among them. The last may be below
+        the first.
     what : str
         For the message: "axes h, k, l".
     """
     extent = tuple(max(abs(first), abs(last)) for first, last in spans)
     grid = HklGrid(unit_cell, divisions, extent)
-    check_grid(grid.shape, math.prod(last - first + 1 for first, last in spans), what)
+    check_grid(grid.shape, math.prod(abs(last - first) + 1 for first, last in spans), what)
     place = tuple(
-        slice(first + e, last + e + 1) for (first, last), e in zip(spans, extent, strict=True)
+        _slice(first + e, last + e) for (first, last), e in zip(spans, extent, strict=True)
     )
     return grid, place
+
+
+def _slice(first: int, last: int) -> slice:
+    """From the first to the last, up or down."""
+    if last >= first:
+        return slice(first, last + 1)
+    return slice(first, last - 1 if last else None, -1)
 
 
 def embedded(values: np.ndarray, grid: HklGrid, place: tuple[slice, ...]) -> np.ndarray:
@@ -115,16 +126,16 @@ def check_values(values: np.ndarray, name: str, expected: tuple[int, ...]) -> No
 
 
 def _samples(axis: np.ndarray, name: str) -> tuple[int, tuple[int, int]]:
-    """Samples per reciprocal-lattice unit along an axis, and its first and last index."""
+    """Samples per reciprocal-lattice unit along an axis, up or down; its first and last index."""
     expected = f"axis {name}: expected equal steps of 1/n that pass through 0"
     if axis.ndim != 1 or len(axis) < 2:
         raise InputError(f"{expected}, found an array of shape {axis.shape}")
     check_numbers(axis, f"axis {name}", MOST_INDEX)
-    step = (float(axis[-1]) - float(axis[0])) / (len(axis) - 1)
+    step = abs(float(axis[-1]) - float(axis[0])) / (len(axis) - 1)
     n = round(1 / step) if step > 0.5 / MOST_DIVISIONS else 0
     if n < 1 or not np.allclose(axis * n, np.rint(axis * n), atol=1e-2):
         raise InputError(f"{expected}, found {axis[0]:g}, {axis[1]:g} ... {axis[-1]:g}")
     indices = np.rint(axis * n).astype(int)
-    if (np.diff(indices) != 1).any():
+    if (np.diff(indices) != np.sign(indices[-1] - indices[0])).any():
         raise InputError(f"{expected}, found steps of {np.unique(np.diff(indices)) / n}")
     return n, (int(indices[0]), int(indices[-1]))
