@@ -124,8 +124,17 @@ def _run(args: argparse.Namespace) -> None:
         raise StoppedError("stopped as asked; nothing is half-written: run it again") from exc
     except MemoryError as exc:
         raise InputError(
-            f"not enough memory ({exc or 'no more could be had'}): raise the limit (ulimit -v, "
-            "--mem), use a node with more, or smaller inputs"
+            f"not enough memory ({str(exc) or 'no more could be had'}): raise the limit (ulimit "
+            "-v, --mem), use a node with more, or smaller inputs"
+        ) from exc
+    except (ImportError, OSError) as exc:
+        from hpc_diffuser.memory import library_lacks_room
+
+        if isinstance(exc, BrokenPipeError) or not library_lacks_room():
+            raise
+        raise InputError(
+            f"not enough memory: a library could not be loaded ({exc}): raise the limit (ulimit "
+            "-v), which counts all that libraries map, a gigabyte of it"
         ) from exc
 
 

@@ -44,6 +44,7 @@ from hpc_diffuser.symmetry import grid_operations, laue_expansion
 # Measured: Python 3.11, numpy 2.4, numba 0.68, scipy 1.17, MPICH 5, x86-64.
 PROGRAM_MB = 150.0  # of each rank: interpreter, modules, kernels, MPI's buffers, gaps in the heap
 LIBRARIES_MB = 140.0  # once a node: libraries mapped from files
+OPTIMISER_MAPS_MB = 110.0  # that it does not use, of a rank that proposes
 OPTIMISER_MB = 30.0  # of a rank that proposes: scikit-optimize and scikit-learn
 COMPILER_MB = 180.0  # of the rank that compiles the kernels, where the cache lacks them
 CANDIDATES = 10_000  # points at which skopt predicts, five arrays of them by the points told
@@ -149,7 +150,7 @@ class Node(NamedTuple):
 
 def this_node() -> Node:
     """Where this rank is."""
-    return Node(socket.gethostname(), memory_limit_MB(), process_limit_MB())
+    return Node(socket.gethostname(), memory_limit_MB(), process_limit_MB(OPTIMISER_MAPS_MB))
 
 
 def require_memory(problem: Problem, world: Ranks) -> None:
@@ -203,9 +204,11 @@ def refusal(footprint: Footprint, nodes: list[Node]) -> str | None:
 
 
 def memory_text(footprint: Footprint, nodes: list[Node]) -> str:
-    """The prediction for the node that rank 0 is on, in one line."""
+    """The prediction for the node that rank 0 is on, in one line, by its nearest limit."""
     ranks = ranks_by_host(nodes)[nodes[0].host]
-    limit = nodes[0].limit
+    left = [(nodes[0].limit.MB - footprint.of_node(ranks), nodes[0].limit)]
+    left += [(n.MB - footprint.of_rank(r), n) for r in ranks if (n := nodes[r].process)]
+    limit = min(left)[1]
     return (
         f"about {_largest(footprint, ranks) + footprint.shared:.0f} MB a rank, "
         f"{footprint.of_node(ranks):.0f} MB for {_counted(ranks)} on this node; "

@@ -4,12 +4,14 @@ import os
 import re
 import resource
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from hpc_diffuser.errors import InputError
 
 MB = 2**20  # bytes; what the kernel and SLURM call a megabyte
+LARGEST_MB = 256.0  # more than any library maps; the largest, LLVM, 170
 
 
 class Limit(NamedTuple):
@@ -31,13 +33,7 @@ def peak_memory_MB() -> float:
 
     From the kernel's high-water mark: `getrusage` starts a child at what its parent needed.
     """
-    try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024
-    except OSError:
-        pass
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return _status_MB("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def memory_limit_MB() -> Limit:
@@ -46,14 +42,43 @@ def memory_limit_MB() -> Limit:
     return min(limits, key=lambda limit: limit.MB)
 
 
-def process_limit_MB() -> Limit | None:
-    """What a single process may use, where a resource limit (ulimit) is set; else None."""
+def process_limit_MB(to_map_MB: float = 0.0) -> Limit | None:
+    """What a single process may have resident, where a limit (ulimit) is set; else None.
+
+    Parameters
+    ----------
+    to_map_MB : float
+        What is going to be mapped, of libraries yet to be loaded, and not used.
+
+    Returns
+    -------
+    Limit or None
+        `ulimit -v` counts address space: what is mapped and not used is taken off.
+    """
     limits = []
-    for name, number in (("ulimit -v", resource.RLIMIT_AS), ("ulimit -m", resource.RLIMIT_RSS)):
-        soft, _ = resource.getrlimit(number)
-        if soft != resource.RLIM_INFINITY:
-            limits.append(Limit(soft / MB, name))
+    space, resident = (resource.getrlimit(n)[0] for n in (resource.RLIMIT_AS, resource.RLIMIT_RSS))
+    if space != resource.RLIM_INFINITY:
+        unused = _status_MB("VmSize") - _status_MB("VmRSS") + to_map_MB
+        name = f"ulimit -v without the {unused:.0f} MB that are only mapped"
+        limits.append(Limit(max(space / MB - unused, 0.0), name))
+    if resident != resource.RLIM_INFINITY:
+        limits.append(Limit(resident / MB, "ulimit -m"))
     return min(limits, key=lambda limit: limit.MB, default=None)
+
+
+def library_lacks_room() -> bool:
+    """True where `ulimit -v` leaves so little that a library may not have been mapped."""
+    space, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return space != resource.RLIM_INFINITY and space / MB - _status_MB("VmSize") < LARGEST_MB
+
+
+def _status_MB(name: str) -> float:
+    """What the kernel says of this process; 0 where it does not."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1]) / 1024
+    return 0.0
 
 
 def require_room(n_bytes: float, what: str, remedy: str) -> None:

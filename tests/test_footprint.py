@@ -223,6 +223,14 @@ def test_told_in_one_line():
     )
 
 
+def test_the_nearest_limit_is_told():
+    """530 and 860 MB: of 4000 MB for the node, or 2000 for one rank, that one leaves less."""
+    footprint = Footprint((430.0, 330.0), 100.0)
+    for limit, told in ((2000.0, "2000 MB (ulimit -v)"), (4000.0, "4000 MB (SLURM_MEM_PER_NODE)")):
+        nodes = [at("a", 4000), at("a", 4000, Limit(limit, "ulimit -v"))]
+        assert memory_text(footprint, nodes).endswith(f"limit {told}")
+
+
 def test_required_memory_is_logged_or_refused(project, monkeypatch, capfd):
     """Room enough: one line. Too little: an error with its remedy."""
     _, problem = project

@@ -1,5 +1,6 @@
 """Limits on memory, as control groups, SLURM and ulimit state them."""
 
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -116,7 +117,6 @@ def test_physical_memory_is_the_kernels():
 @pytest.mark.parametrize(
     ("command", "expected"),
     [
-        ("ulimit -v 5000000", "Limit(MB=4882.8125, source='ulimit -v')"),
         ("ulimit -m 1024000", "Limit(MB=1000.0, source='ulimit -m')"),
         ("ulimit -v 5000000 -m 1024000", "Limit(MB=1000.0, source='ulimit -m')"),
         ("ulimit -v unlimited", "None"),
@@ -128,6 +128,54 @@ def test_limits_of_a_process(command, expected):
     shell = f"{command} && exec {sys.executable} -c '{code}'"
     found = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == expected
+
+
+def test_address_space_is_not_all_for_use():
+    """Of 4882.8 MB, what is mapped only is taken off: 500 MB more by an untouched block of so much.
+
+    A touched one is used: what may be resident stays. What is to be mapped counts too.
+    """
+    code = (
+        "import mmap\n"
+        "from hpc_diffuser.memory import process_limit_MB as found\n"
+        "start = found(); a = mmap.mmap(-1, 500 * 2**20); after = found()\n"
+        "b = bytearray(b'x') * (200 * 2**20)\n"
+        "print(start.MB, after.MB, found().MB, found(110.0).MB, start.source, sep=';')"
+    )
+    shell = f'ulimit -v 5000000 && exec {sys.executable} -c "{code}"'
+    found = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True)
+    *numbers, source = found.stdout.strip().split(";")
+    start, untouched, touched, later = map(float, numbers)
+    assert start < 5e6 / 1024 and start - untouched == pytest.approx(500, abs=5)
+    assert touched == pytest.approx(untouched, abs=5) and touched - later == pytest.approx(
+        110, abs=1
+    )
+    unused = 5e6 / 1024 - start
+    assert source == f"ulimit -v without the {unused:.0f} MB that are only mapped"
+
+
+@pytest.mark.parametrize(
+    ("limit_MB", "error", "code", "told"),
+    [
+        (100.0, ImportError("x.so: failed to map segment"), 65, "not enough memory: a library"),
+        (100.0, OSError("Could not find libllvmlite.so"), 65, "not enough memory: a library"),
+        (9000.0, ImportError("no such name"), 70, "internal error: ImportError"),
+        (None, OSError("a disk"), 70, "internal error: OSError"),
+    ],
+)
+def test_library_that_cannot_be_mapped(call, monkeypatch, limit_MB, error, code, told):
+    """With so much of `ulimit -v` left, or none set, one line says what was the matter."""
+    room = memory._status_MB("VmSize") * MB + (limit_MB or 0) * MB
+    limit = resource.RLIM_INFINITY if limit_MB is None else int(room)
+    monkeypatch.setattr(memory.resource, "getrlimit", lambda _: (limit, limit))
+
+    def fail(_args):
+        raise error
+
+    monkeypatch.setattr("hpc_diffuser.cli._info", fail)
+    result = call("info", "a.h5")
+    assert result.returncode == code and told in result.stderr
+    assert result.stderr.count("\n") == 1 and str(error) in result.stderr
 
 
 def test_peak_is_remembered():
