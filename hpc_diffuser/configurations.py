@@ -32,7 +32,16 @@ def ensemble_points(
     if modes.frames is not None:
         return _turns_of_frames(len(modes.frames), librates, sampler, n_samples, stream)
     n_columns = len(modes.amplitudes_A) + 3 * librates
-    return normal_samples(sampler, n_samples if n_columns else 1, n_columns, stream)
+    n_points = n_configurations(modes, librates, n_samples)
+    return normal_samples(sampler, n_points, n_columns, stream)
+
+
+def n_configurations(modes: Modes, librates: bool, n_samples: int) -> int:
+    """How many configurations are computed where so many samples are asked for; see above."""
+    if modes.frames is not None:
+        n_frames = len(modes.frames)
+        return -(-n_samples // n_frames) * n_frames if librates else n_frames
+    return n_samples if len(modes.amplitudes_A) or librates else 1
 
 
 def _turns_of_frames(

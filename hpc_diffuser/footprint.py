@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpc_diffuser.configurations import motion_along
+from hpc_diffuser.configurations import motion_along, n_configurations
 from hpc_diffuser.density import MOST_POINTS, DensityTransform, choose_transform
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.kernels import density as density_kernel
@@ -456,11 +456,15 @@ def _fitting(problem: Problem, sizes: Sizes, alone: Share, together: Share) -> l
     model, search = problem.config.model, problem.config.search
     # How many "auto" will be is not known yet; hardly more than the final map takes.
     samples = model.final_samples if model.samples == "auto" else model.samples
+    samples, most = (
+        n_configurations(problem.modes, problem.space.librates, n)
+        for n in (samples, max(samples, model.final_samples))
+    )
     return [
         *building(sizes, alone),
         *evaluating(sizes, alone, samples),
         *building(sizes, together),
-        *evaluating(sizes, together, max(samples, model.final_samples)),
+        *evaluating(sizes, together, most),
         proposing(sizes, alone, search.evaluations),
     ]
 

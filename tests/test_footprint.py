@@ -11,7 +11,8 @@ import pytest
 from launching import launch, mpirun
 
 from hpc_diffuser import footprint as module
-from hpc_diffuser.config import load_config
+from hpc_diffuser.config import ParametersConfig, load_config
+from hpc_diffuser.configurations import ensemble_points, n_configurations
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.example import UNIT_CELL, example_modes
 from hpc_diffuser.footprint import (
@@ -30,7 +31,9 @@ from hpc_diffuser.io.modes_file import write_modes
 from hpc_diffuser.lattice import grid_to_resolution
 from hpc_diffuser.memory import MB, Limit
 from hpc_diffuser.parallel.communicator import Ranks
+from hpc_diffuser.parameters import search_space
 from hpc_diffuser.problem import Problem, compare, load_problem
+from hpc_diffuser.sampling import generator
 from hpc_diffuser.symmetry import grid_operations, unique_indices
 from hpc_diffuser.target import Target
 
@@ -161,6 +164,42 @@ def test_sizes_are_those_of_the_model(tmp_path, grid):
     assert share.stored == pytest.approx(moments.transform.slab.size, rel=0.05)
     assert share.computed == pytest.approx(len(moments.rows), rel=0.02)
     assert share.voxels == len(model.rows)
+
+
+@pytest.mark.parametrize(
+    ("n_modes", "n_frames", "librates", "expected"),
+    [
+        (0, 0, False, 1),
+        (3, 0, False, 1000),
+        (0, 0, True, 1000),
+        (0, 7, False, 7),
+        (0, 7, True, 1001),
+        (0, 2000, False, 2000),
+    ],
+)
+def test_only_configurations_that_are_computed_count(n_modes, n_frames, librates, expected):
+    """Of 1000 samples: a still molecule is one, frames are as many as they are, or whole rounds.
+
+    Of 240 000 atoms and 1024 samples, 7.1 GB were predicted of a still one, which needs 0.3.
+    """
+    own = example_modes()
+    own = replace(own, vectors=own.vectors[:n_modes], amplitudes_A=own.amplitudes_A[:n_modes])
+    if n_frames:
+        frames = np.broadcast_to(own.structure.positions, (n_frames, len(own.structure), 3))
+        own = replace(own, frames=frames)
+    assert n_configurations(own, librates, 1000) == expected
+    assert len(ensemble_points(own, librates, "random", 1000, generator(1))) == expected
+
+
+def test_a_still_molecule_needs_no_samples(project):
+    """Whatever their number, 8 or a million, the prediction is the same; not so with modes."""
+    _, problem = project
+    many = replace(problem.config, model=replace(problem.config.model, final_samples=1_000_000))
+    assert predict(replace(problem, config=many), 1).private > predict(problem, 1).private
+    modes = replace(problem.modes, vectors=np.empty((0, 1, 3)), amplitudes_A=np.empty(0))
+    space = search_space(ParametersConfig(translation_sigma_A=(0.0, 1.0)), np.empty(0))
+    still = replace(problem, modes=modes, space=space)
+    assert predict(replace(still, config=many), 1) == predict(still, 1)
 
 
 def test_more_ranks_hold_less_each(project):
