@@ -88,7 +88,8 @@ def make_seeds(folder: Path) -> None:
     write_target(folder / "target.h5", make_target(diffuse, OPTIONS), {"command": "seed"})
     (folder / "fit.toml").write_text(CONFIG + "[crystal]\n" + f"unit_cell = {list(UNIT_CELL)}\n")
     write_pdb(folder / "protein.pdb", protein, CRYSTAL)
-    frames = protein.positions + rng.normal(scale=0.3, size=(4, len(protein), 3))
+    # Bonds hardly stretched: what tears them is refused.
+    frames = protein.positions + rng.normal(scale=0.05, size=(4, len(protein), 3))
     trajectory = mdtraj.Trajectory(frames / 10, mdtraj.load_topology(str(folder / "protein.pdb")))
     for ending in ("xtc", "trr", "dcd"):
         trajectory.save(str(folder / f"md.{ending}"))
