@@ -301,6 +301,25 @@ def test_ccp4_without_start(tmp_path):
     assert any("middle of the array" in line for line in found.assumed)
 
 
+def test_ccp4_of_an_octant_without_start(tmp_path):
+    """Read about its middle, mates of a map that falls with resolution are opposite: said.
+
+    exp(-h - k - l) from 0 on has CC < 0 with itself reversed, exp(-|h| - |k| - |l|) has 1.
+    """
+    i = np.arange(-4, 5)
+    for indices, doubted in ((np.arange(9), True), (i, False)):
+        fall = np.exp(-np.abs(indices) / 3)
+        grid = gemmi.Ccp4Map()
+        grid.grid = gemmi.FloatGrid(np.einsum("i,j,k->ijk", fall, fall, fall).astype("f4"))
+        grid.grid.unit_cell = gemmi.UnitCell(9 / 20, 9 / 20, 9 / 20, 90, 90, 90)
+        grid.grid.spacegroup = gemmi.SpaceGroup("P 1")
+        grid.update_ccp4_header(2)
+        grid.write_ccp4_map(str(tmp_path / "a.ccp4"))
+        found = read_any_map(tmp_path / "a.ccp4", Given(unit_cell=(20, 20, 20, 90, 90, 90)))
+        said = " ".join(found.assumed)
+        assert "000 at the middle" in said and ("NSTART -1" in said) == doubted
+
+
 def test_eryx_counts(tmp_path):
     """n may count all samples of an axis instead of those of a unit."""
     path = eryx(tmp_path / "a.npy", SHAPE)

@@ -42,6 +42,7 @@ _START, _SAMPLING = 5, 8
 _MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
 _LARGEST_RECIPROCAL = 1.0  # Å⁻¹: no crystal's cell has an edge below 1 Å
 _MOST_START = 1 << 20
+_LEAST_CC = 0.2  # of Friedel mates, their isotropic part included: of measured maps above 0.9
 # What a header's cell may be.
 _PLAIN, _BOX, _STEP = "a reciprocal-lattice unit", "the whole box", "one step"
 _OTHER_UNIT = "a reciprocal-lattice unit, not in 1/Å"
@@ -84,11 +85,12 @@ def read_ccp4(path: Path, given: Given) -> Found:
     check_values(values, "the map", values.shape)
     assumed = ["its cell is reciprocal (1/Å, without 2π); -1000, -32768 and NaN where masked"]
     lattice = _lattice(header, given, assumed)
-    start = _start(header, lattice, assumed)
+    values = without_mask(values, masks_of(values, _MASKS, assumed))
+    start = _start(header, lattice, values, assumed)
     spans = tuple((int(s), int(s) + n - 1) for s, n in zip(start, values.shape, strict=True))
     grid, place = grid_of_box(lattice.unit_cell, lattice.divisions, spans, "NX, NY, NZ")
     space_group = space_group_of(given, _space_group(header.space_group, assumed), assumed)
-    intensity = embedded(without_mask(values, masks_of(values, _MASKS, assumed)), grid, place)
+    intensity = embedded(values, grid, place)
     return Found(DiffuseMap(grid, intensity, space_group), "CCP4 map", assumed)
 
 
@@ -169,7 +171,9 @@ def _space_group(number: int, assumed: list[str]) -> str | None:
     return group.hm if number <= 230 else group.xhm()
 
 
-def _start(header: _Header, lattice: _Lattice, assumed: list[str]) -> np.ndarray:
+def _start(
+    header: _Header, lattice: _Lattice, values: np.ndarray, assumed: list[str]
+) -> np.ndarray:
     """First samples along h, k, l: by NSTART, or ORIGIN, or else with 000 in the middle."""
     if header.start.any() or header.shape.min() == 1:
         off = np.abs(header.origin / lattice.steps - header.start).max() > 0.5
@@ -179,7 +183,13 @@ def _start(header: _Header, lattice: _Lattice, assumed: list[str]) -> np.ndarray
             )
         return header.start
     if not header.origin.any():
-        assumed.append("000 at the middle of the array, as its header gives no start")
+        cc = _cc_about_the_middle(values)
+        doubt = (
+            f"; but mates there have a CC of {cc:.2f}: if the array begins at 000, give it planes "
+            "of -1000 before that, and NSTART -1"
+        )
+        middle = "000 at the middle of the array, as its header gives no start"
+        assumed.append(middle + (doubt if cc < _LEAST_CC else ""))
         return -(header.shape // 2)
     start = header.origin / lattice.steps
     whole = np.rint(start)
@@ -190,6 +200,15 @@ def _start(header: _Header, lattice: _Lattice, assumed: list[str]) -> np.ndarray
         )
     assumed.append(f"begins at samples {numbers_text(whole)}, by ORIGIN")
     return whole.astype(int)
+
+
+def _cc_about_the_middle(values: np.ndarray) -> float:
+    """CC of Friedel mates if 000 is in the middle of an array; NaN where too few are measured."""
+    odd = values[tuple(slice(1 - n % 2, None) for n in values.shape)].reshape(-1)
+    pairs = np.stack([odd, odd[::-1]])[:, : len(odd) // 2]
+    pairs = pairs[:, np.isfinite(pairs).all(axis=0)].astype(np.float64)
+    varied = pairs.shape[1] > 2 and (np.ptp(pairs, axis=1) > 0).all()
+    return float(np.corrcoef(pairs)[0, 1]) if varied else math.nan
 
 
 def _lattice(header: _Header, given: Given, assumed: list[str]) -> _Lattice:
