@@ -11,7 +11,7 @@ from hpc_diffuser.errors import InputError
 from hpc_diffuser.io.maps import read_target
 from hpc_diffuser.measured import MapSource, load_map
 from hpc_diffuser.merging import Merged, merge_mates
-from hpc_diffuser.report import ceiling_lines, shell_table
+from hpc_diffuser.report import ceiling_lines, score_rule, shell_table
 from hpc_diffuser.scoring import ceiling, plain, score_at_voxels, shell_rows
 from hpc_diffuser.symmetry import grid_operations
 from hpc_diffuser.target import Target
@@ -84,15 +84,10 @@ def score_text(found: dict[str, Any]) -> str:
         + (f"; {found['missing']} are not in the map" if found["missing"] else ""),
         f"Laue mates   averaged, {found['mates_per_voxel']:.2f} to a voxel; their CC is {cc}",
     ]
-    rule = {
-        "shell-mean": "mean over the shells",
-        "pooled": "one CC over all shells, each less its mean",
-    }
-    weighted = ", voxels count 1/sigma^2" if found["weights"] == "errors" else ""
     scores = [
         "Scores                   CC_work  CC_free",
         f"  the map               {_cc(found['cc_work'])}{_cc(found['cc_free'])}"
-        f"   ({rule[found['score']]}{weighted})",
+        f"   ({score_rule(found['score'], found['weights'])})",
         *ceiling_lines(found["ceiling"]),
     ]
     return "\n\n".join(["\n".join(head), "\n".join(scores), shell_table(found["shells"])])

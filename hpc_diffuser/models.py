@@ -37,7 +37,7 @@ from hpc_diffuser.parameters import parameters_from
 from hpc_diffuser.problem import FINAL, SHUFFLE, Problem, compare
 from hpc_diffuser.progress import log
 from hpc_diffuser.refinement import Resumption, refine
-from hpc_diffuser.report import warnings_text
+from hpc_diffuser.report import score_rule, warnings_text
 from hpc_diffuser.sampling import generator
 from hpc_diffuser.scoring import Score
 from hpc_diffuser.stopping import stops_at_once
@@ -231,6 +231,7 @@ def compare_models(
         comparison = {
             "format": _FORMAT,
             "models": rows,
+            "score": summary.get("score"),
             "ceiling": summary["ceiling"],
             "shells": _side_by_side(names, shells),
         }
@@ -389,6 +390,8 @@ def comparison_text(comparison: dict[str, Any]) -> str:
     rows = comparison["models"]
     width = max(len("Model"), *(len(row["name"]) for row in rows))
     scores = _score_table(rows, width) + _ceiling_line(comparison.get("ceiling"), width)
+    if comparison.get("score"):
+        scores += f"\nCC_work, CC_free: {score_rule(**comparison['score'])}"
     warnings = [f"{row['name']}: {text}" for row in rows for text in row["warnings"]]
     parts = [warnings_text(warnings), scores, _basis_table(rows, width)]
     parts += [_shuffled_table(rows, width), _b_factor_table(rows, width)]

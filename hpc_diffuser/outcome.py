@@ -63,6 +63,7 @@ def finish(problem: Problem, world: Ranks, started: float, share: float | None) 
     halos = None if masked is None else _halos(problem, masked, model, parameters, intensity)
     values = collect(model, intensity, len(problem.target.indices))
     peak_memory = world.gather(peak_memory_MB())
+    options = problem.config.target
 
     def save() -> dict[str, Any]:
         _write_calculated(problem, values, answer.record["answer_is"])
@@ -79,7 +80,8 @@ def finish(problem: Problem, world: Ranks, started: float, share: float | None) 
                 "cc_work": plain(baseline.cc_work),
                 "cc_free": plain(baseline.cc_free),
             },
-            "ceiling": ceiling(problem.target, problem.config.target.score),
+            "score": {"rule": options.score, "weights": options.weights},
+            "ceiling": ceiling(problem.target, options.score),
             "shells": _shells(problem.target, score, baseline),
             "motion": motion(problem.modes, parameters),
             "b_factors": compare_b_factors(problem.modes, parameters),

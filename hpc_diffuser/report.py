@@ -171,13 +171,23 @@ def _score_table(summary: dict[str, Any]) -> str:
     return "\n".join(
         [
             "Scores of the final map  CC_work  CC_free",
-            f"  the answer            {_cc(summary['cc_work'])}{_cc(summary['cc_free'])}",
+            f"  the answer            {_cc(summary['cc_work'])}{_cc(summary['cc_free'])}"
+            + (f"   ({score_rule(**summary['score'])})" if "score" in summary else ""),
             *_other_scores(summary),
             f"  translation alone     {_cc(alone['cc_work'])}{_cc(alone['cc_free'])}"
             f"   ({_of_translation(alone)})",
             *ceiling_lines(summary.get("ceiling")),
         ]
     )
+
+
+def score_rule(rule: str, weights: str) -> str:
+    """What a CC is over, by the config's [target] score and weights."""
+    over = {
+        "shell-mean": "mean over the shells",
+        "pooled": "one CC over all shells, each less its mean",
+    }
+    return over[rule] + (", voxels count 1/sigma^2" if weights == "errors" else "")
 
 
 def _cost_text(summary: dict[str, Any]) -> str:

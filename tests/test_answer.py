@@ -306,6 +306,19 @@ def test_translation_alone_at_an_end_of_its_range(sigma, told):
     assert _of_translation(alone) == f"its own best sigma, {told}, the answer's solvent"
 
 
+@pytest.mark.parametrize(
+    ("score", "told"),
+    [("shell-mean", "(mean over the shells)"), ("pooled", "(one CC over all shells, each less")],
+)
+def test_report_says_what_a_cc_is_over(call, project, edit, score, told):
+    """Beside the answer's CC, as `score` says it."""
+    edit(project / "fit.toml", "[target]", f'[target]\nscore = "{score}"')
+    result = call("fit", "fit.toml", folder=project)
+    assert result.returncode == 0, result.stderr
+    (line,) = [x for x in result.stdout.splitlines() if x.startswith("  the answer  ")]
+    assert told in line
+
+
 def test_parameters_at_the_same_bound_share_a_sentence():
     """Two of three modes at 0 in both median and best."""
     space = search_space(ParametersConfig(mode_amplitude_A=(0.0, 1.0)), np.zeros(3))

@@ -410,6 +410,7 @@ def test_table_and_json_have_the_same_numbers(compared):
     assert first in printed
     assert f"{moving['shuffled_modes']['cc_free']['largest']:9.4f}" in printed
     assert comparison_text(comparison) in printed
+    assert "\nCC_work, CC_free: mean over the shells\n" in printed
 
 
 def test_ceiling_of_the_data(compared):
