@@ -4,6 +4,8 @@ Sixty-four ranks that find an empty cache compile the same code sixty-four times
 that they share. What rank 0 has compiled, the others load from the cache.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from hpc_diffuser.disorder import Disorder
@@ -44,11 +46,17 @@ def compile_kernels(target: Target, weights: str) -> None:
         "P 1",
     )
     parameters = Parameters(np.array([0.1]), Disorder(0.1, 0.1))
-    for transform in ("direct", "density"):
-        how = Computation(0.1, "band-limited", transform)
+    # Intensities come in single precision from a coarse grid, in double from the target's.
+    for how in (
+        Computation(0.1, "band-limited", "direct"),
+        Computation(0.1, "band-limited", "density"),
+        Computation(0.1, "target", "direct"),
+    ):
         model = forward_model(modes, grid, indices, Ranks(), how)
         intensity = model.internal_motion(parameters, np.ones((4, 1)))
-        Comparison(small, model, "pooled", weights).score(intensity)
+        # A run scores maps against the target, and against each other.
+        for against in (small, replace(small, intensity=intensity)):
+            Comparison(against, model, "pooled", weights).score(intensity)
 
 
 def _two_atoms() -> Modes:
