@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from hpc_diffuser.atom_factors import atomic_numbers, form_factors
 from hpc_diffuser.config import Config, load_config
 from hpc_diffuser.configurations import ensemble_points, mode_factor
 from hpc_diffuser.convergence import enough_samples
 from hpc_diffuser.density import DensityTransform
-from hpc_diffuser.disorder import pair_sum_intensity
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.fit import choose_config
 from hpc_diffuser.inputs import load_modes, load_target
@@ -32,19 +32,16 @@ from hpc_diffuser.lattice import fractionalization, grid_to_resolution, laue_ope
 from hpc_diffuser.memory import peak_memory_MB
 from hpc_diffuser.model import INTERPOLATION_ERROR, ForwardModel, forward_model
 from hpc_diffuser.modes import Modes
+from hpc_diffuser.pair_sum import pair_sum_intensity
 from hpc_diffuser.parallel.communicator import Ranks, world
-from hpc_diffuser.parameters import Parameters, search_space
+from hpc_diffuser.parameters import Parameters
 from hpc_diffuser.problem import computation
 from hpc_diffuser.reference import CUBE, SAMPLES, reference_sample
 from hpc_diffuser.sampling import generator
-from hpc_diffuser.scattering import (
-    DirectTransform,
-    Slab,
-    atomic_numbers,
-    form_factors,
-    slab,
-)
+from hpc_diffuser.scattering import DirectTransform
 from hpc_diffuser.scoring import Comparison
+from hpc_diffuser.slab import Slab, slab
+from hpc_diffuser.space import search_space
 from hpc_diffuser.statistics import correlation_sums, pooled_cc
 from hpc_diffuser.structure import Structure
 from hpc_diffuser.target import Target

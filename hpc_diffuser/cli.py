@@ -205,7 +205,7 @@ def _pin_threads() -> None:
 
 
 def _modes(args: argparse.Namespace) -> None:
-    from hpc_diffuser import describe, prepare
+    from hpc_diffuser import describe, making_modes
     from hpc_diffuser.config import checked_conformer
     from hpc_diffuser.io.storage import sha256
 
@@ -214,16 +214,18 @@ def _modes(args: argparse.Namespace) -> None:
         raise InputError("--trajectory and --topology go together: give both, or neither")
     notes: list[str] = []
     if args.trajectory is None:
-        modes = prepare.modes_from_network(args.reference, args.n_modes, conformer, args.hydrogens)
+        modes = making_modes.modes_from_network(
+            args.reference, args.n_modes, conformer, args.hydrogens
+        )
         hashes = {"sha256 reference": sha256(args.reference)}
         inputs = [args.reference]
     else:
         files = _trajectory_files(args, conformer, args.hydrogens)
-        modes = prepare.modes_from_trajectory(files, args.n_modes, notes.append)
+        modes = making_modes.modes_from_trajectory(files, args.n_modes, notes.append)
         hashes = files.hashes()
         inputs = [args.trajectory, args.topology, args.reference]
     provenance = {"command": args.words} | hashes
-    pdb = prepare.save_modes(args.output, modes, inputs, provenance)
+    pdb = making_modes.save_modes(args.output, modes, inputs, provenance)
     say(describe.describe(args.output))
     for note in notes:
         say(note)
@@ -241,7 +243,7 @@ def _simulate(args: argparse.Namespace) -> None:
         raise InputError("expected a CONFIG to simulate, or --example two-state")
     have_a_second(_end_all_ranks)
     ranks = _world()
-    from hpc_diffuser import describe, prepare
+    from hpc_diffuser import describe, simulating
     from hpc_diffuser.config import load_config
 
     if any(given) and not all(given):
@@ -252,7 +254,7 @@ def _simulate(args: argparse.Namespace) -> None:
     hydrogens = given.hydrogens and args.select is None
     files = _trajectory_files(args, given.conformer, hydrogens) if args.trajectory else None
     output = args.output or Path("map.nxs")
-    prepare.simulate(config, text, output, files, ranks)
+    simulating.simulate(config, text, output, files, ranks)
     if ranks.is_root:
         say(describe.describe(output))
 
@@ -350,7 +352,8 @@ def _report(args: argparse.Namespace) -> None:
 
 
 def _report_comparison(args: argparse.Namespace) -> None:
-    from hpc_diffuser.models import comparison_text, read_comparison
+    from hpc_diffuser.comparison_page import comparison_text
+    from hpc_diffuser.models import read_comparison
 
     comparison = read_comparison(args.directory)
     if args.png:
@@ -414,7 +417,7 @@ def _info(args: argparse.Namespace) -> None:
 
 
 def _trajectory_files(args: argparse.Namespace, conformer: str, hydrogens: bool):
-    from hpc_diffuser.prepare import TrajectoryFiles
+    from hpc_diffuser.simulating import TrajectoryFiles
 
     if hydrogens and args.select is not None:
         raise InputError("--hydrogens and --select: the selection says what is kept: give one")

@@ -6,18 +6,12 @@ from copy import copy
 
 import numpy as np
 
+from hpc_diffuser.atom_factors import AtomFactors, atom_factors
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.kernels import density as kernel
 from hpc_diffuser.kernels.threads import thread_shares
 from hpc_diffuser.lattice import HklGrid, fractionalization
-from hpc_diffuser.scattering import (
-    SAMPLES_AT_ONCE,
-    AtomFactors,
-    DirectTransform,
-    Slab,
-    atom_factors,
-    plane_costs,
-)
+from hpc_diffuser.scattering import SAMPLES_AT_ONCE, DirectTransform
 from hpc_diffuser.shapes import (
     DRAWING_ERROR,
     SOLVENT_ERROR,
@@ -27,6 +21,7 @@ from hpc_diffuser.shapes import (
     grid_points_per_cell,
     shapes_of_kinds,
 )
+from hpc_diffuser.slab import Slab, plane_costs
 from hpc_diffuser.structure import Structure
 
 MOST_POINTS = 1e8  # of a box: 1.6 GB for the configurations drawn at once

@@ -12,11 +12,10 @@ from hpc_diffuser.io.maps import write_map, write_target
 from hpc_diffuser.io.modes_file import write_modes
 from hpc_diffuser.io.storage import write_bytes
 from hpc_diffuser.lattice import grid_to_resolution
-from hpc_diffuser.model import Computation, forward_model
+from hpc_diffuser.model import Computation, forward_model, whole_map
 from hpc_diffuser.modes import Modes, elastic_network_modes
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parameters import Parameters
-from hpc_diffuser.prepare import whole_map
 from hpc_diffuser.protein import build_protein
 from hpc_diffuser.sampling import generator, normal_samples
 from hpc_diffuser.statistics import shell_edges, shell_index

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from hpc_diffuser import example
+from hpc_diffuser.comparison_page import comparison_text
 from hpc_diffuser.config import Config, load_config
-from hpc_diffuser.models import compare_models, comparison_text, with_models
+from hpc_diffuser.models import compare_models, with_models
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.problem import Problem, load_problem, shrunk_problem
 from hpc_diffuser.progress import log

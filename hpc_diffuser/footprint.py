@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hpc_diffuser.atom_factors import AtomFactors, atom_factors
 from hpc_diffuser.configurations import motion_along, n_configurations
 from hpc_diffuser.density import MOST_POINTS, DensityTransform, choose_transform
 from hpc_diffuser.errors import InputError
@@ -37,8 +38,9 @@ from hpc_diffuser.parallel.decomposition import (
 )
 from hpc_diffuser.problem import Problem, computation
 from hpc_diffuser.progress import log
-from hpc_diffuser.scattering import BLOCK, SAMPLES_AT_ONCE, AtomFactors, Slab, atom_factors, slab
+from hpc_diffuser.scattering import SAMPLES_AT_ONCE
 from hpc_diffuser.shapes import fit_shapes, grid_points_per_cell
+from hpc_diffuser.slab import BLOCK, Slab, slab
 from hpc_diffuser.symmetry import grid_operations, laue_expansion
 
 # Measured: Python 3.11, numpy 2.4, numba 0.68, scipy 1.17, MPICH 5, x86-64.

@@ -9,13 +9,7 @@ from itertools import product
 import numpy as np
 
 from hpc_diffuser.errors import InputError
-from hpc_diffuser.lattice import (
-    HklGrid,
-    canonical_mates,
-    centring,
-    laue_operations,
-    laue_zones,
-)
+from hpc_diffuser.lattice import HklGrid, canonical_mates, centring, laue_operations, laue_zones
 from hpc_diffuser.sampling import generator
 from hpc_diffuser.symmetry import one_of_each_inverse
 

@@ -23,13 +23,7 @@ import numpy as np
 from scipy.special import gammaln
 
 from hpc_diffuser.errors import InputError
-from hpc_diffuser.lattice import (
-    PRIMITIVE,
-    Centring,
-    centring,
-    fractionalization,
-    reciprocal_metric,
-)
+from hpc_diffuser.lattice import PRIMITIVE, Centring, centring, fractionalization, reciprocal_metric
 from hpc_diffuser.symmetry import grid_operations
 from hpc_diffuser.target import Target
 

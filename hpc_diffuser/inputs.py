@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from hpc_diffuser.atom_factors import form_factors
 from hpc_diffuser.config import Config, StructureConfig
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.io.maps import read_target
@@ -15,7 +16,6 @@ from hpc_diffuser.lattice import centring, laue_operations, same_unit_cell
 from hpc_diffuser.matching import same_atoms
 from hpc_diffuser.modes import Modes, why_no_b_factors, with_frames
 from hpc_diffuser.progress import log
-from hpc_diffuser.scattering import form_factors
 from hpc_diffuser.simulation import TrajectoryFiles, crystal_frames
 from hpc_diffuser.solvent import bare_residues, displaced_volumes
 from hpc_diffuser.structure import Structure

@@ -20,8 +20,9 @@ Both are made of the mean structure; their difference, a few per cent, is what t
 import numpy as np
 from scipy.interpolate import CubicSpline
 
+from hpc_diffuser.atom_factors import AtomFactors
+from hpc_diffuser.intensity import self_terms
 from hpc_diffuser.liquid import separated
-from hpc_diffuser.scattering import AtomFactors, self_terms
 
 _BIN_A = 0.05  # of distances
 _AT_ONCE = 64  # atoms whose distances to all others are held in memory

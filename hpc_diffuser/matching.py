@@ -7,13 +7,7 @@ from itertools import groupby
 import numpy as np
 
 from hpc_diffuser.assignment import Assignment, Link
-from hpc_diffuser.chains import (
-    Chain,
-    Residue,
-    polymer_chains,
-    tell_chains_apart,
-    unbonded_parts,
-)
+from hpc_diffuser.chains import Chain, Residue, polymer_chains, tell_chains_apart, unbonded_parts
 from hpc_diffuser.copies import order_by_fit
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.ligands import ligand_pairs

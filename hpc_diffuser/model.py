@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpc_diffuser.disorder import Intensity, diffuse_intensity
+from hpc_diffuser.atom_factors import AtomFactors, atomic_numbers
+from hpc_diffuser.diffuse_map import DiffuseMap
 from hpc_diffuser.halos import LatticeHalos, empirical_halo, period, zone_positions
+from hpc_diffuser.intensity import Intensity, diffuse_intensity
 from hpc_diffuser.interpolation import (
     PAIR_WIDTH_A,
     BandGrid,
@@ -24,8 +26,9 @@ from hpc_diffuser.moments import Moments
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parallel.decomposition import share_planes
 from hpc_diffuser.parameters import Parameters
-from hpc_diffuser.scattering import AtomFactors, atomic_numbers, plane_costs
+from hpc_diffuser.slab import plane_costs
 from hpc_diffuser.symmetry import average_over_mates, grid_operations, laue_expansion
+from hpc_diffuser.target import map_from_voxels
 
 INTERPOLATION_ERROR = 5e-4  # relative rms of the intensity: 1 − CC below 1e-6, sampling's is 1e-4
 
@@ -441,3 +444,13 @@ def collect(model: ForwardModel, values: np.ndarray, n_voxels: int) -> np.ndarra
     for rows, part in parts:
         whole[rows] = part
     return whole
+
+
+def whole_map(
+    model: ForwardModel, modes: Modes, grid: HklGrid, indices: np.ndarray, values: np.ndarray
+) -> DiffuseMap | None:
+    """The map of a model's values, on the root; None on the other ranks."""
+    collected = collect(model, values, len(indices))
+    if collected is None:
+        return None
+    return map_from_voxels(grid, indices, collected, modes.space_group)

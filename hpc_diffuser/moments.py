@@ -9,28 +9,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from hpc_diffuser.atom_factors import AtomFactors, atom_factors
 from hpc_diffuser.configurations import configurations, residual_b_factors
 from hpc_diffuser.density import choose_transform
-from hpc_diffuser.disorder import SelfTerms
+from hpc_diffuser.intensity import SelfTerms, self_terms
 from hpc_diffuser.lattice import HklGrid
 from hpc_diffuser.modes import Modes
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.parallel.decomposition import (
-    batch_edges,
-    batches_of,
-    choose_layout,
-    share_planes,
-)
+from hpc_diffuser.parallel.decomposition import batch_edges, batches_of, choose_layout, share_planes
 from hpc_diffuser.parameters import Parameters
-from hpc_diffuser.scattering import (
-    BLOCK,
-    AtomFactors,
-    atom_factors,
-    plane_costs,
-    self_terms,
-    slab,
-    variance_and_mean_squared,
-)
+from hpc_diffuser.scattering import variance_and_mean_squared
+from hpc_diffuser.slab import BLOCK, plane_costs, slab
 
 
 class Moments:

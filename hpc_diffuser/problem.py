@@ -6,13 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hpc_diffuser.accuracy import Convergence
+from hpc_diffuser.atom_factors import atom_factors
 from hpc_diffuser.config import Config, ModelConfig
 from hpc_diffuser.configurations import ensemble_points, rms_motion_A
-from hpc_diffuser.convergence import (
-    RANDOMISATIONS,
-    convergence,
-    enough_samples,
-)
+from hpc_diffuser.convergence import RANDOMISATIONS, convergence, enough_samples
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.halos import zone_profile
 from hpc_diffuser.inputs import load_modes, load_target
@@ -20,11 +17,11 @@ from hpc_diffuser.io.run_directory import read_convergence, write_convergence
 from hpc_diffuser.model import Computation, ForwardModel, forward_model
 from hpc_diffuser.modes import Modes
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.parameters import SearchSpace, search_space
 from hpc_diffuser.progress import log
 from hpc_diffuser.sampling import generator
-from hpc_diffuser.scattering import atom_factors, plane_costs
 from hpc_diffuser.scoring import Comparison, require_variation
+from hpc_diffuser.slab import plane_costs
+from hpc_diffuser.space import SearchSpace, search_space
 from hpc_diffuser.target import Target
 
 # What random streams are for: the first number after the seed.

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hpc_diffuser.atom_factors import AtomFactors, form_factors
 from hpc_diffuser.kernels.density import DEGREE, ROW
 from hpc_diffuser.lattice import fractionalization, reciprocal_metric
-from hpc_diffuser.scattering import AtomFactors, form_factors
 
 DRAWING_ERROR = 1e-3  # rms of |F| over the resolution sphere, relative to its rms
 # The same with displaced solvent, which is wider than the shapes: an error at low resolution

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 
 from hpc_diffuser.clusters import clusters
-from hpc_diffuser.parameters import SearchSpace, Value
+from hpc_diffuser.parameters import Value
 from hpc_diffuser.search.history import History
+from hpc_diffuser.space import SearchSpace
 
 OUTLIER = 5.0  # robust standard deviations below the median CC
 AT_BOUND = 0.01  # of a range: what lies so near to its end may be cut off

@@ -17,12 +17,13 @@ import pyfftw
 import scipy.fft
 from profile_density import seconds
 
+from hpc_diffuser.atom_factors import form_factors
 from hpc_diffuser.bench import Case
 from hpc_diffuser.config import load_config
 from hpc_diffuser.density import DensityTransform
 from hpc_diffuser.lattice import fractionalization
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.scattering import DirectTransform, form_factors
+from hpc_diffuser.scattering import DirectTransform
 from hpc_diffuser.shapes import SAMPLING
 
 

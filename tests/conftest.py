@@ -13,14 +13,15 @@ from threadpoolctl import threadpool_limits
 
 from hpc_diffuser import cli as command_line
 from hpc_diffuser import stopping
+from hpc_diffuser.atom_factors import form_factors
 from hpc_diffuser.diffuse_map import DiffuseMap
-from hpc_diffuser.disorder import Disorder, pair_sum_intensity
+from hpc_diffuser.disorder import Disorder
 from hpc_diffuser.io.maps import write_map, write_target
 from hpc_diffuser.io.modes_file import write_modes
 from hpc_diffuser.io.structures import write_pdb
 from hpc_diffuser.lattice import fractionalization, grid_to_resolution
 from hpc_diffuser.modes import Modes
-from hpc_diffuser.scattering import form_factors
+from hpc_diffuser.pair_sum import pair_sum_intensity
 from hpc_diffuser.structure import Structure
 from hpc_diffuser.target import Target, TargetOptions, make_target, map_from_voxels
 

@@ -42,8 +42,9 @@ from hpc_diffuser.io.maps import write_map, write_target
 from hpc_diffuser.io.modes_file import write_modes
 from hpc_diffuser.io.structures import write_pdb
 from hpc_diffuser.lattice import grid_to_resolution
-from hpc_diffuser.prepare import TrajectoryFiles, modes_from_network, modes_from_trajectory
+from hpc_diffuser.making_modes import modes_from_network, modes_from_trajectory
 from hpc_diffuser.protein import build_protein
+from hpc_diffuser.simulating import TrajectoryFiles
 from hpc_diffuser.target import TargetOptions, make_target
 
 CRYSTAL = (UNIT_CELL, "P 1")

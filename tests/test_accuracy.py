@@ -6,17 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hpc_diffuser.atom_factors import atom_factors, form_factors
 from hpc_diffuser.configurations import residual_b_factors
-from hpc_diffuser.disorder import Disorder, pair_sum_intensity
+from hpc_diffuser.disorder import Disorder
 from hpc_diffuser.example import example_modes
 from hpc_diffuser.lattice import HklGrid, fractionalization, grid_to_resolution
+from hpc_diffuser.making_modes import modes_from_trajectory
 from hpc_diffuser.model import Computation, ForwardModel, forward_model
 from hpc_diffuser.modes import Modes, with_frames
+from hpc_diffuser.pair_sum import pair_sum_intensity
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parameters import Parameters
-from hpc_diffuser.prepare import TrajectoryFiles, modes_from_trajectory
 from hpc_diffuser.sampling import generator, normal_samples
-from hpc_diffuser.scattering import atom_factors, form_factors
+from hpc_diffuser.simulating import TrajectoryFiles
 from hpc_diffuser.solvent import displaced_volumes
 from hpc_diffuser.statistics import correlation_sums, pooled_cc, shell_edges, shell_index
 

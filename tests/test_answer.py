@@ -10,10 +10,11 @@ from hpc_diffuser.answer import AS_GOOD, choose_answer
 from hpc_diffuser.bragg import motion
 from hpc_diffuser.cautions import cautions
 from hpc_diffuser.config import ParametersConfig, SearchConfig
-from hpc_diffuser.parameters import Parameters, SearchSpace, search_space
+from hpc_diffuser.parameters import Parameters
 from hpc_diffuser.report import _of_translation, report_text
 from hpc_diffuser.scoring import Score
 from hpc_diffuser.search.history import new_history
+from hpc_diffuser.space import SearchSpace, search_space
 from hpc_diffuser.summary import summarise
 
 

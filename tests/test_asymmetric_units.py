@@ -24,9 +24,10 @@ from hpc_diffuser.lattice import HklGrid, fractionalization, grid_to_resolution
 from hpc_diffuser.model import Computation, forward_model
 from hpc_diffuser.modes import Modes
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.parameters import Parameters, held_space
+from hpc_diffuser.parameters import Parameters
 from hpc_diffuser.problem import Problem
 from hpc_diffuser.scoring import Comparison
+from hpc_diffuser.space import held_space
 from hpc_diffuser.target import Target, TargetOptions, make_target
 
 SIGMA_A, N = 0.4, 5

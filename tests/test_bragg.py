@@ -12,8 +12,9 @@ from hpc_diffuser.config import ParametersConfig, SearchConfig
 from hpc_diffuser.disorder import Disorder
 from hpc_diffuser.io.modes_file import read_modes, write_modes
 from hpc_diffuser.modes import why_no_b_factors, with_frames
-from hpc_diffuser.parameters import Parameters, search_space
+from hpc_diffuser.parameters import Parameters
 from hpc_diffuser.search.history import new_history
+from hpc_diffuser.space import search_space
 from hpc_diffuser.summary import summarise
 
 

@@ -17,6 +17,7 @@ from conftest import HANG_S
 from scipy.spatial.transform import Rotation
 
 from hpc_diffuser import __version__
+from hpc_diffuser.atom_factors import form_factors
 from hpc_diffuser.errors import StoppedError
 from hpc_diffuser.io.checkpoints import checkpoint_path, read_checkpoint
 from hpc_diffuser.io.maps import read_map, read_target, write_map
@@ -25,11 +26,10 @@ from hpc_diffuser.io.storage import sha256
 from hpc_diffuser.io.structures import read_structure, write_pdb
 from hpc_diffuser.lattice import fractionalization
 from hpc_diffuser.modes import elastic_network_modes
-from hpc_diffuser.prepare import TrajectoryFiles, crystal_frames
 from hpc_diffuser.protein import build_protein
 from hpc_diffuser.refinement import optimiser_share
 from hpc_diffuser.report import report_text
-from hpc_diffuser.scattering import form_factors
+from hpc_diffuser.simulating import TrajectoryFiles, crystal_frames
 
 COMMANDS = ("modes", "target", "simulate", "fit", "status", "report", "bench", "info")
 CRYSTAL = ((29.0, 28.0, 31.0, 87.0, 104.0, 97.0), "P 1")

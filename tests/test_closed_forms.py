@@ -8,17 +8,18 @@ import pytest
 from test_accuracy import random_voxels, shell_cc, solvent_by_hand
 from test_expansion import COUPLED, HALO, coupling
 
+from hpc_diffuser.atom_factors import atom_factors, form_factors
 from hpc_diffuser.configurations import residual_b_factors
-from hpc_diffuser.disorder import Disorder, pair_sum_intensity
+from hpc_diffuser.disorder import Disorder
 from hpc_diffuser.example import example_modes
 from hpc_diffuser.lattice import fractionalization
+from hpc_diffuser.making_modes import modes_from_trajectory
 from hpc_diffuser.model import Computation, forward_model
 from hpc_diffuser.modes import Modes, with_frames
+from hpc_diffuser.pair_sum import pair_sum_intensity
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parameters import Parameters
-from hpc_diffuser.prepare import modes_from_trajectory
 from hpc_diffuser.sampling import generator, normal_samples
-from hpc_diffuser.scattering import atom_factors, form_factors
 from hpc_diffuser.simulation import TrajectoryFiles, crystal_frames
 from hpc_diffuser.solvent import displaced_volumes
 

@@ -3,15 +3,16 @@
 import numpy as np
 import pytest
 
+from hpc_diffuser.atom_factors import form_factors
 from hpc_diffuser.convergence import FEWEST, MOST, RANDOMISATIONS, convergence, enough_samples
-from hpc_diffuser.disorder import Disorder, pair_sum_intensity
+from hpc_diffuser.disorder import Disorder
 from hpc_diffuser.example import example_modes
 from hpc_diffuser.lattice import fractionalization, grid_to_resolution
 from hpc_diffuser.model import Computation, forward_model
+from hpc_diffuser.pair_sum import pair_sum_intensity
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parameters import Parameters
 from hpc_diffuser.sampling import generator, normal_samples
-from hpc_diffuser.scattering import form_factors
 from hpc_diffuser.scoring import Comparison
 from hpc_diffuser.statistics import correlation_sums, pooled_cc, shell_edges
 from hpc_diffuser.target import Target

@@ -10,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import gamma, jv
 
+from hpc_diffuser.atom_factors import atom_factors
 from hpc_diffuser.density import DensityTransform, choose_transform, transform_costs
 from hpc_diffuser.lattice import grid_to_resolution
 from hpc_diffuser.protein import build_protein
-from hpc_diffuser.scattering import BLOCK, DirectTransform, atom_factors, slab
+from hpc_diffuser.scattering import DirectTransform
 from hpc_diffuser.shapes import DRAWING_ERROR, fit_shapes, radial_transform
+from hpc_diffuser.slab import BLOCK, slab
 
 PROTEIN = build_protein()
 CELL = (27.2, 31.9, 34.3, 88.5, 108.6, 111.9)

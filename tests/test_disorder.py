@@ -4,12 +4,10 @@ import numpy as np
 import pytest
 from builders import direct_sum, gemmi_form_factors, random_structure
 
-from hpc_diffuser.disorder import (
-    Disorder,
-    SelfTerms,
-    pair_sum_intensity,
-)
-from hpc_diffuser.disorder import diffuse_intensity as intensity_parts
+from hpc_diffuser.disorder import Disorder
+from hpc_diffuser.intensity import SelfTerms
+from hpc_diffuser.intensity import diffuse_intensity as intensity_parts
+from hpc_diffuser.pair_sum import pair_sum_intensity
 
 N_ATOMS = 12
 

@@ -16,17 +16,18 @@ import numpy as np
 import pytest
 from test_accuracy import random_voxels, shell_cc, solvent_by_hand
 
+from hpc_diffuser.atom_factors import atom_factors, form_factors
 from hpc_diffuser.configurations import ensemble_points, residual_b_factors
 from hpc_diffuser.disorder import Disorder
 from hpc_diffuser.example import example_modes
 from hpc_diffuser.lattice import HklGrid, fractionalization
+from hpc_diffuser.making_modes import modes_from_trajectory
 from hpc_diffuser.model import Computation, forward_model
 from hpc_diffuser.modes import Modes, with_frames
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parameters import Parameters
-from hpc_diffuser.prepare import TrajectoryFiles, modes_from_trajectory
 from hpc_diffuser.sampling import generator
-from hpc_diffuser.scattering import atom_factors, form_factors
+from hpc_diffuser.simulating import TrajectoryFiles
 from hpc_diffuser.solvent import displaced_volumes
 
 Draw = Callable[[np.random.Generator], np.ndarray]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from hpc_diffuser.atom_factors import form_factors
 from hpc_diffuser.bragg import compare_b_factors
 from hpc_diffuser.configurations import mean_square_displacements
 from hpc_diffuser.disorder import Disorder
@@ -16,7 +17,6 @@ from hpc_diffuser.io.maps import read_map
 from hpc_diffuser.io.structures import write_pdb
 from hpc_diffuser.lattice import fractionalization
 from hpc_diffuser.parameters import Parameters
-from hpc_diffuser.scattering import form_factors
 
 FIT = """\
 [structure]

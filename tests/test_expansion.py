@@ -7,6 +7,7 @@ import gemmi
 import numpy as np
 import pytest
 
+from hpc_diffuser.atom_factors import form_factors
 from hpc_diffuser.disorder import Disorder
 from hpc_diffuser.example import example_modes
 from hpc_diffuser.lattice import fractionalization, grid_to_resolution
@@ -15,7 +16,6 @@ from hpc_diffuser.modes import Modes
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parameters import Parameters
 from hpc_diffuser.sampling import generator, normal_samples
-from hpc_diffuser.scattering import form_factors
 from hpc_diffuser.symmetry import grid_operations, unique_indices
 
 CRYSTALS = {

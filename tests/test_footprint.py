@@ -31,9 +31,9 @@ from hpc_diffuser.io.modes_file import write_modes
 from hpc_diffuser.lattice import grid_to_resolution
 from hpc_diffuser.memory import MB, Limit
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.parameters import search_space
 from hpc_diffuser.problem import Problem, compare, load_problem
 from hpc_diffuser.sampling import generator
+from hpc_diffuser.space import search_space
 from hpc_diffuser.symmetry import grid_operations, unique_indices
 from hpc_diffuser.target import Target
 

@@ -5,7 +5,7 @@ import pytest
 from builders import TRICLINIC, laue_mates
 
 from hpc_diffuser.diffuse_map import DiffuseMap
-from hpc_diffuser.disorder import Disorder, pair_sum_intensity
+from hpc_diffuser.disorder import Disorder
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.halos import (
     LatticeHalos,
@@ -22,6 +22,7 @@ from hpc_diffuser.lattice import (
     inverse_d_squared,
     reciprocal_metric,
 )
+from hpc_diffuser.pair_sum import pair_sum_intensity
 from hpc_diffuser.target import TargetOptions, make_target, map_from_voxels
 
 DIVISIONS = (3, 4, 5)

@@ -12,7 +12,7 @@ from hpc_diffuser.example import example_modes
 from hpc_diffuser.inputs import load_modes
 from hpc_diffuser.io.modes_file import write_modes
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.prepare import simulate
+from hpc_diffuser.simulating import simulate
 
 TETRAGONAL = (40.0, 40.0, 50.0, 90.0, 90.0, 90.0)
 

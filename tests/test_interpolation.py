@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from builders import random_structure
 
+from hpc_diffuser.atom_factors import atomic_numbers
 from hpc_diffuser.disorder import Disorder
 from hpc_diffuser.example import example_modes
 from hpc_diffuser.interpolation import (
@@ -33,7 +34,6 @@ from hpc_diffuser.moments import Moments
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parameters import Parameters
 from hpc_diffuser.sampling import generator, normal_samples
-from hpc_diffuser.scattering import atomic_numbers
 from hpc_diffuser.target import map_from_voxels
 
 MODES = example_modes()

@@ -5,14 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hpc_diffuser.disorder import Disorder, pair_sum_intensity
+from hpc_diffuser.atom_factors import atom_factors, form_factors
+from hpc_diffuser.disorder import Disorder
 from hpc_diffuser.example import example_modes
 from hpc_diffuser.lattice import fractionalization, grid_to_resolution
 from hpc_diffuser.model import Computation, forward_model
 from hpc_diffuser.modes import Modes
+from hpc_diffuser.pair_sum import pair_sum_intensity
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parameters import Parameters
-from hpc_diffuser.scattering import atom_factors, form_factors
 from hpc_diffuser.solvent import displaced_volumes
 
 SIGMA_A, K_SOL, B_SOL = 0.4, 0.334, 20.0

@@ -11,6 +11,7 @@ from conftest import tiny_structure
 from launching import launch
 
 from hpc_diffuser import models, refinement, stopping
+from hpc_diffuser.comparison_page import comparison_text
 from hpc_diffuser.config import (
     TERMS,
     Config,
@@ -28,16 +29,11 @@ from hpc_diffuser.inputs import load_modes
 from hpc_diffuser.io.modes_file import write_modes
 from hpc_diffuser.io.run_lock import run_lock
 from hpc_diffuser.io.structures import write_pdb
-from hpc_diffuser.models import (
-    comparison_text,
-    model_config,
-    shuffled_modes,
-    shuffled_orders,
-    with_models,
-)
+from hpc_diffuser.models import model_config, shuffled_modes, shuffled_orders, with_models
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.parameters import Parameters, search_space
+from hpc_diffuser.parameters import Parameters
 from hpc_diffuser.problem import FINAL, compare, load_problem
+from hpc_diffuser.space import search_space
 
 FIT = ("fit", "fit.toml", "--models", "rbt,rbt+int")
 EVERY_MODEL = ("rbt", "llm", "rbt+int", "rbt+llm", "rbt+llm+int", "lib", "unc+res", "rbt+sol+lib")

@@ -8,7 +8,8 @@ import pytest
 from hpc_diffuser.config import ParametersConfig
 from hpc_diffuser.disorder import Disorder
 from hpc_diffuser.errors import InputError
-from hpc_diffuser.parameters import held_space, parameters_from, search_space
+from hpc_diffuser.parameters import parameters_from
+from hpc_diffuser.space import held_space, search_space
 
 AMPLITUDES_A = np.array([0.5, 0.3, 0.2])  # of the ensemble that the modes come from
 

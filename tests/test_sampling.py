@@ -4,13 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from hpc_diffuser.sampling import (
-    SAMPLERS,
-    generator,
-    normal_samples,
-    sobol_normals,
-    standardised,
-)
+from hpc_diffuser.sampling import SAMPLERS, generator, normal_samples, sobol_normals, standardised
 
 KEYS = [(1,), (2,), (0,), (1, 0), (1, 1), (1, 0, 0), (1, 0, 1), (1, 1, 0), (2**32 + 1,), (2**63,)]
 

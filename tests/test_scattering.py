@@ -16,21 +16,12 @@ from builders import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hpc_diffuser.atom_factors import atom_factors, atomic_numbers, form_factors
 from hpc_diffuser.errors import InputError
+from hpc_diffuser.intensity import self_terms
 from hpc_diffuser.lattice import HklGrid, grid_to_resolution, inverse_d_squared
-from hpc_diffuser.scattering import (
-    BLOCK,
-    SAMPLES_AT_ONCE,
-    DirectTransform,
-    Slab,
-    atom_factors,
-    atomic_numbers,
-    form_factors,
-    plane_costs,
-    self_terms,
-    slab,
-    variance_and_mean_squared,
-)
+from hpc_diffuser.scattering import SAMPLES_AT_ONCE, DirectTransform, variance_and_mean_squared
+from hpc_diffuser.slab import BLOCK, Slab, plane_costs, slab
 from hpc_diffuser.structure import Structure
 
 # Phases and sums in single precision (2⁻²⁴ = 6e-8 each), the form factors' table good to 1e-7:

@@ -12,12 +12,7 @@ from conftest import HANG_S
 
 from hpc_diffuser import stopping
 from hpc_diffuser.errors import StoppedError
-from hpc_diffuser.stopping import (
-    refuse_if_stopped,
-    stop_requested,
-    stops_at_once,
-    watch_signals,
-)
+from hpc_diffuser.stopping import refuse_if_stopped, stop_requested, stops_at_once, watch_signals
 
 
 @pytest.fixture(autouse=True)

@@ -9,12 +9,7 @@ from builders import fails_with
 
 from hpc_diffuser.errors import InputError, StorageError
 from hpc_diffuser.io import storage
-from hpc_diffuser.io.storage import (
-    read_json,
-    sha256,
-    write_bytes,
-    write_json,
-)
+from hpc_diffuser.io.storage import read_json, sha256, write_bytes, write_json
 
 
 def test_write_bytes_makes_folders_and_replaces(tmp_path):

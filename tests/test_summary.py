@@ -7,8 +7,8 @@ import pytest
 
 from hpc_diffuser.clusters import clusters
 from hpc_diffuser.config import ParametersConfig
-from hpc_diffuser.parameters import SearchSpace, search_space
 from hpc_diffuser.search.history import History, new_history
+from hpc_diffuser.space import SearchSpace, search_space
 from hpc_diffuser.summary import failed_restarts, summarise
 
 N_EVALUATIONS = 6

@@ -11,13 +11,7 @@ from hpc_diffuser.errors import InputError
 from hpc_diffuser.io.crystal_records import CrystalRecords
 from hpc_diffuser.io.packed import plain_bytes
 from hpc_diffuser.io.pdb_copies import letters_of_copies
-from hpc_diffuser.io.pdb_records import (
-    check_atom,
-    crystal_records,
-    is_atom,
-    pdb_text,
-    split_models,
-)
+from hpc_diffuser.io.pdb_records import check_atom, crystal_records, is_atom, pdb_text, split_models
 from hpc_diffuser.io.text import plain_text
 from hpc_diffuser.residues import element_of
 

@@ -17,13 +17,7 @@ from hpc_diffuser.config import TERMS, Config, flat_config, terms_of
 from hpc_diffuser.errors import ChangedError, InputError
 from hpc_diffuser.io.checkpoints import read_restart, set_aside
 from hpc_diffuser.io.run_lock import own_record
-from hpc_diffuser.io.storage import (
-    read_json,
-    remove_leftovers,
-    sha256,
-    write_bytes,
-    write_json,
-)
+from hpc_diffuser.io.storage import read_json, remove_leftovers, sha256, write_bytes, write_json
 from hpc_diffuser.progress import log
 from hpc_diffuser.search.history import History
 

@@ -26,13 +26,7 @@ from hpc_diffuser.io.formats.common import (
     with_mask,
     without_mask,
 )
-from hpc_diffuser.io.placing import (
-    MOST_DIVISIONS,
-    as_float,
-    check_values,
-    embedded,
-    grid_of_box,
-)
+from hpc_diffuser.io.placing import MOST_DIVISIONS, as_float, check_values, embedded, grid_of_box
 
 MASKED = -1000.0
 _MASKS = (MASKED, -32768.0, -32767.0)  # the latter from lunus

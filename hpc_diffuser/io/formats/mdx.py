@@ -26,13 +26,7 @@ from hpc_diffuser.io.formats.common import (
     without_mask,
 )
 from hpc_diffuser.io.hdf5 import Arrays, hdf5_image, read_arrays
-from hpc_diffuser.io.placing import (
-    check_values,
-    embedded,
-    grid_of_axes,
-    grid_of_rows,
-    scattered,
-)
+from hpc_diffuser.io.placing import check_values, embedded, grid_of_axes, grid_of_rows, scattered
 from hpc_diffuser.io.plausible import check_numbers
 
 TABLE = "entry/hkl_table"
