@@ -7,7 +7,7 @@ import gemmi
 import numpy as np
 
 from hpc_diffuser.lattice import HklGrid, fractionalization
-from hpc_diffuser.search.history import History
+from hpc_diffuser.search.history import History, new_history
 from hpc_diffuser.structure import Structure
 
 TRICLINIC = (12.1, 14.3, 10.7, 82.0, 101.0, 113.0)
@@ -157,3 +157,10 @@ def peptide_chain(
         b_factors_A2=np.full(n * m, 10.0),
         insertion_codes=np.repeat([""] * n if codes is None else codes, m),
     )
+
+
+def history(n: int, cc: float) -> History:
+    """After n evaluations, the best of which has this CC."""
+    objectives = np.full(n, 0.9)
+    objectives[-1] = 1 - cc
+    return History(np.zeros((n, 3)), objectives, new_history(3).hedge)

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from oracles import SHELLS, random_voxels, shell_cc, solvent_by_hand
 
 from hpc_diffuser.atom_factors import atom_factors, form_factors
 from hpc_diffuser.configurations import residual_b_factors
 from hpc_diffuser.disorder import Disorder
 from hpc_diffuser.example import example_modes
-from hpc_diffuser.lattice import HklGrid, fractionalization, grid_to_resolution
+from hpc_diffuser.lattice import fractionalization, grid_to_resolution
 from hpc_diffuser.making_modes import modes_from_trajectory
 from hpc_diffuser.model import Computation, ForwardModel, forward_model
 from hpc_diffuser.modes import Modes, with_frames
@@ -20,25 +21,7 @@ from hpc_diffuser.parameters import Parameters
 from hpc_diffuser.sampling import generator, normal_samples
 from hpc_diffuser.simulating import TrajectoryFiles
 from hpc_diffuser.solvent import displaced_volumes
-from hpc_diffuser.statistics import correlation_sums, pooled_cc, shell_edges, shell_index
-
-SHELLS = 20
-
-
-def random_voxels(modes: Modes, n_voxels: int) -> tuple[HklGrid, np.ndarray]:
-    """Of 3.3-1.6 Å on five h-planes, 7 samples per reciprocal-lattice unit."""
-    rng = np.random.default_rng(1)
-    grid = grid_to_resolution(modes.unit_cell, (7, 7, 7), 1.6)
-    indices = grid.indices_between(3.3, 1.6)
-    planes = rng.choice(grid.extent[0] + 1, 5, replace=False)
-    indices = indices[np.isin(indices[:, 0], planes)]
-    return grid, indices[np.sort(rng.choice(len(indices), n_voxels, replace=False))]
-
-
-def shell_cc(calculated: np.ndarray, exact: np.ndarray, s_squared: np.ndarray) -> float:
-    """CC after each shell's mean is subtracted."""
-    shells = shell_index(np.sqrt(s_squared), shell_edges(3.3, 1.6, SHELLS))
-    return pooled_cc(correlation_sums(calculated, exact, None, shells, SHELLS))
+from hpc_diffuser.statistics import shell_edges, shell_index
 
 
 def deviation(
@@ -84,12 +67,6 @@ def deviation(
     mean = np.bincount(shells, exact, SHELLS) / np.bincount(shells, minlength=SHELLS)
     error = np.sqrt(np.mean((calculated - exact) ** 2) / np.mean((exact - mean[shells]) ** 2))
     return 1 - shell_cc(calculated, exact, s2), error, float(calculated @ exact / (exact @ exact))
-
-
-def solvent_by_hand(volumes, s_squared, k_sol, b_sol) -> np.ndarray:
-    """k V exp(−πV^⅔s²) exp(−Bs²/4), as design and paper write it: (V, N)."""
-    s2 = s_squared[:, None]
-    return k_sol * volumes * np.exp(-np.pi * volumes ** (2 / 3) * s2) * np.exp(-b_sol * s2 / 4)
 
 
 def mode_fields(modes: Modes, parameters: Parameters) -> np.ndarray:

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_accuracy import random_voxels, shell_cc, solvent_by_hand
-from test_expansion import COUPLED, HALO, coupling
+from oracles import COUPLED, HALO, coupling, random_voxels, shell_cc, solvent_by_hand
 
 from hpc_diffuser.atom_factors import atom_factors, form_factors
 from hpc_diffuser.configurations import residual_b_factors

@@ -14,7 +14,7 @@ from pathlib import Path
 import gemmi
 import numpy as np
 import pytest
-from test_accuracy import random_voxels, shell_cc, solvent_by_hand
+from oracles import random_voxels, shell_cc, solvent_by_hand
 
 from hpc_diffuser.atom_factors import atom_factors, form_factors
 from hpc_diffuser.configurations import ensemble_points, residual_b_factors

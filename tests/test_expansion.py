@@ -6,6 +6,7 @@ from functools import cache
 import gemmi
 import numpy as np
 import pytest
+from oracles import COUPLED, HALO, coupling
 
 from hpc_diffuser.atom_factors import form_factors
 from hpc_diffuser.disorder import Disorder
@@ -28,7 +29,6 @@ CRYSTALS = {
 AMPLITUDES = np.array([0.25, 0.2, 0.15])
 SIGMAS, PARTIAL = (0.2, 0.3, 0.45), (0.4, -0.2, 0.3)
 OWN, LIQUID, RANGE = 0.15, 0.25, 8.0
-HALO, COUPLED = 0.3, 25.0
 
 
 @cache
@@ -44,23 +44,6 @@ def translation_covariance() -> np.ndarray:
     a, b, z = PARTIAL
     c = z * np.sqrt((1 - a**2) * (1 - b**2)) + a * b
     return np.array([[1, a, b], [a, 1, c], [b, c, 1]]) * np.outer(SIGMAS, SIGMAS)
-
-
-def coupling(hkl: np.ndarray, q_squared: np.ndarray, cell, space_group: str) -> np.ndarray:
-    """Σ_{R≠0} (exp(q²σ² e^{−|R|/γ}) − 1) cos 2π hkl·R over all lattice points, to 14 γ."""
-    translations = gemmi.find_spacegroup_by_name(space_group).operations().cen_ops
-    reach = int(14 * COUPLED / min(cell[:3])) + 3
-    cells = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1)] * 3, indexing="ij"), -1)
-    lattice = np.concatenate([cells.reshape(-1, 3) + np.array(c) / 24 for c in translations])
-    r = np.linalg.norm(lattice @ np.linalg.inv(fractionalization(cell)).T, axis=1)
-    near = (r > 0) & (r < 14 * COUPLED)
-    coupled, lattice = np.exp(-r[near] / COUPLED), lattice[near]
-    return np.array(
-        [
-            np.expm1(x * coupled) @ np.cos(2 * np.pi * lattice @ i)
-            for x, i in zip(q_squared * HALO**2, hkl, strict=True)
-        ]
-    )
 
 
 def expanded_intensity(modes: Modes, hkl: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 from builders import laue_mates
-from test_target import CELL_OF, OPTIONS, all_indices, as_set, random_map
+from random_maps import CELL_OF, OPTIONS, all_indices, as_set, random_map
 
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.free import free_blocks, touching

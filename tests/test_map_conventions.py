@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 from builders import atom
-from test_map_files import (
+from layouts import (
     AXES,
     CELL,
     DIVISIONS,

@@ -1,12 +1,13 @@
 """Chains, residues and atoms of two structures that are the same, and what to say of the others."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from builders import peptide_chain
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from molecules import OTHER, SEQUENCE, copies, joined, ligand, renamed
 from scipy.spatial.transform import Rotation
 
 from hpc_diffuser.chains import solvent_rows, tell_chains_apart
@@ -14,21 +15,6 @@ from hpc_diffuser.errors import InputError
 from hpc_diffuser.matching import match_atoms, same_atoms
 from hpc_diffuser.protein import residue_positions
 from hpc_diffuser.structure import Structure, atom_label
-
-SEQUENCE = "MKVDEFGHIRLPNSTWYQACKEDLVGSRTFNIHWQPYMAK"
-OTHER = "GSHTEYKLPVWNAQRDFMICEGKLTSVYADHRPNQEWFIK"
-
-
-def joined(*structures: Structure) -> Structure:
-    """The atoms of all, one structure after the other."""
-    names = [f.name for f in fields(Structure)]
-    return Structure(*(np.concatenate([getattr(s, name) for s in structures]) for name in names))
-
-
-def renamed(structure: Structure, names: dict[str, str], field: str = "residue_names") -> Structure:
-    """Other names for residues, atoms or chains."""
-    found = [names.get(name, name) for name in getattr(structure, field).tolist()]
-    return replace(structure, **{field: np.array(found)})
 
 
 def without(structure: Structure, *numbers: int) -> Structure:
@@ -184,14 +170,6 @@ def test_sequence_that_fits_twice():
     """Polyalanine with other numbers may lie anywhere."""
     text = refusal(peptide_chain("A" * 20), peptide_chain("A" * 18, first=101))
     assert "its sequence fits at more than one place: give both the same residue numbers" in text
-
-
-def copies(*letters: str, sequence: str = SEQUENCE) -> list[Structure]:
-    """The chain under each of these letters, at a place of its own."""
-    return [
-        replace(chain, positions=chain.positions + 50.0 * i)
-        for i, chain in enumerate(peptide_chain(sequence, letter=letter) for letter in letters)
-    ]
 
 
 @pytest.mark.parametrize("n", [2, 3, 6])
@@ -441,12 +419,6 @@ def test_atom_that_is_there_twice():
     chain = peptide_chain("MAAK", numbers=[1, 2, 2, 3])
     for mobile, reference in ((chain, peptide_chain("MAAK")), (peptide_chain("MAAK"), chain)):
         assert "atom A/ALA 2/N is there twice" in refusal(mobile, reference)
-
-
-def ligand(name: str, number: int, letter: str = "A", atoms=("C1", "O1"), at=80.0) -> Structure:
-    """A residue of its own."""
-    one = peptide_chain("", names=[name], atoms=atoms, letter=letter, first=number)
-    return replace(one, positions=one.positions + at)
 
 
 def test_ligands():

@@ -4,7 +4,7 @@ import gemmi
 import numpy as np
 import pytest
 from builders import peptide_chain
-from test_matching import SEQUENCE, ligand, renamed
+from molecules import SEQUENCE, ligand, renamed
 
 from hpc_diffuser.config import Config, CrystalConfig, ParametersConfig, StructureConfig
 from hpc_diffuser.inputs import load_modes

@@ -8,22 +8,14 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
+from builders import history
 
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.io.checkpoints import checkpoint_path, previous_path, write_checkpoint
 from hpc_diffuser.io.run_directory import write_session
 from hpc_diffuser.io.run_lock import run_lock
-from hpc_diffuser.search.history import History, new_history
 from hpc_diffuser.status import status_text
-
-
-def history(n: int, cc: float) -> History:
-    """After n evaluations, the best of which has this CC."""
-    objectives = np.full(n, 0.9)
-    objectives[-1] = 1 - cc
-    return History(np.zeros((n, 3)), objectives, new_history(3).hedge)
 
 
 @pytest.fixture
@@ -179,7 +171,7 @@ def test_while_files_are_being_replaced(run):
     write_checkpoint(checkpoint_path(run, 0), history(1, 0.5))
     code = (
         "import sys; sys.path.insert(0, sys.argv[2])\n"
-        "from pathlib import Path; from test_status import history\n"
+        "from pathlib import Path; from builders import history\n"
         "from hpc_diffuser.io.checkpoints import checkpoint_path, write_checkpoint\n"
         "path = checkpoint_path(Path(sys.argv[1]), 0)\n"
         "while True:\n"

@@ -8,6 +8,7 @@ import pytest
 from builders import TRICLINIC, gemmi_inverse_d_squared, laue_mates
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_maps import CELL_OF, OPTIONS, all_indices, as_set, random_map
 
 from hpc_diffuser.diffuse_map import DiffuseMap
 from hpc_diffuser.errors import InputError
@@ -26,38 +27,6 @@ from hpc_diffuser.target import (
     map_from_voxels,
     outside_halos,
 )
-
-OPTIONS = TargetOptions(d_max_A=6.0, d_min_A=2.9, n_shells=5)
-CELL_OF = {
-    "P 1": TRICLINIC,
-    "P 1 21 1": (13.0, 12.0, 11.0, 90.0, 103.0, 90.0),
-    "P 41": (12.0, 12.0, 17.0, 90.0, 90.0, 90.0),
-    "P 43 21 2": (12.0, 12.0, 17.0, 90.0, 90.0, 90.0),
-    "P 21 21 21": (12.0, 13.0, 14.0, 90.0, 90.0, 90.0),
-    "P 6": (12.0, 12.0, 15.0, 90.0, 90.0, 120.0),
-    "R 3:H": (12.0, 12.0, 15.0, 90.0, 90.0, 120.0),
-    "I 2 3": (12.0, 12.0, 12.0, 90.0, 90.0, 90.0),
-}
-
-
-def random_map(
-    divisions: tuple[int, int, int] = (5, 5, 5),
-    space_group: str = "P 1",
-    with_errors: bool = True,
-    missing: float = 0.2,
-) -> DiffuseMap:
-    """Intensities of 1 to 2 and errors of 0.1 to 0.2, some voxels not measured."""
-    rng = np.random.default_rng(0)
-    grid = grid_to_resolution(CELL_OF[space_group], divisions, OPTIONS.d_min_A)
-    intensity = rng.uniform(1, 2, grid.shape).astype(np.float32)
-    intensity[rng.random(grid.shape) < missing] = np.nan
-    errors = rng.uniform(0.1, 0.2, grid.shape).astype(np.float32)
-    return DiffuseMap(grid, intensity, space_group, errors if with_errors else None)
-
-
-def all_indices(grid: HklGrid) -> np.ndarray:
-    """Every sample of a map, both Friedel mates: (V, 3) int, in the order of the array."""
-    return np.argwhere(np.ones(grid.shape, bool)) - np.array(grid.extent)
 
 
 def wanted(grid: HklGrid, options: TargetOptions, space_group: str = "P 1") -> np.ndarray:
@@ -82,10 +51,6 @@ def wanted(grid: HklGrid, options: TargetOptions, space_group: str = "P 1") -> n
 def value(array: np.ndarray, grid: HklGrid, index) -> float:
     """A map's value at a sample index."""
     return float(array[tuple(np.asarray(index) + grid.extent)])
-
-
-def as_set(indices: np.ndarray) -> set[tuple[int, ...]]:
-    return set(map(tuple, indices.tolist()))
 
 
 @pytest.mark.parametrize("divisions", [(5, 5, 5), (7, 7, 7), (2, 4, 6)], ids=str)

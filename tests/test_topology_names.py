@@ -7,7 +7,7 @@ import mdtraj
 import numpy as np
 import pytest
 from builders import peptide_chain
-from test_matching import SEQUENCE, copies, joined, ligand
+from molecules import SEQUENCE, copies, joined, ligand
 
 from hpc_diffuser.errors import InputError
 from hpc_diffuser.io.structures import read_structure, write_pdb
