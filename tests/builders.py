@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import gemmi
 import numpy as np
 
-from hpc_diffuser.lattice import HklGrid, fractionalization
-from hpc_diffuser.search.history import History, new_history
-from hpc_diffuser.structure import Structure
+from hpc_diffuser.crystal.lattice import HklGrid, fractionalization
+from hpc_diffuser.crystal.structure import Structure
+from hpc_diffuser.fit.search.history import History, new_history
 
 TRICLINIC = (12.1, 14.3, 10.7, 82.0, 101.0, 113.0)
 ELEMENTS = ("C", "N", "O", "S", "Zn")

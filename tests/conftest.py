@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from hpc_diffuser import cli as command_line
-from hpc_diffuser import stopping
-from hpc_diffuser.atom_factors import form_factors
-from hpc_diffuser.diffuse_map import DiffuseMap
-from hpc_diffuser.disorder import Disorder
-from hpc_diffuser.io.maps import write_map, write_target
+from hpc_diffuser.commands import main as command_line
+from hpc_diffuser.crystal.atom_factors import form_factors
+from hpc_diffuser.crystal.lattice import fractionalization, grid_to_resolution
+from hpc_diffuser.crystal.structure import Structure
+from hpc_diffuser.io.maps.native import write_map, write_target
 from hpc_diffuser.io.modes_file import write_modes
-from hpc_diffuser.io.structures import write_pdb
-from hpc_diffuser.lattice import fractionalization, grid_to_resolution
-from hpc_diffuser.modes import Modes
-from hpc_diffuser.pair_sum import pair_sum_intensity
-from hpc_diffuser.structure import Structure
-from hpc_diffuser.target import Target, TargetOptions, make_target, map_from_voxels
+from hpc_diffuser.io.structures.files import write_pdb
+from hpc_diffuser.maps.diffuse_map import DiffuseMap
+from hpc_diffuser.maps.target import Target, TargetOptions, make_target, map_from_voxels
+from hpc_diffuser.motion.disorder import Disorder
+from hpc_diffuser.motion.modes import Modes
+from hpc_diffuser.scattering.pair_sum import pair_sum_intensity
+from hpc_diffuser.system import stopping
 
 # Nothing takes so long, however busy the machine: only what hangs. No test is about speed.
 HANG_S = 1200.0

@@ -17,18 +17,18 @@ import numpy as np
 import pytest
 from conftest import HANG_S
 
-from hpc_diffuser.disorder import Disorder
-from hpc_diffuser.example import UNIT_CELL, example_modes
-from hpc_diffuser.io.checkpoints import read_restart
-from hpc_diffuser.io.maps import read_map, write_target
+from hpc_diffuser.commands.examples.four_helices import UNIT_CELL, example_modes
+from hpc_diffuser.crystal.lattice import grid_to_resolution
+from hpc_diffuser.fit.run.checkpoints import read_restart
+from hpc_diffuser.fit.search.history import History
+from hpc_diffuser.io.maps.native import read_map, write_target
 from hpc_diffuser.io.modes_file import write_modes
-from hpc_diffuser.lattice import grid_to_resolution
-from hpc_diffuser.model import Computation, forward_model
+from hpc_diffuser.maps.target import TargetOptions, make_target, map_from_voxels
+from hpc_diffuser.motion.disorder import Disorder
+from hpc_diffuser.motion.parameters import Parameters
+from hpc_diffuser.motion.sampling import generator, normal_samples
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.parameters import Parameters
-from hpc_diffuser.sampling import generator, normal_samples
-from hpc_diffuser.search.history import History
-from hpc_diffuser.target import TargetOptions, make_target, map_from_voxels
+from hpc_diffuser.scattering.model import Computation, forward_model
 
 RESTARTS, EVALUATIONS = 3, 5
 CONFIG = f"""
@@ -50,7 +50,7 @@ initial_points = 3
 [run]
 groups = GROUPS
 """
-WATCHED_PROGRAM = Path(__file__).resolve().parent / "watched_program.py"
+WATCHED_PROGRAM = Path(__file__).resolve().parent / "campaigns" / "watched_program.py"
 MARK = "HPC_DIFFUSER_TEST_JOB"
 RANK_VARIABLES = (b"PMI_RANK", b"OMPI_COMM_WORLD_RANK")
 # Open MPI refuses root and more ranks than cores, unless told otherwise.

@@ -7,9 +7,9 @@ import gemmi
 import h5py
 import numpy as np
 
-from hpc_diffuser.diffuse_map import DiffuseMap
-from hpc_diffuser.io.map_files import Given
-from hpc_diffuser.lattice import HklGrid
+from hpc_diffuser.crystal.lattice import HklGrid
+from hpc_diffuser.io.maps.formats import Given
+from hpc_diffuser.maps.diffuse_map import DiffuseMap
 
 CELL = (14.0, 15.0, 16.0, 88.0, 105.0, 98.0)
 DIVISIONS, EXTENT = (3, 2, 2), (6, 5, 7)

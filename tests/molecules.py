@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import numpy as np
 from builders import peptide_chain
 
-from hpc_diffuser.structure import Structure
+from hpc_diffuser.crystal.structure import Structure
 
 SEQUENCE = "MKVDEFGHIRLPNSTWYQACKEDLVGSRTFNIHWQPYMAK"
 OTHER = "GSHTEYKLPVWNAQRDFMICEGKLTSVYADHRPNQEWFIK"

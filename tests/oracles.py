@@ -3,9 +3,9 @@
 import gemmi
 import numpy as np
 
-from hpc_diffuser.lattice import HklGrid, fractionalization, grid_to_resolution
-from hpc_diffuser.modes import Modes
-from hpc_diffuser.statistics import correlation_sums, pooled_cc, shell_edges, shell_index
+from hpc_diffuser.crystal.lattice import HklGrid, fractionalization, grid_to_resolution
+from hpc_diffuser.maps.statistics import correlation_sums, pooled_cc, shell_edges, shell_index
+from hpc_diffuser.motion.modes import Modes
 
 SHELLS = 20
 HALO, COUPLED = 0.3, 25.0  # Å: translation that is coupled between molecules

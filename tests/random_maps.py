@@ -3,14 +3,9 @@
 import numpy as np
 from builders import TRICLINIC
 
-from hpc_diffuser.diffuse_map import DiffuseMap
-from hpc_diffuser.lattice import (
-    HklGrid,
-    grid_to_resolution,
-)
-from hpc_diffuser.target import (
-    TargetOptions,
-)
+from hpc_diffuser.crystal.lattice import HklGrid, grid_to_resolution
+from hpc_diffuser.maps.diffuse_map import DiffuseMap
+from hpc_diffuser.maps.target import TargetOptions
 
 OPTIONS = TargetOptions(d_max_A=6.0, d_min_A=2.9, n_shells=5)
 CELL_OF = {

@@ -10,108 +10,30 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "hpc_diffuser"
 
-# Every module may import from layers below its own, and from its own without a cycle.
-LAYERS = (
-    ("__init__", "errors", "guest", "memory", "progress", "stopping", "streams"),
-    ("config", "kernels", "parallel"),
-    (
-        "accuracy",
-        "assembling",
-        "assignment",
-        "atom_factors",
-        "background",
-        "bonds",
-        "boxes",
-        "chains",
-        "configurations",
-        "copies",
-        "density",
-        "diffuse_map",
-        "disorder",
-        "free",
-        "halos",
-        "intensity",
-        "interpolation",
-        "lattice",
-        "ligands",
-        "liquid",
-        "liquid_level",
-        "matching",
-        "merging",
-        "modes",
-        "pair_sum",
-        "parameters",
-        "protein",
-        "reference",
-        "reindexing",
-        "residues",
-        "sampling",
-        "scattering",
-        "sequences",
-        "shapes",
-        "shells",
-        "slab",
-        "solvent",
-        "space",
-        "statistics",
-        "structure",
-        "symmetry",
-        "target",
-        "two_state",
-        "wholeness",
-    ),
-    (
-        "cautions",
-        "clusters",
-        "compilation",
-        "convergence",
-        "io",
-        "inputs",
-        "model",
-        "moments",
-        "scoring",
-        "search",
-        "simulation",
-        "summary",
-    ),
-    (
-        "answer",
-        "bench",
-        "bragg",
-        "converting",
-        "comparison_page",
-        "cutting",
-        "describe",
-        "doctor",
-        "example",
-        "figures",
-        "fit",
-        "footprint",
-        "groups",
-        "judging",
-        "measured",
-        "models",
-        "outcome",
-        "making_modes",
-        "problem",
-        "refinement",
-        "report",
-        "simulating",
-        "status",
-    ),
-    ("arguments", "cli"),
-    ("__main__",),
+# Bottom first: a module may import from the rooms before its own, and from its own without a cycle.
+ROOMS = (
+    "system",
+    "kernels",
+    "crystal",
+    "parallel",
+    "motion",
+    "maps",
+    "scattering",
+    "io",
+    "fit",
+    "commands",
 )
+PHYSICS = ("crystal", "motion", "maps", "scattering")
 
 # Library → the modules, or folders, that may import it.
 HOMES = {
     "mpi4py": ("parallel.communicator",),
-    "skopt": ("search.bayesian",),
-    "matplotlib": ("figures",),
-    "mdtraj": ("io.trajectories",),
-    "h5py": ("io",),
+    "skopt": ("fit.search.bayesian",),
+    "matplotlib": ("commands.figures",),
+    "mdtraj": ("io.trajectories.files",),
+    "h5py": ("io", "fit.run"),
     "numba": ("kernels",),
-    "tqdm": ("progress",),
+    "tqdm": ("system.progress",),
     "pickle": (),
 }
 
@@ -152,26 +74,27 @@ def internal_imports(tree: ast.AST, known: set[str]) -> set[str]:
     return found
 
 
-def layer(module: str) -> int:
-    """Which layer a module belongs to: by its folder or name."""
-    top = module.split(".")[0]
-    return next(i for i, names in enumerate(LAYERS) if top in names)
+def room(module: str) -> str:
+    """The room that a module lies in: the first word of its name."""
+    return module.split(".")[0]
 
 
 MODULES = modules()
+ENTRANCE = {"__init__", "__main__"}
 
 
-def test_every_module_has_a_layer():
-    """A new module has to be given its place."""
-    named = {name for names in LAYERS for name in names}
-    assert {module.split(".")[0] for module in MODULES} == named
+def test_rooms_are_the_table_of_contents():
+    """The package's top: the rooms, the version, and `python -m`."""
+    found = {p.name for p in PACKAGE.iterdir() if p.name != "__pycache__"}
+    assert found == {*ROOMS, "__init__.py", "__main__.py"}
 
 
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("module", sorted(set(MODULES) - ENTRANCE))
 def test_dependencies_point_down(module):
-    """No module imports from a layer above its own."""
-    for other in internal_imports(MODULES[module], set(MODULES)):
-        assert layer(other) <= layer(module), f"{module} imports {other}, which lies above it"
+    """No module imports from a room above its own."""
+    allowed = {*ROOMS[: ROOMS.index(room(module)) + 1], "__init__"}
+    above = {o for o in internal_imports(MODULES[module], set(MODULES)) if room(o) not in allowed}
+    assert not above, f"{module} imports from rooms above its own"
 
 
 def test_no_import_cycles():
@@ -203,28 +126,22 @@ def reached(module: str) -> set[str]:
     return found
 
 
-PHYSICS = [m for m in MODULES if layer(m) == 2]
+# In the physics these share work among the ranks that they are given, and no others know of ranks.
+WITH_RANKS = {"scattering.model", "scattering.moments"}
 
 
-@pytest.mark.parametrize("module", PHYSICS)
+@pytest.mark.parametrize("module", [m for m in MODULES if room(m) in PHYSICS])
 def test_physics_knows_no_ranks(module):
-    """Neither itself nor by what it imports, but what the environment tells of a launcher."""
-    assert not {m for m in reached(module) if m.startswith("parallel.")} - {"parallel.launcher"}
+    """Neither itself nor by what it imports; the model is given its ranks."""
+    ranks = {m for m in reached(module) if room(m) == "parallel"}
+    assert not ranks or WITH_RANKS & reached(module)
+    own = {m for m in internal_imports(MODULES[module], set(MODULES)) if room(m) == "parallel"}
+    assert bool(own) == (module in WITH_RANKS)
 
 
-def test_the_model_is_given_its_ranks():
-    """Of the layer above physics, these share work among the ranks that they are given."""
-    above = [m for m in MODULES if layer(m) == 3]
-    found = {m: internal_imports(MODULES[m], set(MODULES)) for m in above}
-    users = {m for m in above if any(n.startswith("parallel.") for n in found[m])}
-    assert users == {"compilation", "model", "moments"}
-
-
-# Modules below the layer of files → what they know of files nevertheless.
+# Modules below the room of files → what they know of files nevertheless.
 FILES_BELOW = {
-    "config": {"pathlib"},
     "kernels.cache": {"pathlib", "tempfile"},
-    "memory": {"pathlib"},
     "parallel.shared_memory": {"tempfile"},
 }
 
@@ -232,17 +149,18 @@ FILES_BELOW = {
 def test_arrays_in_arrays_out():
     """Files are read and written above the physics: no HDF5, no JSON, no paths below."""
     kinds = {"h5py", "json", "pathlib", "tempfile"}
+    below = {*ROOMS[1 : ROOMS.index("io")]}
     known = {m: {n.split(".")[0] for n in imports(MODULES[m])} & kinds for m in MODULES}
-    assert {m: found for m, found in known.items() if found and layer(m) <= 2} == FILES_BELOW
+    assert {m: found for m, found in known.items() if found and room(m) in below} == FILES_BELOW
 
 
 def test_command_line_loads_nothing_heavy():
-    """Thread counts and signal handlers come first: importing `cli` must not load numpy.
+    """Thread counts and signal handlers come first: importing `commands.main` must not load numpy.
 
     With numpy loaded before OPENBLAS_NUM_THREADS is set, BLAS has a thread for each core on
     every rank.
     """
-    code = "import sys, hpc_diffuser.cli; print(sorted(sys.modules))"
+    code = "import sys, hpc_diffuser.commands.main; print(sorted(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert not {"numpy", "numba", "mpi4py", "h5py", "scipy"} & set(ast.literal_eval(result.stdout))
@@ -258,9 +176,9 @@ def test_looking_at_a_run_changes_nothing(finished, command):
         "    if event == 'open' and isinstance(details[2], int) and details[2] & 3:\n"
         "        written.append(str(details[0]))\n"
         "sys.addaudithook(note)\n"
-        "import atexit, hpc_diffuser.cli\n"
+        "import atexit, hpc_diffuser.commands.main\n"
         "atexit.register(lambda: print([written, sorted(sys.modules)]))\n"
-        f"hpc_diffuser.cli.main([{command!r}, 'run'])"
+        f"hpc_diffuser.commands.main.main([{command!r}, 'run'])"
     )
     words = [sys.executable, "-B", "-c", code]
     result = subprocess.run(words, cwd=finished, capture_output=True, text=True)
@@ -276,7 +194,7 @@ def test_blas_is_on_one_thread(tmp_path):
         "import atexit, threadpoolctl\n"
         "atexit.register(lambda: print([p['num_threads'] for p in "
         "threadpoolctl.threadpool_info() if p['user_api'] == 'blas']))\n"
-        "from hpc_diffuser.cli import main\n"
+        "from hpc_diffuser.commands.main import main\n"
         f"main(['modes', '--reference', {str(tmp_path / 'a.pdb')!r}])"
     )
     structure = "\n".join(

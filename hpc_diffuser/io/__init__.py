@@ -1,1 +1,1 @@
-"""Files in and out. h5py, gemmi's readers and mdtraj stay in here."""
+"""Files in and out: structures, trajectories, modes, maps. gemmi's readers and mdtraj stay here."""

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 import h5py
 import numpy as np
 
-from hpc_diffuser.errors import InputError
-from hpc_diffuser.io.isolated import require_file, run_isolated
-from hpc_diffuser.io.storage import write_bytes
+from hpc_diffuser.system.errors import InputError
+from hpc_diffuser.system.isolated import require_file, run_isolated
+from hpc_diffuser.system.storage import write_bytes
 
 Arrays = dict[str, np.ndarray]
 Built = TypeVar("Built")

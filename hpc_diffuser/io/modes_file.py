@@ -5,11 +5,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from hpc_diffuser.errors import InputError
+from hpc_diffuser.crystal.structure import Structure, require_occupied
 from hpc_diffuser.io.hdf5 import Arrays, read_arrays, require_format, write_hdf5
 from hpc_diffuser.io.plausible import check_crystal, check_names, check_numbers
-from hpc_diffuser.modes import Modes
-from hpc_diffuser.structure import Structure, require_occupied
+from hpc_diffuser.motion.modes import Modes
+from hpc_diffuser.system.errors import InputError
 
 _TEXT = ("elements", "atom_names", "residue_names", "chain_ids")
 _NUMBERS = ("mean_positions", "vectors", "amplitudes", "residue_numbers")

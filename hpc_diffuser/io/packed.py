@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from hpc_diffuser.errors import InputError, StorageError
+from hpc_diffuser.system.errors import InputError, StorageError
 
 _GZIP = b"\x1f\x8b"
 # First bytes, what packs so, and what unpacks it.

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from hpc_diffuser.errors import InputError
-from hpc_diffuser.lattice import check_unit_cell
+from hpc_diffuser.crystal.lattice import check_unit_cell
+from hpc_diffuser.system.errors import InputError
 
 MOST_EDGE_A = 1e4  # the largest cells known are of viruses, some 1500 Å
 MOST_COORDINATE_A = 1e5

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from hpc_diffuser.errors import InputError
+from hpc_diffuser.system.errors import InputError
 
 _WIDE = (b"\xff\xfe", b"\xfe\xff")
 _LOOKED_AT = 64

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numba
 
-from hpc_diffuser.errors import InputError
-from hpc_diffuser.parallel.launcher import launched_rank
-from hpc_diffuser.progress import log
+from hpc_diffuser.system.errors import InputError
+from hpc_diffuser.system.launcher import launched_rank
+from hpc_diffuser.system.progress import log
 
 _VARIABLE = "NUMBA_CACHE_DIR"
 _NAMES = 10  # that are tried: others may have taken some, by mistake or on purpose

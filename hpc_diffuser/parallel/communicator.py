@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from hpc_diffuser.errors import DiffuserError, InputError, SilentRankError
-from hpc_diffuser.parallel.launcher import launched_size, launching_mpi
-from hpc_diffuser.parallel.second import mpi_has_started, mpi_is_starting
 from hpc_diffuser.parallel.shared_memory import mapped, new_segment
+from hpc_diffuser.parallel.watching.companion import mpi_has_started, mpi_is_starting
+from hpc_diffuser.system.errors import DiffuserError, InputError, SilentRankError
+from hpc_diffuser.system.launcher import launched_size, launching_mpi
 
 PATIENCE_S = 1800.0  # until the config says otherwise
 LONGEST_NAP_S = 2e-3

@@ -1,0 +1,106 @@
+"""The command `fit`: which config, the built-in example, the test mode, what is printed."""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hpc_diffuser.commands.comparison_page import comparison_text
+from hpc_diffuser.commands.examples import four_helices
+from hpc_diffuser.commands.report import report_text
+from hpc_diffuser.fit.comparison import compare_models, with_models
+from hpc_diffuser.fit.config import Config, load_config
+from hpc_diffuser.fit.problem import Problem, load_problem, shrunk_problem
+from hpc_diffuser.fit.refinement import Resumption, refine
+from hpc_diffuser.parallel.communicator import Ranks
+from hpc_diffuser.system.progress import log
+from hpc_diffuser.system.streams import say
+
+
+def fit_command(
+    path: Path | None,
+    default: Path,
+    models: str | None,
+    test: bool,
+    world: Ranks,
+    resumption: Resumption,
+) -> None:
+    """Run, resume or try out a fit, or several to compare models; print its report on rank 0.
+
+    Parameters
+    ----------
+    path : Path or None
+        The config that the user named.
+    default : Path
+        The config to use otherwise; without that file, the built-in example.
+    models : str or None
+        The models to compare, separated by commas, instead of those of the config.
+    test : bool
+        Try the config out on one rank.
+    world : Ranks
+    resumption : Resumption
+    """
+    config_path, is_example = world.from_root(lambda: choose_config(path, default))
+    config = world.from_root(lambda: with_models(load_config(config_path), models))
+    if test:
+        _try_out(config, world)
+        return
+    text = config_path.read_text(encoding="utf-8") if world.is_root else ""
+    if config.models.compare:
+        comparison = compare_models(load_problem, config, text, world, resumption)
+        if world.is_root:
+            say(_compared(comparison, config.run.directory))
+        return
+    summary = refine(load_problem, config, text, world, resumption)
+    if world.is_root:
+        say(_outcome(summary, config.run.directory, is_example))
+
+
+def choose_config(path: Path | None, default: Path) -> tuple[Path, bool]:
+    """The named config, else the default one, else the example's; and whether it is that."""
+    if path is not None or default.is_file():
+        return path or default, False
+    config = four_helices.FOLDER / "hpc-diffuser.toml"
+    if config.is_file():
+        log(f"no {default} here: the built-in example in {four_helices.FOLDER}/ goes on")
+    else:
+        log(f"no {default} here: making the built-in example in {four_helices.FOLDER}/")
+        config = four_helices.write_example(four_helices.FOLDER)
+    return config, True
+
+
+def _try_out(config: Config, world: Ranks) -> None:
+    """The whole way with few samples and evaluations, in a folder that is removed again."""
+    with tempfile.TemporaryDirectory(prefix="hpc-diffuser-test-") as folder:
+        directory = Path(folder)
+        inputs = replace(config, run=replace(config.run, directory=directory))
+        say(_tried_out(inputs, world))
+    say("\nThe config works; these numbers are of a coarse grid and mean nothing more.")
+
+
+def _tried_out(config: Config, world: Ranks) -> str:
+    def load(config: Config) -> Problem:
+        return shrunk_problem(load_problem(config))
+
+    if config.models.compare:
+        comparison = compare_models(load, config, "", world, Resumption())
+        rows = [row | {"warnings": []} for row in comparison["models"]]
+        return comparison_text(comparison | {"models": rows})
+    # What would be warned of is of the trial, not of the config.
+    return report_text(refine(load, config, "", world) | {"warnings": []})
+
+
+def _compared(comparison: dict[str, Any], directory: Path) -> str:
+    of_one = directory / comparison["models"][0]["name"]
+    return (
+        f"{comparison_text(comparison)}\n\n"
+        f"Again: hpc-diffuser report {directory}; of one model: hpc-diffuser report {of_one}"
+    )
+
+
+def _outcome(summary: dict[str, Any], directory: Path, is_example: bool) -> str:
+    parts = [report_text(summary)]
+    if is_example:
+        parts.append(four_helices.comparison_table(summary["answer"], summary["spread"]))
+    parts.append(f"Final map: {directory / 'calculated.h5'}; more: hpc-diffuser report {directory}")
+    return "\n\n".join(parts)

@@ -1,0 +1,145 @@
+"""The command `score`: anybody's calculated map against a target, by the rules of a fit."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpc_diffuser.commands.measured_map import MapSource, load_map
+from hpc_diffuser.commands.report import ceiling_lines, score_rule, shell_table
+from hpc_diffuser.crystal.symmetry import grid_operations
+from hpc_diffuser.fit.scoring import ceiling, plain, score_at_voxels, shell_rows
+from hpc_diffuser.io.maps.native import read_target
+from hpc_diffuser.maps.diffuse_map import DiffuseMap
+from hpc_diffuser.maps.merging import Merged, merge_mates
+from hpc_diffuser.maps.target import Target
+from hpc_diffuser.system.errors import InputError
+
+_MOST_MISSING, _MOST_OF_A_SHELL = 0.1, 0.5  # of the target's voxels
+
+
+def score_map(source: MapSource, path: Path, score: str, weights: str) -> dict[str, Any]:
+    """The scores of a map at a target's voxels, Laue mates averaged as a model's are.
+
+    Parameters
+    ----------
+    source : MapSource
+    path : Path
+        Of the target.
+    score, weights : str
+        As of the config's [target].
+
+    Returns
+    -------
+    dict
+        Plain JSON values: `cc_work`, `cc_free`, `ceiling` and `shells` as in summary.json,
+        `voxels` and `missing`, and what was `said` about the map.
+
+    Raises
+    ------
+    InputError
+        Where a file cannot be read, cells or samples do not fit, too many of the target's voxels
+        are not in the map, or the map does not vary.
+    """
+    target = read_target(path)
+    known = (target.grid.unit_cell, target.space_group), path
+    loaded = load_map(source, known=known)
+    try:
+        merged = _at_voxels(loaded.diffuse, target)
+        there = np.isfinite(merged.intensity)
+        _refuse_missing(target, there)
+        compared = replace(target.at(there), half_sums=target.half_sums)
+        values = merged.intensity[there]
+        # A large offset would cost digits.
+        found = score_at_voxels(compared, values - values.mean(), score, weights)
+        rows = shell_rows(compared, found)
+        _refuse_constant(rows)
+    except InputError as exc:
+        raise InputError(f"{source.path}: {exc}") from exc
+    return {
+        "format": "hpc-diffuser/score",
+        "map": str(source.path),
+        "target": str(path),
+        "score": score,
+        "weights": weights,
+        "cc_work": plain(found.cc_work),
+        "cc_free": plain(found.cc_free),
+        "ceiling": ceiling(target, score),
+        "voxels": len(there),
+        "missing": int((~there).sum()),
+        "mates_per_voxel": plain(merged.statistics.multiplicity[-1]),
+        "cc_mates": plain(merged.statistics.cc_laue[-1]),
+        "shells": rows,
+        "said": list(loaded.said),
+    }
+
+
+def score_text(found: dict[str, Any]) -> str:
+    """The scores as tables."""
+    cc = "none" if found["cc_mates"] is None else f"{found['cc_mates']:.4f}"
+    head = [
+        *found["said"],
+        f"voxels       {found['voxels'] - found['missing']} of the target's {found['voxels']}"
+        + (f"; {found['missing']} are not in the map" if found["missing"] else ""),
+        f"Laue mates   averaged, {found['mates_per_voxel']:.2f} to a voxel; their CC is {cc}",
+    ]
+    scores = [
+        "Scores                   CC_work  CC_free",
+        f"  the map               {_cc(found['cc_work'])}{_cc(found['cc_free'])}"
+        f"   ({score_rule(found['score'], found['weights'])})",
+        *ceiling_lines(found["ceiling"]),
+    ]
+    return "\n\n".join(["\n".join(head), "\n".join(scores), shell_table(found["shells"])])
+
+
+def _at_voxels(diffuse: DiffuseMap, target: Target) -> Merged:
+    """A map at the target's voxels; NaN where it has none."""
+    ours, theirs = np.array(target.grid.divisions), np.array(diffuse.grid.divisions)
+    if (theirs % ours).any():
+        raise InputError(
+            f"has {_numbers(theirs)} samples per reciprocal-lattice unit, the target "
+            f"{_numbers(ours)}: expected the same or a multiple of them; calculate the map at the "
+            "target's samples"
+        )
+    operations = grid_operations(target.grid, target.space_group)
+    indices = target.indices * (theirs // ours)
+    intensity = np.where(np.isfinite(diffuse.intensity), diffuse.intensity, np.nan)
+    plain_map = DiffuseMap(diffuse.grid, intensity, target.space_group)
+    return merge_mates(plain_map, indices, operations, target.shells(), target.n_shells)
+
+
+def _refuse_missing(target: Target, there: np.ndarray) -> None:
+    """Raise InputError where a score would be of another range than the target's."""
+    shells = target.shells()
+    count = np.maximum(np.bincount(shells, minlength=target.n_shells), 1)
+    missing = np.bincount(shells, ~there, target.n_shells) / count
+    if (~there).mean() <= _MOST_MISSING and missing.max() <= _MOST_OF_A_SHELL:
+        return
+    worst = int(missing.argmax())
+    d_max, d_min = (1 / max(s, 1e-9) for s in target.shell_edges[worst : worst + 2])
+    raise InputError(
+        f"lacks {(~there).sum()} of the target's {len(there)} voxels, "
+        f"{100 * missing[worst]:.0f} % of those of {d_max:.2f}-{d_min:.2f} Å: expected at most "
+        f"{100 * _MOST_MISSING:.0f} %, and {100 * _MOST_OF_A_SHELL:.0f} % of any shell; calculate "
+        "the whole range, or make a target of the range that the map has"
+    )
+
+
+def _refuse_constant(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        for kind, cc in (("work", row["cc"]), ("free", row["cc_free"])):
+            if cc is None and row[f"voxels_{kind}"] > 1:
+                d_max = "∞" if row["d_max"] is None else f"{row['d_max']:.2f}"
+                raise InputError(
+                    f"does not vary between {d_max} and {row['d_min']:.2f} Å, where the CC has no "
+                    "meaning: expected a map of diffuse intensity"
+                )
+
+
+def _numbers(values: np.ndarray) -> str:
+    return " x ".join(f"{x:g}" for x in values)
+
+
+def _cc(value: float | None) -> str:
+    return "     none" if value is None else f"{value:9.4f}"

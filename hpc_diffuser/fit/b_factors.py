@@ -1,0 +1,109 @@
+"""How far the model moves, in all and by each motion; and that beside the crystal's B-factors.
+
+Bragg and diffuse data come from the same motion. B = 8π²⟨u²⟩ of the mean square displacement along
+one axis, 8π²⟨|u|²⟩/3 of that in space.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from hpc_diffuser.crystal.structure import atom_label
+from hpc_diffuser.motion.configurations import mean_square_displacements, residual_b_factors
+from hpc_diffuser.motion.disorder import Disorder
+from hpc_diffuser.motion.modes import Modes
+from hpc_diffuser.motion.parameters import Parameters
+
+EXCESS = 1.1  # of the crystal's B-factors: more is told
+B_OF_SQUARE = 8 * np.pi**2 / 3  # B in Å² of ⟨|u|²⟩
+
+
+def model_b_factors(modes: Modes, parameters: Parameters) -> np.ndarray:
+    """B = 8π²⟨|u|²⟩/3 of every atom by all of the model's motions: (N,) Å²."""
+    b = B_OF_SQUARE * mean_square_displacements(modes, parameters)
+    return b + residual_b_factors(modes, parameters) if parameters.residual_b_fraction else b
+
+
+def compare_b_factors(modes: Modes, parameters: Parameters) -> dict[str, Any] | None:
+    """Plain numbers over the atoms that the crystal structure has; None without one.
+
+    Returns
+    -------
+    dict or None
+        `atoms`; `cc`, None where either does not vary; `mean_ratio`, of the model's mean B to the
+        crystal's; `moves_more`, the part of the atoms whose B is over 1.1 times the crystal's;
+        `farthest_beyond`, the atom that is it most.
+    """
+    if modes.crystal_b_A2 is None:
+        return None
+    known = np.isfinite(modes.crystal_b_A2) & (modes.crystal_b_A2 > 0)
+    if not known.any():
+        return None
+    ours, crystal = model_b_factors(modes, parameters)[known], modes.crystal_b_A2[known]
+    varied = min(np.std(ours), np.std(crystal)) > 1e-9 * np.mean(crystal)
+    farthest = np.flatnonzero(known)[np.argmax(ours - crystal)]
+    return {
+        "atoms": int(known.sum()),
+        "cc": float(np.corrcoef(ours, crystal)[0, 1]) if varied else None,
+        "mean_ratio": float(ours.mean() / crystal.mean()),
+        "mean_A2": float(ours.mean()),
+        "crystal_mean_A2": float(crystal.mean()),
+        "moves_more": float(np.mean(ours > EXCESS * crystal)),
+        "farthest_beyond": atom_label(modes.structure, int(farthest)),
+    }
+
+
+def motion(modes: Modes, parameters: Parameters) -> dict[str, Any]:
+    """How far the model's atoms move, as plain numbers.
+
+    Returns
+    -------
+    dict
+        `rms_A`, the root mean square displacement in space over all atoms, and `mean_b_A2`, the
+        mean B-factor; and in `kinds` the same of each motion that there is, alone.
+    """
+    kinds = {
+        name: float(B_OF_SQUARE * np.mean(squares))
+        for name, squares in _squares_by_kind(modes, parameters).items()
+    }
+    if parameters.residual_b_fraction:
+        kinds["residual B"] = float(np.mean(residual_b_factors(modes, parameters)))
+    total = float(np.mean(model_b_factors(modes, parameters)))
+    return {**_sizes(total), "kinds": {name: _sizes(b) for name, b in kinds.items() if b > 0}}
+
+
+def _sizes(mean_b_A2: float) -> dict[str, float]:
+    return {"rms_A": float(np.sqrt(mean_b_A2 / B_OF_SQUARE)), "mean_b_A2": mean_b_A2}
+
+
+def _squares_by_kind(modes: Modes, parameters: Parameters) -> dict[str, np.ndarray]:
+    """⟨|u|²⟩ of every atom by each motion alone: (N,) Å² each; of frames, which no parameter holds.
+
+    They add up to that of all, but for what a screw adds.
+    """
+    own, still = parameters.disorder, Disorder()
+    amplitudes = np.zeros_like(parameters.mode_amplitudes_A)
+    nothing = replace(Parameters(amplitudes), mode_correlation=parameters.mode_correlation)
+    inside = mean_square_displacements(
+        modes, replace(nothing, mode_amplitudes_A=parameters.mode_amplitudes_A)
+    )
+    always = mean_square_displacements(modes, nothing)
+
+    def alone(disorder: Disorder = still, libration_sigma_deg: float = 0.0) -> np.ndarray:
+        one = replace(nothing, disorder=disorder, libration_sigma_deg=libration_sigma_deg)
+        return mean_square_displacements(modes, one) - always
+
+    translation = replace(
+        still,
+        translation_sigma_A=own.translation_sigma_A,
+        translation_correlation=own.translation_correlation,
+    )
+    return {
+        "modes" if modes.frames is None else "conformations": inside,
+        "translation": alone(translation),
+        "libration": alone(libration_sigma_deg=parameters.libration_sigma_deg),
+        "liquid-like": alone(replace(still, llm_sigma_A=own.llm_sigma_A)),
+        "uncorrelated": alone(replace(still, uncorrelated_sigma_A=own.uncorrelated_sigma_A)),
+        "coupled to the lattice": alone(replace(still, halo_sigma_A=own.halo_sigma_A)),
+    }

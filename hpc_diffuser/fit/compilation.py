@@ -1,0 +1,73 @@
+"""Compiling the kernels once, on one rank, before all ranks need them.
+
+Sixty-four ranks that find an empty cache compile the same code sixty-four times over, on cores
+that they share. What rank 0 has compiled, the others load from the cache.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from hpc_diffuser.crystal.lattice import grid_to_resolution
+from hpc_diffuser.crystal.structure import Structure
+from hpc_diffuser.fit.scoring import Comparison
+from hpc_diffuser.maps.target import Target
+from hpc_diffuser.motion.disorder import Disorder
+from hpc_diffuser.motion.modes import Modes
+from hpc_diffuser.motion.parameters import Parameters
+from hpc_diffuser.parallel.communicator import Ranks
+from hpc_diffuser.scattering.model import Computation, forward_model
+
+_CELL = (9.0, 10.0, 11.0, 90.0, 90.0, 90.0)
+
+
+def compile_kernels(target: Target, weights: str) -> None:
+    """Evaluate a model of two atoms in every way, on this rank alone.
+
+    Parameters
+    ----------
+    target : Target
+        The run's: kernels are compiled for the types of its numbers.
+    weights : {"none", "errors"}
+        As the run's target is weighted.
+    """
+    modes = _two_atoms()
+    grid = grid_to_resolution(_CELL, (3, 3, 3), 3.5)
+    indices = grid.indices_between(20.0, 3.5)
+    values = np.arange(1, len(indices) + 1)
+    errors = None if target.errors is None else values.astype(target.errors.dtype)
+    small = Target(
+        grid,
+        indices,
+        values.astype(target.intensity.dtype),
+        errors,
+        np.zeros(len(indices), bool),
+        np.array([1 / 20.0, 1 / 3.5]),
+        "P 1",
+    )
+    parameters = Parameters(np.array([0.1]), Disorder(0.1, 0.1))
+    # Intensities come in single precision from a coarse grid, in double from the target's.
+    for how in (
+        Computation(0.1, "band-limited", "direct"),
+        Computation(0.1, "band-limited", "density"),
+        Computation(0.1, "target", "direct"),
+    ):
+        model = forward_model(modes, grid, indices, Ranks(), how)
+        intensity = model.internal_motion(parameters, np.ones((4, 1)))
+        # A run scores maps against the target, and against each other.
+        for against in (small, replace(small, intensity=intensity)):
+            Comparison(against, model, "pooled", weights).score(intensity)
+
+
+def _two_atoms() -> Modes:
+    structure = Structure(
+        positions=np.array([[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]]),
+        elements=np.array(["C", "O"]),
+        atom_names=np.array(["C", "O"]),
+        residue_names=np.array(["GLY", "GLY"]),
+        residue_numbers=np.array([1, 1]),
+        chain_ids=np.array(["A", "A"]),
+        occupancies=np.ones(2),
+        b_factors_A2=np.ones(2),
+    )
+    return Modes(structure, np.ones((1, 2, 3)) / np.sqrt(3), np.ones(1), _CELL, "P 1")

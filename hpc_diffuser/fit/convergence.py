@@ -1,0 +1,69 @@
+"""How many samples are enough: the error of an evaluation, from independent randomisations.
+
+Maps from n samples that are randomised independently are the same map with independent errors,
+x_i = t + ε_i. Then CC(x_i, x_j) ≈ 1 − ε²/σ² and CC(x_i, t) ≈ 1 − ε²/2σ²: what a map lacks
+towards the limit of infinitely many samples is half of what two maps differ by.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from hpc_diffuser.fit.sampling_error import Convergence
+from hpc_diffuser.fit.scoring import Comparison
+from hpc_diffuser.motion.parameters import Parameters
+from hpc_diffuser.scattering.model import ForwardModel
+
+RANDOMISATIONS = 4
+FEWEST, MOST = 32, 4096
+
+
+def convergence(
+    model: ForwardModel, comparison: Comparison, parameters: Parameters, draws: list[np.ndarray]
+) -> Convergence:
+    """The error of an evaluation, on every rank of the model's group.
+
+    Parameters
+    ----------
+    model : ForwardModel
+    comparison : Comparison
+        With a target at the model's voxels.
+    parameters : Parameters
+    draws : list of (S, M) float
+        Independent randomisations of the sample points, the same on all ranks.
+    """
+    maps = [model.internal_motion(parameters, normals) for normals in draws]
+    differences = [
+        1 - comparison.agreement(one, other)
+        for one, other in zip(maps, [*maps[1:], maps[0]], strict=True)
+    ]
+    scores = [comparison.score(intensity).cc_work for intensity in maps]
+    error, spread = float(np.mean(differences)) / 2, float(np.std(scores, ddof=1))
+    return Convergence(len(draws[0]), error, spread)
+
+
+def enough_samples(
+    model: ForwardModel,
+    comparison: Comparison,
+    parameters: Parameters,
+    draw: Callable[[int, int], np.ndarray],
+    map_error: float,
+) -> Convergence:
+    """The least power of two of samples whose map error is small enough; at most `MOST`.
+
+    Parameters
+    ----------
+    model, comparison, parameters
+        As of `convergence`.
+    draw : callable
+        Number of samples, number of the randomisation → (S, M) float.
+    map_error : float
+        1 − CC asked for.
+    """
+    samples = FEWEST
+    while True:
+        draws = [draw(samples, i) for i in range(RANDOMISATIONS)]
+        found = convergence(model, comparison, parameters, draws)
+        if found.map_error <= map_error or samples >= MOST:
+            return found
+        samples *= 2

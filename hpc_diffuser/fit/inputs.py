@@ -1,0 +1,196 @@
+"""From a config to checked arrays: the moving molecule, its crystal, the target."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from hpc_diffuser.crystal.atom_factors import form_factors
+from hpc_diffuser.crystal.lattice import centring, laue_operations, same_unit_cell
+from hpc_diffuser.crystal.matching import same_atoms
+from hpc_diffuser.crystal.solvent import bare_residues, displaced_volumes
+from hpc_diffuser.crystal.structure import Structure
+from hpc_diffuser.fit.config import Config, StructureConfig
+from hpc_diffuser.io.maps.native import read_target
+from hpc_diffuser.io.modes_file import read_modes
+from hpc_diffuser.io.plausible import check_crystal
+from hpc_diffuser.io.structures.files import read_models, read_structure
+from hpc_diffuser.io.trajectories.in_crystal import TrajectoryFiles, crystal_frames
+from hpc_diffuser.io.trajectories.kinds import is_trajectory
+from hpc_diffuser.maps.target import Target
+from hpc_diffuser.motion.modes import Modes, why_no_b_factors, with_frames
+from hpc_diffuser.system.errors import InputError
+from hpc_diffuser.system.progress import log
+
+
+def crystal_b_factors(structure: Structure, crystal: Structure) -> np.ndarray:
+    """The crystal's B-factors of a structure's atoms: (N,) Å²; NaN for atoms that it lacks."""
+    rows = same_atoms(structure, crystal)
+    return np.where(rows >= 0, crystal.b_factors_A2[rows], np.nan)
+
+
+def load_modes(config: Config) -> Modes:
+    """The structure and its modes, in the crystal that the config or the file names.
+
+    Raises
+    ------
+    InputError
+        For a missing or unfit file, too few modes, or no unit cell anywhere.
+    """
+    modes = _with_b_factors(_with_crystal(_some_modes(_source(config), config), config), config)
+    form_factors(np.unique(modes.structure.elements), np.zeros(1))  # refuses unknown elements
+    if config.parameters.k_sol_eA3[1]:
+        displaced_volumes(modes.structure)  # refuses those, too, whose volume is not known
+        if bare := bare_residues(modes.structure):
+            log(
+                f"solvent: the hydrogens of {', '.join(bare)} are not known: their heavy atoms' "
+                "volume alone displaces it"
+            )
+    return modes
+
+
+def load_target(config: Config, modes: Modes) -> Target:
+    """The target of a fit.
+
+    Raises
+    ------
+    InputError
+        Where it is missing, or its cell is not the model's.
+    """
+    if config.target.file is None:
+        raise InputError('[target]: expected file = "target.h5", as hpc-diffuser target makes it')
+    target = read_target(config.target.file)
+    if not same_unit_cell(target.grid.unit_cell, modes.unit_cell):
+        raise InputError(
+            f"{config.target.file}: unit cell {_cell_text(target.grid.unit_cell)} differs from "
+            f"the model's {_cell_text(modes.unit_cell)}: correct [crystal] unit_cell, or use the "
+            "structure of this crystal"
+        )
+    ours, theirs = (
+        (set(map(bytes, laue_operations(name, modes.unit_cell))), centring(name, modes.unit_cell))
+        for name in (modes.space_group, target.space_group)
+    )
+    if ours != theirs:
+        raise InputError(
+            f'{config.target.file}: made for space group "{target.space_group}", but the model\'s '
+            f'is "{modes.space_group}": correct [crystal] space_group, or the map\'s, and make the '
+            "target again"
+        )
+    if not target.free.any() or target.free.all():
+        raise InputError(
+            f"{config.target.file}: the free set is empty or everything: make the target again "
+            "with a --free-fraction between 0 and 1"
+        )
+    return target
+
+
+def _source(config: Config) -> Modes:
+    """What [structure] names: modes, a structure alone, or an ensemble of models."""
+    given = config.structure
+    if sum(path is not None for path in (given.modes, given.file, given.ensemble)) != 1:
+        raise InputError(
+            '[structure]: expected either modes = "modes.h5", or file = "model.pdb" for a model '
+            'without modes, or ensemble = "models.pdb" or "trajectory.xtc"'
+        )
+    for name in ("weights", "topology", "reference"):
+        if getattr(given, name) is not None and given.ensemble is None:
+            raise InputError(f"structure.{name}: expected it with an ensemble only")
+    if given.modes is not None:
+        return read_modes(given.modes)
+    if given.file is not None:
+        return _without_modes(*read_structure(given.file, given.conformer, given.hydrogens))
+    structure, frames, crystal = _ensemble(given)
+    if given.weights is not None and len(given.weights) != len(frames):
+        raise InputError(
+            f"structure.weights has {len(given.weights)} entries for the {len(frames)} models of "
+            f"{given.ensemble}: give one for each"
+        )
+    weights = None if given.weights is None else np.array(given.weights)
+    ensemble = with_frames(_without_modes(structure, crystal), frames, weights)
+    return _mean_alone(ensemble) if given.n_modes == 0 else ensemble
+
+
+def _ensemble(given: StructureConfig) -> tuple[Structure, np.ndarray, tuple | None]:
+    """Conformations, of several models or of a trajectory, about their mean."""
+    named = given.topology, given.reference
+    of_trajectory = is_trajectory(given.ensemble.name)
+    if None in named and (any(named) or of_trajectory):
+        raise InputError(
+            f"structure.ensemble = {given.ensemble.name}: a trajectory needs both topology = "
+            '"topology.pdb" and reference = "crystal.pdb", the structure that it is superposed on'
+        )
+    if None in named:
+        return read_models(given.ensemble, given.conformer, given.hydrogens)
+    files = TrajectoryFiles(
+        given.ensemble, *named, conformer=given.conformer, hydrogens=given.hydrogens
+    )
+    found = crystal_frames(files)
+    for note in found.notes:
+        log(note)
+    mean = replace(found.structure, positions=found.positions.mean(axis=0))
+    return mean, found.positions, found.crystal
+
+
+def _mean_alone(ensemble: Modes) -> Modes:
+    """An ensemble's mean structure, which does not move: what n_modes = 0 leaves of it."""
+    mean = np.average(ensemble.frames, axis=0, weights=ensemble.weights)
+    structure = replace(ensemble.structure, positions=mean)
+    return replace(ensemble, structure=structure, frames=None, weights=None)
+
+
+def _without_modes(structure: Structure, crystal: tuple | None) -> Modes:
+    unit_cell, space_group = crystal or ((), "P 1")
+    return Modes(structure, np.empty((0, len(structure), 3)), np.empty(0), unit_cell, space_group)
+
+
+def _some_modes(modes: Modes, config: Config) -> Modes:
+    """The first modes, as many as are asked for."""
+    given, available = config.structure, len(modes.amplitudes_A)
+    n_modes = available if given.n_modes is None else given.n_modes
+    if n_modes > available:
+        source = given.modes or given.file or given.ensemble
+        raise InputError(f"structure.n_modes = {n_modes}, but {source} has {available} modes")
+    if given.correlated_modes > n_modes:
+        raise InputError(
+            f"structure.correlated_modes = {given.correlated_modes}, but there are {n_modes} modes"
+        )
+    kept = slice(n_modes)
+    return replace(modes, vectors=modes.vectors[kept], amplitudes_A=modes.amplitudes_A[kept])
+
+
+def _with_b_factors(modes: Modes, config: Config) -> Modes:
+    """The B-factors of the crystal structure; a structure without modes is that itself."""
+    source = config.crystal.file or config.structure.reference
+    if source is not None:
+        given = config.structure
+        crystal, _ = read_structure(source, given.conformer, given.hydrogens)
+        found = crystal_b_factors(modes.structure, crystal)
+        if np.isnan(found).all():
+            raise InputError(
+                f"{source}: has none of the model's atoms: expected the structure of the "
+                "same protein with the same numbering"
+            )
+        modes = replace(modes, crystal_b_A2=found)
+    elif config.structure.file is not None:
+        modes = replace(modes, crystal_b_A2=modes.structure.b_factors_A2)
+    missing = why_no_b_factors(modes)
+    if missing and config.parameters.residual_b_fraction[1]:
+        raise InputError(
+            'parameters.residual_b_fraction: expected [crystal] file = "crystal.pdb", whose '
+            f"B-factors the motions should explain: {missing}"
+        )
+    return modes
+
+
+def _with_crystal(modes: Modes, config: Config) -> Modes:
+    unit_cell = config.crystal.unit_cell or modes.unit_cell
+    if not unit_cell:
+        raise InputError("[crystal]: the structure names no unit cell: give unit_cell = [...]")
+    space_group = config.crystal.space_group or modes.space_group
+    if not modes.unit_cell and not config.crystal.space_group:
+        log('[crystal]: assumed space group "P 1": neither it nor the structure names one')
+    check_crystal(unit_cell, space_group, "crystal.unit_cell")
+    return replace(modes, unit_cell=tuple(unit_cell), space_group=space_group)
+
+
+def _cell_text(unit_cell: tuple[float, ...]) -> str:
+    return " ".join(f"{x:.2f}" for x in unit_cell)

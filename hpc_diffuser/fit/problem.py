@@ -1,0 +1,160 @@
+"""A fit as all ranks see it: inputs read and checked, and how many samples they need."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hpc_diffuser.crystal.atom_factors import atom_factors
+from hpc_diffuser.fit.config import Config, ModelConfig
+from hpc_diffuser.fit.convergence import RANDOMISATIONS, convergence, enough_samples
+from hpc_diffuser.fit.inputs import load_modes, load_target
+from hpc_diffuser.fit.run.directory import read_convergence, write_convergence
+from hpc_diffuser.fit.sampling_error import Convergence
+from hpc_diffuser.fit.scoring import Comparison, require_variation
+from hpc_diffuser.fit.space import SearchSpace, search_space
+from hpc_diffuser.maps.target import Target
+from hpc_diffuser.motion.configurations import ensemble_points, rms_motion_A
+from hpc_diffuser.motion.modes import Modes
+from hpc_diffuser.motion.sampling import generator
+from hpc_diffuser.parallel.communicator import Ranks
+from hpc_diffuser.scattering.halos import zone_profile
+from hpc_diffuser.scattering.model import Computation, ForwardModel, forward_model
+from hpc_diffuser.scattering.slab import plane_costs
+from hpc_diffuser.system.errors import InputError
+from hpc_diffuser.system.progress import log
+
+# What random streams are for: the first number after the seed.
+ENSEMBLE, PROPOSAL, FINAL, CONVERGENCE, SHUFFLE = 0, 1, 2, 3, 4
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Everything a fit needs, read and checked: the same on all ranks."""
+
+    config: Config
+    modes: Modes
+    target: Target
+    space: SearchSpace
+
+    def normals(self, n_samples: int, *purpose: int) -> np.ndarray:
+        """The ensemble's standard normal points for one purpose: (n_samples, M), or more.
+
+        For libration there are three columns more; of frames there may be more than samples.
+        """
+        model, stream = self.config.model, generator(self.config.model.seed, *purpose)
+        return ensemble_points(self.modes, self.space.librates, model.sampler, n_samples, stream)
+
+
+def computation(options: ModelConfig, modes: Modes, space: SearchSpace) -> Computation:
+    """How a model is computed: on which grid, for how large a molecule, and which atoms."""
+    densest, factors = space.farthest, None
+    if densest.k_sol_eA3:
+        factors = atom_factors(modes.structure, densest.k_sol_eA3, densest.b_sol_A2)
+    return Computation(
+        motion_A=rms_motion_A(modes, space.middle),
+        grid=options.grid,
+        transform=options.transform,
+        liquid_gamma_A=space.at_least("llm_gamma_A"),
+        factors=factors,
+        many_kinds=space.at_most("residual_b_fraction") > 0,
+    )
+
+
+def load_problem(config: Config) -> Problem:
+    """Read and check all inputs of a fit.
+
+    Raises
+    ------
+    InputError
+        Naming file or key, and what was expected.
+    """
+    modes = load_modes(config)
+    correlated = config.structure.correlated_modes
+    space = search_space(config.parameters, modes.amplitudes_A, correlated)
+    if not space.refined.any() and config.search.evaluations > 1:
+        raise InputError(
+            "[parameters]: nothing to refine: give at least one parameter a range [low, high], or "
+            "[search] evaluations = 1 to score the model as it is"
+        )
+    target = load_target(config, modes)
+    if config.target.weights == "errors" and target.errors is None:
+        raise InputError(
+            f'target.weights = "errors", but {config.target.file} has none: expected a map with '
+            'intensity_errors, or weights = "none"'
+        )
+    require_variation(target, config.target.score, str(config.target.file))
+    return Problem(config, modes, target, space)
+
+
+def shrunk_problem(problem: Problem) -> Problem:
+    """The same problem, so small that a minute is enough: few samples, few evaluations.
+
+    Of the target, every n-th h-plane is kept, so that all resolution shells still count.
+    """
+    config, target = problem.config, problem.target
+    evaluations = 12 if problem.space.refined.any() else 1
+    search = replace(config.search, restarts=1, evaluations=evaluations, initial_points=8)
+    model = replace(
+        config.model,
+        samples=16 if config.model.samples == "auto" else min(16, config.model.samples),
+        final_samples=min(32, config.model.final_samples),
+    )
+    costs = plane_costs(target.grid, target.d_min)
+    # 16 flops for each atom, row and column of a quadrant; a core does 2e12 in about a minute.
+    flops = 16.0 * len(problem.modes.structure) * costs.sum() * model.samples * search.evaluations
+    stride = max(1, math.ceil(flops / 2e12))
+    kept = target.at(target.indices[:, 0] % stride == 0)
+    config = replace(config, search=search, model=model)
+    return replace(problem, config=config, target=kept)
+
+
+def compare(problem: Problem, group: Ranks) -> tuple[ForwardModel, Comparison]:
+    """A group's forward model, and what scores it against the target."""
+    target, options = problem.target, problem.config.target
+    model = forward_model(
+        problem.modes,
+        target.grid,
+        target.indices,
+        group,
+        computation(problem.config.model, problem.modes, problem.space),
+        zone_profile(target.at(~target.free)) if problem.space.at_most("halo_alpha") else None,
+    )
+    return model, Comparison(target, model, options.score, options.weights)
+
+
+def with_samples(problem: Problem, world: Ranks) -> Problem:
+    """The problem with its number of samples, and what error they leave: measured, or as stored.
+
+    All ranks together evaluate the middle of the parameters' ranges with independent samples.
+    """
+    config = problem.config
+    directory, options = config.run.directory, config.model
+    found = world.from_root(lambda: read_convergence(directory))
+    if found is None:
+        model, comparison = compare(problem, world)
+        parameters = problem.space.parameters(problem.space.bounds.mean(axis=1))
+
+        def draw(samples: int, randomisation: int) -> np.ndarray:
+            return problem.normals(samples, CONVERGENCE, randomisation)
+
+        if options.samples == "auto":
+            found = enough_samples(model, comparison, parameters, draw, options.map_error)
+        else:
+            draws = [draw(options.samples, i) for i in range(RANDOMISATIONS)]
+            found = convergence(model, comparison, parameters, draws)
+        world.from_root(lambda: write_convergence(directory, found))
+    if world.is_root:
+        log(_convergence_text(found, options.samples == "auto", options.map_error))
+    config = replace(config, model=replace(options, samples=found.samples))
+    return replace(problem, config=config)
+
+
+def _convergence_text(found: Convergence, chosen: bool, asked: float) -> str:
+    text = (
+        f"samples: {found.samples}; they leave an error 1 - CC of {found.map_error:.1e} in a map, "
+        f"and of {found.objective_error:.1e} in the objective"
+    )
+    if chosen and found.map_error > asked:
+        return f"{text}: more than the {asked:.1e} asked for, but samples end there"
+    return text

@@ -1,0 +1,207 @@
+"""What a run leaves behind: the summary, and the map at the answer with its scores."""
+
+import math
+import time
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from hpc_diffuser.crystal.lattice import centring
+from hpc_diffuser.fit.answer import choose_answer
+from hpc_diffuser.fit.b_factors import compare_b_factors, motion
+from hpc_diffuser.fit.cautions import cautions
+from hpc_diffuser.fit.config import Config
+from hpc_diffuser.fit.problem import Problem, compare
+from hpc_diffuser.fit.run.directory import input_hashes, read_convergence, read_histories
+from hpc_diffuser.fit.run.jobs import cost, note_job
+from hpc_diffuser.fit.scoring import Comparison, Score, ceiling, plain, shell_rows
+from hpc_diffuser.fit.summary import TRANSLATIONS_A, summarise
+from hpc_diffuser.io.maps.native import write_map
+from hpc_diffuser.maps.target import HALO_RADIUS, Target, map_from_voxels, outside_halos
+from hpc_diffuser.motion.disorder import Disorder
+from hpc_diffuser.motion.modes import why_no_b_factors
+from hpc_diffuser.motion.parameters import Parameters
+from hpc_diffuser.parallel.communicator import Ranks
+from hpc_diffuser.scattering.model import ForwardModel, collect
+from hpc_diffuser.system.memory import peak_memory_MB
+from hpc_diffuser.system.storage import write_json
+
+ALPHAS = np.arange(0, 8.1, 0.4)  # powers of the empirical halo profile that are tried
+SIGMAS_A = np.geomspace(*TRANSLATIONS_A, 9)  # between which the best one is looked for
+
+
+def objective(score: Score) -> float:
+    """1 − CC_work; a map without any variation, whose CC is undefined, counts as CC = 0."""
+    return 1.0 - score.cc_work if math.isfinite(score.cc_work) else 1.0
+
+
+def write_summary(problem: Problem, outcome: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Write summary.json from the checkpoints, with the final map's scores where there are any."""
+    config = problem.config
+    histories = read_histories(config.run.directory, config.search.restarts)
+    summary = summarise(problem.space, histories, config.search.restarts, config.search.evaluations)
+    summary["source_mode_amplitude_A"] = [float(a) for a in problem.modes.amplitudes_A]
+    sampled = read_convergence(config.run.directory)
+    summary["sampling"] = asdict(sampled) if sampled else None
+    summary["cost"] = cost(config.run.directory)
+    summary |= outcome or {}
+    summary["warnings"] = cautions(summary, config.search)
+    write_json(config.run.directory / "summary.json", summary)
+    return summary
+
+
+def finish(problem: Problem, world: Ranks, started: float, share: float | None) -> dict[str, Any]:
+    """The final map at the answer, by all ranks together; the complete summary."""
+    summary = world.from_root(lambda: write_summary(problem))
+    model, comparison = compare(problem, world)
+    answer = choose_answer(problem, model, comparison, summary)
+    parameters, intensity, score = answer.parameters, answer.intensity, answer.score
+    translation, baseline = _translation_alone(model, comparison, parameters)
+    masked = world.from_root(lambda: _in_halos(problem.target))
+    halos = None if masked is None else _halos(problem, masked, model, parameters, intensity)
+    values = collect(model, intensity, len(problem.target.indices))
+    peak_memory = world.gather(peak_memory_MB())
+    options = problem.config.target
+
+    def save() -> dict[str, Any]:
+        _write_calculated(problem, values, answer.record["answer_is"])
+        peak_memory.append(peak_memory_MB())  # rank 0 needs most for writing
+        note_job(problem.config.run.directory, "finished")
+        outcome = {
+            **answer.record,
+            "cc_work": plain(score.cc_work),
+            "cc_free": plain(score.cc_free),
+            "translation_alone": {
+                "translation_sigma_A": translation,
+                "k_sol_eA3": parameters.k_sol_eA3,
+                "b_sol_A2": parameters.b_sol_A2,
+                "cc_work": plain(baseline.cc_work),
+                "cc_free": plain(baseline.cc_free),
+            },
+            "score": {"rule": options.score, "weights": options.weights},
+            "ceiling": ceiling(problem.target, options.score),
+            "shells": _shells(problem.target, score, baseline),
+            "motion": motion(problem.modes, parameters),
+            "b_factors": compare_b_factors(problem.modes, parameters),
+            "b_factors_missing": why_no_b_factors(problem.modes),
+            "halos": halos,
+            "last_session": {
+                "ranks": world.size,
+                "wall_s": round(time.monotonic() - started, 1),
+                "optimiser_share": None if share is None else round(share, 4),
+                "peak_memory_MB_per_rank": round(max(peak_memory)),
+            },
+        }
+        return write_summary(problem, outcome)
+
+    return world.from_root(save)
+
+
+def _translation_alone(
+    model: ForwardModel, comparison: Comparison, answer: Parameters
+) -> tuple[float, Score]:
+    """Rigid-body translation without modes, at its own best sigma: the baseline.
+
+    Whatever range the fit had, and with the answer's solvent, so that what is gained over it is
+    gained by the other motions. First on a coarse scale, as CC need not have one maximum. Every
+    rank runs the same search in step, on scores that all of them have.
+    """
+
+    def score(sigma_A: float) -> Score:
+        rigid = Parameters(
+            np.empty(0),
+            Disorder(translation_sigma_A=float(sigma_A)),
+            k_sol_eA3=answer.k_sol_eA3,
+            b_sol_A2=answer.b_sol_A2,
+        )
+        return comparison.score(model.rigid(rigid))
+
+    coarse = [0.0, *SIGMAS_A]
+    best = 1 + int(np.argmin([objective(score(sigma)) for sigma in SIGMAS_A]))
+    found = minimize_scalar(
+        lambda sigma: objective(score(sigma)),
+        bounds=(coarse[best - 1], coarse[min(best + 1, len(SIGMAS_A))]),
+        method="bounded",
+        options={"xatol": 1e-3},
+    )
+    return float(found.x), score(found.x)
+
+
+def _in_halos(target: Target) -> np.ndarray | None:
+    """Mask of the voxels (V,) that a target with masked halos would lack; None without any."""
+    lattice = centring(target.space_group, target.grid.unit_cell)
+    masked = ~outside_halos(target.indices, target.grid, HALO_RADIUS, lattice)
+    return masked if masked.any() and not masked.all() else None
+
+
+def _halos(
+    problem: Problem,
+    masked: np.ndarray,
+    model: ForwardModel,
+    parameters: Parameters,
+    intensity: np.ndarray,
+) -> dict[str, Any]:
+    """Pooled over work and free set: CC with the halos, and with them masked.
+
+    With an empirical profile, the same of the rigid molecule for a scan of its power.
+    """
+    target = problem.target
+    # What a comparison calls its free set is here what lies inside the halos, or nothing.
+    parts = {"cc_with_halos": np.zeros_like(masked), "cc_without_halos": masked}
+    alphas = ALPHAS if parameters.disorder.halo_alpha else ALPHAS[:0]
+    found: dict[str, Any] = {}
+    scan: list[dict[str, Any]] = [{"alpha": float(alpha)} for alpha in alphas]
+    for name, left_out in parts.items():
+        ccs = _scores(problem, replace(target, free=left_out), model, parameters, intensity, alphas)
+        found[name], *of_scan = ccs
+        for row, cc in zip(scan, of_scan, strict=True):
+            row[name] = cc
+    return found | ({"alpha_scan": scan} if scan else {})
+
+
+def _scores(
+    problem: Problem,
+    target: Target,
+    model: ForwardModel,
+    parameters: Parameters,
+    intensity: np.ndarray,
+    alphas: np.ndarray,
+) -> list[float | None]:
+    """CC of a map over a target's working set, then of the rigid molecule for each power."""
+    options = problem.config.target
+    comparison = Comparison(target, model, options.score, options.weights)
+    found = [comparison.score(intensity).cc_work]
+    for alpha in alphas:
+        sigma = parameters.disorder.translation_sigma_A
+        rigid = Disorder(translation_sigma_A=sigma, halo_alpha=float(alpha))
+        values = model.rigid(Parameters(np.empty(0), rigid))
+        found.append(comparison.score(values).cc_work)
+    return [plain(cc) for cc in found]
+
+
+def _write_calculated(problem: Problem, values: np.ndarray, answer_is: str) -> None:
+    config = problem.config
+    provenance = {"command": "hpc-diffuser fit", "config": _config_text(config)}
+    provenance |= {f"sha256 {key}": digest for key, digest in input_hashes(config).items()}
+    provenance["answer"] = answer_is
+    path = config.run.directory / "calculated.h5"
+    target = problem.target
+    diffuse = map_from_voxels(target.grid, target.indices, values, target.space_group)
+    write_map(path, diffuse, provenance)
+
+
+def _config_text(config: Config) -> str:
+    return (config.run.directory / "config.toml").read_text(encoding="utf-8")
+
+
+def _shells(target: Target, score: Score, baseline: Score) -> list[dict[str, Any]]:
+    return [
+        row
+        | {
+            "cc_translation": plain(baseline.shells_work[i]),
+            "cc_free_translation": plain(baseline.shells_free[i]),
+        }
+        for i, row in enumerate(shell_rows(target, score))
+    ]

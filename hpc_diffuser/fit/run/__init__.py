@@ -1,0 +1,1 @@
+"""A run on disk: its directory, its lock, its checkpoints, its jobs."""

@@ -1,0 +1,258 @@
+"""How well a calculated map agrees with a target, on the group of ranks that holds it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hpc_diffuser.maps.statistics import (
+    N_SUMS,
+    SCORES,
+    PlaneSums,
+    cc_star,
+    correlation_sums,
+    correlations,
+    pooled_cc,
+)
+from hpc_diffuser.maps.target import Target
+from hpc_diffuser.scattering.model import ForwardModel
+from hpc_diffuser.system.errors import DiffuserError, InputError
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well a calculated map agrees with a target.
+
+    Attributes
+    ----------
+    cc_work, cc_free : float
+        The configured score, over the working and the free voxels.
+    shells_work, shells_free : (n_shells,) float
+        CC in each resolution shell; NaN in empty ones.
+    """
+
+    cc_work: float
+    cc_free: float
+    shells_work: np.ndarray
+    shells_free: np.ndarray
+
+
+class Comparison:
+    """Scores a model's intensities against a target, on the group that holds them.
+
+    Parameters
+    ----------
+    target : Target
+    model : ForwardModel
+        Made with the target's indices.
+    score : {"shell-mean", "pooled"}
+    weights : {"none", "errors"}
+        "errors": voxels count 1/σ².
+    """
+
+    def __init__(self, target: Target, model: ForwardModel, score: str, weights: str):
+        own = target.at(model.rows)
+        self.model = model
+        self._score = score
+        self._n_shells = target.n_shells
+        self._edges = target.shell_edges
+        self._planes, self._bins = _planes_and_bins(own)
+        self._sums = PlaneSums(own.intensity, _weights(own, weights), *self._bins)
+
+    def score(self, intensity: np.ndarray) -> Score:
+        """The score, on every rank of the group.
+
+        Parameters
+        ----------
+        intensity : (v,) float
+            At the model's `rows`.
+
+        Raises
+        ------
+        DiffuserError
+            On every rank, where intensities are not finite, or vary in some shells only: named.
+        """
+        return self._on_all_ranks(self._sums.of(intensity), self._score_of)
+
+    def agreement(self, one: np.ndarray, other: np.ndarray) -> float:
+        """Pooled CC of two of the model's maps over the working voxels, on every rank."""
+        sums = PlaneSums(other, None, *self._bins).of(one)
+        return self._on_all_ranks(sums, lambda work, free: pooled_cc(work))
+
+    def _on_all_ranks(self, sums: np.ndarray, result: Callable) -> Any:
+        """A result from the work and free shells' sums, added over planes in their order."""
+        group = self.model.group
+        parts = group.gather((self._planes, sums))
+        if parts is None:
+            return _unless_error(group.broadcast(None))
+        planes = np.concatenate([p for p, _ in parts])
+        total = np.concatenate([s for _, s in parts])[np.argsort(planes)].sum(axis=0)
+        try:
+            found = result(*total.reshape(2, self._n_shells, N_SUMS))
+        except DiffuserError as exc:
+            found = exc
+        return _unless_error(group.broadcast(found))
+
+    def _score_of(self, work: np.ndarray, free: np.ndarray) -> Score:
+        return _score_of_sums(work, free, self._score, self._edges)
+
+
+def score_at_voxels(target: Target, intensity: np.ndarray, score: str, weights: str) -> Score:
+    """The score of any map at all of a target's voxels (V,), on one rank: as of `Comparison`.
+
+    The bits are those that the same numbers from a model get.
+    """
+    _, bins = _planes_and_bins(target)
+    sums = PlaneSums(target.intensity, _weights(target, weights), *bins).of(intensity).sum(axis=0)
+    sums = sums.reshape(2, target.n_shells, N_SUMS)
+    return _score_of_sums(*sums, score, target.shell_edges)
+
+
+def require_variation(target: Target, score: str, where: str) -> None:
+    """Raise InputError where a target has shells in which no map can have a CC.
+
+    Parameters
+    ----------
+    target : Target
+    score : {"shell-mean", "pooled"}
+        The pooled CC needs variation in one of the shells.
+    where : str
+        For the message: the file.
+    """
+    working = target.at(~target.free)
+    y = working.intensity
+    sums = correlation_sums(y, y, None, working.shells(), target.n_shells)
+    flat = (sums[:, 0] > 0) & np.isnan(correlations(sums))
+    if flat.any() if score == "shell-mean" else np.isnan(pooled_cc(sums)):
+        shell = int(np.argmax(flat))
+        raise InputError(
+            f"{where}: {shell_name(target.shell_edges, shell)} has {sums[shell, 0]:.0f} working "
+            "voxels of one intensity, with which nothing correlates: expected different ones; "
+            "make the target again with fewer --shells or another range, or correct the map"
+        )
+
+
+def shell_name(edges: np.ndarray, shell: int) -> str:
+    """As messages name it: shell 2 (4.1-3.6 Å)."""
+    d_max = f"{1 / edges[shell]:.2f}" if edges[shell] > 0 else "∞"
+    return f"shell {shell + 1} ({d_max}-{1 / edges[shell + 1]:.2f} Å)"
+
+
+def shell_rows(target: Target, score: Score) -> list[dict[str, float | int | None]]:
+    """Of each shell its limits in Å, voxels, CC and ceilings, as plain JSON values."""
+    edges, counts = target.shell_edges, target.counts()
+    cc_half = np.full(target.n_shells, np.nan) if target.half_sums is None else target.cc_half()
+    return [
+        {
+            "d_max": float(1 / edges[i]) if edges[i] > 0 else None,
+            "d_min": float(1 / edges[i + 1]),
+            "voxels_work": int(counts[0, i]),
+            "voxels_free": int(counts[1, i]),
+            "cc": plain(score.shells_work[i]),
+            "cc_free": plain(score.shells_free[i]),
+            "cc_half": plain(cc_half[i]),
+            "cc_star": plain(cc_star(cc_half[i])),
+        }
+        for i in range(target.n_shells)
+    ]
+
+
+def ceiling(target: Target, score: str) -> dict[str, float | None] | None:
+    """CC½ of the target's half-maps and its CC*, by the same score; None without them.
+
+    Of a mean over the shells it is the mean of their CC*, as CC_work is that of their CC: CC* of
+    the mean CC½ is more, and much more where shells differ. A shell whose halves disagree, with
+    CC½ below 0, has a CC* of 0 there.
+    """
+    if target.half_sums is None:
+        return None
+    sums = target.half_sums.sum(axis=0)
+    cc_half = SCORES[score](sums)
+    star = cc_star(cc_half)
+    if score == "shell-mean":
+        of_shells = correlations(sums[sums[:, 0] > 0])
+        star = np.mean(cc_star(np.maximum(of_shells, 0))) if (of_shells > 0).any() else np.nan
+    return {"cc_half": plain(cc_half), "cc_star": plain(star)}
+
+
+def plain(value: float) -> float | None:
+    """A JSON number; None where a CC is undefined."""
+    return float(value) if np.isfinite(value) else None
+
+
+def _planes_and_bins(own: Target) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, int]]:
+    """The h-planes of voxels, and of each voxel its bin: working or free, and which shell.
+
+    One set of bins for each plane: sums over planes are then added in the same order whichever
+    ranks hold them.
+    """
+    planes, starts = np.unique(own.indices[:, 0], return_index=True)
+    bins = own.free * own.n_shells + own.shells()
+    return planes, (bins, np.append(starts, len(own.indices)), 2 * own.n_shells)
+
+
+def _unless_error(found: Any) -> Any:
+    if isinstance(found, DiffuserError):
+        raise found
+    return found
+
+
+def _require_finite(sums: np.ndarray, edges: np.ndarray, which: str) -> None:
+    """Raise DiffuserError where a shell's sums (n_shells, 6) are not numbers, and say which."""
+    for columns, whose in (((0, 2, 4), "target's"), ((1, 3, 5), "calculated")):
+        wrong = ~np.isfinite(sums[:, columns]).all(axis=1)
+        if wrong.any():
+            raise DiffuserError(
+                f"the {whose} intensity is not a finite number at some {which} voxels of "
+                f"{shell_name(edges, int(np.argmax(wrong)))}: expected numbers everywhere"
+            )
+
+
+def _require_varied(sums: np.ndarray, edges: np.ndarray, which: str) -> None:
+    """Raise InputError where a calculated map has no CC in a shell that the target varies in.
+
+    What does not move at all has no diffuse intensity, and no CC anywhere: that is no error.
+    """
+    ours, theirs = (correlations(sums[:, [0, i, i, i + 2, i + 2, i + 2]]) for i in (1, 2))
+    flat = (sums[:, 0] > 0) & np.isnan(ours) & np.isfinite(theirs)
+    if flat.any() and np.isfinite(ours).any():
+        raise InputError(
+            f"the calculated intensity is the same at all {which} voxels of "
+            f"{shell_name(edges, int(np.argmax(flat)))}, and has no CC there: expected it to vary "
+            'as in other shells; correct the map, or choose the score "pooled"'
+        )
+
+
+def _score_of_sums(work: np.ndarray, free: np.ndarray, score: str, edges: np.ndarray) -> Score:
+    _require_finite(work, edges, "working")
+    _require_finite(free, edges, "free")
+    if score == "shell-mean":
+        _require_varied(work, edges, "working")
+    both = shells_of_both(work, free)
+    return Score(
+        cc_work=SCORES[score](work[both]),
+        cc_free=SCORES[score](free[both]),
+        shells_work=correlations(work),
+        shells_free=correlations(free),
+    )
+
+
+def shells_of_both(work: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """Mask (n,) of the shells with working and free voxels, from their sums (n, 6).
+
+    CC_work and CC_free are then over the same shells. Without any free voxel, all of them.
+    """
+    both = (work[:, 0] > 0) & (free[:, 0] > 0)
+    return both if both.any() else np.ones(len(work), bool)
+
+
+def _weights(target: Target, weights: str) -> np.ndarray | None:
+    if weights == "none":
+        return None
+    if target.errors is None:
+        raise InputError(
+            'target.weights = "errors", but the target has none: expected a map with '
+            'intensity_errors, or weights = "none"'
+        )
+    return 1 / target.errors.astype(np.float64) ** 2

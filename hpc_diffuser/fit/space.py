@@ -1,0 +1,224 @@
+"""The space that a search moves in: which parameters are held and which refined."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from hpc_diffuser.fit.config import ParametersConfig, Range
+from hpc_diffuser.motion.parameters import Parameters, Value, parameter_labels, parameters_from
+from hpc_diffuser.system.errors import InputError
+
+_ALWAYS = ("mode_amplitude_A", "translation_sigma_A", "uncorrelated_sigma_A")
+# At 1 Å the intensity is off by 1 − CC of 1.1e-3, at 1.5 Å by 8e-4: see `model.liquid_margin`.
+LEAST_LLM_GAMMA_A = 1.5
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """All parameters that the model has, in one row.
+
+    Attributes
+    ----------
+    layout : tuple of (str, int or None)
+        The config's name of each parameter in order, and how many numbers it is; None for one
+        alone.
+    low, high : (P,) float
+        Equal where the parameter is held.
+    """
+
+    layout: tuple[tuple[str, int | None], ...]
+    low: np.ndarray
+    high: np.ndarray
+
+    @property
+    def refined(self) -> np.ndarray:
+        """Mask of the parameters that are searched: (P,) bool."""
+        return self.low < self.high
+
+    @property
+    def bounds(self) -> np.ndarray:
+        """(D, 2) bounds of the refined parameters."""
+        return np.stack([self.low, self.high], axis=1)[self.refined]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the refined parameters, modes counted from 1."""
+        every = [label for name, n in self.layout for label in parameter_labels(name, n)]
+        return [name for name, refined in zip(every, self.refined, strict=True) if refined]
+
+    def at_most(self, name: str) -> float:
+        """The largest value that a parameter may take; 0 where the model lacks it."""
+        found = [high.max(initial=0.0) for key, high in self._parts(self.high) if key == name]
+        return float(found[0]) if found else 0.0
+
+    def at_least(self, name: str) -> float:
+        """The smallest value that a parameter may take; 0 where the model lacks it."""
+        found = [low.min(initial=np.inf) for key, low in self._parts(self.low) if key == name]
+        return float(found[0]) if found else 0.0
+
+    @property
+    def librates(self) -> bool:
+        """True where the model has libration, which takes sample points of its own."""
+        return self.at_most("libration_sigma_deg") > 0
+
+    @property
+    def middle(self) -> Parameters:
+        """The parameters in the middle of their ranges."""
+        return parameters_from(self._by_name((self.low + self.high) / 2))
+
+    @property
+    def farthest(self) -> Parameters:
+        """All parameters at the upper ends of their ranges."""
+        return parameters_from(self._by_name(self.high))
+
+    def parameters(self, point: np.ndarray) -> Parameters:
+        """The model's parameters at a point (D,) of the search."""
+        return parameters_from(self.by_name(point))
+
+    def by_name(self, point: np.ndarray) -> dict[str, Value]:
+        """The same as plain values under the config's names."""
+        return self._by_name(self._filled(self.low, point))
+
+    def spread(self, widths: np.ndarray) -> dict[str, Value]:
+        """Widths (D,) of the refined parameters in the same form; 0 for those held."""
+        return self._by_name(self._filled(np.zeros_like(self.low), widths))
+
+    def _filled(self, values: np.ndarray, refined: np.ndarray) -> np.ndarray:
+        values = values.copy()
+        values[self.refined] = refined
+        return values
+
+    def _by_name(self, values: np.ndarray) -> dict[str, Value]:
+        sizes = dict(self.layout)
+        return {
+            name: float(part[0]) if sizes[name] is None else [float(v) for v in part]
+            for name, part in self._parts(values)
+        }
+
+    def _parts(self, values: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+        first = 0
+        for name, n in self.layout:
+            size = 1 if n is None else n
+            yield name, values[first : first + size]
+            first += size
+
+
+def search_space(
+    config: ParametersConfig, amplitudes_A: np.ndarray, n_correlated: int = 0
+) -> SearchSpace:
+    """The space that a config spans.
+
+    Parameters
+    ----------
+    config : ParametersConfig
+    amplitudes_A : (M,) float
+        The source ensemble's, held where the config says nothing of the modes.
+    n_correlated : int
+        How many of the first modes may be correlated.
+
+    Raises
+    ------
+    InputError
+        Where a parameter has another number of entries than the model, or lacks one that it needs.
+    """
+    _refuse_incomplete(config, n_correlated)
+    layout, ranges = [], []
+    for f in fields(config):
+        size = _size(f.name, config, len(amplitudes_A), n_correlated)
+        given = getattr(config, f.name)
+        if f.name == "mode_amplitude_A" and given is None:
+            given = tuple((float(a), float(a)) for a in amplitudes_A)
+        if f.name not in _ALWAYS and not np.any(given):
+            continue
+        layout.append((f.name, size))
+        ranges += _expanded(f.name, given, size)
+    low, high = np.array(ranges, dtype=np.float64).reshape(-1, 2).T
+    return SearchSpace(tuple(layout), low, high)
+
+
+def held_space(
+    config: ParametersConfig, amplitudes_A: np.ndarray, n_correlated: int = 0
+) -> SearchSpace:
+    """The parameters of a simulation, where everything must be held: a space of one point.
+
+    Raises
+    ------
+    InputError
+        Naming the first parameter that is a range.
+    """
+    space = search_space(config, amplitudes_A, n_correlated)
+    if space.refined.any():
+        raise InputError(
+            f"parameters: {space.names[0]} is a range, which only a fit can use: "
+            "give one number to simulate"
+        )
+    return space
+
+
+def _size(name: str, config: ParametersConfig, n_modes: int, n_correlated: int) -> int | None:
+    """How many numbers a parameter is; None for one that is never a list."""
+    if name == "mode_amplitude_A":
+        return n_modes
+    if name == "mode_correlation":
+        return n_correlated * (n_correlated - 1) // 2
+    if name == "translation_correlation":
+        return 3
+    is_list = isinstance(getattr(config, name), tuple) and np.ndim(getattr(config, name)) == 2
+    return 3 if name == "translation_sigma_A" and is_list else None
+
+
+def _expanded(
+    name: str, given: Range | tuple[Range, ...], size: int | None
+) -> list[tuple[float, float]]:
+    """One range for each number of a parameter."""
+    if not given or not isinstance(given[0], tuple):
+        return [given] * (1 if size is None else size) if given else []
+    if len(given) != size:
+        raise InputError(_wrong_number(name, len(given), size))
+    return list(given)
+
+
+def _wrong_number(name: str, found: int, expected: int | None) -> str:
+    if name == "mode_amplitude_A":
+        return (
+            f"parameters.{name} has {found} entries for {expected} modes: "
+            "give one for each, or one range for all"
+        )
+    return f"parameters.{name} has {found} entries: expected {expected}, or one range for all"
+
+
+def _refuse_incomplete(config: ParametersConfig, n_correlated: int) -> None:
+    """Raise InputError for a parameter that means nothing without another one."""
+    present = {f.name for f in fields(config) if np.any(getattr(config, f.name) or 0)}
+    for name, needed in (
+        ("llm_sigma_A", "llm_gamma_A"),
+        ("llm_gamma_A", "llm_sigma_A"),
+        ("halo_sigma_A", "halo_gamma_A"),
+        ("halo_gamma_A", "halo_sigma_A"),
+        ("screw_correlation", "libration_sigma_deg"),
+        ("screw_correlation", "translation_sigma_A"),
+        ("b_sol_A2", "k_sol_eA3"),
+        ("halo_alpha", "translation_sigma_A"),
+    ):
+        if name in present and needed not in present:
+            raise InputError(f"parameters.{name} means nothing without {needed}: give both")
+    if "halo_gamma_A" in present and np.min(config.halo_gamma_A) <= 0:
+        raise InputError("parameters.halo_gamma_A should be above 0, found 0")
+    if "llm_gamma_A" in present and np.min(config.llm_gamma_A) < LEAST_LLM_GAMMA_A:
+        raise InputError(
+            f"parameters.llm_gamma_A should be at least {LEAST_LLM_GAMMA_A}, the length of a bond, "
+            f"found {np.min(config.llm_gamma_A):g}: use uncorrelated_sigma_A"
+        )
+    if {"halo_alpha", "halo_sigma_A"} <= present:
+        raise InputError(
+            "parameters.halo_alpha and halo_sigma_A are two models of the same halos: give one"
+        )
+    if "translation_correlation" in present and np.ndim(config.translation_sigma_A) != 2:
+        raise InputError(
+            "parameters.translation_correlation: expected translation_sigma_A = [x, y, z]"
+        )
+    if "mode_correlation" in present and n_correlated < 2:
+        raise InputError(
+            "parameters.mode_correlation: expected [structure] correlated_modes = 2 or more"
+        )

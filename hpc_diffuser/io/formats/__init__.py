@@ -1,1 +1,0 @@
-"""Layouts of other programs' diffuse maps, a module for each family."""

@@ -1,0 +1,1 @@
+"""Diffuse maps in files: the table of formats, and a module for each layout."""

@@ -1,0 +1,1 @@
+"""Molecular-dynamics trajectories, and what of them is the crystal's."""

@@ -1,0 +1,1 @@
+"""Diffuse maps as arrays: merging, re-indexing, shells, statistics, targets and their free sets."""

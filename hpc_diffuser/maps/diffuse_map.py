@@ -1,0 +1,54 @@
+"""A diffuse map as arrays on a grid of reciprocal space."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpc_diffuser.crystal.lattice import HklGrid
+
+
+@dataclass(frozen=True)
+class DiffuseMap:
+    """Diffuse intensity on a grid of reciprocal space.
+
+    Attributes
+    ----------
+    grid : HklGrid
+    intensity : (H, K, L) float
+        NaN where not measured or masked.
+    space_group : str
+    errors : (H, K, L) float or None
+        Standard deviations.
+    halves : two (H, K, L) float, or None
+        The same from two halves of the observations.
+    """
+
+    grid: HklGrid
+    intensity: np.ndarray
+    space_group: str
+    errors: np.ndarray | None = None
+    halves: tuple[np.ndarray, np.ndarray] | None = None
+
+
+def measured_planes(diffuse: DiffuseMap) -> Iterator[tuple[tuple, np.ndarray]]:
+    """Places in the arrays and sample indices (v, 3) of the measured voxels, plane by plane."""
+    for h, plane in enumerate(diffuse.intensity):
+        k, l = np.nonzero(~np.isnan(plane))  # noqa: E741
+        if len(k):
+            place = (np.full(len(k), h), k, l)
+            yield place, np.stack(place, axis=1) - diffuse.grid.extent
+
+
+def inside(place: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Mask (...) of the places (..., 3) that an array of this shape has."""
+    return ((place >= 0) & (place < np.array(shape))).all(axis=-1)
+
+
+def values_at(array: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """A map's values (...) float64 at sample indices (..., 3); NaN beyond its edges."""
+    place = indices + np.array(array.shape) // 2
+    there = inside(place, array.shape)
+    values = np.full(there.shape, np.nan)
+    values[there] = array[tuple(place[there].T)]
+    return values

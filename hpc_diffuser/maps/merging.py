@@ -1,0 +1,273 @@
+"""The mean of Laue mates, and how well they agree.
+
+Mates are measured independently of each other: what they have in common is signal. A few
+thousand voxels at a time are looked up with all their mates, so that no array holds all mates.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hpc_diffuser.crystal.symmetry import grid_operations, one_of_each_inverse
+from hpc_diffuser.maps.diffuse_map import DiffuseMap, measured_planes, values_at
+from hpc_diffuser.maps.statistics import N_SUMS, correlation_sums, correlations, pooled_cc
+
+_AT_ONCE = 1 << 15  # voxels whose mates are held in memory
+
+
+@dataclass(frozen=True)
+class MergeStatistics:
+    """Agreement of Laue mates by resolution shell; last in each array, over all shells.
+
+    Attributes
+    ----------
+    unique : (n+1,) int
+        Sets of mates of which at least one is measured.
+    completeness : (n+1,) float
+        Their part of the sets that there are in the shell, outside the halos.
+    multiplicity : (n+1,) float
+        Measured mates in a set, on average; a voxel on a symmetry element counts once.
+    r_int : (n+1,) float
+        Σ|I − ⟨I⟩| / Σ⟨I⟩ over all measured mates of sets with at least two. A large isotropic
+        background makes it small.
+    cc_friedel, cc_laue : (n+1,) float
+        Pearson CC over all pairs of Friedel mates, and of any mates, each pair in both orders;
+        over all shells after the mean of each shell is subtracted.
+    cc_half : (n+1,) float
+        The same of the two half-maps' merged voxels; NaN without them.
+    """
+
+    unique: np.ndarray
+    completeness: np.ndarray
+    multiplicity: np.ndarray
+    r_int: np.ndarray
+    cc_friedel: np.ndarray
+    cc_laue: np.ndarray
+    cc_half: np.ndarray
+
+
+@dataclass(frozen=True)
+class Merged:
+    """Mean intensity of the Laue mates.
+
+    Attributes
+    ----------
+    intensity : (V,) float
+        NaN where no mate is measured.
+    errors : (V,) float or None
+        Of the means of independent measurements.
+    halves : (2, V) float or None
+        The two half-maps' own means.
+    sums : dict
+        Of which the statistics are made: each (n, ...) by shell.
+    """
+
+    intensity: np.ndarray
+    errors: np.ndarray | None
+    halves: np.ndarray | None
+    sums: dict[str, np.ndarray]
+
+    @property
+    def statistics(self) -> MergeStatistics:
+        """How well mates agree, by shell and overall."""
+        return _statistics(self.sums)
+
+    def of_joined(self, starts: np.ndarray) -> MergeStatistics:
+        """The same of neighbouring shells joined, see `shells.sturdy_shells`.
+
+        Overall the mean of each single shell is subtracted, as before: of wide ones, what the
+        intensity falls by inside them would look like agreement.
+        """
+        single = {name: x[starts[0] : starts[-1]] for name, x in self.sums.items()}
+        joined = {name: np.add.reduceat(x, starts[:-1] - starts[0]) for name, x in single.items()}
+        by_shell, overall = _statistics(joined), _statistics(single)
+        return MergeStatistics(
+            **{
+                name: np.append(values[:-1], getattr(overall, name)[-1])
+                for name, values in vars(by_shell).items()
+            }
+        )
+
+
+def merge_mates(
+    diffuse: DiffuseMap,
+    indices: np.ndarray,
+    operations: np.ndarray,
+    shells: np.ndarray,
+    n_shells: int,
+) -> Merged:
+    """Merge the Laue mates of samples.
+
+    Parameters
+    ----------
+    diffuse : DiffuseMap
+    indices : (V, 3) int
+        One of each set of mates.
+    operations : (G, 3, 3) int
+        Laue operations, of which each has its inverse's negative among them.
+    shells : (V,) int
+        Resolution shell of each sample.
+    n_shells : int
+    """
+    operations = _friedel_mates_apart(operations)
+    intensity = np.empty(len(indices))
+    errors = None if diffuse.errors is None else np.empty(len(indices))
+    halves = None if diffuse.halves is None else np.empty((2, len(indices)))
+    sums = _no_sums(n_shells)
+    for some, mates in _mates(indices, operations):
+        repeats = (mates == indices[some]).all(axis=-1).sum(axis=0)
+        values = values_at(diffuse.intensity, mates)
+        intensity[some] = mean_of_mates(values)
+        if errors is not None:
+            errors[some] = _error_of_mean(values, values_at(diffuse.errors, mates), repeats)
+        parts = _agreement(values, intensity[some], repeats, indices[some], shells[some], n_shells)
+        if halves is not None:
+            halves[:, some] = [mean_of_mates(values_at(half, mates)) for half in diffuse.halves]
+            parts["half"] = pair_sums(*halves[:, some], shells[some], n_shells)
+        for name, part in parts.items():
+            sums[name] += part
+    return Merged(intensity, errors, halves, sums)
+
+
+def merged_intensity(array: np.ndarray, indices: np.ndarray, operations: np.ndarray) -> np.ndarray:
+    """Mean (V,) of a map's measured values at i W, for samples i (V, 3) and all operations W."""
+    merged = np.empty(len(indices))
+    for some, mates in _mates(indices, operations):
+        merged[some] = mean_of_mates(values_at(array, mates))
+    return merged
+
+
+def completed(diffuse: DiffuseMap) -> DiffuseMap:
+    """A map whose voxels that were not measured have the values of a Laue mate that was.
+
+    Raises
+    ------
+    InputError
+        Where the space group is unknown, or does not fit the grid.
+    """
+    old = diffuse.grid
+    operations = grid_operations(old, diffuse.space_group)
+    mates = (np.abs(operations) * np.array(old.extent)[:, None]).sum(axis=1).max(axis=0)
+    grid = replace(old, extent=tuple(int(n) for n in np.maximum(mates, old.extent)))
+    place = tuple(slice(e - o, e + o + 1) for e, o in zip(grid.extent, old.extent, strict=True))
+    arrays = [diffuse.intensity, diffuse.errors, *(diffuse.halves or ())]
+    new = [None if a is None else np.full(grid.shape, np.nan, a.dtype) for a in arrays]
+    for array, whole in zip(arrays, new, strict=True):
+        if whole is not None:
+            whole[place] = array
+    for measured, indices in measured_planes(diffuse):
+        for operation in operations:
+            there = tuple((indices @ operation + grid.extent).T)
+            empty = np.isnan(new[0][there])
+            here, there = (tuple(x[empty] for x in voxels) for voxels in (measured, there))
+            for array, whole in zip(arrays, new, strict=True):
+                if whole is not None:
+                    whole[there] = array[here]
+    intensity, errors, *halves = new
+    return DiffuseMap(grid, intensity, diffuse.space_group, errors, tuple(halves) or None)
+
+
+def mean_of_mates(values: np.ndarray) -> np.ndarray:
+    """Mean (V,) of the finite ones of values (G, V); NaN where there is none."""
+    measured = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        return np.where(measured, values, 0).sum(axis=0) / measured.sum(axis=0)
+
+
+def _mates(indices: np.ndarray, operations: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Which samples, and their mates (G, v, 3), some at a time."""
+    for first in range(0, len(indices), _AT_ONCE):
+        some = slice(first, first + _AT_ONCE)
+        yield some, indices[some] @ operations
+
+
+def _friedel_mates_apart(operations: np.ndarray) -> np.ndarray:
+    """The operations in an order in which W and −W are G/2 places apart."""
+    half = one_of_each_inverse(operations)
+    return np.concatenate([half, -half])
+
+
+def _error_of_mean(values: np.ndarray, errors: np.ndarray, repeats: np.ndarray) -> np.ndarray:
+    """Error (v,) of the mean of values (G, v).
+
+    With m operations that leave a sample where it is, each of its mates comes m times. That does
+    not change the mean Σ I / n, but the error √(Σ σ²) / n of n different mates is then
+    √(m Σ σ²) / (m n).
+    """
+    measured = np.isfinite(values)
+    variance = np.where(measured, errors**2, 0).sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        return np.sqrt(repeats * variance) / measured.sum(axis=0)
+
+
+def _no_sums(n_shells: int) -> dict[str, np.ndarray]:
+    columns = {"counts": 3, "r_int": 2, "friedel": N_SUMS, "laue": N_SUMS, "half": N_SUMS}
+    return {name: np.zeros((n_shells, n)) for name, n in columns.items()}
+
+
+def _agreement(
+    values: np.ndarray,
+    mean: np.ndarray,
+    repeats: np.ndarray,
+    indices: np.ndarray,
+    shells: np.ndarray,
+    n_shells: int,
+) -> dict[str, np.ndarray]:
+    """Sums by shell of what mates (G, v) have in common; each of them comes `repeats` times."""
+    measured = np.isfinite(values)
+    known = np.where(measured, values, 0)
+    n, total, squares = (x.sum(axis=0) / repeats for x in (measured, known, known**2))
+    spread = np.where(measured, np.abs(values - mean), 0).sum(axis=0) / repeats
+    one, other = np.split(known, 2)
+    both = np.logical_and(*np.split(measured, 2)) & indices.any(axis=1)  # 000 is its own mate
+    friedel = (2 * both, both * (one + other), both * (one**2 + other**2), 2 * both * one * other)
+    # Of n mates there are n(n − 1) pairs in either order: Σ_{i≠j} x_i x_j = (Σ x)² − Σ x².
+    laue = (n * (n - 1), (n - 1) * total, (n - 1) * squares, total**2 - squares)
+
+    def by_shell(*terms: np.ndarray) -> np.ndarray:
+        return np.stack([np.bincount(shells, term, n_shells) for term in terms], axis=1)
+
+    return {
+        "counts": by_shell(np.ones_like(n), n > 0, n),
+        "r_int": by_shell(spread, total * (n > 1)),
+        "friedel": _both_orders(by_shell(*(x.sum(axis=0) / repeats for x in friedel))),
+        "laue": _both_orders(by_shell(*laue)),
+    }
+
+
+def _both_orders(sums: np.ndarray) -> np.ndarray:
+    """Sums N, Σx, Σx², Σxy over pairs in both orders as the six of `correlation_sums`."""
+    return sums[:, [0, 1, 1, 2, 2, 3]]
+
+
+def pair_sums(one: np.ndarray, other: np.ndarray, shells: np.ndarray, n_shells: int) -> np.ndarray:
+    """The sums of `correlation_sums` over the voxels that both maps (V,) have."""
+    both = np.isfinite(one) & np.isfinite(other)
+    return correlation_sums(one[both], other[both], None, shells[both], n_shells)
+
+
+def _statistics(sums: dict[str, np.ndarray]) -> MergeStatistics:
+    counts, r_int = (_with_total(sums[name]) for name in ("counts", "r_int"))
+    possible, unique, measured = counts.T
+    return MergeStatistics(
+        unique=unique.astype(np.int64),
+        completeness=_ratio(unique, possible),
+        multiplicity=_ratio(measured, unique),
+        r_int=_ratio(*r_int.T),
+        cc_friedel=_with_pooled(sums["friedel"]),
+        cc_laue=_with_pooled(sums["laue"]),
+        cc_half=_with_pooled(sums["half"]),
+    )
+
+
+def _with_total(sums: np.ndarray) -> np.ndarray:
+    return np.vstack([sums, sums.sum(axis=0)])
+
+
+def _with_pooled(sums: np.ndarray) -> np.ndarray:
+    return np.append(correlations(sums), pooled_cc(sums))
+
+
+def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    return np.divide(above, below, out=np.full(len(above), np.nan), where=below != 0)

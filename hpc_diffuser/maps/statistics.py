@@ -1,0 +1,193 @@
+"""Correlation of two maps by resolution shell, from sums that can be added plane by plane."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from hpc_diffuser.crystal.lattice import HklGrid, grid_to_resolution
+from hpc_diffuser.kernels.correlation import moment_sums
+
+N_SUMS = 6  # Σw, Σwx, Σwy, Σwx², Σwy², Σwxy
+
+
+def shell_edges(d_max: float, d_min: float, n_shells: int) -> np.ndarray:
+    """(n+1,) edges in 1/d (Å⁻¹), equally wide, from low to high resolution."""
+    return np.linspace(1 / d_max, 1 / d_min, n_shells + 1)
+
+
+def shell_index(inverse_d: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Shell of each voxel; the outermost edges belong to the outermost shells."""
+    return np.clip(np.searchsorted(edges, inverse_d, side="right") - 1, 0, len(edges) - 2)
+
+
+def correlation_sums(
+    x: np.ndarray, y: np.ndarray, weights: np.ndarray | None, bins: np.ndarray, n_bins: int
+) -> np.ndarray:
+    """The six sums a weighted Pearson correlation needs, in double precision, per bin.
+
+    `np.bincount` adds in the order of the voxels, so that equal input gives equal bits.
+
+    Parameters
+    ----------
+    x, y : (V,) float
+    weights : (V,) float, or None for 1
+    bins : (V,) int
+    n_bins : int
+
+    Returns
+    -------
+    (n_bins, 6) float
+    """
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    w = np.ones_like(x) if weights is None else weights.astype(np.float64)
+    terms = (w, w * x, w * y, w * x * x, w * y * y, w * x * y)
+    return np.stack([np.bincount(bins, term, n_bins) for term in terms], axis=1)
+
+
+def shell_statistics(
+    intensity: np.ndarray, grid: HklGrid, edges: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """What a map holds in each resolution shell; voxels beyond the map count as not measured.
+
+    Parameters
+    ----------
+    intensity : (H, K, L) float
+        NaN where not measured.
+    grid : HklGrid
+    edges : (n+1,) float, Å⁻¹
+        In 1/d.
+
+    Returns
+    -------
+    possible, measured : (n,) int
+        Voxels of reciprocal space, all mates counted, and those that are not NaN.
+    mean, deviation : (n,) float
+        Of the measured intensities; NaN in empty shells.
+    """
+    n = len(edges) - 1
+    sums = np.zeros((3, n))
+    for plane, s in zip(intensity, inverse_d_planes(grid), strict=True):
+        inside = np.isfinite(plane) & (s >= edges[0]) & (s <= edges[-1])
+        values, shells = plane[inside].astype(np.float64), shell_index(s[inside], edges)
+        sums += [np.bincount(shells, w, n) for w in (np.ones_like(values), values, values**2)]
+    possible = np.zeros(n, np.int64)
+    for s in inverse_d_planes(grid_to_resolution(grid.unit_cell, grid.divisions, 1 / edges[-1])):
+        possible += np.histogram(s, edges)[0]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = sums[1] / sums[0]
+        variance = np.maximum(sums[2] / sums[0] - mean**2, 0)
+    return possible, sums[0].astype(np.int64), mean, np.sqrt(variance)
+
+
+def resolution_range(intensity: np.ndarray, grid: HklGrid) -> tuple[float, float]:
+    """Least and largest 1/d (Å⁻¹) of a map's measured voxels; one has to be there."""
+    found = [
+        s[np.isfinite(plane)] for plane, s in zip(intensity, inverse_d_planes(grid), strict=True)
+    ]
+    ends = [(s.min(), s.max()) for s in found if len(s)]
+    return float(min(low for low, _ in ends)), float(max(high for _, high in ends))
+
+
+def inverse_d_planes(grid: HklGrid) -> Iterator[np.ndarray]:
+    """1/d in Å⁻¹ of all samples of a grid, plane by plane: (K, L)."""
+    h, k, l = (np.arange(-e, e + 1) for e in grid.extent)  # noqa: E741
+    m = grid.metric()
+    plane = m[1, 1] * k[:, None] ** 2 + m[2, 2] * l**2 + 2 * m[1, 2] * k[:, None] * l
+    for i in h:
+        s2 = m[0, 0] * i * i + 2 * i * (m[0, 1] * k[:, None] + m[0, 2] * l) + plane
+        yield np.sqrt(np.maximum(s2, 0))
+
+
+class PlaneSums:
+    """The same sums, plane by plane, of many maps x with one map y.
+
+    Those of y alone are made once. The bits are those of `correlation_sums`.
+
+    Parameters
+    ----------
+    y : (V,) float
+    weights : (V,) float, or None for 1
+    bins : (V,) int
+        Each voxel's bin in its plane.
+    starts : (P+1,) int
+        Where the voxels of each plane start.
+    n_bins : int
+    """
+
+    def __init__(
+        self,
+        y: np.ndarray,
+        weights: np.ndarray | None,
+        bins: np.ndarray,
+        starts: np.ndarray,
+        n_bins: int,
+    ):
+        if len(bins) and not 0 <= bins.min() <= bins.max() < n_bins:
+            raise IndexError(f"voxels in bins {bins.min()} to {bins.max()} of {n_bins}")
+        self._y, self._weights = y, weights
+        self._bins, self._starts, self._n_bins = bins.astype(np.int32), starts, n_bins
+        ones = np.ones_like(y)
+        self._w = self._moments(ones)[..., 0]
+        self._wy, self._wyy = np.moveaxis(self._moments(y)[..., :2], -1, 0)
+
+    def of(self, x: np.ndarray) -> np.ndarray:
+        """The six sums of a map (V,): (P, n_bins, 6) float."""
+        wx, wxx, wxy = np.moveaxis(self._moments(x), -1, 0)
+        return np.stack([self._w, wx, self._wy, wxx, self._wyy, wxy], axis=-1)
+
+    def _moments(self, x: np.ndarray) -> np.ndarray:
+        return moment_sums(x, self._y, self._weights, self._bins, self._starts, self._n_bins)
+
+
+def correlations(sums: np.ndarray) -> np.ndarray:
+    """Weighted Pearson CC from sums (..., 6); NaN where a map has no variation."""
+    return _pearson(*_central_moments(sums))
+
+
+def cc_star(cc_half: np.ndarray | float) -> np.ndarray:
+    """CC* = √(2 CC½ / (1 + CC½)) (Karplus & Diederichs 2012); NaN where CC½ is negative.
+
+    An estimate of the CC of the whole data with the signal in them, which no model can pass,
+    if the errors of the two halves are independent.
+    """
+    known = np.asarray(cc_half, np.float64)
+    positive = np.where(known >= 0, known, np.nan)
+    return np.sqrt(2 * positive / (1 + positive))
+
+
+def shell_mean_cc(sums: np.ndarray) -> float:
+    """Mean over the shells of the CC in each (the paper's Eq. 13); sums (n_shells, 6).
+
+    Empty shells do not count; a shell without variation makes the score NaN.
+    """
+    filled = sums[sums[:, 0] > 0]
+    return float(np.mean(correlations(filled))) if len(filled) else float("nan")
+
+
+def pooled_cc(sums: np.ndarray) -> float:
+    """One CC over all voxels, after the mean of each shell is subtracted; sums (n_shells, 6)."""
+    filled = sums[sums[:, 0] > 0]
+    return float(_pearson(*(moment.sum() for moment in _central_moments(filled))))
+
+
+SCORES = {"shell-mean": shell_mean_cc, "pooled": pooled_cc}
+
+
+def _central_moments(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Covariance and the two variances, each times Σw."""
+    w, x, y, xx, yy, xy = np.moveaxis(sums, -1, 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        moments = xy - x * y / w, xx - x * x / w, yy - y * y / w
+    # What rounding leaves of a constant map's variance is not variance.
+    floor = 1e-13
+    return moments[0], _above(moments[1], xx * floor), _above(moments[2], yy * floor)
+
+
+def _pearson(covariance: np.ndarray, var_x: np.ndarray, var_y: np.ndarray) -> np.ndarray:
+    product = np.asarray(var_x * var_y)
+    varied = product > 0
+    return np.where(varied, covariance / np.sqrt(np.where(varied, product, 1)), np.nan)
+
+
+def _above(variance: np.ndarray, floor: np.ndarray) -> np.ndarray:
+    return np.where(variance > floor, variance, 0.0)

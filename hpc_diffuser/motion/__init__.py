@@ -1,0 +1,1 @@
+"""How molecules move: modes, ensembles, disorder, and the random numbers that draw them."""

@@ -1,0 +1,206 @@
+"""Motion modes: principal components of an ensemble, or an elastic network's normal modes.
+
+A mode is a displacement field Δ with Σ_a |Δ_a|² = N, so that its amplitude, the standard
+deviation of the coefficient, is the rms displacement per atom in Å.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.linalg
+from scipy.spatial.distance import pdist, squareform
+
+from hpc_diffuser.crystal.structure import Structure
+from hpc_diffuser.system.errors import InputError
+from hpc_diffuser.system.memory import require_room
+
+_NETWORK_BYTES = 8 * 2 * 3**2  # per pair of atoms: the Hessian and LAPACK's copy of it
+
+
+@dataclass(frozen=True)
+class Modes:
+    """A mean structure and the fields along which it moves.
+
+    Attributes
+    ----------
+    structure : Structure
+        Its positions are the ensemble's mean.
+    vectors : (M, N, 3) float
+        Displacement fields with Σ_a |Δ_a|² = N; M may be 0 (a structure without modes).
+    amplitudes_A : (M,) float
+        Rms displacement per atom along each mode in the source ensemble.
+    unit_cell : 6 floats, Å and degrees
+    space_group : str
+    frames : (F, N, 3) float, Å, or None
+        Conformations that take the modes' place, of which there are none then.
+    weights : (F,) float or None
+        Of the frames; they add up to 1.
+    crystal_b_A2 : (N,) float, Å², or None
+        The crystal structure's B-factors of these atoms; NaN where it lacks them.
+    """
+
+    structure: Structure
+    vectors: np.ndarray
+    amplitudes_A: np.ndarray
+    unit_cell: tuple[float, ...]
+    space_group: str
+    frames: np.ndarray | None = None
+    weights: np.ndarray | None = None
+    crystal_b_A2: np.ndarray | None = None
+
+
+def with_frames(modes: Modes, frames: np.ndarray, weights: np.ndarray | None = None) -> Modes:
+    """The same molecule with conformations (F, N, 3) in Å, weighted alike by default, for modes."""
+    n_frames, n_atoms = frames.shape[:2]
+    weights = np.ones(n_frames) if weights is None else weights
+    return replace(
+        modes,
+        vectors=np.empty((0, n_atoms, 3)),
+        amplitudes_A=np.empty(0),
+        frames=frames,
+        weights=weights / weights.sum(),
+    )
+
+
+def why_no_b_factors(modes: Modes) -> str | None:
+    """Why the crystal's B-factors of these atoms are not known; None where some are."""
+    if modes.crystal_b_A2 is None:
+        return "the model's file does not hold them, as modes.h5 of this version does"
+    if np.isnan(modes.crystal_b_A2).all():
+        return "the crystal structure has none of these atoms"
+    if not (modes.crystal_b_A2 > 0).any():
+        return "the crystal structure's are all 0"
+    return None
+
+
+def effective_b_factors(frames: np.ndarray) -> np.ndarray:
+    """B = 8π²⟨u²⟩/3 of every atom over superposed frames (F, N, 3) Å: (N,) Å²."""
+    return 8 * np.pi**2 / 3 * np.sum(np.var(frames, axis=0), axis=-1)
+
+
+def principal_components(frames: np.ndarray, n_modes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Principal components of superposed coordinates, largest first.
+
+    The singular value decomposition of the centred frames gives the covariance matrix's
+    eigenvectors without ever forming it: its eigenvalues are squares and cannot be negative.
+
+    Parameters
+    ----------
+    frames : (F, N, 3) float, Å
+        Superposed coordinates, F ≥ 2.
+    n_modes : int
+        At most this many; fewer where the ensemble spans fewer.
+
+    Returns
+    -------
+    vectors : (M, N, 3) float, Σ_a |Δ_a|² = N
+    amplitudes : (M,) float, Å
+        Standard deviation of the coefficients over the frames (their population).
+
+    Notes
+    -----
+    Amadei, Linssen & Berendsen (1993), Proteins 17, 412 ("essential dynamics"), unweighted.
+    """
+    n_frames, n_atoms = frames.shape[:2]
+    if n_frames < 2:
+        raise InputError("one frame has no motion: modes need at least two")
+    require_room(
+        _decomposition_bytes(n_frames, 3 * n_atoms),
+        f"the principal components of {n_frames} frames of {n_atoms} atoms",
+        "take every second frame or fewer, or --select fewer atoms",
+    )
+    frames = frames.astype(np.float64)
+    centred = (frames - frames.mean(axis=0)).reshape(n_frames, -1)
+    _, singular, vectors = np.linalg.svd(centred, full_matrices=False)
+    amplitudes = singular / np.sqrt(n_frames * n_atoms)
+    # What rounding leaves of coordinates that do not move is no motion.
+    rounding = 1e-12 * np.linalg.norm(frames) + 1e-10 * singular[0]
+    spanned = int(np.sum(singular > rounding))
+    if spanned == 0:
+        raise InputError("all frames are identical: there is no motion to take modes from")
+    kept = min(n_modes, spanned)
+    return _normalised(vectors[:kept], n_atoms), amplitudes[:kept]
+
+
+def _decomposition_bytes(rows: int, columns: int) -> float:
+    """Memory of a singular value decomposition, as measured (LAPACK's gesdd).
+
+    The matrix in double precision, centred, and two copies for LAPACK; both bases; its work.
+    """
+    rank = min(rows, columns)
+    return 8 * (4 * rows * columns + rank * (rows + columns) + 4 * rank**2)
+
+
+def elastic_network_modes(
+    structure: Structure, n_modes: int, cutoff_A: float = 10.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest internal normal modes of an anisotropic network, scaled to the B-factors.
+
+    Every pair of atoms nearer than `cutoff_A` is joined by a spring of constant (cutoff/r)²,
+    stiffer between bonded neighbours; the six rigid-body modes are left out. Amplitudes go
+    as 1/√λ (equipartition), scaled so that together they give the mean B-factor
+    8π²⟨u²⟩/3 (with all B zero: 0.3 Å rms in all).
+
+    Parameters
+    ----------
+    structure : Structure
+    n_modes : int
+    cutoff_A : float, Å
+
+    Returns
+    -------
+    vectors : (M, N, 3) float, Σ_a |Δ_a|² = N
+    amplitudes : (M,) float, Å
+
+    Notes
+    -----
+    Atilgan et al. (2001), Biophys. J. 80, 505; distance-weighted springs: Yang, Song &
+    Jernigan (2009), PNAS 106, 12347.
+    """
+    n_atoms = len(structure)
+    last = min(6 + n_modes, 3 * n_atoms) - 1
+    if last < 6:
+        raise InputError(f"{n_atoms} atoms have no internal modes: at least three are needed")
+    require_room(
+        _NETWORK_BYTES * n_atoms**2,
+        f"the elastic network of {n_atoms} atoms",
+        "give a file of fewer atoms, such as one chain",
+    )
+    hessian = network_hessian(structure.positions, cutoff_A)
+    eigenvalues, columns = scipy.linalg.eigh(hessian, subset_by_index=(0, last))
+    if eigenvalues[6] < 1e-6 * np.trace(hessian) / len(hessian):
+        raise InputError(
+            f"the elastic network falls apart at a cutoff of {cutoff_A} Å: "
+            "give one molecule, or a larger cutoff"
+        )
+    amplitudes = 1 / np.sqrt(eigenvalues[6:])
+    mean_b = float(structure.b_factors_A2.mean())
+    total_rms = np.sqrt(3 * mean_b / (8 * np.pi**2)) if mean_b > 0 else 0.3
+    amplitudes *= total_rms / np.linalg.norm(amplitudes)
+    return _normalised(columns[:, 6:].T, n_atoms), amplitudes
+
+
+def network_hessian(positions: np.ndarray, cutoff_A: float) -> np.ndarray:
+    """Second derivatives of the network's energy: (3N, 3N), atom-major (x, y, z of each)."""
+    distance = squareform(pdist(positions))
+    joined = (distance < cutoff_A) & (distance > 0)
+    spring = np.zeros_like(distance)
+    spring[joined] = (cutoff_A / distance[joined]) ** 2
+    # Σ over pairs of spring · n nᵀ with n = r_ab/|r_ab|; the square of |r_ab| divides once.
+    per_r2 = np.divide(spring, distance**2, out=np.zeros_like(spring), where=joined)
+    hessian = np.empty((len(positions), 3, len(positions), 3))
+    for i in range(3):
+        delta_i = positions[:, None, i] - positions[None, :, i]
+        for j in range(3):
+            delta_j = positions[:, None, j] - positions[None, :, j]
+            block = -per_r2 * delta_i * delta_j
+            np.fill_diagonal(block, -block.sum(axis=1))
+            hessian[:, i, :, j] = block
+    return hessian.reshape(3 * len(positions), -1)
+
+
+def _normalised(rows: np.ndarray, n_atoms: int) -> np.ndarray:
+    """Orthonormal rows (M, 3N) as fields with Σ|Δ|² = N, largest component positive."""
+    largest = np.abs(rows).argmax(axis=1)
+    signs = np.sign(rows[np.arange(len(rows)), largest])
+    return (rows * signs[:, None] * np.sqrt(n_atoms)).reshape(len(rows), n_atoms, 3)

@@ -1,0 +1,1 @@
+"""Ranks that die without a word, and who speaks for them."""

@@ -1,0 +1,1 @@
+"""From moving molecules to diffuse intensity: transforms, moments, liquid-like motion, halos."""

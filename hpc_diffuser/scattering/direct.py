@@ -1,0 +1,110 @@
+"""The molecular transform of many configurations on a slab, as the sum over atoms: the oracle."""
+
+import numpy as np
+
+from hpc_diffuser.crystal.atom_factors import AtomFactors, atom_factors
+from hpc_diffuser.crystal.lattice import fractionalization
+from hpc_diffuser.crystal.structure import Structure
+from hpc_diffuser.kernels import direct_sum
+from hpc_diffuser.scattering.slab import Slab
+
+SAMPLES_AT_ONCE = 4  # their phase tables, 1-2 MB each for 1000 atoms, stay in a shared cache
+_TABLE_STEPS = 8192
+
+
+class DirectTransform:
+    """Structure factors and ensemble moments of one structure on one slab: the sum over atoms.
+
+    Parameters
+    ----------
+    structure : Structure
+        Its positions are the mean, F₀, that moments are taken about.
+    slab : Slab
+    factors : AtomFactors or None
+        Of the structure's atoms; plain form factors without.
+    """
+
+    def __init__(self, structure: Structure, slab: Slab, factors: AtomFactors | None = None):
+        self.slab = slab
+        factors = factors or atom_factors(structure)
+        self._structure = structure
+        self._order = np.argsort(factors.kind, kind="stable")
+        counts = np.bincount(factors.kind, minlength=len(factors.elements))
+        self._offsets = np.concatenate([[0], np.cumsum(counts)])
+        self._occupancies = factors.occupancies[self._order].astype(np.float32)
+        self._to_turns = fractionalization(slab.grid.unit_cell).T / np.array(slab.grid.divisions)
+        self._form_factors = _form_factor_table(factors, slab)
+        self.mean = self.structure_factors(structure.positions)
+
+    def with_factors(self, factors: AtomFactors) -> "DirectTransform":
+        """The same molecule with other factors."""
+        return DirectTransform(self._structure, self.slab, factors)
+
+    def structure_factors(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """F of one configuration: positions (N, 3) Å → real and imaginary part, (V,) float32."""
+        real, imaginary = np.zeros((2, self.slab.size), np.float32)
+        if self.slab.size:
+            inputs = self._inputs(positions[None])
+            direct_sum.structure_factors(*inputs, real, imaginary)
+        return real, imaginary
+
+    def moments(self, configurations: np.ndarray) -> np.ndarray:
+        """Sums over configurations about the mean structure.
+
+        Parameters
+        ----------
+        configurations : (S, N, 3) float, Å
+
+        Returns
+        -------
+        (3, V) float32
+            Σ Re D, Σ Im D and Σ |D|² with D = F − F₀.
+        """
+        sums = np.zeros((3, self.slab.size), np.float32)
+        if self.slab.size:
+            for first in range(0, len(configurations), SAMPLES_AT_ONCE):
+                inputs = self._inputs(configurations[first : first + SAMPLES_AT_ONCE])
+                direct_sum.add_moments(*inputs, *self.mean, *sums)
+        return sums
+
+    @property
+    def flops(self) -> float:
+        """Operations of the matrix products for one configuration."""
+        return 16.0 * len(self._order) * float((self.slab.row_halves + 1).sum())
+
+    def _inputs(self, configurations: np.ndarray) -> tuple:
+        """The kernels' common arguments."""
+        turns = configurations[:, self._order] @ self._to_turns
+        k_extent, l_extent = self.slab.table_extent
+        offsets = self._offsets
+        s = self.slab
+        return (
+            turns,
+            direct_sum.phase_tables(turns, 1, k_extent, offsets),
+            direct_sum.phase_tables(turns, 2, l_extent, offsets),
+            k_extent + 1,
+            l_extent + 1,
+            (offsets, self._occupancies),
+            (s.h, s.centres, s.halves, s.offsets, s.row_halves, s.row_offsets),
+            self._form_factors,
+        )
+
+
+def variance_and_mean_squared(
+    sums: np.ndarray, mean: tuple[np.ndarray, np.ndarray], n_samples: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """⟨|F|²⟩ − |⟨F⟩|² and |⟨F⟩|², both (V,) float64, from sums about the mean structure.
+
+    Var F = ⟨|D|²⟩ − |⟨D⟩|² for any constant F₀ = F − D: small numbers from small numbers.
+    """
+    d_re, d_im, d_sq = sums.astype(np.float64) / n_samples
+    variance = d_sq - d_re**2 - d_im**2
+    return variance, (mean[0] + d_re) ** 2 + (mean[1] + d_im) ** 2
+
+
+def _form_factor_table(factors: AtomFactors, slab: Slab) -> tuple[np.ndarray, float, np.ndarray]:
+    """f of each kind on equidistant |s|²: linear interpolation of 8192 steps is good to 1e-7."""
+    s2_max = 1 / slab.d_min**2 * 1.01
+    per_s2 = _TABLE_STEPS / s2_max
+    table = factors.at(np.arange(_TABLE_STEPS + 1) / per_s2)
+    return table.astype(np.float32), per_s2, slab.grid.metric()

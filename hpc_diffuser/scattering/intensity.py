@@ -1,0 +1,110 @@
+"""Diffuse intensity from the moments of an ensemble: Guinier's equation with motion on top."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpc_diffuser.crystal.atom_factors import AtomFactors
+from hpc_diffuser.motion.disorder import Disorder
+
+_SELF_STEPS = 4096
+
+
+@dataclass(frozen=True)
+class SelfTerms:
+    """Every atom with itself, at some voxels.
+
+    Attributes
+    ----------
+    still : (V,) float
+        S = Σf², which no motion dims.
+    dimmed : (V,) float
+        S', of the form factors that residual B-factors have dimmed.
+    """
+
+    still: np.ndarray
+    dimmed: np.ndarray
+
+
+def self_terms(factors: AtomFactors, s_squared: np.ndarray) -> SelfTerms:
+    """S = Σ_a o_a² f_a², the intensity of independent atoms, with and without the dimming."""
+    weights = np.bincount(factors.kind, factors.occupancies**2)
+    if not factors.b_factors_A2.any():
+        still = factors.still(s_squared) ** 2 @ weights
+        return SelfTerms(still, still)
+    # There may be as many kinds as atoms, for a million voxels: sums are functions of |s| alone.
+    table = np.linspace(0, s_squared.max(initial=0), _SELF_STEPS)
+    bare = factors.still(table)
+    dimming = np.exp(-np.outer(table, factors.b_factors_A2) / 4)
+    still, dimmed = (f**2 @ weights for f in (bare, bare * dimming))
+    return SelfTerms(np.interp(s_squared, table, still), np.interp(s_squared, table, dimmed))
+
+
+@dataclass(frozen=True)
+class Intensity:
+    """Diffuse intensity of one molecule, in electrons², by what a lattice of molecules does to it.
+
+    Attributes
+    ----------
+    internal : (V,) float
+        Of atoms that move against each other, which neighbours know nothing of.
+    rigid : (V,) float
+        Of the molecule moving as a whole: I_D is the sum of both.
+    average : (V,) float, or none
+        |⟨F⟩|² over all motions: what neighbours that move together scatter in phase. Only where
+        the lattice couples translations.
+    """
+
+    internal: np.ndarray
+    rigid: np.ndarray
+    average: np.ndarray
+
+
+def diffuse_intensity(
+    variance: np.ndarray,
+    mean_squared: np.ndarray,
+    self_terms: SelfTerms,
+    q_squared: np.ndarray,
+    translation: np.ndarray,
+    disorder: Disorder,
+    liquid: np.ndarray | float = 0.0,
+) -> "Intensity":
+    """Guinier's equation for sampled internal motion with unsampled Gaussian motion on top.
+
+    With A = ⟨|F|²⟩ and B = |⟨F⟩|² over the internal ensemble,
+
+        I_D = e^{−q²(σ_l²+σ_u²)} Σ_{n≥0} (q²σ_l²)ⁿ/n! [(A−S') ∗ Γ_n] + S
+              − e^{−q²(σ_l²+σ_u²) − qᵀUq} B,
+
+    written with the ensemble's variance A − B, so that no large numbers are subtracted. It comes
+    in two parts, because a lattice of molecules changes the second:
+
+        I_D = [e^{−q²(σ_l²+σ_u²)} (A − B + liquid) + S − e^{−q²(σ_l²+σ_u²)} S']
+              + e^{−q²(σ_l²+σ_u²)} (1 − e^{−qᵀUq}) B.
+
+    Parameters
+    ----------
+    variance : (V,) float
+        A − B.
+    mean_squared : (V,) float
+        B.
+    self_terms : SelfTerms
+    q_squared : (V,) float, Å⁻²
+        |q|² = 4π²/d².
+    translation : (V,) float
+        qᵀUq.
+    disorder : Disorder
+    liquid : (V,) float
+        The series' terms from n = 1, see `liquid`; 0 without liquid-like motion.
+
+    Returns
+    -------
+    Intensity
+    """
+    sigma_squared = disorder.llm_sigma_A**2 + disorder.uncorrelated_sigma_A**2
+    damping = np.exp(-q_squared * sigma_squared)
+    dimmed = mean_squared * damping
+    average = np.exp(-translation) * dimmed if disorder.halo_sigma_A else np.empty(0)
+    internal = (variance + liquid) * damping + (self_terms.still - self_terms.dimmed)
+    internal -= np.expm1(-q_squared * sigma_squared) * self_terms.dimmed
+    return Intensity(internal, -np.expm1(-translation) * dimmed, average)

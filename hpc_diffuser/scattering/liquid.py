@@ -1,0 +1,200 @@
+"""Liquid-like motion: displacements of atoms that are correlated over a distance, e^{−r/γ}.
+
+Its diffuse intensity is a series (Caspar et al., Nature 332, 659, 1988; Clarage et al., Proteins
+12, 145, 1992): (q²σ²)ⁿ/n! times the pairs' intensity A − S, convolved with Γ_n. The convolution
+multiplies the pairs' Patterson function by e^{−n|u|/γ}, so that the whole series from n = 1 is
+
+    F[P(u) (e^{xy} − 1)],   x = q²σ²,   y = e^{−|u|/γ} between 0 and 1,
+
+summed over n before any transform. Only x and y have to be parted,
+
+    e^{x(y−1)} − e^{−x} = Σ_k a_k(x) b_k(y),
+
+for each term costs a transform. The fewest are the singular functions of the left side: two to
+six do for σ up to 1 Å, where the series itself takes dozens and Chebyshev's polynomials twelve.
+S stays out of it: the Patterson function's origin peak has a width, that of the resolution.
+"""
+
+import numpy as np
+import scipy.fft
+
+from hpc_diffuser.crystal.lattice import HklGrid, fractionalization
+
+SERIES_ERROR = 3e-4  # of e^{x(y−1)}, beside 1: the whole intensity
+_NODES = 64  # of each variable where the singular functions are found
+_STEPS = 2048  # of their tables
+_NEAR_A = 8.0  # points nearer to the origin are told apart by 0.02 Å, others by 0.1 Å
+_FINE = 1 << 16  # places that y is rounded to: by 8e-6, times x
+
+
+class LiquidMotion:
+    """The series on some planes of a grid that holds the molecule's Patterson function.
+
+    Parameters
+    ----------
+    grid : HklGrid
+        Fine enough for the longest vector between two atoms: a band grid.
+    indices : (v, 3) int
+        Sample indices of the voxels wanted, sorted.
+    s_squared_max : float, Å⁻²
+        The largest of all ranks' voxels: it says how many terms are needed.
+    """
+
+    def __init__(self, grid: HklGrid, indices: np.ndarray, s_squared_max: float):
+        grid.require(indices)
+        self._grid = grid
+        self._shape = padded_shape(grid)
+        indices = indices.astype(np.int64)
+        self._planes, starts = np.unique(indices[:, 0], return_index=True)
+        self._parts = np.split(indices[:, 1:] % self._shape[1:], starts[1:])
+        self._indices = indices
+        self._s_squared_max = s_squared_max
+        self._distances = _distances(grid, self._shape) if len(indices) else None
+
+    def places(self) -> tuple[np.ndarray, np.ndarray]:
+        """Points of the Patterson function by their distance from the origin: (U,) Å, (U,) Å³.
+
+        The volume of all points of a distance; of nearly equal ones together.
+        """
+        if self._distances is None:
+            return np.empty(0), np.empty(0)
+        u = self._distances.ravel()
+        cell = 1 / np.linalg.det(fractionalization(self._grid.unit_cell))
+        point = cell * np.prod(self._grid.divisions) / len(u)
+        bins = np.where(u < _NEAR_A, u / 0.02, _NEAR_A / 0.02 + (u - _NEAR_A) / 0.1)
+        bins = bins.astype(np.int32)
+        counts, sums = np.bincount(bins), np.bincount(bins, u)
+        there = counts > 0
+        return sums[there] / counts[there], counts[there] * point
+
+    def series(
+        self, pairs: np.ndarray, q_squared: np.ndarray, sigma_A: float, gamma_A: float
+    ) -> np.ndarray:
+        """Σ_{n≥1} (q²σ²)ⁿ/n! [(A−S) ∗ Γ_n] at the voxels.
+
+        Parameters
+        ----------
+        pairs : (H, K, L) float32
+            A − S on the grid, both Friedel mates; 0 where not computed.
+        q_squared : (v,) float, Å⁻²
+            At the voxels.
+        sigma_A, gamma_A : float, Å
+
+        Returns
+        -------
+        (v,) float64
+        """
+        if not len(self._indices):
+            return np.empty(0)
+        x_max = float(4 * np.pi**2 * sigma_A**2 * self._s_squared_max)
+        of_x, of_y = separated(x_max)
+        place = q_squared * (sigma_A**2 * _STEPS / x_max)
+        below = np.minimum(place.astype(np.int32), _STEPS - 1)
+        part = place - below
+        total = np.zeros(len(self._indices))
+        for k, term in enumerate(self._terms(pairs, gamma_A, of_y)):
+            total += (of_x[k, below] + part * np.diff(of_x[k])[below]) * term
+        return total
+
+    def _terms(self, pairs: np.ndarray, gamma_A: float, of_y: np.ndarray):
+        """F[P b_k(y)] at the voxels, one after the other.
+
+        These functions and their transforms are real: two of them are one complex transform.
+        """
+        patterson = self._patterson(pairs)
+        place = np.exp(self._distances / np.float32(-gamma_A))
+        place = (place * np.float32(_FINE - 1)).astype(np.uint16)
+        for two in _fine_tables(of_y):
+            product = two[place]
+            product *= patterson
+            planes = scipy.fft.fft(product, axis=0, overwrite_x=True)
+            both = np.concatenate(
+                [
+                    scipy.fft.fft2(planes[h])[tuple(part.T)]
+                    for h, part in zip(self._planes, self._parts, strict=True)
+                ]
+            )
+            yield both.real
+            yield both.imag
+
+    def _patterson(self, pairs: np.ndarray) -> np.ndarray:
+        """The inverse transform, real and even: (n_h, n_k, n_l) float32, the origin first."""
+        h, k = (
+            np.arange(-e, e + 1) % n
+            for e, n in zip(self._grid.extent[:2], self._shape[:2], strict=True)
+        )
+        last = self._grid.extent[2]
+        half = np.zeros((*self._shape[:2], self._shape[2] // 2 + 1), np.float32)
+        half[h[:, None], k, : last + 1] = pairs[:, :, last:]
+        return scipy.fft.irfftn(half, s=self._shape)
+
+
+def padded_shape(grid: HklGrid) -> tuple[int, ...]:
+    """Points of the Patterson function of a grid: lengths that transform fast."""
+    return tuple(scipy.fft.next_fast_len(n, real=True) for n in grid.shape)
+
+
+def _distances(grid: HklGrid, shape: tuple[int, ...]) -> np.ndarray:
+    """|u| in Å at every point of the Patterson function: (n_h, n_k, n_l) float32."""
+    # A step of 1/n in h makes the function repeat after n cells.
+    axes = [
+        scipy.fft.fftfreq(n) * divisions for n, divisions in zip(shape, grid.divisions, strict=True)
+    ]
+    to_cartesian = np.linalg.inv(fractionalization(grid.unit_cell))
+    metric = to_cartesian.T @ to_cartesian
+    u, v, w = (axis.reshape([-1 if i == j else 1 for j in range(3)]) for i, axis in enumerate(axes))
+    squared = metric[0, 0] * u**2 + metric[1, 1] * v**2 + metric[2, 2] * w**2
+    squared = squared + 2 * (metric[0, 1] * u * v + metric[0, 2] * u * w + metric[1, 2] * v * w)
+    return np.sqrt(np.maximum(squared, 0)).astype(np.float32)
+
+
+def separated(x_max: float) -> tuple[np.ndarray, np.ndarray]:
+    """Tables of e^x a_k(x) and of b_k(y), k = 1, ..., n, whose products add up to e^{xy} − 1.
+
+    The singular value decomposition on Chebyshev's nodes gives the best functions there; their
+    integrals with the kernel give them everywhere.
+
+    Parameters
+    ----------
+    x_max : float
+
+    Returns
+    -------
+    of_x : (n, 2049) float
+        At equal steps from 0 to x_max.
+    of_y : (n, 2049) float
+        At equal steps from 0 to 1; n is even.
+    """
+    turn = np.pi * (np.arange(_NODES) + 0.5) / _NODES
+    nodes, weights = (1 - np.cos(turn)) / 2, np.sqrt(np.sin(turn))
+    steps = np.linspace(0, 1, _STEPS + 1)
+    kernel = _kernel(x_max * nodes, nodes)
+    left, singular, right = np.linalg.svd(weights[:, None] * kernel * weights)
+    left, right = weights[:, None] * left, weights[:, None] * right.T
+    n = 2
+    while _largest_error(kernel, left, singular, right, n, weights) > SERIES_ERROR:
+        n += 2
+    of_x = _kernel(x_max * steps, nodes) @ right[:, :n] * np.exp(x_max * steps)[:, None]
+    of_y = _kernel(x_max * nodes, steps).T @ (
+        left[:, :n] / np.maximum(singular[:n], np.finfo(float).tiny)
+    )
+    return of_x.T, of_y.T
+
+
+def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """e^{x(y−1)} − e^{−x}: (X, Y)."""
+    return np.exp(np.outer(x, y - 1)) - np.exp(-x)[:, None]
+
+
+def _largest_error(kernel, left, singular, right, n, weights) -> float:
+    """Of the kernel by the first n terms, at the nodes."""
+    found = (left[:, :n] * singular[:n]) @ right[:, :n].T
+    return float(np.abs(found / np.outer(weights, weights) ** 2 - kernel).max())
+
+
+def _fine_tables(of_y: np.ndarray):
+    """Each two functions of y as one complex table of `_FINE` places: (65536,) complex64."""
+    fine, steps = np.linspace(0, 1, _FINE), np.linspace(0, 1, of_y.shape[1])
+    for one, other in zip(of_y[::2], of_y[1::2], strict=True):
+        both = np.interp(fine, steps, one) + 1j * np.interp(fine, steps, other)
+        yield both.astype(np.complex64)

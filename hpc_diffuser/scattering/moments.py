@@ -1,0 +1,194 @@
+"""Moments of the molecular transform over an ensemble, on a group of ranks.
+
+The group's ranks form a rectangle, sample batches by q-slabs. Every rank makes its batches of
+configurations and their moments on its planes; a reduction adds the batches; the first row of
+ranks then holds the moments, each on its own planes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hpc_diffuser.crystal.atom_factors import AtomFactors, atom_factors
+from hpc_diffuser.crystal.lattice import HklGrid
+from hpc_diffuser.motion.configurations import configurations, residual_b_factors
+from hpc_diffuser.motion.modes import Modes
+from hpc_diffuser.motion.parameters import Parameters
+from hpc_diffuser.parallel.communicator import Ranks
+from hpc_diffuser.parallel.decomposition import batch_edges, batches_of, choose_layout, share_planes
+from hpc_diffuser.scattering.density import choose_transform
+from hpc_diffuser.scattering.direct import variance_and_mean_squared
+from hpc_diffuser.scattering.intensity import SelfTerms, self_terms
+from hpc_diffuser.scattering.slab import BLOCK, plane_costs, slab
+
+
+class Moments:
+    """⟨|F|²⟩ − |⟨F⟩|² and |⟨F⟩|² at given samples of reciprocal space.
+
+    Parameters
+    ----------
+    modes : Modes
+    grid : HklGrid
+    indices : (V, 3) int
+        Sample indices, h ≥ 0, sorted, the same on all ranks.
+    group : Ranks
+    transform : {"auto", "direct", "density"}
+        How structure factors are computed; "auto" takes the cheaper way.
+    factors : AtomFactors or None
+        The atoms' at the densest solvent; plain form factors without.
+    many_kinds : bool
+        See `density.choose_transform`.
+
+    Attributes
+    ----------
+    transform : DirectTransform or DensityTransform
+        On this rank's planes.
+    rows : (v,) int
+        Which of the V voxels this rank holds the moments of; none outside the first row.
+    indices : (v, 3) int16
+        Of those.
+    s_squared : (v,) float, Å⁻²
+    block_costs : (B,) float
+        Work in each of the blocks of planes that are dealt to ranks.
+    """
+
+    def __init__(
+        self,
+        modes: Modes,
+        grid: HklGrid,
+        indices: np.ndarray,
+        group: Ranks,
+        transform: str = "auto",
+        factors: AtomFactors | None = None,
+        many_kinds: bool = False,
+    ):
+        grid.require(indices)
+        self.modes = modes
+        self.group = group
+        s_squared = grid.inverse_d_squared(indices)
+        d_min = float(1 / np.sqrt(s_squared.max()))
+        costs = plane_costs(grid, d_min)
+        costs = np.where(np.isin(np.arange(len(costs)), indices[:, 0]), costs, 0)
+        make_transform = choose_transform(
+            modes.structure, grid, d_min, transform, factors, many_kinds
+        )
+        blocks = np.add.reduceat(costs, np.arange(0, len(costs), BLOCK))
+        self.block_costs = blocks
+        layout = choose_layout(group.size, blocks)
+        self._sample_rank, slab_rank = layout.place(group.rank)
+        self._batches = batches_of(self._sample_rank, layout.sample_ranks)
+        self._sharing = group.split(slab_rank)
+        own = share_planes(blocks, layout.slab_ranks)[slab_rank]
+        planes = np.flatnonzero((costs > 0) & np.isin(np.arange(len(costs)) // BLOCK, own))
+        self._slab = slab(grid, d_min, planes)
+        self.transform = make_transform(modes.structure, self._slab, factors)
+        holds = np.isin(indices[:, 0], self._slab.h) & (self._sample_rank == 0)
+        self.rows = np.flatnonzero(holds)
+        self.indices = indices[self.rows].astype(np.int16)
+        self.s_squared = s_squared[self.rows]
+        self._positions = self._slab.position_of(indices[self.rows])
+        self._still = atom_factors(modes.structure)
+        self._factors = factors or self._still
+        self._self_terms = self_terms(self._factors, self.s_squared)
+        self._last: tuple = (None, None)
+
+    @property
+    def factors(self) -> AtomFactors:
+        """Those of the last moments; before any, the densest solvent's."""
+        return self._factors
+
+    def of(
+        self, parameters: Parameters, normals: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, SelfTerms]:
+        """Moments over the ensemble.
+
+        What only the parameters that need no sampling differ in is not computed again.
+
+        Parameters
+        ----------
+        parameters : Parameters
+        normals : (S, M) or (S, M + 3) float
+            Standard normal points, the same on all ranks.
+
+        Returns
+        -------
+        variance, mean_squared : (v,) float64
+            At the voxels `rows`.
+        self_terms : SelfTerms
+        """
+        self._use(self._factors_of(parameters))
+        key = _what_is_sampled(parameters, normals, self._factors)
+        if key != self._last[0]:
+            self._last = key, self._computed(parameters, normals)
+        return *self._last[1], self._self_terms
+
+    def of_mean(self, parameters: Parameters) -> tuple[np.ndarray, np.ndarray, SelfTerms]:
+        """The same of the mean structure alone: a molecule that is rigid inside."""
+        self._use(self._factors_of(parameters))
+        real, imaginary = (part[self._positions].astype(np.float64) for part in self.transform.mean)
+        squared = real**2 + imaginary**2
+        return np.zeros_like(squared), squared, self._self_terms
+
+    def _factors_of(self, parameters: Parameters) -> AtomFactors:
+        """What every atom scatters: less the solvent, dimmed by its residual B-factor."""
+        if not parameters.k_sol_eA3 and not parameters.residual_b_fraction:
+            return self._still
+        b = residual_b_factors(self.modes, parameters) if parameters.residual_b_fraction else None
+        solvent = (parameters.k_sol_eA3, parameters.b_sol_A2)
+        return atom_factors(self.modes.structure, *solvent, b)
+
+    def _use(self, factors: AtomFactors) -> None:
+        if _identity(factors) == _identity(self._factors):
+            return
+        self._factors = factors
+        self.transform = self.transform.with_factors(factors)
+        self._self_terms = self_terms(factors, self.s_squared)
+
+    def _computed(
+        self, parameters: Parameters, normals: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        edges = batch_edges(len(normals))
+
+        def batch(i: int) -> np.ndarray:
+            rows = np.arange(*edges[i : i + 2])
+            moved = configurations(self.modes, parameters, normals[rows], rows)
+            return self._weighted(moved, rows)
+
+        total = self._sharing.sum_as_tree(_sum_tree(batch, self._batches))
+        if total is None:
+            return np.empty(0), np.empty(0)
+        mean = tuple(part[self._positions] for part in self.transform.mean)
+        return variance_and_mean_squared(total[:, self._positions], mean, len(normals))
+
+    def _weighted(self, moved: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Σ over configurations, of each as much as its frame weighs: 1 on average."""
+        weights = self.modes.weights
+        if weights is None or np.all(weights == weights[0]):
+            return self.transform.moments(moved)
+        own = (weights * len(weights))[rows % len(weights)].astype(np.float32)
+        total = self.transform.moments(moved[:0])
+        for one, weight in zip(moved, own, strict=True):
+            total += weight * self.transform.moments(one[None])
+        return total
+
+
+def _what_is_sampled(parameters: Parameters, normals: np.ndarray, factors: AtomFactors) -> tuple:
+    """All that the moments depend on."""
+    p = parameters
+    screw = p.disorder.translation_factor().tobytes() if p.screw_correlation else b""
+    motion = (p.mode_amplitudes_A.tobytes(), p.mode_correlation, p.libration_sigma_deg)
+    return (*motion, p.screw_correlation, screw, normals.tobytes(), _identity(factors))
+
+
+def _identity(factors: AtomFactors) -> tuple:
+    """What tells two sets of factors of one structure apart."""
+    solvent = (factors.k_sol_eA3, factors.b_sol_A2)
+    return (*solvent, factors.b_factors_A2.tobytes(), factors.kind.tobytes())
+
+
+def _sum_tree(part, indices: range) -> np.ndarray:
+    """Sum of part(i) over a power of two of indices, neighbours first."""
+    if len(indices) == 1:
+        return part(indices[0])
+    middle = len(indices) // 2
+    return _sum_tree(part, indices[:middle]) + _sum_tree(part, indices[middle:])

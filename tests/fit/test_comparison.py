@@ -1,0 +1,611 @@
+"""Models fitted one after the other: what each is, the table, resuming, the control."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import tiny_structure
+from launching import launch
+
+from hpc_diffuser.commands.comparison_page import comparison_text
+from hpc_diffuser.fit import comparison, refinement
+from hpc_diffuser.fit.comparison import model_config, shuffled_modes, shuffled_orders, with_models
+from hpc_diffuser.fit.config import (
+    TERMS,
+    Config,
+    ModelsConfig,
+    ParametersConfig,
+    RunConfig,
+    StructureConfig,
+    TargetConfig,
+    load_config,
+    parse_config,
+)
+from hpc_diffuser.fit.inputs import load_modes
+from hpc_diffuser.fit.problem import FINAL, compare, load_problem
+from hpc_diffuser.fit.run.lock import run_lock
+from hpc_diffuser.fit.space import search_space
+from hpc_diffuser.io.modes_file import write_modes
+from hpc_diffuser.io.structures.files import write_pdb
+from hpc_diffuser.motion.disorder import Disorder
+from hpc_diffuser.motion.parameters import Parameters
+from hpc_diffuser.parallel.communicator import Ranks
+from hpc_diffuser.system import stopping
+from hpc_diffuser.system.errors import InputError
+
+FIT = ("fit", "fit.toml", "--models", "rbt,rbt+int")
+EVERY_MODEL = ("rbt", "llm", "rbt+int", "rbt+llm", "rbt+llm+int", "lib", "unc+res", "rbt+sol+lib")
+# [parameters] of a model with everything that can be together.
+EVERYTHING = ParametersConfig(
+    mode_amplitude_A=(0.0, 0.5),
+    mode_correlation=(-0.9, 0.9),
+    translation_sigma_A=((0.0, 0.4), (0.0, 0.5), (0.0, 0.6)),
+    translation_correlation=(-0.5, 0.5),
+    libration_sigma_deg=(0.0, 3.0),
+    screw_correlation=(0.0, 1.0),
+    uncorrelated_sigma_A=(0.25, 0.25),
+    residual_b_fraction=(0.0, 0.9),
+    llm_sigma_A=(0.1, 0.2),
+    llm_gamma_A=(3.0, 30.0),
+    k_sol_eA3=(0.3, 0.4),
+    b_sol_A2=(10.0, 20.0),
+    halo_sigma_A=(0.0, 0.3),
+    halo_gamma_A=(20.0, 90.0),
+)
+
+
+def config(**parameters) -> Config:
+    """Of modes.h5 with two correlated modes, and these parameters."""
+    return Config(
+        structure=StructureConfig(modes=Path("modes.h5"), n_modes=4, correlated_modes=2),
+        parameters=ParametersConfig(**parameters),
+        models=ModelsConfig(EVERY_MODEL),
+        run=RunConfig(directory=Path("run")),
+    )
+
+
+@pytest.fixture(scope="module")
+def inputs(inputs, tmp_path_factory) -> Path:
+    """The project with little to do: searches of three random points, no choice of a grid."""
+    folder = Path(shutil.copytree(inputs, tmp_path_factory.mktemp("short") / "project"))
+    text = (folder / "fit.toml").read_text()
+    text = text.replace("evaluations = 5", "evaluations = 3")
+    (folder / "fit.toml").write_text(text.replace("[model]", '[model]\ngrid = "target"'))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def compared(inputs, program, tmp_path_factory) -> tuple[Path, str]:
+    """The project's folder after a comparison of rbt and rbt+int; and what was printed."""
+    folder = Path(shutil.copytree(inputs, tmp_path_factory.mktemp("compared") / "project"))
+    result = program(*FIT, folder=folder)
+    assert result.returncode == 0, result.stderr
+    return folder, result.stdout
+
+
+@pytest.mark.parametrize("name", [*EVERY_MODEL, "halo", "rbt+halo"])
+def test_a_model_has_the_terms_of_its_name(name):
+    """Their parameters are those of the config; all others are absent.
+
+    But the screw, which is libration together with a translation. Without int no mode is left.
+    """
+    whole = replace(config(), parameters=EVERYTHING)
+    own = model_config(whole, name)
+    terms = name.split("+")
+    for term, keys in TERMS.items():
+        for key in keys:
+            expected = EVERYTHING if term in terms else ParametersConfig()
+            if key == "screw_correlation" and "rbt" not in terms:
+                expected = ParametersConfig()
+            assert getattr(own.parameters, key) == getattr(expected, key), key
+    n_modes = 4 if "int" in terms else 0
+    assert own.structure.n_modes == n_modes
+    assert own.structure.correlated_modes == (2 if "int" in terms else 0)
+    assert own.run.directory == Path("run") / name
+    assert own.models == ModelsConfig()
+    space = search_space(own.parameters, np.full(n_modes, 0.3), own.structure.correlated_modes)
+    assert space.at_most("mode_amplitude_A") == (0.5 if n_modes else 0)
+
+
+def test_terms_name_every_parameter():
+    """A parameter that is in no term would be absent from all models."""
+    keys = [key for term in TERMS.values() for key in term]
+    assert sorted(keys) == sorted(ParametersConfig.__dataclass_fields__)
+
+
+@pytest.mark.parametrize(
+    ("name", "refined"),
+    [
+        ("rbt", {"translation_sigma_A": (0, 1)}),
+        ("llm", {"llm_sigma_A": (0, 1), "llm_gamma_A": (5, 50)}),
+        ("lib", {"libration_sigma_deg": (0, 5)}),
+        ("unc", {"uncorrelated_sigma_A": (0, 1)}),
+        ("res", {"residual_b_fraction": (0, 1)}),
+        (
+            "rbt+sol",
+            {"translation_sigma_A": (0, 1), "k_sol_eA3": (0, 0.5), "b_sol_A2": (0, 100)},
+        ),
+    ],
+)
+def test_ranges_of_terms_that_the_config_does_not_know(name, refined):
+    """As documented."""
+    space = search_space(model_config(config(), name).parameters, np.empty(0))
+    assert dict(zip(space.names, map(tuple, space.bounds), strict=True)) == refined
+
+
+def test_given_halves_of_a_term_are_kept():
+    """Of liquid-like motion with a given length only the amplitude is missing."""
+    own = model_config(config(llm_gamma_A=(5.0, 5.0)), "llm").parameters
+    assert own.llm_gamma_A == (5.0, 5.0)
+    assert own.llm_sigma_A == (0.0, 1.0)
+
+
+def test_range_of_modes_that_the_config_does_not_know(inputs):
+    """Twice the larger stored amplitude of 0.4 and 0.2 Å."""
+    own = load_config(inputs / "fit.toml")
+    own = replace(own, parameters=ParametersConfig())
+    assert model_config(own, "int").parameters.mode_amplitude_A == (0.0, 0.8)
+
+
+def test_an_ensemble_without_int_is_its_mean(tmp_path, modes):
+    """With it, its frames: two models weighted 1 to 3, of which one lies 0.4 Å along x."""
+    text = ""
+    for number, shift in enumerate((0.0, 0.4), start=1):
+        moved = replace(
+            modes.structure, positions=modes.structure.positions + np.array([shift, 0, 0])
+        )
+        write_pdb(tmp_path / "one.pdb", moved, (modes.unit_cell, modes.space_group))
+        lines = (tmp_path / "one.pdb").read_text().splitlines()
+        atoms = [line for line in lines if line.startswith(("ATOM", "HETATM"))]
+        text += "\n".join([f"MODEL     {number:4d}", *atoms, "ENDMDL\n"])
+        head = "\n".join(line for line in lines if line.startswith("CRYST1"))
+    (tmp_path / "two.pdb").write_text(f"{head}\n{text}END\n")
+    structure = StructureConfig(ensemble=tmp_path / "two.pdb", weights=(1.0, 3.0))
+    own = Config(structure=structure)
+    assert load_modes(model_config(own, "rbt+int")).frames.shape == (2, 12, 3)
+    mean = load_modes(model_config(own, "rbt"))
+    assert mean.frames is None and mean.weights is None
+    expected = modes.structure.positions + np.array([0.75 * 0.4, 0, 0])
+    np.testing.assert_allclose(mean.structure.positions, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ('["rbt", "md"]', "'md'"),
+        ('["rbt+"]', r"'rbt\+'"),
+        ('["RBT"]', "'RBT'"),
+        ('["../rbt"]', "'../rbt'"),
+        ('["rbt+rbt"]', r"'rbt\+rbt'"),
+        ("[1]", "found 1"),
+        ("[[]]", r"found \[\]"),
+    ],
+)
+def test_bad_names(value, found):
+    """Told with the terms that there are."""
+    with pytest.raises(InputError, match=f"models.compare.* {', '.join(TERMS)}.*{found}"):
+        parse_config(f"[models]\ncompare = {value}", Path())
+
+
+@pytest.mark.parametrize("value", ["[]", '"rbt"', "1"])
+def test_no_list_of_names(value):
+    """Told what was expected."""
+    with pytest.raises(InputError, match=r"models\.compare should be a list of models"):
+        parse_config(f"[models]\ncompare = {value}", Path())
+
+
+def test_a_model_named_twice():
+    """In another order of its terms it would have another folder."""
+    with pytest.raises(InputError, match=r"rbt\+int and int\+rbt are the same model"):
+        parse_config('[models]\ncompare = ["rbt+int", "llm", "int+rbt"]', Path())
+
+
+def test_the_command_line_overrides_the_config():
+    """And is checked like it."""
+    given = parse_config('[models]\ncompare = ["rbt", "llm"]', Path())
+    assert with_models(given, None).models.compare == ("rbt", "llm")
+    assert with_models(given, "rbt, rbt+int").models.compare == ("rbt", "rbt+int")
+    with pytest.raises(InputError, match=r"--models: .*'md'"):
+        with_models(given, "rbt,md")
+
+
+@pytest.mark.parametrize(
+    ("names", "complaint"),
+    [
+        ("rbt,md", "--models: expected models made of the terms rbt, int"),
+        ("int,sol", "model sol: nothing moves: expected a motion too"),
+        ("int,halo", "model halo: expected [parameters] halo_alpha"),
+        ("int,res", "model res: parameters.residual_b_fraction: expected [crystal]"),
+    ],
+)
+def test_mistakes_are_told_before_the_first_fit(call, project, edit, names, complaint):
+    """One line and code 65; no model has begun."""
+    edit(project / "fit.toml", "translation_sigma_A = [0.1, 0.8]", "translation_sigma_A = 0.4")
+    result = call("fit", "fit.toml", "--models", names, folder=project)
+    assert result.returncode == 65
+    assert complaint in result.stderr and result.stderr.count("\n") == 1
+    assert not list((project / "run").glob("*/manifest.json"))
+
+
+def test_a_held_model_is_scored_once(call, project, edit):
+    """A row of its own: one restart of one evaluation, whose CC is that of the final map."""
+    edit(project / "fit.toml", "translation_sigma_A = [0.1, 0.8]", "translation_sigma_A = 0.4")
+    edit(project / "fit.toml", "[target]", '[crystal]\nfile = "model.pdb"\n[target]')
+    result = call("fit", "fit.toml", "--models", "rbt,rbt+int", folder=project)
+    assert result.returncode == 0, result.stderr
+    held, fitted = json.loads((project / "run" / "models.json").read_text())["models"]
+    assert held["refined"] == [] and held["median"] == {"translation_sigma_A": 0.4}
+    summary = json.loads((project / "run" / "rbt" / "summary.json").read_text())
+    assert (summary["restarts"], summary["evaluations"]) == (1, 1)
+    assert summary["best"]["cc_work"] == pytest.approx(held["cc_work"], abs=1e-9)
+    assert held["cc_work"] < fitted["cc_work"] + 0.01
+    # Translation by 0.4 Å alone: B = 8π²σ² for every atom.
+    mean = np.mean(tiny_structure().b_factors_A2)
+    assert held["b_factors"]["mean_ratio"] == pytest.approx(8 * np.pi**2 * 0.16 / mean, abs=1e-2)
+    numbers = held["b_factors"]["mean_ratio"], 100 * held["b_factors"]["moves_more"]
+    assert "rbt           none{:12.2f}{:9.0f} %".format(*numbers) in result.stdout
+    assert call("fit", "fit.toml", "--models", "rbt", "--test", folder=project).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"),
+    [
+        ('"enm.h5"', "models.bases should name modes files"),
+        ("{}", "models.bases should name modes files"),
+        ('{ "a b" = "enm.h5" }', "expected names of letters, digits, - and _, found 'a b'"),
+        ("{ enm = 1 }", "models.bases.enm should be text, found 1"),
+    ],
+)
+def test_bad_bases(value, complaint):
+    """Told with what was expected."""
+    with pytest.raises(InputError, match=complaint):
+        parse_config(f"[models]\nbases = {value}", Path())
+
+
+def test_models_on_other_bases():
+    """A model with modes is fitted on every basis, unless it names one; others once."""
+    text = '[models]\ncompare = ["rbt", "rbt+int"]\nbases = {enm = "e.h5", free = "f.h5"}'
+    given = parse_config(text, Path("/here"))
+    names = ("rbt", "rbt+int", "rbt+int@enm", "rbt+int@free")
+    assert with_models(given, None).models.compare == names
+    assert with_models(given, "int@free,int").models.compare == ("int@free", "int", "int@enm")
+    with pytest.raises(InputError, match='unknown basis "fre": did you mean "free"'):
+        with_models(given, "int@fre")
+    with pytest.raises(InputError, match="rbt@enm: expected a basis of a model with int only"):
+        with_models(given, "rbt@enm")
+    with pytest.raises(InputError, match=r"int\+rbt@enm and rbt\+int@enm are the same model"):
+        with_models(given, "int+rbt@enm,rbt+int@enm")
+    with pytest.raises(InputError, match=r"no basis of this name.*bases = \{ enm"):
+        with_models(parse_config("", Path()), "int@enm")
+    given = replace(given, structure=StructureConfig(modes=Path("m.h5"), n_modes=3))
+    own = model_config(replace(given, parameters=EVERYTHING), "rbt+int@free")
+    assert own.structure == StructureConfig(modes=Path("/here/f.h5"), n_modes=3)
+    assert own.run.directory == Path("/here/run/rbt+int@free")
+
+
+@pytest.mark.parametrize("compare", ["", 'compare = ["rbt", "llm"]'])
+@pytest.mark.parametrize("test", [(), ("--test",)])
+def test_bases_that_nothing_is_fitted_with(call, project, compare, test):
+    """Refused in one line, whether the file is there or not; --models may ask for less."""
+    with (project / "fit.toml").open("a") as file:
+        file.write(f'[models]\n{compare}\nbases = {{other = "other.h5"}}\n')
+    result = call("fit", "fit.toml", *test, folder=project)
+    assert result.returncode == 65 and result.stderr.count("\n") == 1
+    assert "models.bases: no model is fitted with them: expected one with int" in result.stderr
+    assert not (project / "run").exists()
+    given = load_config(project / "fit.toml")
+    assert with_models(given, "rbt").models.compare == ("rbt",)
+
+
+def test_other_bases_are_refitted(call, project, edit):
+    """Two other modes of the first eight atoms: a run of its own, as a plain fit of them would be.
+
+    The map is of the twelve atoms with their own modes, which fit it better. Of the basis, n_modes
+    and range are those of the config.
+    """
+    own = load_modes(load_config(project / "fit.toml"))
+    first = np.arange(8)
+    vectors = np.random.default_rng(1).normal(size=(2, 8, 3))
+    vectors *= np.sqrt(8 / np.sum(vectors**2, axis=(1, 2), keepdims=True))
+    other = replace(own, structure=own.structure.select(first), vectors=vectors)
+    write_modes(project / "other.h5", replace(other, crystal_b_A2=None), {"command": "test"})
+    edit(project / "fit.toml", "[target]", '[models]\nbases = {other = "other.h5"}\n[target]')
+    result = call("fit", "fit.toml", "--models", "rbt,rbt+int", folder=project)
+    assert result.returncode == 0, result.stderr
+    rows = json.loads((project / "run" / "models.json").read_text())["models"]
+    assert [row["name"] for row in rows] == ["rbt", "rbt+int", "rbt+int@other"]
+    assert [row["basis"] for row in rows] == [None, None, "other"]
+    assert rows[1]["cc_work"] > rows[2]["cc_work"]
+    table = result.stdout[result.stdout.index("The modes of other bases, refitted") :]
+    assert f"rbt+int@other       2{rows[2]['cc_work']:9.4f}{rows[2]['cc_free']:9.4f}" in table
+    status = call("status", "run", folder=project)
+    assert "run/rbt+int@other: finished" in status.stdout
+    plain = (project / "fit.toml").read_text().replace('"modes.h5"', '"other.h5"')
+    plain = plain.replace('[models]\nbases = {other = "other.h5"}\n', "")
+    (project / "plain.toml").write_text(plain.replace('"run"', '"plain"'))
+    result = call("fit", "plain.toml", folder=project)
+    assert result.returncode == 0, result.stderr
+    alone = json.loads((project / "plain" / "summary.json").read_text())
+    assert alone["cc_work"] == rows[2]["cc_work"]
+    # A changed basis is noticed.
+    write_modes(project / "other.h5", replace(other, vectors=-vectors), {"command": "test"})
+    result = call("fit", "fit.toml", "--models", "rbt+int@other", folder=project)
+    assert result.returncode == 78 and "structure.modes" in result.stderr
+
+
+def test_translation_alone_is_the_best_there_is(call, project, edit):
+    """Its own sigma, though the fit holds 0.1 Å: no sigma of a fine scan of 0 to 2 Å is better.
+
+    The solvent is the answer's, held here.
+    """
+    edit(project / "fit.toml", "translation_sigma_A = [0.1, 0.8]", "translation_sigma_A = 0.1")
+    edit(project / "fit.toml", "[parameters]", "[parameters]\nk_sol_eA3 = 0.2\nb_sol_A2 = 30.0")
+    result = call("fit", "fit.toml", folder=project)
+    assert result.returncode == 0, result.stderr
+    alone = json.loads((project / "run" / "summary.json").read_text())["translation_alone"]
+    assert (alone["k_sol_eA3"], alone["b_sol_A2"]) == (0.2, 30.0)
+    problem = load_problem(load_config(project / "fit.toml"))
+    model, comparison = compare(problem, Ranks())
+    scan = {
+        sigma: comparison.score(
+            model.rigid(Parameters(np.empty(0), Disorder(sigma), k_sol_eA3=0.2, b_sol_A2=30.0))
+        ).cc_work
+        for sigma in np.arange(0.02, 2.0, 0.02)
+    }
+    best = max(scan, key=scan.get)
+    assert alone["translation_sigma_A"] == pytest.approx(best, abs=0.021) and best > 0.15
+    assert alone["cc_work"] >= scan[best] - 1e-9
+    assert (
+        f"its own best sigma, {alone['translation_sigma_A']:.3f} Å, the answer's" in result.stdout
+    )
+
+
+def test_profile_is_measured_without_the_free_set(inputs):
+    """Whatever the free set's intensities are, the empirical halo is the same."""
+    own = load_config(inputs / "fit.toml")
+    ranges = replace(own.parameters, halo_alpha=(1.0, 4.0))
+    problem = load_problem(replace(own, parameters=ranges))
+    free, intensity = problem.target.free, problem.target.intensity.copy()
+    intensity[free] *= 10
+    other = replace(problem, target=replace(problem.target, intensity=intensity))
+    parameters = problem.space.farthest
+    one, two = (compare(p, Ranks())[0].rigid(parameters) for p in (problem, other))
+    np.testing.assert_array_equal(one, two)
+
+
+def test_a_structure_without_modes(call, project, edit):
+    """Has no int to fit."""
+    edit(project / "fit.toml", 'modes = "modes.h5"\nn_modes = 2', 'file = "model.pdb"')
+    result = call(*FIT, folder=project)
+    assert result.returncode == 65
+    assert "model rbt+int: no modes for the term int" in result.stderr
+
+
+def test_table_and_json_have_the_same_numbers(compared):
+    """Those of each model's own summary; `report` prints the table again."""
+    folder, printed = compared
+    comparison = json.loads((folder / "run" / "models.json").read_text())
+    assert [row["name"] for row in comparison["models"]] == ["rbt", "rbt+int"]
+    for row in comparison["models"]:
+        summary = json.loads((folder / "run" / row["name"] / "summary.json").read_text())
+        for key in ("refined", "cc_work", "cc_free"):
+            assert row[key] == summary[key]
+        for point in ("median", "answer"):
+            for key, value in row[point].items():
+                assert value == summary[point][key]
+        assert row["answer_is"] == summary["answer_is"]
+        for i, shell in enumerate(comparison["shells"]):
+            assert shell["cc"][row["name"]] == summary["shells"][i]["cc"]
+    rigid, moving = comparison["models"]
+    assert list(rigid["median"]) == ["translation_sigma_A"] and rigid["refined"] != []
+    assert rigid["shuffled_modes"] is None
+    assert moving["shuffled_modes"]["orders"] == 1
+    first = f"rbt            1{rigid['cc_work']:9.4f}{rigid['cc_free']:9.4f}   translation"
+    assert first in printed
+    assert f"{moving['shuffled_modes']['cc_free']['largest']:9.4f}" in printed
+    assert comparison_text(comparison) in printed
+    assert "\nCC_work, CC_free: mean over the shells\n" in printed
+
+
+def test_ceiling_of_the_data(compared):
+    """Below the models' CC, where the target has half-maps."""
+    comparison = json.loads((compared[0] / "run" / "models.json").read_text())
+    assert comparison["ceiling"] is None and "CC*" not in comparison_text(comparison)
+    comparison["ceiling"] = {"cc_half": 0.5, "cc_star": 0.8165}
+    assert "CC*                0.8165            of the data; CC½ is 0.5000" in comparison_text(
+        comparison
+    )
+
+
+def test_report_and_status_of_a_comparison(call, compared):
+    """The same table; a paragraph for each model; a figure is of one model."""
+    folder, printed = compared
+    result = call("report", "run", folder=folder)
+    assert result.returncode == 0
+    assert result.stdout.strip() and result.stdout.strip() in printed
+    result = call("status", "run", folder=folder)
+    assert result.returncode == 0
+    assert "a comparison of models, of which have begun: rbt, rbt+int" in result.stdout
+    assert "run/rbt+int: finished" in result.stdout
+    result = call("report", "run", "--png", "a.png", folder=folder)
+    assert result.returncode == 65
+    assert "hpc-diffuser report run/rbt --png a.png" in result.stderr
+
+
+def test_damaged_comparison(call, tmp_path):
+    """One line."""
+    (tmp_path / "models.json").write_text("[]")
+    result = call("report", ".")
+    assert result.returncode == 65
+    assert "models.json: not a comparison of models" in result.stderr
+
+
+def test_stopped_and_resumed(call, compared, project, monkeypatch):
+    """Stopped in each model: code 75 each time, and in the end the same models.json.
+
+    Five evaluations of the first model's six, then the other one and four of the second's.
+    """
+    write, written = refinement.write_checkpoint, []
+
+    def counted(path, history):
+        write(path, history)
+        written.append(path.parent.name)
+        if len(written) % 5 == 0:
+            stopping._requested.append(15)
+
+    monkeypatch.setattr(refinement, "write_checkpoint", counted)
+    codes = []
+    while 75 in codes[-1:] or not codes:
+        stopping._requested.clear()
+        codes.append(call(*FIT, folder=project).returncode)
+        if len(codes) == 1:
+            result = call("report", "run", folder=project)
+            assert result.returncode == 65
+            assert "of a comparison of models, look into run/rbt" in result.stderr
+    assert codes == [75, 75, 0]
+    assert written == ["rbt"] * 6 + ["rbt+int"] * 6
+    expected = (compared[0] / "run" / "models.json").read_bytes()
+    assert (project / "run" / "models.json").read_bytes() == expected
+
+
+def test_another_model_is_added_to_a_comparison(call, compared, project, monkeypatch):
+    """The fitted ones are as they were, whatever the list is: nothing of them is evaluated."""
+    shutil.copytree(compared[0] / "run", project / "run")
+    write, written = refinement.write_checkpoint, []
+
+    def noted(path, history):
+        write(path, history)
+        written.append(path.parent.name)
+
+    monkeypatch.setattr(refinement, "write_checkpoint", noted)
+    result = call("fit", "fit.toml", "--models", "unc,rbt", folder=project)
+    assert result.returncode == 0, result.stderr
+    assert set(written) == {"unc"}
+    rows = json.loads((project / "run" / "models.json").read_text())["models"]
+    assert [row["name"] for row in rows] == ["unc", "rbt"]
+
+
+def test_a_comparison_in_use(call, project):
+    """Code 73, also where the other job is at another model."""
+    with run_lock(project / "run"):
+        assert call(*FIT, folder=project).returncode == 73
+
+
+def test_tried_out(call, project):
+    """--test fits every model of the config, and leaves nothing behind."""
+    with (project / "fit.toml").open("a") as file:
+        file.write('[models]\ncompare = ["unc", "int"]\n')
+    result = call("fit", "fit.toml", "--test", folder=project)
+    assert result.returncode == 0, result.stderr
+    assert "\nunc          1 " in result.stdout and "\nint          2 " in result.stdout
+    assert not (project / "run").exists()
+
+
+def test_the_same_on_two_ranks(compared, project):
+    """Every bit of models.json."""
+    result = launch(2, *FIT, folder=project)
+    assert result.returncode == 0, result.stderr
+    expected = (compared[0] / "run" / "models.json").read_bytes()
+    assert (project / "run" / "models.json").read_bytes() == expected
+
+
+@pytest.mark.parametrize(("n_modes", "n_orders"), [(0, 0), (1, 0), (2, 1), (3, 5), (10, 8)])
+def test_orders(n_modes, n_orders):
+    """3! − 1 = 5 of three weights, 8 of many: all different, none the modes' own; by the seed."""
+    weights = [0.1 * (i + 1) for i in range(n_modes)]
+    orders = shuffled_orders(weights, 3)
+    assert len({tuple(order) for order in orders}) == len(orders) == n_orders
+    for order in orders:
+        assert sorted(order) == list(range(n_modes))
+        assert list(order) != list(range(n_modes))
+    np.testing.assert_array_equal(orders, shuffled_orders(weights, 3))
+    if n_modes == 10:
+        assert np.any(np.array(orders) != shuffled_orders(weights, 4))
+
+
+@pytest.mark.parametrize(
+    ("weights", "n_orders"),
+    [
+        ([0.2, 0.0, 0.0], 2),
+        ([0.0, 0.0], 0),
+        ([0.3] * 5, 0),
+        ([0.0] * 11 + [0.2], 8),
+        ([0.1, 0.1, 0.2, 0.2], 5),
+    ],
+)
+def test_orders_with_equal_weights(weights, n_orders):
+    """Of the n!/Πmᵢ! arrangements of weights of which mᵢ are equal, all but the fit's: up to 8.
+
+    The one weight above 0 of three has two other places; 4!/(2!·2!) = 6.
+    """
+    given = [tuple(weights[i] for i in order) for order in shuffled_orders(weights, 3)]
+    assert len(set(given)) == len(given) == n_orders
+    assert tuple(weights) not in given
+
+
+def control(folder: Path, weights_A: list[float]) -> tuple[dict, object]:
+    """The control of an answer with these weights and a translation; and its problem."""
+    own = model_config(load_config(folder / "fit.toml"), "rbt+int")
+    median = {"mode_amplitude_A": weights_A, "translation_sigma_A": 0.4}
+    found = shuffled_modes(load_problem, own, {"answer": median}, Ranks())
+    return found, (load_problem(own), comparison.parameters_from(median))
+
+
+def score_of(problem, parameters, normals) -> tuple[float, float]:
+    """CC_work and CC_free with the final samples."""
+    model, comparison = compare(problem, Ranks())
+    score = comparison.score(model.internal_motion(parameters, normals))
+    return score.cc_work, score.cc_free
+
+
+def test_the_fit_itself_is_no_other_order(inputs):
+    """Equal weights have one order; one at 0 and one above it have one other, not the fit's."""
+    assert control(inputs, [0.3, 0.3])[0] is None
+    found, (problem, parameters) = control(inputs, [0.45, 0.0])
+    normals = problem.normals(problem.config.model.final_samples, FINAL)
+    own = score_of(problem, parameters, normals)
+    assert found["orders"] == 1
+    assert (found["cc_work"]["largest"], found["cc_free"]["largest"]) != own
+
+
+def test_shuffled_weights_are_shuffled_modes(inputs):
+    """Σ z_i w_π(i) Δ_i is the sum with Δ and z in the other order: Σ z_π(i) w_i Δ_π(i), π = π⁻¹."""
+    found, (problem, parameters) = control(inputs, [0.45, 0.1])
+    normals = problem.normals(problem.config.model.final_samples, FINAL)
+    exchanged = replace(problem.modes, vectors=problem.modes.vectors[::-1])
+    work, free = score_of(replace(problem, modes=exchanged), parameters, normals[:, ::-1])
+    assert found["cc_work"]["largest"] == pytest.approx(work, abs=1e-6)
+    assert found["cc_free"]["mean"] == pytest.approx(free, abs=1e-6)
+    own, _ = score_of(problem, parameters, normals)
+    assert own > work + 0.005  # the truth is 0.4 and 0.2 Å
+
+
+def test_one_mode_has_no_other_order(inputs):
+    """The control is left out, and the table says so."""
+    own = load_config(inputs / "fit.toml")
+    median = {"mode_amplitude_A": [0.3], "translation_sigma_A": 0.4}
+    assert shuffled_modes(load_problem, own, {"answer": median}, Ranks()) is None
+    row = {
+        "name": "int",
+        "refined": ["mode 1"],
+        "cc_work": 0.5,
+        "cc_free": None,
+        "answer": {"mode_amplitude_A": [0.3]},
+        "warnings": ["mode 1 is at the upper bound of its range: widen it, and fit again"],
+        "shuffled_modes": None,
+    }
+    text = comparison_text({"models": [row], "shells": []})
+    assert "int       none: these weights have one order only" in text
+    assert "int          1   0.5000     none   modes 0.300 Å" in text
+    assert text.startswith(f"Warnings\n  1. int: {row['warnings'][0]}\n\nModel")
+
+
+def test_target_is_needed(inputs):
+    """What no model can do without is told with the first one's name."""
+    own = replace(load_config(inputs / "fit.toml"), target=TargetConfig())
+    own = replace(own, models=ModelsConfig(("rbt",)))
+    with pytest.raises(InputError, match=r"model rbt: \[target\]"):
+        comparison._checked_configs(load_problem, own)

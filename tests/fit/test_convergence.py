@@ -1,0 +1,114 @@
+"""The error of an ensemble average, estimated without knowing the answer, against the answer."""
+
+import numpy as np
+import pytest
+
+from hpc_diffuser.commands.examples.four_helices import example_modes
+from hpc_diffuser.crystal.atom_factors import form_factors
+from hpc_diffuser.crystal.lattice import fractionalization, grid_to_resolution
+from hpc_diffuser.fit.convergence import FEWEST, MOST, RANDOMISATIONS, convergence, enough_samples
+from hpc_diffuser.fit.scoring import Comparison
+from hpc_diffuser.maps.statistics import correlation_sums, pooled_cc, shell_edges
+from hpc_diffuser.maps.target import Target
+from hpc_diffuser.motion.disorder import Disorder
+from hpc_diffuser.motion.parameters import Parameters
+from hpc_diffuser.motion.sampling import generator, normal_samples
+from hpc_diffuser.parallel.communicator import Ranks
+from hpc_diffuser.scattering.model import Computation, forward_model
+from hpc_diffuser.scattering.pair_sum import pair_sum_intensity
+
+MODES = example_modes()
+
+
+def exact_target(parameters: Parameters) -> Target:
+    """Some 1200 voxels between 12 and 3 Å with the closed form's intensity; none is free."""
+    grid = grid_to_resolution(MODES.unit_cell, (2, 2, 2), 3.0)
+    indices = grid.indices_between(12.0, 3.0)[::12]
+    factors = form_factors(MODES.structure.elements, grid.inverse_d_squared(indices))
+    displacements = parameters.mode_amplitudes_A[:, None, None] * MODES.vectors
+    intensity = pair_sum_intensity(
+        MODES.structure.positions,
+        factors,
+        indices / 2 @ fractionalization(MODES.unit_cell),
+        displacements,
+        parameters.disorder,
+    )
+    free = np.zeros(len(indices), bool)
+    return Target(grid, indices, intensity, None, free, shell_edges(12.0, 3.0, 5), "P 1")
+
+
+def problem(amplitude_A: float):
+    """Model, comparison with the closed form, parameters, and sample points by randomisation."""
+    parameters = Parameters(np.full(3, amplitude_A), Disorder(0.3))
+    target = exact_target(parameters)
+    how = Computation(grid="target")
+    model = forward_model(MODES, target.grid, target.indices, Ranks(), how)
+
+    def draw(samples: int, randomisation: int) -> np.ndarray:
+        return normal_samples("sobol", samples, 3, generator(7, randomisation))
+
+    return model, Comparison(target, model, "pooled", "none"), parameters, draw, target
+
+
+@pytest.mark.parametrize(("amplitude_A", "samples"), [(0.15, 16), (0.3, 32), (0.3, 128)])
+def test_estimated_error_is_the_error(amplitude_A, samples):
+    """1 − CC with the closed form, on average over 16 randomisations, within a factor of two.
+
+    Four pairs of maps estimate it; each pair's difference has about the spread of chi-squared
+    over a few dozen independent features of the map.
+    """
+    model, comparison, parameters, draw, target = problem(amplitude_A)
+    found = convergence(
+        model, comparison, parameters, [draw(samples, i) for i in range(RANDOMISATIONS)]
+    )
+    errors = []
+    for i in range(RANDOMISATIONS, RANDOMISATIONS + 16):
+        intensity = model.internal_motion(parameters, draw(samples, i))
+        sums = correlation_sums(intensity, target.intensity, None, target.shells(), 5)
+        errors.append(1 - pooled_cc(sums))
+    assert found.samples == samples
+    assert 0.5 < found.map_error / np.mean(errors) < 2
+
+
+def test_spread_of_the_objective():
+    """The standard deviation of CC over 24 other randomisations; from four, within a factor 2.5.
+
+    Four normal numbers' standard deviation lies within that factor of the true one in 95 %.
+    """
+    model, comparison, parameters, draw, _ = problem(0.3)
+    found = convergence(model, comparison, parameters, [draw(32, i) for i in range(4)])
+    scores = [
+        comparison.score(model.internal_motion(parameters, draw(32, i))).cc_work
+        for i in range(4, 28)
+    ]
+    assert 0.4 < found.objective_error / np.std(scores, ddof=1) < 2.5
+
+
+def test_enough_samples_reach_what_was_asked_for():
+    """The first power of two whose error is small enough; half as many are not."""
+    model, comparison, parameters, draw, _ = problem(0.3)
+    found = enough_samples(model, comparison, parameters, draw, 2e-4)
+    assert found.map_error <= 2e-4
+    assert found.samples > FEWEST
+    half = [draw(found.samples // 2, i) for i in range(RANDOMISATIONS)]
+    assert convergence(model, comparison, parameters, half).map_error > 2e-4
+
+
+def test_small_motion_needs_the_fewest():
+    """Where all motion is of first order, the points' exact moments leave no error."""
+    model, comparison, parameters, draw, _ = problem(0.01)
+    assert enough_samples(model, comparison, parameters, draw, 1e-6).samples == FEWEST
+
+
+def test_the_impossible_is_not_tried_for_ever():
+    """At the most samples the search ends, with the error that they have."""
+    drawn = []
+    model, comparison, parameters, draw, _ = problem(0.3)
+
+    def few(samples: int, randomisation: int) -> np.ndarray:
+        drawn.append(samples)
+        return draw(8, randomisation)
+
+    found = enough_samples(model, comparison, parameters, few, 1e-12)
+    assert max(drawn) == MOST
+    assert found.map_error > 1e-12

@@ -1,0 +1,534 @@
+"""What is cut out of a map, against brute force over all its voxels."""
+
+from dataclasses import replace
+
+import gemmi
+import numpy as np
+import pytest
+from builders import TRICLINIC, gemmi_inverse_d_squared, laue_mates
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from random_maps import CELL_OF, OPTIONS, all_indices, as_set, random_map
+
+from hpc_diffuser.crystal.lattice import (
+    HklGrid,
+    distance_to_bragg,
+    first_of_friedel_pair,
+    grid_to_resolution,
+)
+from hpc_diffuser.maps.diffuse_map import DiffuseMap
+from hpc_diffuser.maps.target import (
+    Target,
+    TargetOptions,
+    cut_map,
+    free_set,
+    make_target,
+    map_from_voxels,
+    outside_halos,
+)
+from hpc_diffuser.system.errors import InputError
+
+
+def wanted(grid: HklGrid, options: TargetOptions, space_group: str = "P 1") -> np.ndarray:
+    """Mask of `all_indices`: in the resolution range and outside all halos.
+
+    The nearest Bragg peak is looked for among the eight corners of the unit of hkl that a sample
+    lies in, of which a centred lattice has only those with whole hkl·t for all its translations t.
+    """
+    indices = all_indices(grid)
+    hkl = indices / np.array(grid.divisions)
+    corners = np.floor(hkl)[:, None] + np.argwhere(np.ones((2, 2, 2)))
+    translations = np.array(gemmi.SpaceGroup(space_group).operations().cen_ops) / gemmi.Op.DEN
+    phases = corners @ translations.T
+    extinct = (np.abs(phases - np.rint(phases)) > 1e-6).any(axis=-1)
+    away = np.linalg.norm(hkl[:, None] - corners, axis=-1)
+    away = np.where(extinct, np.inf, away).min(axis=1)
+    s2 = gemmi_inverse_d_squared(indices, grid.unit_cell, grid.divisions)
+    in_range = (s2 >= 1 / options.d_max_A**2) & (s2 <= 1 / options.d_min_A**2)
+    return in_range & (away > options.halo_radius + 1e-9)
+
+
+def value(array: np.ndarray, grid: HklGrid, index) -> float:
+    """A map's value at a sample index."""
+    return float(array[tuple(np.asarray(index) + grid.extent)])
+
+
+@pytest.mark.parametrize("divisions", [(5, 5, 5), (7, 7, 7), (2, 4, 6)], ids=str)
+def test_target_is_what_lies_between_the_halos(divisions):
+    """One of each Friedel pair of which at least one mate is measured, and nothing else."""
+    diffuse = random_map(divisions)
+    target = make_target(diffuse, OPTIONS)
+    measured = np.isfinite(diffuse.intensity.reshape(-1))
+    measured |= measured[::-1]  # the mate of a voxel is as far from the other end of the array
+    expected = as_set(all_indices(diffuse.grid)[wanted(diffuse.grid, OPTIONS) & measured])
+    assert as_set(target.indices) | as_set(-target.indices) == expected
+    assert not as_set(target.indices) & as_set(-target.indices)
+    assert 100 < len(target.indices) == len(as_set(target.indices))
+
+
+def test_samples_on_the_surface_of_a_halo_go():
+    """At 7 samples per unit the third from a peak is at 3/7: within the halo, as in the paper.
+
+    The next distance that three whole numbers, each at most 3, over 7 have is √10/7.
+    """
+    target = make_target(random_map((7, 7, 7), missing=0), OPTIONS)
+    hkl = target.indices / 7
+    away = np.linalg.norm(hkl - np.rint(hkl), axis=1)
+    assert away.min() == pytest.approx(np.sqrt(10) / 7, abs=1e-12)
+
+
+def test_halos_may_be_ellipsoids():
+    """(x/0.4)² + (y/0.4)² + (z/0.5)² > 1 about the nearest of the eight corners around."""
+    diffuse = random_map((5, 5, 4), missing=0)
+    target = make_target(diffuse, replace(OPTIONS, halo_radius=(0.4, 0.4, 0.5)))
+    indices = all_indices(diffuse.grid)
+    hkl = indices / (5, 5, 4)
+    corners = np.floor(hkl)[:, None] + np.argwhere(np.ones((2, 2, 2)))
+    away = (((hkl[:, None] - corners) / (0.4, 0.4, 0.5)) ** 2).sum(axis=-1).min(axis=1)
+    anywhere = wanted(diffuse.grid, replace(OPTIONS, halo_radius=0.0))
+    expected = as_set(indices[anywhere & (away > 1 + 1e-9)])
+    assert as_set(target.indices) | as_set(-target.indices) == expected
+    # 2/5 and 2/4 along the axes are on the surface, and go; two of them together are outside.
+    assert not as_set(target.indices % (5, 5, 4)) & {(2, 0, 0), (0, 3, 0), (0, 0, 2)}
+    assert (2, 2, 0) in as_set(target.indices % (5, 5, 4))
+
+
+@settings(max_examples=25, deadline=None)
+@given(radius=st.floats(0.05, 0.9), divisions=st.tuples(*[st.integers(1, 8)] * 3))
+def test_sphere_is_the_ellipsoid_of_equal_radii(radius, divisions):
+    """And outside it is where the distance to the nearest whole numbers is larger."""
+    grid = HklGrid(TRICLINIC, divisions, (9, 9, 9))
+    indices = all_indices(replace(grid, extent=(4, 5, 6)))
+    outside = outside_halos(indices, grid, radius)
+    np.testing.assert_array_equal(outside, outside_halos(indices, grid, (radius,) * 3))
+    away = distance_to_bragg(indices, divisions)
+    apart = np.abs(away - radius) > 1e-8
+    np.testing.assert_array_equal(outside[apart], (away > radius)[apart])
+
+
+def test_weak_voxels_are_left_out():
+    """Merged I/σ at least 14: the same voxels as chosen from the target without the cut-off."""
+    diffuse = random_map()
+    everything = make_target(diffuse, OPTIONS)
+    cut = cut_map(diffuse, replace(OPTIONS, min_i_over_sigma=14.0))
+    strong = everything.intensity / everything.errors >= 14
+    assert 0 < strong.sum() < len(strong)
+    np.testing.assert_array_equal(cut.target.indices, everything.indices[strong])
+    assert cut.left_out["I/sigma below 14"] == (~strong).sum()
+
+
+def test_outliers_are_left_out():
+    """A voxel of 100 among those of 1 to 2, whose standard deviation is then larger too."""
+    diffuse = random_map(missing=0)
+    everything = make_target(diffuse, OPTIONS)
+    far = everything.indices[[10, 400]]
+    for mate in (*far, *-far):
+        diffuse.intensity[tuple(mate + diffuse.grid.extent)] = 100.0
+    cut = cut_map(diffuse, replace(OPTIONS, outliers=4.0))
+    assert as_set(everything.indices) - as_set(cut.target.indices) == as_set(far)
+    assert cut.left_out["beyond 4 standard deviations of their shell"] == 2
+    assert len(make_target(diffuse, OPTIONS).indices) == len(everything.indices)
+
+
+def test_outliers_are_measured_from_their_shell():
+    """An intensity that falls steeply has no outliers in shells as steep: numpy's mean and sd."""
+    diffuse = random_map(missing=0)
+    everything = make_target(diffuse, OPTIONS)
+    kept = np.zeros(len(everything.indices), bool)
+    for shell in range(5):
+        here = everything.shells() == shell
+        x = everything.intensity[here].astype(float)
+        kept[here] = np.abs(x - x.mean()) <= 1.5 * x.std()
+    found = make_target(diffuse, replace(OPTIONS, outliers=1.5))
+    assert 0 < kept.sum() < len(kept)
+    np.testing.assert_array_equal(found.indices, everything.indices[kept])
+
+
+def test_isotropic_background_is_removed():
+    """Intensity 3 − |s| on top of noise: what is left is the noise, without its mean by shell."""
+    diffuse = random_map(missing=0)
+    s2 = gemmi_inverse_d_squared(all_indices(diffuse.grid), TRICLINIC, (5, 5, 5))
+    slope = (30 - 20 * np.sqrt(s2)).reshape(diffuse.grid.shape).astype(np.float32)
+    options = replace(OPTIONS, remove_isotropic=True)
+    one = make_target(diffuse, options)
+    other = make_target(replace(diffuse, intensity=diffuse.intensity + slope), options)
+    np.testing.assert_allclose(other.intensity, one.intensity, atol=2e-5)
+    plain = make_target(diffuse, OPTIONS)
+    assert np.corrcoef(one.intensity, plain.intensity)[0, 1] > 0.98
+    assert abs(one.intensity.mean()) < 0.01
+    np.testing.assert_array_equal(one.errors, plain.errors)
+
+
+def test_cut_offs_need_something_to_pass():
+    """Without errors, and with a bound that no voxel reaches."""
+    with pytest.raises(InputError, match=r"no intensity errors, which --min-i-over-sigma needs"):
+        make_target(random_map(with_errors=False), replace(OPTIONS, min_i_over_sigma=1.0))
+    with pytest.raises(InputError, match=r"every voxel.*\d+ I/sigma below 1000.*relax"):
+        make_target(random_map(), replace(OPTIONS, min_i_over_sigma=1000.0))
+
+
+def test_completeness_is_of_what_the_range_holds():
+    """A map that ends at 4 Å in a range to 2.9 Å: the shells beyond have no voxel, and say so.
+
+    With nothing missing, completeness is 1 in whole shells; over all it is the part of the samples
+    down to 2.9 Å, where the box has its corners, or of all that the corners reach.
+    """
+    whole = random_map((4, 4, 4), missing=0)
+    grid = grid_to_resolution(TRICLINIC, (4, 4, 4), 4.0)
+    edge = tuple(
+        slice(e - m, e + m + 1) for e, m in zip(whole.grid.extent, grid.extent, strict=True)
+    )
+    part = replace(whole, grid=grid, intensity=whole.intensity[edge], errors=whole.errors[edge])
+    options = replace(OPTIONS, halo_radius=0.0, n_shells=5)
+    statistics = cut_map(part, options).statistics
+    assert (cut_map(whole, options).statistics.completeness == 1).all()
+    d = 1 / np.sqrt(
+        gemmi_inverse_d_squared(all_indices(whole.grid), TRICLINIC, (4, 4, 4)).clip(1e-9)
+    )
+    inside = (np.abs(all_indices(whole.grid)) <= grid.extent).all(axis=1)
+    possible = (d <= 6) & (d >= 2.9)
+    assert statistics.completeness[-1] == pytest.approx((inside & possible).sum() / possible.sum())
+    assert statistics.completeness[0] == 1 and statistics.completeness[4] < 0.5
+
+
+def test_slab_does_not_become_a_sphere():
+    """3 x 3 x 801 samples, whose sphere would have 4e8: they are looked at, and their mates."""
+    grid = HklGrid((300.0, 300.0, 300.0, 90.0, 90.0, 90.0), (1, 1, 1), (1, 1, 400))
+    diffuse = DiffuseMap(grid, np.ones(grid.shape, np.float32), "P 4")
+    cut = cut_map(diffuse, TargetOptions(10.0, 0.8, halo_radius=0.0))
+    # l from 30 to 375, each with (h, k) = (0, 0) and one of the four 1 0 and of the four 1 1.
+    assert 3 * 344 <= len(cut.target.indices) <= 3 * 346
+    assert cut.statistics.completeness[-1] == 1
+
+
+def test_radius_of_zero_masks_nothing():
+    """Then even the samples on the peaks stay: all of the resolution range."""
+    diffuse = random_map((3, 3, 3), missing=0)
+    target = make_target(diffuse, replace(OPTIONS, halo_radius=0.0))
+    s2 = gemmi_inverse_d_squared(all_indices(diffuse.grid), TRICLINIC, (3, 3, 3))
+    in_range = (s2 >= 1 / OPTIONS.d_max_A**2) & (s2 <= 1 / OPTIONS.d_min_A**2)
+    assert 2 * len(target.indices) == in_range.sum()
+    assert (target.indices % 3 == 0).all(axis=1).any()
+
+
+def test_voxels_are_sorted_with_h_not_negative():
+    """Ascending h, then k, then l: the order that files and ranks rely on."""
+    indices = make_target(random_map(), OPTIONS).indices
+    assert indices[:, 0].min() == 0
+    np.testing.assert_array_equal(indices, indices[np.lexsort(indices.T[::-1])])
+
+
+def test_friedel_mates_are_merged():
+    """The mean of both mates, (a + b)/2, or the one that was measured.
+
+    Errors of independent measurements: √(σ_a² + σ_b²)/2, or σ_a alone. Stored in single
+    precision.
+    """
+    diffuse = random_map()
+    target = make_target(diffuse, OPTIONS)
+    n_pairs = 0
+    for index, intensity, error in zip(
+        target.indices, target.intensity, target.errors, strict=True
+    ):
+        pair = [value(diffuse.intensity, diffuse.grid, i) for i in (index, -index)]
+        spread = [value(diffuse.errors, diffuse.grid, i) for i in (index, -index)]
+        here = [i for i in (0, 1) if np.isfinite(pair[i])]
+        n_pairs += len(here) == 2
+        assert intensity == pytest.approx(sum(pair[i] for i in here) / len(here), rel=1e-6)
+        merged = np.sqrt(sum(spread[i] ** 2 for i in here)) / len(here)
+        assert error == pytest.approx(merged, rel=1e-6)
+    assert 0 < n_pairs < len(target.indices)
+
+
+@pytest.mark.parametrize("space_group", CELL_OF)
+def test_target_is_one_of_each_set_of_mates(space_group):
+    """The largest of gemmi's mates, where one is measured, in range, and none is in a halo.
+
+    With only one voxel in a hundred measured there are sets of mates without any.
+    """
+    diffuse = random_map((4, 4, 4), space_group, missing=0.99)
+    grid = diffuse.grid
+    usable = as_set(all_indices(grid)[wanted(grid, OPTIONS, space_group)])
+    measured = as_set(all_indices(grid)[np.isfinite(diffuse.intensity.reshape(-1))])
+    expected = set()
+    for index in measured & usable:
+        mates = laue_mates(index, space_group)
+        if mates <= usable:
+            expected.add(max(mates))
+    target = make_target(diffuse, OPTIONS)
+    assert as_set(target.indices) == expected
+    assert 20 < len(target.indices) == len(expected)
+    np.testing.assert_array_equal(target.indices, np.unique(target.indices, axis=0))
+    assert first_of_friedel_pair(target.indices).all()
+
+
+@pytest.mark.parametrize("space_group", CELL_OF)
+def test_laue_mates_are_merged(space_group):
+    """Of n measured mates, each once: Σ I / n and √(Σ σ²) / n, in single precision.
+
+    Without halos, so that axes and planes of symmetry take part: 000, which is its own Friedel
+    mate, 0kl in P 2₁2₁2₁.
+    """
+    diffuse = random_map((3, 3, 3), space_group, missing=0.1)
+    target = make_target(diffuse, replace(OPTIONS, d_max_A=np.inf, halo_radius=0.0))
+    special = 0
+    everything = len(laue_mates((1, 2, 5), space_group))
+    for index, intensity, error in zip(
+        target.indices, target.intensity, target.errors, strict=True
+    ):
+        mates = laue_mates(index, space_group)
+        special += len(mates) < everything
+        values = np.array([value(diffuse.intensity, diffuse.grid, i) for i in mates])
+        errors = np.array([value(diffuse.errors, diffuse.grid, i) for i in mates])
+        here = np.isfinite(values)
+        assert intensity == pytest.approx(values[here].mean(), rel=1e-6)
+        assert error == pytest.approx(np.sqrt((errors[here] ** 2).sum()) / here.sum(), rel=1e-6)
+    assert special
+
+
+def test_halos_hide_all_mates_on_hexagonal_axes():
+    """A sphere in hkl is not sixfold: with a radius of 0.6 voxels go that are outside it.
+
+    In P 6 (h, k) has the mates (k, −h−k) and so on: (1/2, 0), 0.5 from a peak, is a mate of
+    (−1/2, 1/2), √½ = 0.71 from all. Of each set one has an even sum of half units, so that at
+    l = 0 only peaks would be left, which are masked themselves.
+    """
+    diffuse = random_map((2, 2, 2), "P 6", missing=0)
+    target = make_target(diffuse, replace(OPTIONS, halo_radius=0.6))
+    hkl = np.array([np.array(sorted(laue_mates(i, "P 6"))) for i in target.indices]) / 2
+    assert np.linalg.norm(hkl - np.rint(hkl), axis=-1).min() > 0.6
+    assert (target.indices[:, 2] % 2 == 1).all() and len(target.indices) > 20
+
+
+def test_mates_beyond_the_edges_of_a_map():
+    """In P 4₁, of a map that reaches farther along k than along h, the canonical mates count.
+
+    Sample 0 6 0 has the canonical mate 6 0 0, which the map itself does not hold.
+    """
+    whole = random_map((4, 4, 4), "P 41", missing=0)
+    h, k, l = whole.grid.extent  # noqa: E741
+    part = slice(h - 4, h + 5)
+    narrow = DiffuseMap(
+        HklGrid(whole.grid.unit_cell, (4, 4, 4), (4, k, l)), whole.intensity[part], "P 41"
+    )
+    target = make_target(narrow, OPTIONS)
+    assert target.grid.extent[0] == target.indices[:, 0].max() > 4
+    kept = as_set(all_indices(narrow.grid)[wanted(narrow.grid, OPTIONS)])
+    assert as_set(target.indices) == {max(laue_mates(i, "P 41")) for i in kept}
+    for index, intensity in zip(target.indices, target.intensity, strict=True):
+        there = [i for i in laue_mates(index, "P 41") if abs(i[0]) <= 4]
+        mean = np.mean([value(narrow.intensity, narrow.grid, i) for i in there])
+        assert intensity == pytest.approx(mean, rel=1e-6)
+
+
+def test_r3_without_its_setting_is_that_of_the_cell():
+    """ "R 3" with γ = 120° is R 3:H."""
+    diffuse = random_map((4, 4, 4), "R 3:H")
+    one, other = (make_target(replace(diffuse, space_group=g), OPTIONS) for g in ("R 3:H", "R 3"))
+    np.testing.assert_array_equal(one.indices, other.indices)
+    np.testing.assert_array_equal(one.intensity, other.intensity)
+    np.testing.assert_array_equal(one.free, other.free)
+
+
+@pytest.mark.parametrize(
+    "divisions, cell_of, message",
+    [((4, 5, 4), "P 41", "mixes h and k"), ((4, 4, 4), "P 1", "does not fit the unit cell")],
+)
+def test_maps_that_do_not_fit_their_space_group_are_refused(divisions, cell_of, message):
+    """Mates between the samples, or no mates at all: group and map are named."""
+    diffuse = replace(random_map(divisions, cell_of), space_group="P 41")
+    with pytest.raises(InputError, match=f'space group "P 41" {message}'):
+        make_target(diffuse, OPTIONS)
+
+
+def test_map_without_errors():
+    """The target has none either; its intensities are the same."""
+    bare = make_target(random_map(with_errors=False), OPTIONS)
+    assert bare.errors is None
+    np.testing.assert_array_equal(bare.intensity, make_target(random_map(), OPTIONS).intensity)
+
+
+@pytest.mark.parametrize("useless", [0.0, np.nan, np.inf])
+def test_voxels_without_a_usable_error_are_left_out(useless):
+    """A weight 1/σ² needs a positive number: of two mates with neither, nothing is left."""
+    diffuse = random_map(missing=0)
+    first = make_target(diffuse, OPTIONS).indices[0]
+    errors = diffuse.errors.copy()
+    for mate in (first, -first):
+        errors[tuple(mate + diffuse.grid.extent)] = useless
+    target = make_target(replace(diffuse, errors=errors), OPTIONS)
+    assert tuple(first) not in as_set(target.indices)
+    assert len(target.indices) == len(make_target(diffuse, OPTIONS).indices) - 1
+
+
+def test_shells_cover_the_resolution_range():
+    """Equally wide in 1/d from 6 to 2.9 Å; each voxel is inside its shell's edges."""
+    target = make_target(random_map(), OPTIONS)
+    assert target.n_shells == 5
+    assert target.d_min == pytest.approx(2.9, rel=1e-12)
+    np.testing.assert_allclose(np.diff(target.shell_edges), (1 / 2.9 - 1 / 6) / 5, rtol=1e-12)
+    inverse_d = np.sqrt(gemmi_inverse_d_squared(target.indices, TRICLINIC, (5, 5, 5)))
+    shells = target.shells()
+    assert (inverse_d >= target.shell_edges[shells] - 1e-12).all()
+    assert (inverse_d <= target.shell_edges[shells + 1] + 1e-12).all()
+    assert set(shells) == set(range(5))
+
+
+def test_target_reduced_to_some_voxels():
+    """Indices or a mask pick rows of everything that is per voxel; the rest stays."""
+    target = make_target(random_map(), OPTIONS)
+    rows = np.array([3, 10, 11])
+    part = target.at(rows)
+    for name in ("indices", "intensity", "errors", "free"):
+        np.testing.assert_array_equal(getattr(part, name), getattr(target, name)[rows])
+    assert part.grid == target.grid and part.space_group == target.space_group
+    np.testing.assert_array_equal(part.shells(), target.shells()[rows])
+    assert make_target(random_map(with_errors=False), OPTIONS).at(rows).errors is None
+
+
+def test_map_from_voxels_holds_both_mates():
+    """Each value at its sample and the inverse one, NaN elsewhere."""
+    grid = grid_to_resolution(TRICLINIC, (2, 2, 2), 4.0)
+    indices = grid.indices_between(9.0, 4.0)
+    values = np.arange(1.0, len(indices) + 1)
+    diffuse = map_from_voxels(grid, indices, values, "P 1")
+    for index, number in zip(indices, values, strict=True):
+        assert value(diffuse.intensity, grid, index) == number
+        assert value(diffuse.intensity, grid, -index) == number
+    assert np.isfinite(diffuse.intensity).sum() == 2 * len(indices)
+
+
+@pytest.mark.parametrize("space_group", CELL_OF)
+def test_map_from_voxels_holds_all_laue_mates(space_group):
+    """A target's voxels make a map again whose target has the same numbers."""
+    target = make_target(random_map((4, 4, 4), space_group, with_errors=False), OPTIONS)
+    diffuse = map_from_voxels(target.grid, target.indices, target.intensity, space_group)
+    for index, number in zip(target.indices, target.intensity, strict=True):
+        for mate in laue_mates(index, space_group):
+            assert value(diffuse.intensity, target.grid, mate) == number
+    again = make_target(diffuse, OPTIONS)
+    np.testing.assert_array_equal(again.indices, target.indices)
+    np.testing.assert_allclose(again.intensity, target.intensity, rtol=1e-6)
+
+
+def zones_of(target: Target) -> np.ndarray:
+    """Peak whose zone each voxel lies in: (V, 3) int."""
+    return np.rint(target.indices / np.array(target.grid.divisions)).astype(int)
+
+
+def zone_mates(zone, space_group: str) -> tuple[int, ...]:
+    """The largest of a peak's Laue mates, from gemmi's operations: one name for all of them."""
+    return max(laue_mates(zone, space_group))
+
+
+@pytest.mark.parametrize("space_group", sorted(set(CELL_OF) - {"P 6", "R 3:H", "I 2 3"}))
+def test_free_set_is_of_whole_zones_and_their_mates(space_group):
+    """The voxels about Laue-equivalent peaks are all free, or all are not.
+
+    Three- and sixfold axes do not map the zones, parallelepipeds, onto each other, and those of
+    centred lattices are of another shape (`test_centring.py`). There it is only
+    the mates of a voxel that stay together, which the next test asks for everywhere.
+    """
+    target = make_target(random_map(space_group=space_group), OPTIONS)
+    free_of: dict[tuple[int, ...], set[bool]] = {}
+    for zone, free in zip(zones_of(target), target.free, strict=True):
+        free_of.setdefault(zone_mates(zone, space_group), set()).add(bool(free))
+    assert all(len(kinds) == 1 for kinds in free_of.values())
+    n_free = sum(kinds == {True} for kinds in free_of.values())
+    assert n_free == round(0.1 * len(free_of)) > 0
+
+
+@pytest.mark.parametrize("divisions", [(5, 5, 5), (4, 4, 4)], ids=str)
+@pytest.mark.parametrize("space_group", CELL_OF)
+def test_free_voxels_have_free_mates(space_group, divisions):
+    """A voxel and its Laue mates have one intensity: none may be fitted where another is free."""
+    grid = random_map(divisions, space_group).grid
+    indices = grid.indices_between(OPTIONS.d_max_A, OPTIONS.d_min_A)
+    free = free_set(indices, grid, space_group, 0.1, 1)
+    free_of = dict(zip(map(tuple, indices.tolist()), free, strict=True))
+    assert free.any() and not free.all()
+    for index, is_free in list(free_of.items()):
+        found = {free_of[mate] for mate in laue_mates(index, space_group) & free_of.keys()}
+        assert found == {is_free}, index
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.05, 0.3, 1.0])
+def test_fraction_of_the_zones(fraction):
+    """In P 1 zones come in Friedel pairs: the fraction of pairs, to the nearest whole one."""
+    target = make_target(random_map(), replace(OPTIONS, free_fraction=fraction))
+    pairs = {max(tuple(z), tuple(-z)) for z in zones_of(target)}
+    free = {max(tuple(z), tuple(-z)) for z in zones_of(target)[target.free]}
+    assert len(free) == round(fraction * len(pairs))
+
+
+def test_same_seed_same_free_set():
+    """The choice is a function of the seed; another seed chooses otherwise."""
+    one, again, other = (
+        make_target(random_map(), replace(OPTIONS, seed=seed)).free for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(one, again)
+    assert (one != other).any()
+
+
+def test_free_set_of_a_map_does_not_depend_on_its_intensities():
+    """Two maps on one grid, as half-data sets are, have one free set."""
+    diffuse = random_map(missing=0)
+    doubled = replace(diffuse, intensity=2 * diffuse.intensity)
+    np.testing.assert_array_equal(
+        make_target(diffuse, OPTIONS).free, make_target(doubled, OPTIONS).free
+    )
+
+
+def test_free_set_by_hand():
+    """Voxels of peaks 100 and −100 go together in P 1, 010 besides in P 41: of one class, 1/1."""
+    grid = HklGrid((9.0, 9.0, 9.0, 90.0, 90.0, 90.0), (4, 4, 4), (6, 6, 6))
+    voxels = np.array([[4, 1, 0], [3, 0, 1], [-4, -1, 0], [0, 4, 1], [8, 1, 1]])
+    classes = {"P 1": [0, 0, 0, 1, 2], "P 41": [0, 0, 0, 0, 1]}
+    for space_group, together in classes.items():
+        for seed in range(10):
+            free = free_set(voxels, grid, space_group, 1 / len(set(together)), seed)
+            assert len({together[i] for i in np.flatnonzero(free)}) == 1
+            chosen = together[int(np.flatnonzero(free)[0])]
+            np.testing.assert_array_equal(free, np.array(together) == chosen)
+
+
+def test_infinite_intensities_are_refused():
+    """NaN is what masks a voxel."""
+    diffuse = random_map()
+    diffuse.intensity[3, 3, 3] = np.inf
+    with pytest.raises(InputError, match="infinite intensities: expected numbers, NaN"):
+        make_target(diffuse, OPTIONS)
+
+
+def test_halos_that_overlap_everywhere_are_refused():
+    """No point is further than √3/2 from the lattice; the message names radius and remedy."""
+    with pytest.raises(InputError, match=r"halo radius 0\.9 leaves no voxel.*finer map.*smaller"):
+        make_target(random_map(), replace(OPTIONS, halo_radius=0.9))
+
+
+def test_map_on_the_peaks_alone_is_refused():
+    """One sample per unit is a peak itself: halos cannot be masked, and with radius 0 are not."""
+    with pytest.raises(InputError, match=r"one voxel per integer hkl.*--halo-radius 0"):
+        make_target(random_map((1, 1, 1)), OPTIONS)
+    whole = make_target(random_map((1, 1, 1), missing=0), replace(OPTIONS, halo_radius=0.0))
+    assert len(whole.indices) == len(whole.grid.indices_between(6.0, 2.9))
+
+
+def test_range_without_measured_voxels_is_refused():
+    """All NaN: the range is named, and what to change."""
+    diffuse = random_map()
+    diffuse.intensity[:] = np.nan
+    with pytest.raises(InputError, match=r"no unmasked voxel between 6\.0 and 2\.9 Å.*--d-max"):
+        make_target(diffuse, OPTIONS)
+
+
+def test_range_beyond_the_map_is_refused():
+    """A map to 2.9 Å has no sample at 1.3 Å: it is the range that is wrong, not the halos."""
+    with pytest.raises(InputError, match=r"no unmasked voxel between 1\.3 and 1\.2 Å.*--d-max"):
+        make_target(random_map(), replace(OPTIONS, d_max_A=1.3, d_min_A=1.2))
+
+
+def test_unknown_space_group_is_refused():
+    """The free set needs the Laue class."""
+    with pytest.raises(InputError, match='space group "P 5" is unknown'):
+        make_target(replace(random_map(), space_group="P 5"), OPTIONS)

@@ -1,0 +1,146 @@
+"""The same bits on any number of ranks."""
+
+from pathlib import Path
+
+import pytest
+from launching import finished, launch, outcome, run_directory, write_inputs
+
+from hpc_diffuser.io.maps.native import read_map
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory) -> Path:
+    """A folder with modes and a target, for the runs of this file."""
+    return write_inputs(tmp_path_factory.mktemp("inputs"))
+
+
+@pytest.fixture(scope="module")
+def alone(inputs) -> tuple:
+    """The outcome on one rank, without any launcher."""
+    return finished(run_directory(inputs, "alone"), 1)
+
+
+@pytest.mark.parametrize(("ranks", "groups"), [(2, 2), (3, 0), (3, 1), (8, 1), (5, 2)])
+def test_same_bits_on_any_number_of_ranks(inputs, alone, ranks, groups):
+    """Histories, parameters and map do not know how many ranks and groups made them.
+
+    Eight ranks on these few planes share the samples too, and so add moments across ranks.
+    """
+    *found, used = finished(run_directory(inputs, f"ranks{ranks}groups{groups}", groups), ranks)
+    assert used == ranks
+    assert found == list(alone[:3])
+
+
+def test_same_bits_where_the_map_is_interpolated(inputs):
+    """The same of the band-limited grid, whose planes and the target's have different owners."""
+    found = [
+        finished(run_directory(inputs, f"band{ranks}", 1, "band-limited"), ranks)[:3]
+        for ranks in (1, 3)
+    ]
+    assert found[1] == found[0]
+
+
+def test_same_bits_on_two_threads(inputs, alone):
+    """Threads share out the planes of a rank, and change nothing either."""
+    folder = run_directory(inputs, "threads")
+    code = (
+        "import os; os.environ['NUMBA_NUM_THREADS'] = '2'\n"
+        "from hpc_diffuser.commands.main import main; main(['fit', 'c.toml'])"
+    )
+    result = launch(1, folder=folder, code=code)
+    assert result.returncode == 0, result.stderr
+    assert outcome(folder)[:3] == alone[:3]
+
+
+def test_resumed_on_other_ranks_after_each_evaluation(inputs, alone):
+    """Cut short again and again, on 1, 2 and 3 ranks in turn: the same bits in the end.
+
+    The fit is stopped by a signal that it sends to itself after every second evaluation.
+    """
+    folder = run_directory(inputs, "resumed")
+    code = (
+        "import signal\n"
+        "from hpc_diffuser.fit import refinement\n"
+        "write, count = refinement.write_checkpoint, []\n"
+        "def stop(path, history):\n"
+        "    write(path, history); count.append(1)\n"
+        "    if len(count) == 2: signal.raise_signal(signal.SIGUSR1)\n"
+        "refinement.write_checkpoint = stop\n"
+        "from hpc_diffuser.commands.main import main; main(['fit', 'c.toml'])"
+    )
+    codes = []
+    for attempt in range(20):
+        result = launch(1 + attempt % 3, folder=folder, code=code)
+        codes.append(result.returncode)
+        if result.returncode == 0:
+            break
+        assert result.returncode == 75, result.stderr
+        assert "run again to resume" in result.stderr
+    assert codes[-1] == 0 and len(codes) > 2
+    assert outcome(folder)[:3] == alone[:3]
+
+
+def test_errors_of_the_input_are_told_once(inputs):
+    """A mistake that rank 0 finds is everyone's: one line, the contract's code."""
+    folder = run_directory(inputs, "mistake")
+    config = folder / "c.toml"
+    config.write_text(config.read_text().replace("samples = 6", "sample = 6"))
+    result = launch(3, "fit", "c.toml", folder=folder)
+    assert result.returncode == 65
+    lines = [line for line in result.stderr.splitlines() if "hpc-diffuser: error" in line]
+    assert len(lines) == 1 and '"model.samples"' in lines[0]
+
+
+EVERYTHING = """\
+[structure]
+modes = "modes.h5"
+correlated_modes = 3
+[crystal]
+unit_cell = [30, 30, 31, 90, 90, 90]
+space_group = "P 43 21 2"
+[grid]
+oversampling = [3, 3, 3]
+d_min_A = 5.0
+[parameters]
+mode_amplitude_A = 0.2
+mode_correlation = [[0.5, 0.5], [0.2, 0.2], [-0.3, -0.3]]
+translation_sigma_A = [0.2, 0.3, 0.4]
+libration_sigma_deg = 3
+screw_correlation = 0.4
+uncorrelated_sigma_A = 0.1
+llm_sigma_A = 0.3
+llm_gamma_A = 6
+k_sol_eA3 = 0.334
+b_sol_A2 = 30
+halo_sigma_A = 0.2
+halo_gamma_A = 30
+[model]
+samples = 8
+"""
+
+
+def test_every_term_on_ranks_equals_one(inputs):
+    """All terms of the model at once, in a crystal with eight molecules a cell: the same map."""
+    folder = run_directory(inputs, "everything")
+    (folder / "s.toml").write_text(EVERYTHING)
+    maps = []
+    for ranks in (1, 8):
+        result = launch(ranks, "simulate", "s.toml", "-o", f"{ranks}.nxs", folder=folder)
+        assert result.returncode == 0, result.stderr
+        maps.append(read_map(folder / f"{ranks}.nxs").intensity.tobytes())
+    assert maps[0] == maps[1]
+
+
+def test_simulate_on_ranks_equals_one(inputs):
+    """`simulate` writes the same map on 1 and 3 ranks."""
+    folder = run_directory(inputs, "simulate")
+    (folder / "s.toml").write_text(
+        '[structure]\nmodes = "modes.h5"\n[grid]\noversampling = [2, 2, 2]\nd_min_A = 5.0\n'
+        "[parameters]\nmode_amplitude_A = 0.2\ntranslation_sigma_A = 0.3\n[model]\nsamples = 5\n"
+    )
+    maps = []
+    for ranks in (1, 3):
+        result = launch(ranks, "simulate", "s.toml", "-o", f"{ranks}.nxs", folder=folder)
+        assert result.returncode == 0, result.stderr
+        maps.append(read_map(folder / f"{ranks}.nxs").intensity.tobytes())
+    assert maps[0] == maps[1]
