@@ -1,5 +1,6 @@
 """`info`: what a file contains, whichever of ours or of the field's it is."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from hpc_diffuser.maps.statistics import cc_star, resolution_range, shell_statis
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.motion.modes import Modes, why_no_b_factors
 from hpc_diffuser.system.errors import InputError
+from hpc_diffuser.system.storage import read_json
 
 _SHELLS = 12
 
@@ -148,15 +150,32 @@ def _ceiling(cc: float) -> str:
     return f"{cc:8.3f}" if np.isfinite(cc) else f"{'none':>8}"
 
 
-def _checkpoint_text(history: History) -> str:
+def _read_checkpoint(path: Path) -> tuple[History, list[str]]:
+    """A restart's history, and what its parameters are called as far as its run tells."""
+    history, summary = read_checkpoint(path), path.parent / "summary.json"
+    names: list[str] = []
+    with contextlib.suppress(InputError, LookupError, TypeError):
+        names = [str(name) for name in read_json(summary)["refined"]]
+    return history, names if len(names) == history.points.shape[1] else []
+
+
+def _checkpoint_text(found: tuple[History, list[str]]) -> str:
+    history, names = found
     if not len(history):
         return "evaluations  0"
-    point = ", ".join(f"{x:.4f}" for x in history.points[history.best])
-    return (
-        f"evaluations  {len(history)}\n"
-        f"best CC_search {1 - history.objectives.min():.4f} "
-        f"(evaluation {history.best + 1}) at {point} Å"
-    )
+    point = history.points[history.best]
+    if names:
+        lines = [f"  {_with_unit(name):24s} {x:.4f}" for name, x in zip(names, point, strict=True)]
+    else:
+        values = ", ".join(f"{x:.4f}" for x in point)
+        lines = [f"  {values} (in the units of the config's keys)"] if values else []
+    best = f"best CC_search {1 - history.objectives.min():.4f} (evaluation {history.best + 1})"
+    return "\n".join([f"evaluations  {len(history)}", best + " at" * bool(lines), *lines])
+
+
+def _with_unit(name: str) -> str:
+    """A parameter's name, which tells its unit where it is not that of a mode's amplitude."""
+    return f"{name} (Å)" if name.startswith("mode ") else name
 
 
 def _structure_text(path: Path) -> str:
@@ -196,5 +215,5 @@ def _grid_lines(grid: HklGrid, space_group: str) -> str:
 _DESCRIBE = {
     "modes": (read_modes, _modes_text),
     "target": (read_target, _target_text),
-    "checkpoint": (read_checkpoint, _checkpoint_text),
+    "checkpoint": (_read_checkpoint, _checkpoint_text),
 }

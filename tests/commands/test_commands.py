@@ -23,7 +23,8 @@ from hpc_diffuser.commands.simulate import TrajectoryFiles, crystal_frames
 from hpc_diffuser.crystal.atom_factors import form_factors
 from hpc_diffuser.crystal.lattice import fractionalization
 from hpc_diffuser.fit.refinement import optimiser_share
-from hpc_diffuser.fit.run.checkpoints import checkpoint_path, read_checkpoint
+from hpc_diffuser.fit.run.checkpoints import checkpoint_path, read_checkpoint, write_checkpoint
+from hpc_diffuser.fit.search.history import new_history
 from hpc_diffuser.io.maps.native import read_map, read_target, write_map
 from hpc_diffuser.io.modes_file import read_modes
 from hpc_diffuser.io.structures.files import read_structure, write_pdb
@@ -581,6 +582,27 @@ def test_info(call, finished, name, target):
     for piece in pieces:
         expected = f"voxels       {len(target.indices)}," if piece.endswith("voxels") else piece
         assert expected in text
+
+
+def test_info_of_a_checkpoint_knows_degrees_and_fractions(call, tmp_path):
+    """Every number has its unit: a libration is no length, nor is a fraction.
+
+    In a run directory parameters have their names; a checkpoint alone has only numbers.
+    """
+    new = new_history(3)
+    history = new.extended(np.array([0.3, 5.0, 0.2]), 0.25, new.hedge)
+    write_checkpoint(tmp_path / "restart_0000.h5", history)
+    text = succeeded(call("info", "restart_0000.h5"))
+    assert "best CC_search 0.7500 (evaluation 1) at\n  0.3000, 5.0000, 0.2000 (in the units" in text
+    assert "Å" not in text
+    refined = ["mode 1", "libration_sigma_deg", "residual_b_fraction"]
+    (tmp_path / "summary.json").write_text(json.dumps({"refined": refined}))
+    rows = succeeded(call("info", "restart_0000.h5")).splitlines()[-3:]
+    assert [" ".join(row.split()) for row in rows] == [
+        "mode 1 (Å) 0.3000",
+        "libration_sigma_deg 5.0000",
+        "residual_b_fraction 0.2000",
+    ]
 
 
 def test_info_in_a_process_of_its_own(cli, finished):

@@ -135,7 +135,7 @@ def test_a_silent_rank_is_named(tmp_path):
     """One that is stopped: the others end the job when their patience is at an end."""
     code = """
 import os, signal
-from hpc_diffuser.commands import main
+from hpc_diffuser.commands import main as cli
 from hpc_diffuser.parallel.communicator import world
 def wait(*_):
     ranks = world()

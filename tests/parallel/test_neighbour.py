@@ -50,7 +50,7 @@ def test_one_rank_has_no_neighbour():
 
 START = """
 import os, sys, time
-from hpc_diffuser.commands import main
+from hpc_diffuser.commands import main as cli
 def start(args):
     cli.have_a_second(cli._end_all_ranks)
     if os.environ.get("PMI_RANK", os.environ.get("OMPI_COMM_WORLD_RANK")) == "1":
