@@ -23,7 +23,8 @@ def convert(source: MapSource, output: Path, to: str | None, complete: bool) -> 
     Raises
     ------
     InputError
-        See `measured_map.load_map` and `io.maps.formats.write_any_map`; where the output is the input.
+        See `measured_map.load_map` and `io.maps.formats.write_any_map`; where the output is the
+        input.
     """
     if output.resolve() == source.path.resolve():
         raise InputError(f"{output} is the input, and would be replaced: give another OUT")
