@@ -7,12 +7,13 @@ import numpy as np
 
 from hpc_diffuser.crystal.solvent import displaced_volumes, solvent_factors
 from hpc_diffuser.crystal.structure import Structure
+from hpc_diffuser.system.arrays import Floats, Integers, Names
 from hpc_diffuser.system.errors import InputError
 
 B_STEP_A2 = 0.1  # of residual B-factors: at 1.6 Å a step dims by 0.5 % of 2 %
 
 
-def form_factors(elements: np.ndarray, s_squared: np.ndarray) -> np.ndarray:
+def form_factors(elements: Names, s_squared: Floats) -> Floats:
     """IT92 form factors f(s) in electrons, from gemmi.
 
     Parameters
@@ -43,7 +44,7 @@ def form_factors(elements: np.ndarray, s_squared: np.ndarray) -> np.ndarray:
     return np.stack(columns, axis=1)[:, column]
 
 
-def atomic_numbers(structure: Structure) -> np.ndarray:
+def atomic_numbers(structure: Structure) -> Floats:
     """Electrons of every atom, times its occupancy: (N,) float."""
     elements, kind = np.unique(structure.elements, return_inverse=True)
     numbers = np.array([gemmi.Element(str(name)).atomic_number for name in elements])
@@ -69,19 +70,19 @@ class AtomFactors:
         Density and blur of the solvent.
     """
 
-    kind: np.ndarray
-    occupancies: np.ndarray
-    elements: np.ndarray
-    volumes_A3: np.ndarray
-    b_factors_A2: np.ndarray
+    kind: Integers
+    occupancies: Floats
+    elements: Names
+    volumes_A3: Floats
+    b_factors_A2: Floats
     k_sol_eA3: float = 0.0
     b_sol_A2: float = 0.0
 
-    def at(self, s_squared: np.ndarray) -> np.ndarray:
+    def at(self, s_squared: Floats) -> Floats:
         """The kinds' factors (S, K) at |s|² (S,) in Å⁻², in electrons."""
         return self.still(s_squared) * np.exp(-np.outer(s_squared, self.b_factors_A2) / 4)
 
-    def still(self, s_squared: np.ndarray) -> np.ndarray:
+    def still(self, s_squared: Floats) -> Floats:
         """The same without the dimming."""
         found = form_factors(self.elements, s_squared)
         if self.k_sol_eA3:
@@ -94,7 +95,7 @@ def atom_factors(
     structure: Structure,
     k_sol_eA3: float = 0.0,
     b_sol_A2: float = 0.0,
-    b_factors_A2: np.ndarray | None = None,
+    b_factors_A2: Floats | None = None,
 ) -> AtomFactors:
     """The factors of a structure's atoms: of each element, volume and B-factor once.
 

@@ -1,10 +1,11 @@
 """Chains and residues of a structure's polymers, told apart where a file's names do not."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 from string import ascii_lowercase, ascii_uppercase, digits
+from typing import SupportsIndex
 
 import numpy as np
 
@@ -17,12 +18,15 @@ from hpc_diffuser.crystal.residues import (
     is_water,
 )
 from hpc_diffuser.crystal.structure import Structure, atom_label, residue_label
+from hpc_diffuser.system.arrays import Floats, Integers, Mask, Names
 from hpc_diffuser.system.errors import InputError
 
 # After the last number that a PDB's or a GRO's columns hold, residues are counted from 0.
 _WRAPS = (9999, 99999)
 _LONGEST_BOND_A = 3.0  # stretched, in one frame of a simulation
 _LETTERS = ascii_uppercase + ascii_lowercase + digits
+
+_Key = tuple[str, int, str, str]  # a residue's chain, number, insertion code and canonical name
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Chain:
         return len(self.residues)
 
 
-def polymer_rows(structure: Structure) -> np.ndarray:
+def polymer_rows(structure: Structure) -> Mask:
     """Which atoms are of proteins and nucleic acids: (N,) bool.
 
     By the residue's name; of an unknown name, a residue that has N, CA and C.
@@ -66,7 +70,7 @@ def polymer_rows(structure: Structure) -> np.ndarray:
     known = _where(structure.residue_names, is_polymer)
     other = ~known & ~solvent_rows(structure)
     trace = other & np.isin(structure.atom_names, ("N", "CA", "C"))
-    count: dict[tuple, int] = {}
+    count: dict[_Key, int] = {}
     for row in np.flatnonzero(trace):
         key = _key(structure, row)
         count[key] = count.get(key, 0) + 1
@@ -75,7 +79,7 @@ def polymer_rows(structure: Structure) -> np.ndarray:
     return known
 
 
-def solvent_rows(structure: Structure) -> np.ndarray:
+def solvent_rows(structure: Structure) -> Mask:
     """Which atoms are of water and of monatomic ions: (N,) bool."""
     water = _where(structure.residue_names, is_water)
     ions = np.flatnonzero(_where(structure.residue_names, is_ion))
@@ -91,10 +95,10 @@ def polymer_chains(structure: Structure) -> list[Chain]:
     A residue with a terminal oxygen, or a cap, ends its chain: another one may follow under the
     same letter.
     """
-    chains: dict[str, dict[tuple, list[int]]] = {}
+    chains: dict[str, dict[_Key, list[int]]] = {}
     for row in np.flatnonzero(polymer_rows(structure)):
-        letter, *residue = _key(structure, row)
-        chains.setdefault(letter, {}).setdefault(tuple(residue), []).append(int(row))
+        key = _key(structure, row)
+        chains.setdefault(key[0], {}).setdefault(key, []).append(int(row))
     return [
         Chain(letter, tuple(part))
         for letter, residues in chains.items()
@@ -102,7 +106,7 @@ def polymer_chains(structure: Structure) -> list[Chain]:
     ]
 
 
-def unbonded_parts(chain: Chain, positions: np.ndarray) -> list[Chain]:
+def unbonded_parts(chain: Chain, positions: Floats) -> list[Chain]:
     """A chain, cut where C and the next N, or O3' and the next P, are no bond apart.
 
     Parameters
@@ -119,7 +123,7 @@ def unbonded_parts(chain: Chain, positions: np.ndarray) -> list[Chain]:
     return [Chain(chain.letter, tuple(part)) for part in parts]
 
 
-def _bonded(first: Residue, second: Residue, positions: np.ndarray) -> bool:
+def _bonded(first: Residue, second: Residue, positions: Floats) -> bool:
     """Whether two residues may be neighbours: also where an atom that would tell is missing."""
     for end, start in (("C", "N"), ("O3'", "P")):
         if end in first.atoms and start in second.atoms:
@@ -164,26 +168,23 @@ def tell_chains_apart(structure: Structure) -> tuple[Structure, list[str]]:
     return replace(structure, chain_ids=chain_ids.astype(str)), notes
 
 
-def _letter_ligands(
-    structure: Structure, letter: str, names: list[str], chain_ids: np.ndarray
-) -> None:
+def _letter_ligands(structure: Structure, letter: str, names: list[str], chain_ids: Names) -> None:
     """Give the copies of a ligand the letters of the chain's, in their order, in `chain_ids`."""
     s = structure
     others = (s.chain_ids == letter) & ~polymer_rows(s) & ~_where(s.residue_names, is_water)
-    copy: dict[tuple, int] = {}
-    seen: set[tuple] = set()
+    copy: dict[_Key, int] = {}
+    seen: set[tuple[_Key, str, int]] = set()
     for row in np.flatnonzero(others):
         residue = _key(s, row)
-        atom = (*residue, str(s.atom_names[row]), copy.setdefault(residue, 0))
-        if atom in seen:
-            copy[residue] += 1
-            atom = (*atom[:-1], copy[residue])
-        seen.add(atom)
+        name, number = str(s.atom_names[row]), copy.setdefault(residue, 0)
+        if (residue, name, number) in seen:
+            copy[residue] = number = number + 1
+        seen.add((residue, name, number))
         if copy[residue] < len(names):
             chain_ids[row] = names[copy[residue]]
 
 
-def letters_of_segments(chain_ids: np.ndarray, segments: np.ndarray) -> np.ndarray:
+def letters_of_segments(chain_ids: Names, segments: Names) -> Names:
     """Chains of a file that names segments instead: a letter for each: (N,) str."""
     if any(x.strip() for x in set(chain_ids.tolist())) or not any(set(segments.tolist())):
         return chain_ids
@@ -192,13 +193,14 @@ def letters_of_segments(chain_ids: np.ndarray, segments: np.ndarray) -> np.ndarr
     return np.array([letter[segment] for segment in segments.tolist()])
 
 
-def _pieces(structure: Structure, rows: np.ndarray, numbers: np.ndarray) -> list[np.ndarray]:
+def _pieces(structure: Structure, rows: Integers, numbers: Integers) -> list[Integers]:
     """Rows of each copy; numbers that a format's columns cut off are mended in `numbers`."""
     pieces: list[list[int]] = []
-    before, beyond = None, 0
+    before: int | None = None
+    beyond = 0
     for number, group in groupby(rows, lambda row: int(structure.residue_numbers[row])):
         piece = list(group)
-        if before in _WRAPS and number in (0, 1):
+        if before is not None and before in _WRAPS and number in (0, 1):
             beyond += before + 1 - number
         elif before is None or number < before:
             pieces.append([])
@@ -209,7 +211,7 @@ def _pieces(structure: Structure, rows: np.ndarray, numbers: np.ndarray) -> list
     return [np.array(piece) for piece in pieces]
 
 
-def _first_twice(structure: Structure, rows: np.ndarray) -> int | None:
+def _first_twice(structure: Structure, rows: Integers) -> int | None:
     """The first row, of one chain, whose atom is there before."""
     seen = set()
     for row in rows:
@@ -224,7 +226,7 @@ def _first_twice(structure: Structure, rows: np.ndarray) -> int | None:
     return None
 
 
-def _require_once(structure: Structure, rows: np.ndarray) -> None:
+def _require_once(structure: Structure, rows: Integers) -> None:
     twice = _first_twice(structure, rows)
     if twice is not None:
         raise InputError(
@@ -269,13 +271,13 @@ def _residue(structure: Structure, rows: list[int]) -> Residue:
     return Residue(residue_label(s, first), place, canonical_residue(name), atoms)
 
 
-def _key(structure: Structure, row: int) -> tuple[str, int, str, str]:
+def _key(structure: Structure, row: SupportsIndex) -> _Key:
     s = structure
     name = canonical_residue(str(s.residue_names[row]))
     return str(s.chain_ids[row]), int(s.residue_numbers[row]), str(s.insertion_codes[row]), name
 
 
-def _where(names: np.ndarray, what: object) -> np.ndarray:
+def _where(names: Names, what: Callable[[str], bool]) -> Mask:
     """A function of a residue's name for every atom: (N,) bool."""
     unique, inverse = np.unique(names, return_inverse=True)
-    return np.array([what(str(name)) for name in unique], bool)[inverse]
+    return np.array([what(str(name)) for name in unique], np.bool_)[inverse]

@@ -10,6 +10,7 @@ from hpc_diffuser.crystal.assignment import Assignment, Link
 from hpc_diffuser.crystal.periodic_box import translations
 from hpc_diffuser.crystal.sequences import pair_residues
 from hpc_diffuser.crystal.structure import Structure, best_rotations, superpose
+from hpc_diffuser.system.arrays import Floats
 
 # Another order than the files' is taken where its rmsd is smaller by so much ...
 _BETTER = 0.9
@@ -32,34 +33,36 @@ class Pose:
         Vectors of the periodic box as rows; 0: none.
     """
 
-    turn: np.ndarray
-    centre: np.ndarray
-    place: np.ndarray
-    box: np.ndarray
+    turn: Floats
+    centre: Floats
+    place: Floats
+    box: Floats
 
     @classmethod
-    def of(cls, moving: np.ndarray, fixed: np.ndarray, box: np.ndarray) -> "Pose":
+    def of(cls, moving: Floats, fixed: Floats, box: Floats) -> "Pose":
         """The one that brings points (K, 3) of the reference, `fixed`, nearest to the frame's."""
         centre, place = fixed.mean(axis=0), moving.mean(axis=0)
         turn = best_rotations(((moving - place).T @ (fixed - centre))[None])[0]
         return cls(turn, centre, place, box)
 
-    def stray(self, points: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    def stray(self, points: Floats, fixed: Floats) -> Floats:
         """From places of the reference to points of the frame: (..., 3) Å."""
         return points - ((fixed - self.centre) @ self.turn.T + self.place)
 
-    def shifts(self, points: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    def shifts(self, points: Floats, fixed: Floats) -> Floats:
         """The box's translations in that: (..., 3) Å."""
         stray = self.stray(points, fixed)
         return translations(stray.reshape(1, -1, 3), self.box[None]).reshape(stray.shape)
 
-    def away(self, points: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    def away(self, points: Floats, fixed: Floats) -> Floats:
         """How far that is, in the nearest image: (...) Å."""
-        return np.linalg.norm(self.stray(points, fixed) - self.shifts(points, fixed), axis=-1)
+        strays = self.stray(points, fixed) - self.shifts(points, fixed)
+        distances: Floats = np.linalg.norm(strays, axis=-1)
+        return distances
 
 
 def order_by_fit(
-    assignment: Assignment, mobile: Structure, reference: Structure, box: np.ndarray | None = None
+    assignment: Assignment, mobile: Structure, reference: Structure, box: Floats | None = None
 ) -> Pose | None:
     """Exchange the partners of equal chains, in place, where others fit better; say which.
 
@@ -116,7 +119,7 @@ class _Fit:
     """How well the chains of an assignment superpose, by one atom of each residue."""
 
     def __init__(
-        self, assignment: Assignment, mobile: Structure, reference: Structure, box: np.ndarray
+        self, assignment: Assignment, mobile: Structure, reference: Structure, box: Floats
     ):
         self.assignment = assignment
         self.mobile, self.reference, self.box = mobile, reference, box
@@ -153,8 +156,8 @@ class _Fit:
             costs = [[self._cost(pose, self._link(i, j)) for j in places] for i in sorted(chains)]
             found = linear_sum_assignment(costs)[1]
             pairs = zip(sorted(chains), (places[k] for k in found), strict=True)
-            moved = [self._link(i, j) for i, j in pairs]
-            if all(moved):
+            moved = [link for i, j in pairs if (link := self._link(i, j)) is not None]
+            if len(moved) == len(chains):
                 yield [*fixed, *moved]
 
     def rmsd(self, links: Sequence[Link]) -> float:
@@ -170,7 +173,7 @@ class _Fit:
         moving, fixed = self._together(links)
         return Pose.of(moving, fixed, self.box) if len(fixed) >= 3 else None
 
-    def _together(self, links: Sequence[Link]) -> tuple[np.ndarray, np.ndarray]:
+    def _together(self, links: Sequence[Link]) -> tuple[Floats, Floats]:
         """Atoms of the frame, all chains in the images that are nearest; and the reference's."""
         traces = sorted(map(self._trace, links), key=lambda trace: -len(trace[0]))
         pose = Pose.of(*traces[0], self.box) if len(traces[0][0]) >= 3 else None
@@ -188,7 +191,7 @@ class _Fit:
         moving, fixed = self._trace(link)
         return float(pose.away(moving.mean(axis=0), fixed.mean(axis=0))) ** 2
 
-    def _trace(self, link: Link) -> tuple[np.ndarray, np.ndarray]:
+    def _trace(self, link: Link) -> tuple[Floats, Floats]:
         """The same atoms of the frame and of the reference, (K, 3) Å each."""
         rows = [
             (residue.atoms[name], partner.atoms[name])

@@ -3,30 +3,35 @@
 s = h a* + k b* + l c*, |s| = 1/d in Å⁻¹; q = 2πs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import TypeVar
 
 import gemmi
 import numpy as np
 
+from hpc_diffuser.system.arrays import Floats, Integers, Mask
 from hpc_diffuser.system.errors import InputError
 
+_Number = TypeVar("_Number", int, float)
 
-def fractionalization(unit_cell: tuple[float, ...]) -> np.ndarray:
+
+def fractionalization(unit_cell: tuple[float, ...]) -> Floats:
     """(3, 3) matrix that takes Cartesian Å (PDB convention) to fractional coordinates."""
     return np.array(gemmi.UnitCell(*unit_cell).frac.mat.tolist())
 
 
-def reciprocal_metric(unit_cell: tuple[float, ...]) -> np.ndarray:
+def reciprocal_metric(unit_cell: tuple[float, ...]) -> Floats:
     """(3, 3) matrix G* in Å⁻² with |s|² = hᵀ G* h."""
     m = fractionalization(unit_cell)
     return m @ m.T
 
 
-def inverse_d_squared(hkl: np.ndarray, unit_cell: tuple[float, ...]) -> np.ndarray:
+def inverse_d_squared(hkl: Floats, unit_cell: tuple[float, ...]) -> Floats:
     """|s|² = 1/d² in Å⁻² at (possibly fractional) Miller indices (..., 3)."""
-    return np.einsum("...i,ij,...j->...", hkl, reciprocal_metric(unit_cell), hkl)
+    s_squared: Floats = np.einsum("...i,ij,...j->...", hkl, reciprocal_metric(unit_cell), hkl)
+    return s_squared
 
 
 def check_unit_cell(unit_cell: tuple[float, ...], where: str) -> None:
@@ -71,25 +76,32 @@ class HklGrid:
         h, k, l = self.extent  # noqa: E741
         return 2 * h + 1, 2 * k + 1, 2 * l + 1
 
-    def axis(self, i: int) -> np.ndarray:
+    def whole_divisions(self) -> tuple[int, int, int]:
+        """The divisions of a map, as ints; raises ValueError where one is no whole number."""
+        if any(n != int(n) for n in self.divisions):
+            raise ValueError(f"divisions {self.divisions} are those of no map: expected whole ones")
+        return along_hkl(int(n) for n in self.divisions)
+
+    def axis(self, i: int) -> Floats:
         """Fractional Miller indices along axis i."""
         return np.arange(-self.extent[i], self.extent[i] + 1) / self.divisions[i]
 
-    def metric(self) -> np.ndarray:
+    def metric(self) -> Floats:
         """(3, 3) matrix in Å⁻² with |s|² = iᵀ M i for integer sample indices i."""
         n = np.array(self.divisions)
         return reciprocal_metric(self.unit_cell) / np.outer(n, n)
 
-    def inverse_d_squared(self, indices: np.ndarray) -> np.ndarray:
+    def inverse_d_squared(self, indices: Integers) -> Floats:
         """|s|² in Å⁻² at integer sample indices (..., 3)."""
-        return np.einsum("...i,ij,...j->...", indices, self.metric(), indices)
+        s_squared: Floats = np.einsum("...i,ij,...j->...", indices, self.metric(), indices)
+        return s_squared
 
-    def holding(self, indices: np.ndarray) -> "HklGrid":
+    def holding(self, indices: Integers) -> "HklGrid":
         """The grid, enlarged where samples (V, 3) int lie beyond it."""
-        extent = tuple(max(pair) for pair in zip(self.extent, farthest(indices), strict=True))
-        return replace(self, extent=extent)
+        ends = zip(self.extent, farthest(indices), strict=True)
+        return replace(self, extent=along_hkl(max(pair) for pair in ends))
 
-    def require(self, indices: np.ndarray) -> None:
+    def require(self, indices: Integers) -> None:
         """Raise IndexError unless all samples (V, 3) int lie on the grid.
 
         Their places in arrays are sums with the extent: those of others exist, but are not theirs.
@@ -98,11 +110,11 @@ class HklGrid:
         if any(n > e for n, e in zip(reach, self.extent, strict=True)):
             raise IndexError(f"samples up to {reach} are not on a grid that ends at {self.extent}")
 
-    def indices_between(self, d_max: float, d_min: float) -> np.ndarray:
+    def indices_between(self, d_max: float, d_min: float) -> Integers:
         """One of each Friedel pair of samples with d_min ≤ d ≤ d_max: (V, 3) int, h ≥ 0, sorted."""
         return np.concatenate(list(self.planes_between(d_max, d_min)))
 
-    def planes_between(self, d_max: float, d_min: float) -> Iterator[np.ndarray]:
+    def planes_between(self, d_max: float, d_min: float) -> Iterator[Integers]:
         """The same plane by plane, h = 0, 1 ...: the whole grid of indices never exists."""
         low, high = 1 / d_max**2 * (1 - 1e-12), 1 / d_min**2 * (1 + 1e-12)
         for h in range(self.extent[0] + 1):
@@ -110,33 +122,40 @@ class HklGrid:
             s2 = self.inverse_d_squared(plane)
             yield plane[(s2 >= low) & (s2 <= high) & first_of_friedel_pair(plane)]
 
-    def _plane(self, h: int) -> np.ndarray:
+    def _plane(self, h: int) -> Integers:
         k, l = np.meshgrid(  # noqa: E741
             *(np.arange(-m, m + 1) for m in self.extent[1:]), indexing="ij"
         )
         return np.stack([np.full_like(k, h), k, l], axis=-1).reshape(-1, 3)
 
 
-def farthest(indices: np.ndarray) -> tuple[int, int, int]:
+def farthest(indices: Integers) -> tuple[int, int, int]:
     """The largest |h|, |k| and |l| of samples (V, 3) int."""
     ends = indices.max(axis=0, initial=0), -indices.min(axis=0, initial=0)
-    return tuple(int(n) for n in np.maximum(*ends))
+    return along_hkl(np.maximum(*ends).tolist())
+
+
+def along_hkl(numbers: Iterable[_Number]) -> tuple[_Number, _Number, _Number]:
+    """Three numbers, of h, k and l, as a tuple of these."""
+    h, k, l = numbers  # noqa: E741
+    return h, k, l
 
 
 def grid_to_resolution(
-    unit_cell: tuple[float, ...], divisions: tuple[int, int, int], d_min: float
+    unit_cell: tuple[float, ...], divisions: tuple[float, float, float], d_min: float
 ) -> HklGrid:
     """The smallest symmetric grid that holds the sphere of resolution `d_min` (Å)."""
     # The sphere's largest h is at s ∥ a: h = s·a = a/d_min.
     reach = np.array(unit_cell[:3]) / d_min * np.array(divisions)
     h, k, l = (int(n) for n in np.floor(reach * (1 + 1e-12)))  # noqa: E741
-    return HklGrid(tuple(unit_cell), tuple(divisions), (h, k, l))
+    return HklGrid(tuple(unit_cell), along_hkl(divisions), (h, k, l))
 
 
-def first_of_friedel_pair(indices: np.ndarray) -> np.ndarray:
+def first_of_friedel_pair(indices: Integers) -> Mask:
     """Mask of the indices (..., 3) that come first of the pair (hkl, -h-k-l); 000 included."""
     h, k, l = np.moveaxis(indices, -1, 0)  # noqa: E741
-    return (h > 0) | ((h == 0) & ((k > 0) | ((k == 0) & (l >= 0))))
+    first: Mask = (h > 0) | ((h == 0) & ((k > 0) | ((k == 0) & (l >= 0))))
+    return first
 
 
 @dataclass(frozen=True)
@@ -154,10 +173,11 @@ class Centring:
     steps: int = 1
     points: tuple[tuple[int, int, int], ...] = ((0, 0, 0),)
 
-    def allows(self, hkl: np.ndarray) -> np.ndarray:
+    def allows(self, hkl: Floats | Integers) -> Mask:
         """Mask of the integer hkl (..., 3) with a Bragg peak: the others are extinct everywhere."""
         phases = np.asarray(hkl).astype(np.int64) @ np.array(self.points).T
-        return (phases % self.steps == 0).all(axis=-1)
+        allowed: Mask = (phases % self.steps == 0).all(axis=-1)
+        return allowed
 
 
 PRIMITIVE = Centring()
@@ -167,11 +187,11 @@ def centring(space_group: str, unit_cell: tuple[float, ...] | None = None) -> Ce
     """Of a space group; raises InputError where gemmi does not know it. See `laue_operations`."""
     vectors = np.array(_space_group(space_group, unit_cell).operations().cen_ops)
     step = np.gcd.reduce([gemmi.Op.DEN, *vectors.ravel()])
-    points = sorted(tuple(int(i) for i in vector) for vector in vectors // step)
+    points = sorted(along_hkl(vector) for vector in (vectors // step).tolist())
     return Centring(int(gemmi.Op.DEN // step), tuple(points))
 
 
-def nearest_bragg(hkl: np.ndarray, lattice: Centring = PRIMITIVE) -> np.ndarray:
+def nearest_bragg(hkl: Floats, lattice: Centring = PRIMITIVE) -> Floats:
     """The Bragg peak nearest to each fractional hkl, by the length of hkl: (..., 3) float.
 
     Half-way samples go to the even neighbour, which keeps Friedel mates in mated zones.
@@ -190,21 +210,22 @@ def nearest_bragg(hkl: np.ndarray, lattice: Centring = PRIMITIVE) -> np.ndarray:
 
 
 def distance_to_bragg(
-    indices: np.ndarray, divisions: tuple[int, int, int], lattice: Centring = PRIMITIVE
-) -> np.ndarray:
+    indices: Integers, divisions: tuple[float, float, float], lattice: Centring = PRIMITIVE
+) -> Floats:
     """Distance, in reciprocal-lattice units, of samples (..., 3) to the nearest Bragg peak."""
     hkl = indices / np.array(divisions)
-    return np.linalg.norm(hkl - nearest_bragg(hkl, lattice), axis=-1)
+    distance: Floats = np.linalg.norm(hkl - nearest_bragg(hkl, lattice), axis=-1)
+    return distance
 
 
 def brillouin_zone(
-    indices: np.ndarray, divisions: tuple[int, int, int], lattice: Centring = PRIMITIVE
-) -> np.ndarray:
+    indices: Integers, divisions: tuple[float, float, float], lattice: Centring = PRIMITIVE
+) -> Integers:
     """Integer hkl of the Bragg peak whose zone a sample lies in: a parallelepiped, if primitive."""
     return nearest_bragg(indices / np.array(divisions), lattice).astype(np.int64)
 
 
-def laue_operations(space_group: str, unit_cell: tuple[float, ...] | None = None) -> np.ndarray:
+def laue_operations(space_group: str, unit_cell: tuple[float, ...] | None = None) -> Integers:
     """(G, 3, 3) integer matrices W: the intensity at h equals that at h W.
 
     The cell (Å, degrees) decides between hexagonal and rhombohedral axes where the name leaves
@@ -228,7 +249,7 @@ def _space_group(name: str, unit_cell: tuple[float, ...] | None) -> gemmi.SpaceG
     return group
 
 
-def canonical_mates(indices: np.ndarray, operations: np.ndarray) -> np.ndarray:
+def canonical_mates(indices: Integers, operations: Integers) -> Integers:
     """Each of the integer indices (Z, 3) replaced by the largest of its Laue mates.
 
     Largest in lexicographic order, which makes it the first of its Friedel pair too. One
@@ -241,7 +262,7 @@ def canonical_mates(indices: np.ndarray, operations: np.ndarray) -> np.ndarray:
     return best
 
 
-def asymmetric_unit(indices: np.ndarray, operations: np.ndarray) -> np.ndarray:
+def asymmetric_unit(indices: Integers, operations: Integers) -> Integers:
     """Those of the integer indices (Z, 3) that are their own canonical mates.
 
     Each operation works on what the former ones left: much less than `canonical_mates` does.
@@ -251,18 +272,19 @@ def asymmetric_unit(indices: np.ndarray, operations: np.ndarray) -> np.ndarray:
     return indices
 
 
-def _larger(these: np.ndarray, those: np.ndarray) -> np.ndarray:
+def _larger(these: Integers, those: Integers) -> Mask:
     """Mask (Z,): these indices come after those in lexicographic order."""
     h, k, l = (these[:, i] - those[:, i] for i in range(3))  # noqa: E741
-    return (h > 0) | ((h == 0) & ((k > 0) | ((k == 0) & (l > 0))))
+    later: Mask = (h > 0) | ((h == 0) & ((k > 0) | ((k == 0) & (l > 0))))
+    return later
 
 
 def laue_zones(
-    indices: np.ndarray,
+    indices: Integers,
     divisions: tuple[int, int, int],
-    operations: np.ndarray,
+    operations: Integers,
     lattice: Centring = PRIMITIVE,
-) -> np.ndarray:
+) -> Integers:
     """Brillouin zone of each sample (V, 3), the same for all Laue mates of the sample.
 
     Trigonal and hexagonal axes do not map parallelepipeds onto each other: the zone is that of

@@ -10,13 +10,14 @@ from hpc_diffuser.crystal.chains import polymer_rows
 from hpc_diffuser.crystal.copies import Pose
 from hpc_diffuser.crystal.residues import canonical_atom, canonical_residue, is_salt, is_water
 from hpc_diffuser.crystal.structure import Structure, residue_label
+from hpc_diffuser.system.arrays import Floats
 
 # Copies farther from their places are paired otherwise, if that brings them twice as near.
 _AWAY_A = 4.0
 
 # Rows of a residue's atoms by name; residues by their place: chain, number, insertion code.
 _Atoms = dict[str, int]
-_Residues = dict[tuple, _Atoms]
+_Residues = dict[tuple[str, int, str], _Atoms]
 
 
 def ligand_pairs(
@@ -39,7 +40,7 @@ def ligand_pairs(
     notes : list of str
         Which copies were told by where they lie.
     """
-    letters = {}
+    letters: dict[str, str] = {}
     for link in assignment.links:
         ours, theirs = assignment.ours[link.ours], assignment.theirs[link.theirs]
         letters.setdefault(ours.letter, theirs.letter)
@@ -67,8 +68,8 @@ def _by_name(
         return []
     ours, theirs, found = dict(left), dict(right), []
     for place in left:
-        letter, *number = place
-        partner = (letters.get(letter, letter), *number)
+        letter, number, code = place
+        partner = letters.get(letter, letter), number, code
         if partner in theirs:
             found.append((ours.pop(place), theirs.pop(partner)))
     if len(ours) == len(theirs) and not salt:
@@ -95,10 +96,15 @@ def _by_place(
     first, best = (np.sqrt(np.mean(away[every, of] ** 2)) for of in (named, nearest))
     if first < _AWAY_A or best > first / 2:
         return list(found)
-    return [(atoms, partners[i]) for (atoms, _), i in zip(found, nearest, strict=True)]
+    return [(atoms, partners[i]) for (atoms, _), i in zip(found, nearest.tolist(), strict=True)]
 
 
-def _told(found: Sequence, nearer: Sequence, mobile: Structure, reference: Structure) -> list[str]:
+def _told(
+    found: Sequence[tuple[_Atoms, _Atoms]],
+    nearer: Sequence[tuple[_Atoms, _Atoms]],
+    mobile: Structure,
+    reference: Structure,
+) -> list[str]:
     named = [
         f"{_label(mobile, atoms)} is {_label(reference, partner)}"
         for (atoms, partner), (_, before) in zip(nearer, found, strict=True)
@@ -109,8 +115,9 @@ def _told(found: Sequence, nearer: Sequence, mobile: Structure, reference: Struc
     return [f"equal ligands are paired as they lie in the first frame: {', '.join(named)}"]
 
 
-def _centre(structure: Structure, atoms: _Atoms) -> np.ndarray:
-    return structure.positions[list(atoms.values())].mean(axis=0)
+def _centre(structure: Structure, atoms: _Atoms) -> Floats:
+    centre: Floats = structure.positions[list(atoms.values())].mean(axis=0)
+    return centre
 
 
 def _label(structure: Structure, atoms: _Atoms) -> str:

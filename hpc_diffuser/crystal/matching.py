@@ -18,6 +18,7 @@ from hpc_diffuser.crystal.copies import order_by_fit
 from hpc_diffuser.crystal.ligands import ligand_pairs
 from hpc_diffuser.crystal.residues import is_cap, is_nucleotide
 from hpc_diffuser.crystal.structure import Structure
+from hpc_diffuser.system.arrays import Floats, Integers, Mask
 from hpc_diffuser.system.errors import InputError
 
 BACKBONE = ("N", "CA", "C", "O")
@@ -41,16 +42,16 @@ class Match:
         What was assumed, and what either lacks: lines to be said.
     """
 
-    mobile_rows: np.ndarray
-    reference_rows: np.ndarray
-    backbone: np.ndarray
+    mobile_rows: Integers
+    reference_rows: Integers
+    backbone: Mask
     notes: tuple[str, ...] = ()
 
 
 def match_atoms(
     mobile: Structure,
     reference: Structure,
-    box: np.ndarray | None = None,
+    box: Floats | None = None,
     lettered: bool = True,
 ) -> Match:
     """The atoms that a trajectory and its reference have in common.
@@ -116,13 +117,13 @@ def _assigned(
     return assignment if _without_partner(again) else again
 
 
-def match_backbone(mobile: Structure, reference: Structure) -> tuple[np.ndarray, np.ndarray]:
+def match_backbone(mobile: Structure, reference: Structure) -> tuple[Integers, Integers]:
     """Backbone atoms that both have, as of `match_atoms`: rows of either, (K,) int."""
     match = match_atoms(mobile, reference)
     return match.mobile_rows[match.backbone], match.reference_rows[match.backbone]
 
 
-def same_atoms(structure: Structure, reference: Structure) -> np.ndarray:
+def same_atoms(structure: Structure, reference: Structure) -> Integers:
     """The row of every atom in a reference, matched as in `match_atoms`: (N,) int.
 
     −1 for atoms that it lacks, chains without a certain partner among them.
@@ -235,7 +236,8 @@ def _lacking(chains: Sequence[Chain], paired: set[tuple[int, int]]) -> list[str]
     """Ranges of residues without a partner: `A 1-3`; `paired` by chain and residue."""
     ranges = []
     for index, chain in enumerate(chains):
-        for has, run in groupby(range(len(chain)), lambda i, index=index: (index, i) in paired):
+        has_partner = [(index, i) in paired for i in range(len(chain))]
+        for has, run in groupby(range(len(chain)), has_partner.__getitem__):
             if not has:
                 ranges.append(f"{chain.letter} {_range([chain.residues[i] for i in run])}".strip())
     return ranges

@@ -73,7 +73,7 @@ def _fits(pairing: Pairing, needed: int) -> bool:
     return len(pairing.pairs) >= max(needed, 1) and pairing.identity >= IDENTITY
 
 
-def _leaves_much(pairing: Pairing, ours: Sequence, theirs: Sequence) -> bool:
+def _leaves_much(pairing: Pairing, ours: Sequence[Residue], theirs: Sequence[Residue]) -> bool:
     """Whether a tenth of both chains has no partner: their numbers may agree in a part only."""
     shorter = min(len(ours), len(theirs))
     return shorter - len(pairing.pairs) > shorter / 10
@@ -144,7 +144,10 @@ def _alignment(ours: list[str], theirs: list[str], gaps: list[int]) -> list[tupl
 
 
 def _pairing(
-    ours: Sequence[Residue], theirs: Sequence[Residue], pairs: list, shift: int | None
+    ours: Sequence[Residue],
+    theirs: Sequence[Residue],
+    pairs: list[tuple[int, int]],
+    shift: int | None,
 ) -> Pairing:
     same = sum(ours[i].name == theirs[j].name for i, j in pairs)
     if shift is None and pairs:

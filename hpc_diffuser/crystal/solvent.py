@@ -11,6 +11,7 @@ import numpy as np
 from hpc_diffuser.crystal.chains import solvent_rows
 from hpc_diffuser.crystal.residues import canonical_atom, canonical_residue, is_water
 from hpc_diffuser.crystal.structure import Structure
+from hpc_diffuser.system.arrays import Floats, Integers
 from hpc_diffuser.system.errors import InputError
 
 # Displaced volumes in Å³: table 1 of the paper; metals from International Tables' radii as
@@ -65,7 +66,7 @@ _BASES = {
 }
 
 
-def displaced_volumes(structure: Structure) -> np.ndarray:
+def displaced_volumes(structure: Structure) -> Floats:
     """Volume of every atom, with the hydrogens on it where the structure has none: (N,) Å³.
 
     Raises
@@ -79,8 +80,9 @@ def displaced_volumes(structure: Structure) -> np.ndarray:
             f"k_sol_eA3: the volume of {sorted(unknown)[0]} is not known: "
             "leave these atoms out, or hold k_sol_eA3 at 0"
         )
-    volumes = np.array([VOLUMES_A3[str(e)] for e in structure.elements])
-    return volumes + VOLUMES_A3["H"] * _implied_hydrogens(structure)
+    bare = np.array([VOLUMES_A3[str(e)] for e in structure.elements])
+    volumes: Floats = bare + VOLUMES_A3["H"] * _implied_hydrogens(structure)
+    return volumes
 
 
 def bare_residues(structure: Structure) -> list[str]:
@@ -95,7 +97,7 @@ def _has_hydrogens(structure: Structure) -> bool:
     return bool(np.isin(structure.elements, ("H", "D")).any())
 
 
-def _implied_hydrogens(structure: Structure) -> np.ndarray:
+def _implied_hydrogens(structure: Structure) -> Integers:
     """Hydrogens on every atom that the structure leaves out: (N,) int."""
     s, counts = structure, np.zeros(len(structure), int)
     if _has_hydrogens(s):
@@ -107,14 +109,14 @@ def _implied_hydrogens(structure: Structure) -> np.ndarray:
     keys = [tuple(key) for *key, _ in s.names()]
     sugar = np.isin(s.atom_names, ("C2'", "C2*"))
     with_oxygen = {keys[row] for row in np.flatnonzero(np.isin(s.atom_names, ("O2'", "O2*")))}
-    for row in np.flatnonzero(sugar & (counts == 1)):
+    for row in np.flatnonzero(sugar & (counts == 1)).tolist():
         counts[row] += keys[row] not in with_oxygen
     return counts
 
 
 def solvent_factors(
-    volumes_A3: np.ndarray, s_squared: np.ndarray, k_sol_eA3: float, b_sol_A2: float
-) -> np.ndarray:
+    volumes_A3: Floats, s_squared: Floats, k_sol_eA3: float, b_sol_A2: float
+) -> Floats:
     """What the displaced solvent scatters less: (S, N) electrons.
 
     Parameters
@@ -126,7 +128,8 @@ def solvent_factors(
     b_sol_A2 : float, Å²
     """
     widths = np.pi * np.cbrt(volumes_A3) ** 2 + b_sol_A2 / 4
-    return k_sol_eA3 * volumes_A3 * np.exp(-np.outer(s_squared, widths))
+    electrons: Floats = k_sol_eA3 * volumes_A3 * np.exp(-np.outer(s_squared, widths))
+    return electrons
 
 
 @cache

@@ -1,9 +1,11 @@
 """Atoms as arrays, and their superposition."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
+from typing import SupportsIndex
 
 import numpy as np
 
+from hpc_diffuser.system.arrays import Floats, Integers, Mask, Names
 from hpc_diffuser.system.errors import InputError
 
 
@@ -22,24 +24,24 @@ class Structure:
         Of residues that share a number: 52, 52A. Empty where there is none, and by default.
     """
 
-    positions: np.ndarray
-    elements: np.ndarray
-    atom_names: np.ndarray
-    residue_names: np.ndarray
-    residue_numbers: np.ndarray
-    chain_ids: np.ndarray
-    occupancies: np.ndarray
-    b_factors_A2: np.ndarray
-    insertion_codes: np.ndarray | None = None
+    positions: Floats
+    elements: Names
+    atom_names: Names
+    residue_names: Names
+    residue_numbers: Integers
+    chain_ids: Names
+    occupancies: Floats
+    b_factors_A2: Floats
+    insertion_codes: Names = field(default_factory=lambda: np.empty(0, str))
 
     def __post_init__(self) -> None:
-        if self.insertion_codes is None:
+        if not len(self.insertion_codes):
             object.__setattr__(self, "insertion_codes", np.full(len(self.positions), ""))
 
     def __len__(self) -> int:
         return len(self.positions)
 
-    def select(self, index: np.ndarray) -> "Structure":
+    def select(self, index: Integers | Mask) -> "Structure":
         """The atoms at `index` (integers or a mask), in that order."""
         return replace(self, **{f.name: getattr(self, f.name)[index] for f in fields(self)})
 
@@ -50,14 +52,14 @@ class Structure:
         return [(str(chain), int(number), code, str(name)) for chain, number, code, name in keys]
 
 
-def residue_label(structure: Structure, index: int) -> str:
+def residue_label(structure: Structure, index: SupportsIndex) -> str:
     """The residue of an atom as people write it: `A/LYS 1`, `A/SER 52A`."""
     s, i = structure, index
     chain = f"{s.chain_ids[i]}/" if str(s.chain_ids[i]).strip() else ""
     return f"{chain}{s.residue_names[i]} {s.residue_numbers[i]}{s.insertion_codes[i]}"
 
 
-def atom_label(structure: Structure, index: int) -> str:
+def atom_label(structure: Structure, index: SupportsIndex) -> str:
     """An atom as people write it: `A/LYS 1/CA`."""
     return f"{residue_label(structure, index)}/{structure.atom_names[index]}"
 
@@ -89,7 +91,7 @@ def require_same_atoms(found: Structure, expected: Structure, what: str) -> None
         raise InputError(f"{what}: {len(found)} atoms, expected {len(expected)}")
 
 
-def superpose(frames: np.ndarray, target: np.ndarray, index: np.ndarray) -> np.ndarray:
+def superpose(frames: Floats, target: Floats, index: Integers) -> Floats:
     """Rigidly move every frame so that its atoms `index` fit `target` best (Kabsch 1976).
 
     Parameters
@@ -109,11 +111,13 @@ def superpose(frames: np.ndarray, target: np.ndarray, index: np.ndarray) -> np.n
     # Best rotation R of x − x̄ onto y − ȳ: the proper orthogonal factor of Σ (y−ȳ)(x−x̄)ᵀ.
     correlation = np.einsum("ka,fkb->fab", target - target_centre, fitted - centres)
     turns = best_rotations(correlation)
-    return np.einsum("fab,fnb->fna", turns, frames - centres) + target_centre
+    moved: Floats = np.einsum("fab,fnb->fna", turns, frames - centres) + target_centre
+    return moved
 
 
-def best_rotations(correlation: np.ndarray) -> np.ndarray:
+def best_rotations(correlation: Floats) -> Floats:
     """The proper rotation nearest to each matrix Σ y xᵀ, which turns x onto y: (F, 3, 3)."""
     u, _, vt = np.linalg.svd(correlation)
     u[:, :, 2] *= np.sign(np.linalg.det(u @ vt))[:, None]
-    return u @ vt
+    turns: Floats = u @ vt
+    return turns

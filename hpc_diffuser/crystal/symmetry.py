@@ -14,13 +14,14 @@ from hpc_diffuser.crystal.lattice import (
     laue_operations,
     reciprocal_metric,
 )
+from hpc_diffuser.system.arrays import Floats, Integers
 from hpc_diffuser.system.errors import InputError
 
 # Of the metric: 0.1 % of an edge, 0.06° of an angle.
 _TOLERANCE = 2e-3
 
 
-def grid_operations(grid: HklGrid, space_group: str) -> np.ndarray:
+def grid_operations(grid: HklGrid, space_group: str) -> Integers:
     """The Laue operations W (G, 3, 3) of a grid, which take its sample indices i to i W.
 
     Raises
@@ -34,7 +35,7 @@ def grid_operations(grid: HklGrid, space_group: str) -> np.ndarray:
     return operations
 
 
-def unique_indices(grid: HklGrid, d_max: float, d_min: float, operations: np.ndarray) -> np.ndarray:
+def unique_indices(grid: HklGrid, d_max: float, d_min: float, operations: Integers) -> Integers:
     """One of each set of Laue mates of a grid with d_min ≤ d ≤ d_max (Å): (V, 3) int, sorted.
 
     It is the canonical one, of which h ≥ 0; sets whose canonical mate is not on the grid are
@@ -44,7 +45,7 @@ def unique_indices(grid: HklGrid, d_max: float, d_min: float, operations: np.nda
     return np.concatenate([asymmetric_unit(plane, operations) for plane in planes])
 
 
-def one_of_each_inverse(operations: np.ndarray) -> np.ndarray:
+def one_of_each_inverse(operations: Integers) -> Integers:
     """Of each two operations W, −W the one whose first element that is not 0 is positive."""
     flat = operations.reshape(-1, 9)
     leading = np.take_along_axis(flat, (flat != 0).argmax(axis=1)[:, None], 1)[:, 0]
@@ -52,8 +53,8 @@ def one_of_each_inverse(operations: np.ndarray) -> np.ndarray:
 
 
 def laue_expansion(
-    indices: np.ndarray, divisions: tuple[float, float, float], operations: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+    indices: Integers, divisions: tuple[float, float, float], operations: Integers
+) -> tuple[Integers, Integers]:
     """Where one molecule's intensity is needed to average it over the Laue mates of samples.
 
     Parameters
@@ -93,7 +94,7 @@ def laue_expansion(
     return expanded - np.array([0, reach[1], reach[2]]), mates
 
 
-def average_over_mates(values: np.ndarray, mates: np.ndarray) -> np.ndarray:
+def average_over_mates(values: Floats, mates: Integers) -> Floats:
     """Mean over the mates (V, G/2) of values (E,): (V,) float64.
 
     One mate after the other: in the same order always, and without a copy of all of them.
@@ -101,10 +102,11 @@ def average_over_mates(values: np.ndarray, mates: np.ndarray) -> np.ndarray:
     total = np.zeros(len(mates))
     for column in mates.T:
         total += values[column]
-    return total / mates.shape[1]
+    mean: Floats = total / mates.shape[1]
+    return mean
 
 
-def _reach(indices: np.ndarray, operations: np.ndarray) -> np.ndarray:
+def _reach(indices: Integers, operations: Integers) -> Integers:
     """Largest |index| of the mates along each axis: (3,) int."""
     reach = np.zeros(3, np.int64)
     for operation in operations if len(indices) else ():
@@ -112,15 +114,14 @@ def _reach(indices: np.ndarray, operations: np.ndarray) -> np.ndarray:
     return reach
 
 
-def _place(indices: np.ndarray, reach: np.ndarray) -> np.ndarray:
+def _place(indices: Integers, reach: Integers) -> Integers:
     """Places (V,), in a box of 0 ≤ h, |k| and |l| up to `reach`, of one of each Friedel pair."""
     h, k, l = np.where(first_of_friedel_pair(indices)[:, None], indices, -indices).T  # noqa: E741
-    return (h * (2 * reach[1] + 1) + k + reach[1]) * (2 * reach[2] + 1) + l + reach[2]
+    place: Integers = (h * (2 * reach[1] + 1) + k + reach[1]) * (2 * reach[2] + 1) + l + reach[2]
+    return place
 
 
-def _check_unit_cell(
-    unit_cell: tuple[float, ...], operations: np.ndarray, space_group: str
-) -> None:
+def _check_unit_cell(unit_cell: tuple[float, ...], operations: Integers, space_group: str) -> None:
     """Raise InputError unless all operations preserve lengths: W G* Wᵀ = G*."""
     metric = reciprocal_metric(unit_cell)
     scale = np.sqrt(np.outer(np.diag(metric), np.diag(metric)))
@@ -134,7 +135,7 @@ def _check_unit_cell(
 
 
 def _check_divisions(
-    divisions: tuple[float, float, float], operations: np.ndarray, whose: str
+    divisions: tuple[float, float, float], operations: Integers, whose: str
 ) -> None:
     """Raise InputError where operations mix axes that are divided differently."""
     mixed = (operations != 0).any(axis=0)

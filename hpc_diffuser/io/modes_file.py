@@ -61,7 +61,7 @@ def _build(arrays: Arrays) -> Modes:
         positions=arrays["mean_positions"],
         residue_numbers=arrays["residue_numbers"],
         # Files of other programs may lack these: every atom is there, and B is unknown.
-        insertion_codes=arrays.get("insertion_codes"),
+        insertion_codes=arrays.get("insertion_codes", np.empty(0, str)),
         occupancies=arrays.get("occupancies", np.ones(n)),
         b_factors_A2=arrays.get("b_factors_A2", np.zeros(n)),
         **{name: arrays[name] for name in _TEXT},

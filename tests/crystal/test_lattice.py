@@ -300,3 +300,11 @@ def test_cells_are_the_same_within_tolerance(change, same):
 def test_cells_with_obtuse_angles_below_120_pass(edges, angles):
     """Three angles of less than 120° always span a volume."""
     check_unit_cell((*edges, *angles), "cell")
+
+
+def test_whole_divisions():
+    """As ints, whatever they came as; a grid that is only computed on has none."""
+    found = HklGrid(TRICLINIC, (7.0, np.int64(6), 5), (1, 1, 1)).whole_divisions()
+    assert found == (7, 6, 5) and {type(n) for n in found} == {int}
+    with pytest.raises(ValueError, match=r"7\.5"):
+        HklGrid(TRICLINIC, (7.5, 6, 5), (1, 1, 1)).whole_divisions()
