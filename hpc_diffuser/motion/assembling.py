@@ -14,6 +14,7 @@ from hpc_diffuser.crystal.matching import Match
 from hpc_diffuser.crystal.periodic_box import box_heights, translations, usable
 from hpc_diffuser.crystal.structure import Structure, atom_label, best_rotations, residue_label
 from hpc_diffuser.motion.wholeness import REMEDY
+from hpc_diffuser.system.arrays import Floats, Integers, Mask
 from hpc_diffuser.system.errors import InputError
 
 _CONTACTS = 24  # nearest pairs of atoms that tell where a fragment belongs
@@ -35,14 +36,14 @@ class Link:
     """
 
     fragment: int
-    rows: np.ndarray
-    beside: np.ndarray
+    rows: Integers
+    beside: Integers
 
 
 def bring_together(
-    frames: np.ndarray,
-    boxes: np.ndarray,
-    fragments: np.ndarray,
+    frames: Floats,
+    boxes: Floats,
+    fragments: Integers,
     match: Match,
     structure: Structure,
     reference: Structure,
@@ -108,14 +109,14 @@ def bring_together(
 
 
 def _bring(
-    frames: np.ndarray,
-    boxes: np.ndarray,
-    fragments: np.ndarray,
+    frames: Floats,
+    boxes: Floats,
+    fragments: Integers,
     link: Link,
-    turns: np.ndarray,
+    turns: Floats,
     match: Match,
-    places: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    places: Floats,
+) -> tuple[Mask, Floats, Floats]:
     """Move a fragment, in place, into the image that is nearest to its place beside the other.
 
     Returns
@@ -144,14 +145,14 @@ def _bring(
 
 
 def _stray(
-    frames: np.ndarray,
-    boxes: np.ndarray,
-    rows: np.ndarray,
-    beside: np.ndarray,
-    turns: np.ndarray,
+    frames: Floats,
+    boxes: Floats,
+    rows: Integers,
+    beside: Integers,
+    turns: Floats,
     match: Match,
-    places: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
+    places: Floats,
+) -> tuple[Floats, Floats]:
     """From a fragment's place beside others to where it is; the translations in that: (F, 3)."""
     there = frames[:, match.mobile_rows[beside]].mean(axis=1)
     found = frames[:, match.mobile_rows[rows]].mean(axis=1) - there
@@ -159,12 +160,13 @@ def _stray(
     return stray, translations(stray[:, None], boxes)[:, 0]
 
 
-def _offset(places: np.ndarray, rows: np.ndarray, beside: np.ndarray) -> np.ndarray:
+def _offset(places: Floats, rows: Integers, beside: Integers) -> Floats:
     """From other atoms to a fragment's, in the crystal: (3,) Å."""
-    return places[rows].mean(axis=0) - places[beside].mean(axis=0)
+    offset: Floats = places[rows].mean(axis=0) - places[beside].mean(axis=0)
+    return offset
 
 
-def _turns(frames: np.ndarray, places: np.ndarray, of_atom: np.ndarray) -> np.ndarray:
+def _turns(frames: Floats, places: Floats, of_atom: Integers) -> Floats:
     """Rotations from frames to the crystal, whichever image fragments are in: (F, 3, 3).
 
     Each fragment about its own centre; where most are single atoms, all about one.
@@ -181,20 +183,20 @@ def _turns(frames: np.ndarray, places: np.ndarray, of_atom: np.ndarray) -> np.nd
     return best_rotations(correlation)
 
 
-def _links(places: np.ndarray, of_atom: np.ndarray) -> list[Link]:
+def _links(places: Floats, of_atom: Integers) -> list[Link]:
     """A tree over the fragments: from the largest on, always the one nearest to those before."""
     labels, sizes = np.unique(of_atom, return_counts=True)
     added = labels[np.argmax(sizes)]
     distances, partners = np.full(len(places), np.inf), np.zeros(len(places), int)
     open_ = np.ones(len(places), bool)
-    links = []
+    links: list[Link] = []
     while True:
         inside = np.flatnonzero(of_atom == added)
         open_[inside] = False
         rest = np.flatnonzero(open_)
         if not len(rest):
             return links
-        found, nearest = KDTree(places[inside]).query(places[rest])
+        found, nearest = map(np.asarray, KDTree(places[inside]).query(places[rest]))
         nearer = found < distances[rest]
         distances[rest[nearer]] = found[nearer]
         partners[rest[nearer]] = inside[nearest[nearer]]
@@ -204,7 +206,7 @@ def _links(places: np.ndarray, of_atom: np.ndarray) -> list[Link]:
         links.append(Link(int(added), rows, partners[rows]))
 
 
-def _name(structure: Structure, atoms: np.ndarray) -> str:
+def _name(structure: Structure, atoms: Mask) -> str:
     """Its first and last residue; an atom of a residue that has others, by its own name."""
     rows = np.flatnonzero(atoms)
     first, last = (residue_label(structure, row) for row in (rows[0], rows[-1]))

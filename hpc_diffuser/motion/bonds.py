@@ -16,6 +16,7 @@ from scipy.spatial import KDTree
 from hpc_diffuser.crystal.matching import Match
 from hpc_diffuser.crystal.periodic_box import translations
 from hpc_diffuser.crystal.structure import Structure
+from hpc_diffuser.system.arrays import Floats, Integers, Mask
 
 _SLACK_A = 0.45  # from the sum of covalent radii: a bond of a poor model; nearer, a clash
 _TRACE_A = 4.2  # CA to CA of neighbours along a chain: 3.8 Å, in cis 2.9 Å
@@ -39,17 +40,17 @@ class Bonds:
         chain's end is followed by the next one's beginning.
     """
 
-    pairs: np.ndarray
-    lengths_A: np.ndarray
-    known: np.ndarray
+    pairs: Integers
+    lengths_A: Floats
+    known: Mask
 
-    def select(self, kept: np.ndarray) -> "Bonds":
+    def select(self, kept: Mask) -> "Bonds":
         """Those of a mask (B,)."""
         return Bonds(self.pairs[kept], self.lengths_A[kept], self.known[kept])
 
 
 def expected_bonds(
-    structure: Structure, stated: np.ndarray, match: Match, reference: Structure
+    structure: Structure, stated: Floats, match: Match, reference: Structure
 ) -> Bonds:
     """The bonds that hold a simulation's molecules together.
 
@@ -80,7 +81,7 @@ def expected_bonds(
     return Bonds(pairs, lengths, known).select(chemical | trace)
 
 
-def bonds_of_hydrogens(structure: Structure, stated: np.ndarray, box: np.ndarray) -> np.ndarray:
+def bonds_of_hydrogens(structure: Structure, stated: Floats, box: Floats) -> Integers:
     """Bonds for hydrogens that have none: to the nearest heavy atom of their residue.
 
     A topology without bonds has those that its reader knows of standard residues, by names.
@@ -115,30 +116,32 @@ def bonds_of_hydrogens(structure: Structure, stated: np.ndarray, box: np.ndarray
     return np.array(pairs, int).reshape(-1, 2)
 
 
-def fragments(n_atoms: int, bonds: Bonds) -> np.ndarray:
+def fragments(n_atoms: int, bonds: Bonds) -> Integers:
     """Which fragment every atom belongs to, as bonds hold them together: (N,) int."""
     ones = np.ones(len(bonds.pairs), bool)
     graph = coo_matrix((ones, bonds.pairs.T), shape=(n_atoms, n_atoms))
     return connected_components(graph, directed=False)[1]
 
 
-def _holds(structure: Structure, pairs: np.ndarray) -> np.ndarray:
+def _holds(structure: Structure, pairs: Integers) -> Mask:
     """Whether atoms so near are bonded for good: within a residue or along a polymer: (B,)."""
     organic = np.isin(structure.elements, _ORGANIC)
     step = np.diff(_residue_index(structure)[pairs], axis=1)[:, 0]
     names = structure.atom_names[pairs]
     linked = [set(pair) in _LINKS for pair in names.tolist()]
     both_organic = organic[pairs].all(axis=1)
-    return both_organic & ((step == 0) | ((np.abs(step) == 1) & np.array(linked, bool)))
+    held: Mask = both_organic & ((step == 0) | ((np.abs(step) == 1) & np.array(linked, bool)))
+    return held
 
 
-def _neighbours_in_trace(structure: Structure, pairs: np.ndarray) -> np.ndarray:
+def _neighbours_in_trace(structure: Structure, pairs: Integers) -> Mask:
     carbons = (structure.atom_names == "CA") & (structure.elements == "C")
     step = np.diff(_residue_index(structure)[pairs], axis=1)[:, 0]
-    return carbons[pairs].all(axis=1) & (np.abs(step) == 1)
+    neighbours: Mask = carbons[pairs].all(axis=1) & (np.abs(step) == 1)
+    return neighbours
 
 
-def _residue_index(structure: Structure) -> np.ndarray:
+def _residue_index(structure: Structure) -> Integers:
     """Residues counted in the file's order: (N,) int."""
     s = structure
     changes = np.zeros(len(s), bool)
@@ -147,7 +150,7 @@ def _residue_index(structure: Structure) -> np.ndarray:
     return np.cumsum(changes)
 
 
-def _radii(structure: Structure) -> np.ndarray:
+def _radii(structure: Structure) -> Floats:
     """Covalent radii: (N,) Å."""
     symbols, of_atom = np.unique(structure.elements, return_inverse=True)
     return np.array([gemmi.Element(str(name)).covalent_r for name in symbols])[of_atom]

@@ -10,11 +10,12 @@ from hpc_diffuser.motion.disorder import Disorder, correlation_factor
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.motion.sampling import normal_samples
+from hpc_diffuser.system.arrays import Floats, Integers
 
 
 def ensemble_points(
     modes: Modes, librates: bool, sampler: str, n_samples: int, stream: np.random.Generator
-) -> np.ndarray:
+) -> Floats:
     """Standard normal points of an ensemble: (S, M) float, with libration (S, M + 3).
 
     Frames are an ensemble already, whatever the samples asked for; to be turned, each is taken
@@ -46,7 +47,7 @@ def n_configurations(modes: Modes, librates: bool, n_samples: int) -> int:
 
 def _turns_of_frames(
     n_frames: int, librates: bool, sampler: str, n_samples: int, stream: np.random.Generator
-) -> np.ndarray:
+) -> Floats:
     """Points (S, 3), or (F, 0) without libration: row i is a rotation of frame i mod F.
 
     Successive Sobol points lie in different parts of space, so that every F-th would turn a frame
@@ -61,9 +62,7 @@ def _turns_of_frames(
     return slices.swapaxes(0, 1).reshape(-1, 3)
 
 
-def configurations(
-    modes: Modes, parameters: Parameters, normals: np.ndarray, rows: np.ndarray
-) -> np.ndarray:
+def configurations(modes: Modes, parameters: Parameters, normals: Floats, rows: Integers) -> Floats:
     """One configuration for each row of standard normal points.
 
     Parameters
@@ -88,15 +87,13 @@ def configurations(
     return librated(modes, moved, parameters, normals[:, n_modes:])
 
 
-def mode_factor(parameters: Parameters) -> np.ndarray:
+def mode_factor(parameters: Parameters) -> Floats:
     """(M, M) F in Å, lower triangular: the modes' coefficients are F z with z standard normal."""
     amplitudes = parameters.mode_amplitudes_A
     return amplitudes[:, None] * correlation_factor(parameters.mode_correlation, len(amplitudes))
 
 
-def librated(
-    modes: Modes, positions: np.ndarray, parameters: Parameters, normals: np.ndarray
-) -> np.ndarray:
+def librated(modes: Modes, positions: Floats, parameters: Parameters, normals: Floats) -> Floats:
     """Every configuration turned about the mean structure's centre of mass, and screwed.
 
     The rotation vector is σ z with z normal in three dimensions: exact rotations, about axes of
@@ -122,17 +119,18 @@ def librated(
     centre = centre_of_mass(modes)
     screw = parameters.screw_correlation * parameters.disorder.translation_factor()
     shifts = centre + normals @ screw.T
-    return np.einsum("sij,snj->sni", rotations, positions - centre) + shifts[:, None]
+    turned: Floats = np.einsum("sij,snj->sni", rotations, positions - centre) + shifts[:, None]
+    return turned
 
 
-def centre_of_mass(modes: Modes) -> np.ndarray:
+def centre_of_mass(modes: Modes) -> Floats:
     """Of the mean structure: (3,) Å."""
     structure = modes.structure
     masses = np.array([gemmi.Element(str(e)).weight for e in structure.elements])
     return np.average(structure.positions, axis=0, weights=masses * structure.occupancies)
 
 
-def mean_square_displacements(modes: Modes, parameters: Parameters) -> np.ndarray:
+def mean_square_displacements(modes: Modes, parameters: Parameters) -> Floats:
     """⟨|u|²⟩ of every atom by all motions but the residual: (N,) Å².
 
     Exact for Gaussian motion; of libration to second order in its angle: a rotation by σz moves
@@ -140,18 +138,19 @@ def mean_square_displacements(modes: Modes, parameters: Parameters) -> np.ndarra
     """
     disorder = parameters.disorder
     fields = np.tensordot(mode_factor(parameters).T, modes.vectors, 1)
-    internal = np.sum(fields**2, axis=(0, 2))
-    if modes.frames is not None:
+    internal: Floats = np.sum(fields**2, axis=(0, 2))
+    if modes.frames is not None and modes.weights is not None:
         away = modes.frames - np.average(modes.frames, axis=0, weights=modes.weights)
         internal = np.einsum("f,fnx->n", modes.weights, away**2)
     turned = np.sum(_turned(modes, parameters) ** 2, axis=(1, 2))
     left = 1 - parameters.screw_correlation**2 * bool(parameters.libration_sigma_deg)
     common = left * np.trace(disorder.translation_covariance())
     own = disorder.uncorrelated_sigma_A**2 + disorder.llm_sigma_A**2 + disorder.halo_sigma_A**2
-    return internal + turned + common + 3 * own
+    total: Floats = internal + turned + common + 3 * own
+    return total
 
 
-def _turned(modes: Modes, parameters: Parameters) -> np.ndarray:
+def _turned(modes: Modes, parameters: Parameters) -> Floats:
     """What each of libration's three normal points moves every atom by: (N, 3, 3) Å.
 
     To first order in the angle, with the part c of the translation that goes along,
@@ -166,7 +165,8 @@ def _turned(modes: Modes, parameters: Parameters) -> np.ndarray:
     turn = np.radians(parameters.libration_sigma_deg)
     lever = modes.structure.positions - centre_of_mass(modes)
     screw = parameters.screw_correlation * parameters.disorder.translation_factor()
-    return np.cross(turn * np.eye(3), lever[:, None]) + screw.T
+    moved: Floats = np.cross(turn * np.eye(3), lever[:, None]) + screw.T
+    return moved
 
 
 def rms_motion_A(modes: Modes, parameters: Parameters) -> float:
@@ -175,7 +175,7 @@ def rms_motion_A(modes: Modes, parameters: Parameters) -> float:
     return float(np.sqrt(np.mean(mean_square_displacements(modes, sampled))))
 
 
-def motion_along(axes: np.ndarray, modes: Modes, parameters: Parameters) -> np.ndarray:
+def motion_along(axes: Floats, modes: Modes, parameters: Parameters) -> Floats:
     """Rms displacement of every atom along axes, by what is sampled.
 
     Parameters
@@ -189,20 +189,23 @@ def motion_along(axes: np.ndarray, modes: Modes, parameters: Parameters) -> np.n
     -------
     (N, 3) float
     """
-    away = np.tensordot(mode_factor(parameters).T, modes.vectors, 1)
-    if modes.frames is not None:
+    away: Floats = np.tensordot(mode_factor(parameters).T, modes.vectors, 1)
+    if modes.frames is not None and modes.weights is not None:
         away = modes.frames - modes.structure.positions
         away = away * np.sqrt(modes.weights)[:, None, None]
     squares = np.sum((away @ axes) ** 2, axis=0)
     turned = _turned(modes, parameters) @ axes
-    return np.sqrt(squares + np.sum(turned**2, axis=1))
+    rms: Floats = np.sqrt(squares + np.sum(turned**2, axis=1))
+    return rms
 
 
-def residual_b_factors(modes: Modes, parameters: Parameters) -> np.ndarray:
+def residual_b_factors(modes: Modes, parameters: Parameters) -> Floats:
     """What the model's motions leave of the crystal's B-factors, times the fraction: (N,) Å².
 
     None where they leave nothing, or the crystal structure lacks the atom.
     """
+    if modes.crystal_b_A2 is None:
+        raise ValueError("the crystal's B-factors are not known: see `why_no_b_factors`")
     explained = 8 * np.pi**2 / 3 * mean_square_displacements(modes, parameters)
     left = np.nan_to_num(np.maximum(modes.crystal_b_A2 - explained, 0.0))
     return parameters.residual_b_fraction * left

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hpc_diffuser.system.arrays import Floats
+
 
 @dataclass(frozen=True)
 class Disorder:
@@ -38,13 +40,13 @@ class Disorder:
     halo_gamma_A: float = 0.0
     halo_alpha: float = 0.0
 
-    def translation_factor(self) -> np.ndarray:
+    def translation_factor(self) -> Floats:
         """(3, 3) L in Å, lower triangular: the translation is L z with z standard normal."""
         sigmas = np.broadcast_to(self.translation_sigma_A, 3).astype(np.float64)
         partial = self.translation_correlation or (0.0, 0.0, 0.0)
         return sigmas[:, None] * correlation_factor(partial, 3)
 
-    def translation_covariance(self) -> np.ndarray:
+    def translation_covariance(self) -> Floats:
         """(3, 3) ⟨t tᵀ⟩ in Å²."""
         factor = self.translation_factor()
         return factor @ factor.T
@@ -58,7 +60,7 @@ class Disorder:
         )
 
 
-def correlation_factor(partial: tuple[float, ...] | np.ndarray, n: int) -> np.ndarray:
+def correlation_factor(partial: tuple[float, ...] | np.ndarray, n: int) -> Floats:
     """Cholesky factor of a correlation matrix, from numbers that may be any between −1 and 1.
 
     Each is a partial correlation: of variable i with variable j, given all before j (Lewandowski,

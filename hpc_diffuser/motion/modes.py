@@ -11,6 +11,7 @@ import scipy.linalg
 from scipy.spatial.distance import pdist, squareform
 
 from hpc_diffuser.crystal.structure import Structure
+from hpc_diffuser.system.arrays import Floats
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.memory import require_room
 
@@ -40,16 +41,20 @@ class Modes:
     """
 
     structure: Structure
-    vectors: np.ndarray
-    amplitudes_A: np.ndarray
+    vectors: Floats
+    amplitudes_A: Floats
     unit_cell: tuple[float, ...]
     space_group: str
-    frames: np.ndarray | None = None
-    weights: np.ndarray | None = None
-    crystal_b_A2: np.ndarray | None = None
+    frames: Floats | None = None
+    weights: Floats | None = None
+    crystal_b_A2: Floats | None = None
+
+    def __post_init__(self) -> None:
+        if (self.frames is None) != (self.weights is None):
+            raise ValueError("frames have weights: see `with_frames`")
 
 
-def with_frames(modes: Modes, frames: np.ndarray, weights: np.ndarray | None = None) -> Modes:
+def with_frames(modes: Modes, frames: Floats, weights: Floats | None = None) -> Modes:
     """The same molecule with conformations (F, N, 3) in Å, weighted alike by default, for modes."""
     n_frames, n_atoms = frames.shape[:2]
     weights = np.ones(n_frames) if weights is None else weights
@@ -73,12 +78,13 @@ def why_no_b_factors(modes: Modes) -> str | None:
     return None
 
 
-def effective_b_factors(frames: np.ndarray) -> np.ndarray:
+def effective_b_factors(frames: Floats) -> Floats:
     """B = 8π²⟨u²⟩/3 of every atom over superposed frames (F, N, 3) Å: (N,) Å²."""
-    return 8 * np.pi**2 / 3 * np.sum(np.var(frames, axis=0), axis=-1)
+    b_factors: Floats = 8 * np.pi**2 / 3 * np.sum(np.var(frames, axis=0), axis=-1)
+    return b_factors
 
 
-def principal_components(frames: np.ndarray, n_modes: int) -> tuple[np.ndarray, np.ndarray]:
+def principal_components(frames: Floats, n_modes: int) -> tuple[Floats, Floats]:
     """Principal components of superposed coordinates, largest first.
 
     The singular value decomposition of the centred frames gives the covariance matrix's
@@ -133,7 +139,7 @@ def _decomposition_bytes(rows: int, columns: int) -> float:
 
 def elastic_network_modes(
     structure: Structure, n_modes: int, cutoff_A: float = 10.0
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Floats, Floats]:
     """Lowest internal normal modes of an anisotropic network, scaled to the B-factors.
 
     Every pair of atoms nearer than `cutoff_A` is joined by a spring of constant (cutoff/r)²,
@@ -180,7 +186,7 @@ def elastic_network_modes(
     return _normalised(columns[:, 6:].T, n_atoms), amplitudes
 
 
-def network_hessian(positions: np.ndarray, cutoff_A: float) -> np.ndarray:
+def network_hessian(positions: Floats, cutoff_A: float) -> Floats:
     """Second derivatives of the network's energy: (3N, 3N), atom-major (x, y, z of each)."""
     distance = squareform(pdist(positions))
     joined = (distance < cutoff_A) & (distance > 0)
@@ -199,8 +205,9 @@ def network_hessian(positions: np.ndarray, cutoff_A: float) -> np.ndarray:
     return hessian.reshape(3 * len(positions), -1)
 
 
-def _normalised(rows: np.ndarray, n_atoms: int) -> np.ndarray:
+def _normalised(rows: Floats, n_atoms: int) -> Floats:
     """Orthonormal rows (M, 3N) as fields with Σ|Δ|² = N, largest component positive."""
     largest = np.abs(rows).argmax(axis=1)
     signs = np.sign(rows[np.arange(len(rows)), largest])
-    return (rows * signs[:, None] * np.sqrt(n_atoms)).reshape(len(rows), n_atoms, 3)
+    fields: Floats = rows * signs[:, None] * np.sqrt(n_atoms)
+    return fields.reshape(len(rows), n_atoms, 3)

@@ -8,6 +8,8 @@ import numpy as np
 from scipy.special import ndtri
 from scipy.stats import qmc
 
+from hpc_diffuser.system.arrays import Floats
+
 SAMPLERS = ("sobol", "random")
 
 
@@ -18,7 +20,7 @@ def generator(seed: int, *purpose: int) -> np.random.Generator:
 
 def normal_samples(
     sampler: str, n_samples: int, n_modes: int, stream: np.random.Generator
-) -> np.ndarray:
+) -> Floats:
     """Standard normal points: (n_samples, n_modes) float.
 
     Parameters
@@ -39,14 +41,14 @@ def normal_samples(
     return standardised(normals) if n_samples >= 2 * n_modes else normals
 
 
-def sobol_normals(n_samples: int, n_modes: int, stream: np.random.Generator) -> np.ndarray:
+def sobol_normals(n_samples: int, n_modes: int, stream: np.random.Generator) -> Floats:
     """The first points of a scrambled Sobol sequence as normals: (n_samples, n_modes)."""
     # `random_base2` keeps scipy from warning; the first points of the sequence are the same.
     points = qmc.Sobol(n_modes, rng=stream).random_base2(int(np.ceil(np.log2(max(n_samples, 1)))))
     return ndtri(np.clip(points[:n_samples], 1e-12, 1 - 1e-12))
 
 
-def standardised(normals: np.ndarray) -> np.ndarray:
+def standardised(normals: Floats) -> Floats:
     """Points (S, M) of mean 0 and covariance 1, as near to the given ones as can be.
 
     What the motion does to F to first order is then averaged without error, whatever the modes
@@ -55,4 +57,5 @@ def standardised(normals: np.ndarray) -> np.ndarray:
     """
     centred = normals - normals.mean(axis=0)
     variances, axes = np.linalg.eigh(centred.T @ centred / len(normals))
-    return centred @ (axes / np.sqrt(variances)) @ axes.T
+    whitened: Floats = centred @ (axes / np.sqrt(variances)) @ axes.T
+    return whitened

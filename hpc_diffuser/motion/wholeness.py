@@ -16,6 +16,7 @@ from scipy.sparse.csgraph import breadth_first_order
 from hpc_diffuser.crystal.periodic_box import translations, usable
 from hpc_diffuser.crystal.structure import Structure, atom_label
 from hpc_diffuser.motion.bonds import Bonds, fragments
+from hpc_diffuser.system.arrays import Floats, Integers
 from hpc_diffuser.system.errors import InputError
 
 REMEDY = (
@@ -74,7 +75,7 @@ class _Molecules:
 
 
 def make_whole(
-    frames: np.ndarray, boxes: np.ndarray, bonds: Bonds, structure: Structure, source: str
+    frames: Floats, boxes: Floats, bonds: Bonds, structure: Structure, source: str
 ) -> Torn | None:
     """Bring the atoms of every molecule into the nearest images of each other.
 
@@ -121,7 +122,7 @@ def make_whole(
     return Torn(count, *first) if first else None
 
 
-def _require_lengths(frames: np.ndarray, molecules: _Molecules) -> None:
+def _require_lengths(frames: Floats, molecules: _Molecules) -> None:
     """Raise InputError for a bond that is longer, or shorter, than the crystal's in most frames.
 
     By less than a box tears, so that only an exchange of neighbours makes it.
@@ -141,11 +142,11 @@ def _require_lengths(frames: np.ndarray, molecules: _Molecules) -> None:
         )
 
 
-def _sample(frames: np.ndarray) -> np.ndarray:
+def _sample(frames: Floats) -> Floats:
     return np.unique(np.linspace(0, len(frames) - 1, _SAMPLE).astype(int))
 
 
-def believed(frames: np.ndarray, boxes: np.ndarray, bonds: Bonds) -> Bonds:
+def believed(frames: Floats, boxes: Floats, bonds: Bonds) -> Bonds:
     """Without the topology's bonds that the frames do not have, whichever image atoms are in.
 
     Between one chain's end and the next one's beginning some readers see a bond.
@@ -161,18 +162,19 @@ def believed(frames: np.ndarray, boxes: np.ndarray, bonds: Bonds) -> Bonds:
     return bonds.select(kept)
 
 
-def _blocks(frames: np.ndarray, n_bonds: int) -> Iterator[slice]:
+def _blocks(frames: Floats, n_bonds: int) -> Iterator[slice]:
     size = max(1, _BLOCK_BYTES // (24 * max(n_bonds, frames.shape[1])))
     return (slice(i, min(i + size, len(frames))) for i in range(0, len(frames), size))
 
 
-def _lengths(frames: np.ndarray, bonds: Bonds) -> np.ndarray:
+def _lengths(frames: Floats, bonds: Bonds) -> Floats:
     """Of every bond in every frame: (F, B) Å."""
     first, second = bonds.pairs.T
-    return np.linalg.norm(frames[:, second] - frames[:, first], axis=2)
+    lengths: Floats = np.linalg.norm(frames[:, second] - frames[:, first], axis=2)
+    return lengths
 
 
-def _require_unit(lengths: np.ndarray, molecules: _Molecules, start: int) -> None:
+def _require_unit(lengths: Floats, molecules: _Molecules, start: int) -> None:
     """Raise InputError for a frame whose bonds are all ten times too long, or too short."""
     if not lengths.shape[1]:
         return
@@ -188,7 +190,7 @@ def _require_unit(lengths: np.ndarray, molecules: _Molecules, start: int) -> Non
     raise molecules.refusal(start + wrong[0], f"{bonds}: {likely}")
 
 
-def _require_box(lengths: np.ndarray, box: np.ndarray, molecules: _Molecules, frame: int) -> None:
+def _require_box(lengths: Floats, box: Floats, molecules: _Molecules, frame: int) -> None:
     """Raise InputError where a frame's torn bonds cannot be mended, for want of a box."""
     if usable(box[None])[0]:
         return
@@ -206,9 +208,7 @@ def _require_box(lengths: np.ndarray, box: np.ndarray, molecules: _Molecules, fr
     )
 
 
-def _mended(
-    frames: np.ndarray, boxes: np.ndarray, molecules: _Molecules, numbers: np.ndarray
-) -> np.ndarray:
+def _mended(frames: Floats, boxes: Floats, molecules: _Molecules, numbers: Integers) -> Floats:
     """Frames with every atom in the nearest image of the one it is bonded to."""
     bonds = molecules.bonds
     parents = _parents(frames.shape[1], bonds)
@@ -223,7 +223,7 @@ def _mended(
     return whole
 
 
-def _parents(n_atoms: int, bonds: Bonds) -> np.ndarray:
+def _parents(n_atoms: int, bonds: Bonds) -> Integers:
     """A bonded atom for every atom, on the way to its molecule's root: (N,) int; roots: own."""
     root = n_atoms  # one more, before the first atom of every molecule
     _, firsts = np.unique(fragments(n_atoms, bonds), return_index=True)
@@ -235,7 +235,7 @@ def _parents(n_atoms: int, bonds: Bonds) -> np.ndarray:
 
 
 def _require_mended(
-    before: np.ndarray, after: np.ndarray, box: np.ndarray, molecules: _Molecules, frame: int
+    before: Floats, after: Floats, box: Floats, molecules: _Molecules, frame: int
 ) -> None:
     """Raise InputError unless a frame's bonds are all as long as bonds are."""
     errors = np.abs(after - molecules.bonds.lengths_A)
@@ -258,5 +258,5 @@ def _require_mended(
     )
 
 
-def _numbers(values: np.ndarray) -> str:
+def _numbers(values: Floats) -> str:
     return " ".join(f"{x:.1f}" for x in values)

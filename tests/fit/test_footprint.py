@@ -186,7 +186,7 @@ def test_only_configurations_that_are_computed_count(n_modes, n_frames, librates
     own = replace(own, vectors=own.vectors[:n_modes], amplitudes_A=own.amplitudes_A[:n_modes])
     if n_frames:
         frames = np.broadcast_to(own.structure.positions, (n_frames, len(own.structure), 3))
-        own = replace(own, frames=frames)
+        own = replace(own, frames=frames, weights=np.full(n_frames, 1 / n_frames))
     assert n_configurations(own, librates, 1000) == expected
     assert len(ensemble_points(own, librates, "random", 1000, generator(1))) == expected
 

@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 from builders import random_structure
 
+from hpc_diffuser.commands.examples.four_helices import example_modes
+from hpc_diffuser.motion.configurations import residual_b_factors
 from hpc_diffuser.motion.modes import (
     effective_b_factors,
     elastic_network_modes,
     network_hessian,
     principal_components,
 )
+from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.system.errors import InputError
 
 N_ATOMS = 9
@@ -290,3 +293,20 @@ def test_network_that_falls_apart(protein):
     apart = replace(protein, positions=positions)
     with pytest.raises(InputError, match=r"falls apart at a cutoff of 10\.0 Å"):
         elastic_network_modes(apart, 3)
+
+
+def test_frames_have_weights():
+    """Neither without the other: what lacks weights would be taken for a molecule that is still."""
+    modes = example_modes()
+    with pytest.raises(ValueError, match="weights"):
+        replace(modes, frames=modes.structure.positions[None])
+    with pytest.raises(ValueError, match="weights"):
+        replace(modes, weights=np.ones(1))
+
+
+def test_no_residual_of_unknown_b_factors():
+    """What is left of B-factors that are not known is an error, not nothing."""
+    modes = replace(example_modes(), crystal_b_A2=None)
+    parameters = Parameters(modes.amplitudes_A, residual_b_fraction=0.5)
+    with pytest.raises(ValueError, match="B-factors are not known"):
+        residual_b_factors(modes, parameters)
