@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from hpc_diffuser import __version__
+from hpc_diffuser.motion.registry import TERM_ROWS
 from hpc_diffuser.system.errors import InputError
 
 DEFAULT_CONFIG = Path("hpc-diffuser.toml")
@@ -181,9 +182,8 @@ def _add_fit(commands) -> None:
     command.add_argument(
         "--models",
         metavar="NAMES",
-        help="fit and compare several models, as rbt,llm,rbt+int: rbt translation, int modes, llm "
-        "liquid-like motion, lib libration, unc uncorrelated, res residual B, sol solvent, "
-        "halo (instead of [models] compare); rbt+int@NAME with the modes of one of [models] bases",
+        help=f"fit and compare several models, as rbt,llm,rbt+int: {_terms()} (instead of "
+        "[models] compare); rbt+int@NAME with the modes of one of [models] bases",
     )
     command.add_argument(
         "config",
@@ -213,6 +213,11 @@ def _add_fit(commands) -> None:
         help="resume with other versions of the program or its libraries; the answer is then not "
         "bit for bit that of an uninterrupted run",
     )
+
+
+def _terms() -> str:
+    """The words that models are named with, and what each is."""
+    return ", ".join(f"{term.word} {term.short}".rstrip() for term in TERM_ROWS)
 
 
 def _add_status(commands) -> None:

@@ -34,7 +34,8 @@ from hpc_diffuser.maps.statistics import correlation_sums, pooled_cc
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.motion.configurations import ensemble_points, mode_factor
 from hpc_diffuser.motion.modes import Modes
-from hpc_diffuser.motion.parameters import Parameters
+from hpc_diffuser.motion.parameters import Parameters, values_of
+from hpc_diffuser.motion.registry import BY_NAME
 from hpc_diffuser.motion.sampling import generator
 from hpc_diffuser.parallel.communicator import Ranks, world
 from hpc_diffuser.scattering.density import DensityTransform
@@ -159,16 +160,8 @@ def bench(path: Path | None, default: Path) -> dict[str, Any]:
 
 def _refuse_without_closed_form(case: Case) -> None:
     """Raise InputError for a model that the pair sum is not of."""
-    p = case.parameters
-    absent = {
-        "libration_sigma_deg": p.libration_sigma_deg,
-        "residual_b_fraction": p.residual_b_fraction,
-        "k_sol_eA3": p.k_sol_eA3,
-        "halo_sigma_A": p.disorder.halo_sigma_A,
-        "halo_alpha": p.disorder.halo_alpha,
-    }
-    for name, value in absent.items():
-        if value:
+    for name, value in values_of(case.parameters).items():
+        if not BY_NAME[name].pair_sum and np.any(value):
             raise InputError(f"parameters.{name}: bench has no closed form with it: hold it at 0")
     if len(laue_operations(case.modes.space_group, case.modes.unit_cell)) > 2:
         raise InputError('bench measures one molecule: set [crystal] space_group = "P 1"')

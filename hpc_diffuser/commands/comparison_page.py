@@ -1,14 +1,13 @@
 """Several models beside each other, as text."""
 
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
 from hpc_diffuser.commands.report import score_rule, warnings_text
-from hpc_diffuser.fit.config import ParametersConfig, terms_of
+from hpc_diffuser.fit.config import terms_of
+from hpc_diffuser.motion.registry import PARAMETERS, Parameter
 
-_UNITS = {"_eA3": " e/Å³", "_A2": " Å²", "_A": " Å", "_deg": "°"}
 _MOST_SHOWN = 12  # weights of modes in a line of the table
 
 
@@ -48,18 +47,16 @@ def _ceiling_line(ceiling: dict[str, Any] | None, width: int) -> str:
 
 def _values(answer: dict[str, float | list[float]]) -> str:
     """`modes 0.30 0.21 Å, translation 0.41 Å`, in the order of the config's keys."""
-    order = [f.name for f in fields(ParametersConfig)]
-    return ", ".join(_value(key, answer[key]) for key in order if np.size(answer.get(key, ())))
+    there = [row for row in PARAMETERS if np.size(answer.get(row.name, ()))]
+    return ", ".join(_value(row, answer[row.name]) for row in there)
 
 
-def _value(key: str, value: float | list[float]) -> str:
-    unit = next((ending for ending in _UNITS if key.endswith(ending)), "")
-    label = key.removesuffix(unit).removesuffix("_sigma").replace("_", " ")
-    label = {"mode amplitude": "modes"}.get(label, label)
+def _value(row: Parameter, value: float | list[float]) -> str:
     values = value if isinstance(value, list) else [value]
     numbers = " ".join(f"{v:.3g}" if abs(v) >= 1 else f"{v:.3f}" for v in values[:_MOST_SHOWN])
     more = " ..." if len(values) > _MOST_SHOWN else ""
-    return f"{label} {numbers}{more}{_UNITS.get(unit, '')}"
+    unit = row.quantity.unit
+    return f"{row.label} {numbers}{more}{'' if unit in ('', '°') else ' '}{unit}"
 
 
 def _basis_table(rows: list[dict[str, Any]], width: int) -> str:

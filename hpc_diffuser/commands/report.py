@@ -9,7 +9,7 @@ import numpy as np
 from hpc_diffuser.fit.clusters import NEIGHBOURS
 from hpc_diffuser.fit.run.directory import read_manifest
 from hpc_diffuser.fit.summary import TRANSLATIONS_A, VERSION
-from hpc_diffuser.motion.parameters import parameter_labels
+from hpc_diffuser.motion.registry import BY_NAME
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.progress import duration
 from hpc_diffuser.system.storage import read_json
@@ -120,14 +120,13 @@ def _parameter_table(summary: dict[str, Any]) -> str:
     heading = "".join(f"{_HEADINGS.get(name, name):>9s}" for name in order)
     lines = [f"Parameters (Å)        {heading}" + "   source" * bool(source)]
     for name, value in summary["median"].items():
-        labels = parameter_labels(name, len(value) if isinstance(value, list) else None)
         values = [np.atleast_1d(summary[key][name]) for key in order]
-        for row, label in enumerate(labels):
+        for row, (label, shown) in enumerate(_labels(name, value)):
             numbers = [column[row] for column in values]
             if label not in refined:
                 numbers[1] = "held"
             ensemble = [source[row]] if name == "mode_amplitude_A" else []
-            lines.append(f"  {_shown(label):20s}" + "".join(map(_column, numbers + ensemble)))
+            lines.append(f"  {shown:20s}" + "".join(map(_column, numbers + ensemble)))
     notes = [_SCATTER] * bool(refined) + [_SOURCE] * bool(source)
     return "\n".join([*lines, *map(wrapped, notes)])
 
@@ -147,11 +146,10 @@ def _cluster_table(summary: dict[str, Any]) -> str:
         "best CC_search": [cluster["cc_search"] for cluster in shown],
     }
     for name, value in summary["median"].items():
-        labels = parameter_labels(name, len(value) if isinstance(value, list) else None)
         values = [np.atleast_1d(cluster["median"][name]) for cluster in shown]
-        for row, label in enumerate(labels):
+        for row, (label, for_people) in enumerate(_labels(name, value)):
             if label in summary["refined"]:
-                rows[_shown(label)] = [column[row] for column in values]
+                rows[for_people] = [column[row] for column in values]
     heading = "".join(f"{number:9d}" for number in range(1, len(shown) + 1))
     more = len(found) - len(shown)
     lines = [f"Clusters of restarts  {heading}" + (f"   and {more} more" if more else "")]
@@ -159,11 +157,10 @@ def _cluster_table(summary: dict[str, Any]) -> str:
     return "\n".join([*lines, wrapped(_CLUSTERS)])
 
 
-def _shown(label: str) -> str:
-    """A parameter's name without what the table's heading says; other units than Å stay."""
-    for ending, unit in (("_sigma_A", ""), ("_A2", " (Å²)"), ("_eA3", " (e/Å³)"), ("_A", "")):
-        label = label.replace(ending, unit)
-    return label.replace("_sigma_deg", " (deg)").replace("_", " ")
+def _labels(name: str, value: float | list[float]) -> list[tuple[str, str]]:
+    """What the numbers of a parameter are called in the summary, and in the report's tables."""
+    row, size = BY_NAME[name], len(value) if isinstance(value, list) else None
+    return list(zip(row.labels(size), row.shown_labels(size), strict=True))
 
 
 def _score_table(summary: dict[str, Any]) -> str:

@@ -4,18 +4,18 @@ Bragg and diffuse data come from the same motion. B = 8π²⟨u²⟩ of the mean
 one axis, 8π²⟨|u|²⟩/3 of that in space.
 """
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from hpc_diffuser.crystal.structure import atom_label
 from hpc_diffuser.motion.configurations import mean_square_displacements, residual_b_factors
-from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.modes import Modes
-from hpc_diffuser.motion.parameters import Parameters
+from hpc_diffuser.motion.parameters import Parameters, parameters_from, values_of
+from hpc_diffuser.motion.registry import MOTIONS, PARAMETERS
 
 EXCESS = 1.1  # of the crystal's B-factors: more is told
+RESIDUAL = "residual B"  # of no motion of the model's own: what the others leave
 B_OF_SQUARE = 8 * np.pi**2 / 3  # B in Å² of ⟨|u|²⟩
 
 
@@ -68,7 +68,7 @@ def motion(modes: Modes, parameters: Parameters) -> dict[str, Any]:
         for name, squares in _squares_by_kind(modes, parameters).items()
     }
     if parameters.residual_b_fraction:
-        kinds["residual B"] = float(np.mean(residual_b_factors(modes, parameters)))
+        kinds[RESIDUAL] = float(np.mean(residual_b_factors(modes, parameters)))
     total = float(np.mean(model_b_factors(modes, parameters)))
     return {**_sizes(total), "kinds": {name: _sizes(b) for name, b in kinds.items() if b > 0}}
 
@@ -82,28 +82,14 @@ def _squares_by_kind(modes: Modes, parameters: Parameters) -> dict[str, np.ndarr
 
     They add up to that of all, but for what a screw adds.
     """
-    own, still = parameters.disorder, Disorder()
-    amplitudes = np.zeros_like(parameters.mode_amplitudes_A)
-    nothing = replace(Parameters(amplitudes), mode_correlation=parameters.mode_correlation)
-    inside = mean_square_displacements(
-        modes, replace(nothing, mode_amplitudes_A=parameters.mode_amplitudes_A)
-    )
-    always = mean_square_displacements(modes, nothing)
+    every = values_of(parameters)
+    still = {"mode_amplitude_A": np.zeros_like(parameters.mode_amplitudes_A)}
+    always = mean_square_displacements(modes, parameters_from(still))
 
-    def alone(disorder: Disorder = still, libration_sigma_deg: float = 0.0) -> np.ndarray:
-        one = replace(nothing, disorder=disorder, libration_sigma_deg=libration_sigma_deg)
-        return mean_square_displacements(modes, one) - always
+    def alone(motion: str) -> np.ndarray:
+        own = {row.name: every[row.name] for row in PARAMETERS if row.motion == motion}
+        return mean_square_displacements(modes, parameters_from(still | own))
 
-    translation = replace(
-        still,
-        translation_sigma_A=own.translation_sigma_A,
-        translation_correlation=own.translation_correlation,
-    )
-    return {
-        "modes" if modes.frames is None else "conformations": inside,
-        "translation": alone(translation),
-        "libration": alone(libration_sigma_deg=parameters.libration_sigma_deg),
-        "liquid-like": alone(replace(still, llm_sigma_A=own.llm_sigma_A)),
-        "uncorrelated": alone(replace(still, uncorrelated_sigma_A=own.uncorrelated_sigma_A)),
-        "coupled to the lattice": alone(replace(still, halo_sigma_A=own.halo_sigma_A)),
-    }
+    inside = alone("modes")
+    others = {name: alone(name) - always for name in MOTIONS if name not in ("modes", RESIDUAL)}
+    return {"modes" if modes.frames is None else "conformations": inside, **others}

@@ -7,20 +7,13 @@ import numpy as np
 
 from hpc_diffuser.fit.config import SearchConfig
 from hpc_diffuser.fit.summary import AS_GOOD
-from hpc_diffuser.motion.parameters import parameter_labels
+from hpc_diffuser.motion.registry import PARAMETERS, parameter_labels
 
 MOVE_MORE = 0.05  # of the atoms: fewer that move more than the crystal says are no warning
 DEVIATIONS = 2.0  # standard deviations that a difference has to exceed to be one
 _POINTS = ("answer", "median", "best")
-# Parameters of one motion each; those of modes have names of their own.
-_AMPLITUDES = (
-    "translation_sigma_A",
-    "libration_sigma_deg",
-    "uncorrelated_sigma_A",
-    "residual_b_fraction",
-    "llm_sigma_A",
-    "halo_sigma_A",
-)
+# How far motions go; single modes have names of their own.
+_AMPLITUDES = tuple(row.name for row in PARAMETERS if row.is_amplitude)
 _SINGULAR = ("is", "it", "its", "range")
 
 
@@ -156,7 +149,7 @@ def _moves(point: str, summary: dict[str, Any]) -> bool:
     at_zero = {
         name for name in summary["at_bounds"][point]["lower"] if summary["bounds"][name][0] == 0
     }
-    for key in ("mode_amplitude_A", *_AMPLITUDES):
+    for key in _AMPLITUDES:
         found = summary[point].get(key, 0.0)
         labels = parameter_labels(key, len(found) if isinstance(found, list) else None)
         for label, value in zip(labels, np.atleast_1d(found), strict=True):

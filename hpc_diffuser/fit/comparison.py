@@ -18,11 +18,9 @@ from typing import Any
 import numpy as np
 
 from hpc_diffuser.fit.config import (
-    TERMS,
     Config,
     ModelsConfig,
     ParametersConfig,
-    Range,
     StructureConfig,
     checked_models,
     terms_of,
@@ -34,6 +32,7 @@ from hpc_diffuser.fit.run.directory import refuse_beside_fit
 from hpc_diffuser.fit.run.lock import run_lock
 from hpc_diffuser.fit.scoring import Score
 from hpc_diffuser.motion.parameters import parameters_from
+from hpc_diffuser.motion.registry import BY_NAME, TERMS, Parameter, Range
 from hpc_diffuser.motion.sampling import generator
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.system.errors import InputError
@@ -43,17 +42,6 @@ from hpc_diffuser.system.storage import read_json, write_json
 
 SHUFFLES = 8  # orders of the modes that a model with modes is compared with
 _FORMAT = "hpc-diffuser/models"
-# Where a model has a term of which [parameters] says nothing. Of modes: see `_mode_ranges`.
-DEFAULT_RANGES: dict[str, Range] = {
-    "translation_sigma_A": (0.0, 1.0),
-    "llm_sigma_A": (0.0, 1.0),
-    "llm_gamma_A": (5.0, 50.0),
-    "libration_sigma_deg": (0.0, 5.0),
-    "uncorrelated_sigma_A": (0.0, 1.0),
-    "residual_b_fraction": (0.0, 1.0),
-    "k_sol_eA3": (0.0, 0.5),
-    "b_sol_A2": (0.0, 100.0),
-}
 # What the target says of a shell, whatever the model.
 _OF_SHELL = ("d_min", "voxels_work", "voxels_free", "cc_half", "cc_star")
 
@@ -139,13 +127,12 @@ def model_config(config: Config, name: str) -> Config:
     terms, config = terms_of(name), _on_basis(config, name)
     if terms == ["sol"]:
         raise InputError(f"model {name}: nothing moves: expected a motion too, as in rbt+sol")
-    own = {key for term in terms for key in TERMS[term]}
-    if "rbt" not in terms:
-        own -= {"screw_correlation"}  # of libration with a translation
-    kept = {key: getattr(config.parameters, key) for key in own}
-    for key in own & {*DEFAULT_RANGES}:
-        if not np.any(kept[key]):
-            kept[key] = DEFAULT_RANGES[key]
+    rows = [BY_NAME[key] for term in terms for key in TERMS[term]]
+    kept = {
+        row.name: _range_of(row, config)
+        for row in rows
+        if not row.beside or row.beside in terms  # as a screw, of libration with a translation
+    }
     if "halo" in terms and not any(np.any(kept[key]) for key in TERMS["halo"]):
         raise InputError(
             f"model {name}: expected [parameters] halo_alpha, or halo_sigma_A and halo_gamma_A"
@@ -166,6 +153,12 @@ def model_config(config: Config, name: str) -> Config:
         models=ModelsConfig(),
         run=replace(config.run, directory=config.run.directory / name),
     )
+
+
+def _range_of(row: Parameter, config: Config) -> Range | tuple[Range, ...] | None:
+    """As given, or by default. Of modes: see `_mode_ranges`."""
+    given = getattr(config.parameters, row.name)
+    return row.default_range if row.default_range and not np.any(given) else given
 
 
 def _refines(ranges: Iterable[Range | tuple[Range, ...] | None]) -> bool:

@@ -10,13 +10,12 @@ import os
 import re
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hpc_diffuser.motion.registry import BY_NAME, PARAMETERS, TERMS, Range
 from hpc_diffuser.system.errors import InputError
-
-Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -70,38 +69,24 @@ class TargetConfig:
     weights: str = "none"
 
 
-@dataclass(frozen=True)
-class ParametersConfig:
-    """[parameters]: each a range; a held parameter has low = high."""
-
-    mode_amplitude_A: Range | tuple[Range, ...] | None = None
-    mode_correlation: Range | tuple[Range, ...] = (0.0, 0.0)
-    translation_sigma_A: Range | tuple[Range, ...] = (0.0, 0.0)
-    translation_correlation: Range | tuple[Range, ...] = (0.0, 0.0)
-    libration_sigma_deg: Range = (0.0, 0.0)
-    screw_correlation: Range = (0.0, 0.0)
-    uncorrelated_sigma_A: Range = (0.0, 0.0)
-    residual_b_fraction: Range = (0.0, 0.0)
-    llm_sigma_A: Range = (0.0, 0.0)
-    llm_gamma_A: Range = (0.0, 0.0)
-    k_sol_eA3: Range = (0.0, 0.0)
-    b_sol_A2: Range = (0.0, 0.0)
-    halo_sigma_A: Range = (0.0, 0.0)
-    halo_gamma_A: Range = (0.0, 0.0)
-    halo_alpha: Range = (0.0, 0.0)
+# A field for each row of the registry, in its order. What is not given is absent, 0; but modes.
+_RANGES: Any = make_dataclass(
+    "_RANGES",
+    [
+        (row.name, Range | tuple[Range, ...] | None, None if row.several == "modes" else (0.0, 0.0))
+        for row in PARAMETERS
+    ],
+    frozen=True,
+)
 
 
-# What a model is made of: the words that name it, and the parameters that each brings.
-TERMS = {
-    "rbt": ("translation_sigma_A", "translation_correlation"),
-    "int": ("mode_amplitude_A", "mode_correlation"),
-    "llm": ("llm_sigma_A", "llm_gamma_A"),
-    "lib": ("libration_sigma_deg", "screw_correlation"),
-    "unc": ("uncorrelated_sigma_A",),
-    "res": ("residual_b_fraction",),
-    "sol": ("k_sol_eA3", "b_sol_A2"),
-    "halo": ("halo_sigma_A", "halo_gamma_A", "halo_alpha"),
-}
+class ParametersConfig(_RANGES):
+    """[parameters]: each a range; a held parameter has low = high.
+
+    Its fields are the names in `motion.registry.PARAMETERS`: (low, high), or a tuple of those for
+    the several axes, modes or pairs that a parameter may be a list over; in the unit of the
+    parameter. `mode_amplitude_A` is None where the modes' own amplitudes are held.
+    """
 
 
 @dataclass(frozen=True)
@@ -194,24 +179,6 @@ _MOST = {"model.seed": 2**31 - 1, "grid.oversampling": 100}
 _MOST_BY_DEFAULT = 1_000_000
 _LEAST_D_MIN_A = 0.1
 _MOST_LENGTH_A = 1e4
-# Parameters that are no lengths in Å: least, most, what they are.
-_LIMITS = {
-    "mode_correlation": (-1.0, 1.0, "a correlation"),
-    "translation_correlation": (-1.0, 1.0, "a correlation"),
-    "libration_sigma_deg": (0.0, 90.0, "an angle in degrees"),
-    "screw_correlation": (-1.0, 1.0, "a correlation"),
-    "residual_b_fraction": (0.0, 10.0, "a fraction"),
-    "k_sol_eA3": (0.0, 1.0, "a density in e/Å³"),
-    "b_sol_A2": (0.0, 1e4, "a B-factor in Å²"),
-    "halo_alpha": (0.0, 100.0, "a power"),
-}
-# Parameters that may be lists, and of how many: None for as many as the model has.
-_LISTS = {
-    "mode_amplitude_A": None,
-    "mode_correlation": None,
-    "translation_sigma_A": 3,
-    "translation_correlation": 3,
-}
 _MOST_BYTES = 1 << 20
 
 
@@ -504,9 +471,9 @@ def _parameter(name: str, value: Any) -> Range | tuple[Range, ...]:
     )
     if not isinstance(value, list) or is_pair:
         return _range(name, value)
-    key = name.split(".")[1]
-    expected = _LISTS.get(key)
-    if key not in _LISTS:
+    row = BY_NAME[name.split(".")[1]]
+    expected = row.list_length
+    if not row.several:
         raise InputError(f"{name} should be a number or [low, high], found {_shown(value)}")
     if not value:
         raise InputError(
@@ -524,8 +491,8 @@ def _range(name: str, value: Any) -> Range:
     if len(bounds) != 2:
         raise InputError(f"{name} should be a number or [low, high], found {_shown(value)}")
     low, high = (_number(name, bound) for bound in bounds)
-    key = name.split(".")[1].split("[")[0]
-    least, most, what = _LIMITS.get(key, (0.0, _MOST_LENGTH_A, "a length in Å"))
+    quantity = BY_NAME[name.split(".")[1].split("[")[0]].quantity
+    (least, most), what = quantity.limits, quantity.what
     if low < least == 0:
         raise InputError(f"{name} is {what} and cannot be negative, found {_shown(value)}")
     if not least <= min(low, high) or max(low, high) > most:

@@ -1,17 +1,14 @@
 """The space that a search moves in: which parameters are held and which refined."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
-from hpc_diffuser.fit.config import ParametersConfig, Range
-from hpc_diffuser.motion.parameters import Parameters, Value, parameter_labels, parameters_from
+from hpc_diffuser.fit.config import ParametersConfig
+from hpc_diffuser.motion.parameters import Parameters, Value, parameters_from
+from hpc_diffuser.motion.registry import BY_NAME, PARAMETERS, Parameter, Range, parameter_labels
 from hpc_diffuser.system.errors import InputError
-
-_ALWAYS = ("mode_amplitude_A", "translation_sigma_A", "uncorrelated_sigma_A")
-# At 1 Å the intensity is off by 1 − CC of 1.1e-3, at 1.5 Å by 8e-4: see `model.liquid_margin`.
-LEAST_LLM_GAMMA_A = 1.5
 
 
 @dataclass(frozen=True)
@@ -124,15 +121,15 @@ def search_space(
     """
     _refuse_incomplete(config, n_correlated)
     layout, ranges = [], []
-    for f in fields(config):
-        size = _size(f.name, config, len(amplitudes_A), n_correlated)
-        given = getattr(config, f.name)
-        if f.name == "mode_amplitude_A" and given is None:
+    for row in PARAMETERS:
+        given = getattr(config, row.name)
+        size = _size(row, given, len(amplitudes_A), n_correlated)
+        if given is None:
             given = tuple((float(a), float(a)) for a in amplitudes_A)
-        if f.name not in _ALWAYS and not np.any(given):
+        if not row.always and not np.any(given):
             continue
-        layout.append((f.name, size))
-        ranges += _expanded(f.name, given, size)
+        layout.append((row.name, size))
+        ranges += _expanded(row.name, given, size)
     low, high = np.array(ranges, dtype=np.float64).reshape(-1, 2).T
     return SearchSpace(tuple(layout), low, high)
 
@@ -156,16 +153,17 @@ def held_space(
     return space
 
 
-def _size(name: str, config: ParametersConfig, n_modes: int, n_correlated: int) -> int | None:
-    """How many numbers a parameter is; None for one that is never a list."""
-    if name == "mode_amplitude_A":
-        return n_modes
-    if name == "mode_correlation":
-        return n_correlated * (n_correlated - 1) // 2
-    if name == "translation_correlation":
-        return 3
-    is_list = isinstance(getattr(config, name), tuple) and np.ndim(getattr(config, name)) == 2
-    return 3 if name == "translation_sigma_A" and is_list else None
+def _size(
+    row: Parameter, given: Range | tuple[Range, ...] | None, n_modes: int, n_correlated: int
+) -> int | None:
+    """How many numbers a parameter is; None for one that is no list."""
+    sizes = {
+        "modes": n_modes,
+        "mode pairs": n_correlated * (n_correlated - 1) // 2,
+        "axis pairs": 3,
+        "axes": 3 if np.ndim(given) == 2 else None,
+    }
+    return sizes.get(row.several)
 
 
 def _expanded(
@@ -180,7 +178,7 @@ def _expanded(
 
 
 def _wrong_number(name: str, found: int, expected: int | None) -> str:
-    if name == "mode_amplitude_A":
+    if BY_NAME[name].several == "modes":
         return (
             f"parameters.{name} has {found} entries for {expected} modes: "
             "give one for each, or one range for all"
@@ -190,35 +188,34 @@ def _wrong_number(name: str, found: int, expected: int | None) -> str:
 
 def _refuse_incomplete(config: ParametersConfig, n_correlated: int) -> None:
     """Raise InputError for a parameter that means nothing without another one."""
-    present = {f.name for f in fields(config) if np.any(getattr(config, f.name) or 0)}
-    for name, needed in (
-        ("llm_sigma_A", "llm_gamma_A"),
-        ("llm_gamma_A", "llm_sigma_A"),
-        ("halo_sigma_A", "halo_gamma_A"),
-        ("halo_gamma_A", "halo_sigma_A"),
-        ("screw_correlation", "libration_sigma_deg"),
-        ("screw_correlation", "translation_sigma_A"),
-        ("b_sol_A2", "k_sol_eA3"),
-        ("halo_alpha", "translation_sigma_A"),
-    ):
-        if name in present and needed not in present:
-            raise InputError(f"parameters.{name} means nothing without {needed}: give both")
-    if "halo_gamma_A" in present and np.min(config.halo_gamma_A) <= 0:
-        raise InputError("parameters.halo_gamma_A should be above 0, found 0")
-    if "llm_gamma_A" in present and np.min(config.llm_gamma_A) < LEAST_LLM_GAMMA_A:
-        raise InputError(
-            f"parameters.llm_gamma_A should be at least {LEAST_LLM_GAMMA_A}, the length of a bond, "
-            f"found {np.min(config.llm_gamma_A):g}: use uncorrelated_sigma_A"
-        )
-    if {"halo_alpha", "halo_sigma_A"} <= present:
+    present = [row for row in PARAMETERS if np.any(getattr(config, row.name) or 0)]
+    names = {row.name for row in present}
+    for row in present:
+        for needed in row.needs:
+            if needed not in names:
+                raise InputError(f"parameters.{row.name} means nothing without {needed}: give both")
+    if {"halo_alpha", "halo_sigma_A"} <= names:
         raise InputError(
             "parameters.halo_alpha and halo_sigma_A are two models of the same halos: give one"
         )
-    if "translation_correlation" in present and np.ndim(config.translation_sigma_A) != 2:
+    _refuse_too_short(config, names)
+    if "translation_correlation" in names and np.ndim(config.translation_sigma_A) != 2:
         raise InputError(
             "parameters.translation_correlation: expected translation_sigma_A = [x, y, z]"
         )
-    if "mode_correlation" in present and n_correlated < 2:
+    if "mode_correlation" in names and n_correlated < 2:
         raise InputError(
             "parameters.mode_correlation: expected [structure] correlated_modes = 2 or more"
+        )
+
+
+def _refuse_too_short(config: ParametersConfig, present: set[str]) -> None:
+    """Raise InputError for a correlation length that is none."""
+    if "halo_gamma_A" in present and np.min(config.halo_gamma_A) <= 0:
+        raise InputError("parameters.halo_gamma_A should be above 0, found 0")
+    least = BY_NAME["llm_gamma_A"].least
+    if "llm_gamma_A" in present and np.min(config.llm_gamma_A) < least:
+        raise InputError(
+            f"parameters.llm_gamma_A should be at least {least}, the length of a bond, "
+            f"found {np.min(config.llm_gamma_A):g}: use uncorrelated_sigma_A"
         )

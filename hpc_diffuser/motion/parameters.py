@@ -1,13 +1,14 @@
-"""One set of values of the model's parameters, and what they are called."""
+"""One set of values of the model's parameters; what is to be known of each, `registry` says."""
 
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 
 from hpc_diffuser.motion.disorder import Disorder
+from hpc_diffuser.motion.registry import PARAMETERS
 
 Value = float | list[float]
-_AXES = ("x", "y", "z")
 _DISORDER = tuple(f.name for f in fields(Disorder))
 
 
@@ -41,23 +42,16 @@ class Parameters:
     b_sol_A2: float = 0.0
 
 
+def values_of(parameters: Parameters) -> dict[str, Any]:
+    """The values under the config's names, in the order of the registry: `parameters_from` back."""
+    flat = {**vars(parameters), **vars(parameters.disorder)}
+    flat["mode_amplitude_A"] = parameters.mode_amplitudes_A
+    return {row.name: flat[row.name] for row in PARAMETERS}
+
+
 def parameters_from(values: dict[str, Value]) -> Parameters:
     """Parameters from plain values under the config's names; what is not named is absent."""
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     amplitudes = np.array(values.pop("mode_amplitude_A", ()), dtype=np.float64)
     of_disorder = {name: values.pop(name) for name in _DISORDER if name in values}
     return Parameters(amplitudes, Disorder(**of_disorder), **values)
-
-
-def parameter_labels(name: str, size: int | None) -> list[str]:
-    """What the numbers of a parameter of the config are called; modes are counted from 1."""
-    if size is None:
-        return [name]
-    if name == "mode_amplitude_A":
-        return [f"mode {i + 1}" for i in range(size)]
-    if name == "translation_sigma_A":
-        return [f"{name} {axis}" for axis in _AXES]
-    pairs = [(i, j) for i in range(size + 1) for j in range(i)][:size]
-    if name == "translation_correlation":
-        return [f"{name} {_AXES[i]}{_AXES[j]}" for i, j in pairs]
-    return [f"modes {i + 1}-{j + 1}" for i, j in pairs]

@@ -14,7 +14,6 @@ from hpc_diffuser.commands.comparison_page import comparison_text
 from hpc_diffuser.fit import comparison, refinement
 from hpc_diffuser.fit.comparison import model_config, shuffled_modes, shuffled_orders, with_models
 from hpc_diffuser.fit.config import (
-    TERMS,
     Config,
     ModelsConfig,
     ParametersConfig,
@@ -32,6 +31,7 @@ from hpc_diffuser.io.modes_file import write_modes
 from hpc_diffuser.io.structures.files import write_pdb
 from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.parameters import Parameters
+from hpc_diffuser.motion.registry import TERMS
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.system import stopping
 from hpc_diffuser.system.errors import InputError

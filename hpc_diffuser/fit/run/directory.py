@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from hpc_diffuser import __version__
-from hpc_diffuser.fit.config import TERMS, Config, flat_config, terms_of
+from hpc_diffuser.fit.config import Config, flat_config, terms_of
 from hpc_diffuser.fit.run.checkpoints import read_restart, set_aside
 from hpc_diffuser.fit.run.lock import own_record
 from hpc_diffuser.fit.sampling_error import Convergence
 from hpc_diffuser.fit.search.history import History
+from hpc_diffuser.motion.registry import TERMS
 from hpc_diffuser.system.errors import ChangedError, InputError
 from hpc_diffuser.system.progress import log
 from hpc_diffuser.system.storage import read_json, remove_leftovers, sha256, write_bytes, write_json

@@ -1,0 +1,351 @@
+"""The model's parameters: all that is to be known of each but its formula, in one row.
+
+Config, search space, report, help and the README's tables take from here what they tell. A new
+parameter is a row here; its value is a field of `disorder.Disorder`, or of `parameters.Parameters`
+where it is sampled; then come its formula and its test. The order of the rows is that of the
+points of a search, of summaries and of tables: a row in another place changes the bits of fits.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Range = tuple[float, float]
+AXES = ("x", "y", "z")
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What kind of number a parameter is.
+
+    Attributes
+    ----------
+    what : str
+        As messages call it.
+    unit : str
+        "" of a mere number.
+    limits : (float, float)
+        The least and the most that it may ever be.
+    """
+
+    what: str
+    unit: str
+    limits: Range
+
+
+LENGTH = Quantity("a length in Å", "Å", (0.0, 1e4))
+CORRELATION = Quantity("a correlation", "", (-1.0, 1.0))
+ANGLE = Quantity("an angle in degrees", "°", (0.0, 90.0))
+FRACTION = Quantity("a fraction", "", (0.0, 10.0))
+DENSITY = Quantity("a density in e/Å³", "e/Å³", (0.0, 1.0))
+B_FACTOR = Quantity("a B-factor in Å²", "Å²", (0.0, 1e4))
+POWER = Quantity("a power", "", (0.0, 100.0))
+
+
+@dataclass(frozen=True)
+class Term:
+    """A word that models are named with: `rbt` and `int` of rbt+int.
+
+    Attributes
+    ----------
+    word : str
+    motion : str
+        What it is, in the README.
+    short : str
+        The same in the help of `--models`; "" where the word says it.
+    """
+
+    word: str
+    motion: str
+    short: str
+
+
+TERM_ROWS = (
+    Term("rbt", "of the molecule as a whole", "translation"),
+    Term("int", "along the modes; of an ensemble, its frames", "modes"),
+    Term("llm", "liquid-like", "liquid-like motion"),
+    Term("lib", "libration", "libration"),
+    Term("unc", "uncorrelated, of every atom", "uncorrelated"),
+    Term("res", "what is left of the B-factors", "residual B"),
+    Term("sol", "displaced solvent", "solvent"),
+    Term("halo", "coupled to the lattice", ""),
+)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of the model.
+
+    Attributes
+    ----------
+    name : str
+        Its key in the config's [parameters], in summaries, and in checkpoints.
+    label : str
+        Its name in tables that people read.
+    term : str
+        The word of the term that brings it.
+    quantity : Quantity
+        Its unit and limits.
+    meaning : str
+        For the README.
+    default_range : (float, float) or None
+        Where a model has the term, and the config says nothing; None where it must say.
+    default_text : str
+        The same where it depends on the modes.
+    several : {"", "axes", "axis pairs", "modes", "mode pairs"}
+        What it may be a list over. Of axes it may be one number too; the others are always lists
+        in the model, whatever is written.
+    needs : tuple of str
+        Parameters without which it means nothing.
+    beside : str
+        A term that the model must have too, or the parameter is left out of it.
+    least : float
+        The least that it may be where it is there at all.
+    sampled : bool
+        Whether the Monte Carlo ensemble, or what its atoms scatter, changes with it: the moments
+        are then computed anew. Of translation a screw takes along a part: then that is sampled.
+    motion : str
+        One of `MOTIONS`, whose share of the B-factors it goes into; "" where no atom moves more
+        or less by it.
+    pair_sum : bool
+        Whether the closed form, `scattering.pair_sum`, is of it.
+    always : bool
+        Whether summaries hold it also where it is 0.
+    """
+
+    name: str
+    label: str
+    term: str
+    quantity: Quantity
+    meaning: str
+    default_range: Range | None = None
+    default_text: str = ""
+    several: Literal["", "axes", "axis pairs", "modes", "mode pairs"] = ""
+    needs: tuple[str, ...] = ()
+    beside: str = ""
+    least: float = 0.0
+    sampled: bool = False
+    motion: str = ""
+    pair_sum: bool = True
+    always: bool = False
+
+    @property
+    def is_amplitude(self) -> bool:
+        """True where it is how far a motion goes: at 0 there is none."""
+        return bool(self.motion) and self.quantity is not CORRELATION
+
+    @property
+    def list_length(self) -> int | None:
+        """How long a list of it is in the config; None for as long as the model says."""
+        return 3 if self.several in ("axes", "axis pairs") else None
+
+    def labels(self, size: int | None) -> list[str]:
+        """What its numbers are called in summaries; modes are counted from 1.
+
+        Parameters
+        ----------
+        size : int or None
+            How many they are; None for one that is no list.
+        """
+        if self.several == "modes":
+            return [f"mode {number}" for number in self._places(size)]
+        if self.several == "mode pairs":
+            return [f"modes {pair}" for pair in self._places(size)]
+        return [" ".join(filter(None, (self.name, place))) for place in self._places(size)]
+
+    def shown_labels(self, size: int | None) -> list[str]:
+        """The same for people: with the unit where it is another than Å."""
+        if self.several in ("modes", "mode pairs"):
+            return self.labels(size)
+        unit = {"Å": "", "": "", "°": " (deg)"}.get(self.quantity.unit, f" ({self.quantity.unit})")
+        return [" ".join(filter(None, (self.label + unit, place))) for place in self._places(size)]
+
+    def _places(self, size: int | None) -> list[str]:
+        """Which mode, axis or pair each number is of; a single number is of nothing."""
+        if size is None:
+            return [""]
+        if self.several == "axes":
+            return list(AXES)
+        if self.several == "modes":
+            return [str(i + 1) for i in range(size)]
+        pairs = [(i, j) for i in range(size + 1) for j in range(i)][:size]
+        if self.several == "axis pairs":
+            return [AXES[i] + AXES[j] for i, j in pairs]
+        return [f"{i + 1}-{j + 1}" for i, j in pairs]
+
+
+PARAMETERS = (
+    Parameter(
+        "mode_amplitude_A",
+        "modes",
+        "int",
+        LENGTH,
+        "rms displacement per atom along each mode; where not given the ensemble's, held",
+        default_text="0 to twice the largest in the file",
+        several="modes",
+        sampled=True,
+        motion="modes",
+        always=True,
+    ),
+    Parameter(
+        "mode_correlation",
+        "mode correlation",
+        "int",
+        CORRELATION,
+        "partial correlations of the first `[structure] correlated_modes` modes",
+        several="mode pairs",
+        sampled=True,
+        motion="modes",
+    ),
+    Parameter(
+        "translation_sigma_A",
+        "translation",
+        "rbt",
+        LENGTH,
+        "rms displacement of the molecule as a whole, along any axis or along x, y, z",
+        default_range=(0.0, 1.0),
+        several="axes",
+        motion="translation",
+        always=True,
+    ),
+    Parameter(
+        "translation_correlation",
+        "translation correlation",
+        "rbt",
+        CORRELATION,
+        "partial correlations of its y with x, z with x, z with y",
+        several="axis pairs",
+        motion="translation",
+    ),
+    Parameter(
+        "libration_sigma_deg",
+        "libration",
+        "lib",
+        ANGLE,
+        "rms rotation about any axis through the centre of mass",
+        default_range=(0.0, 5.0),
+        sampled=True,
+        motion="libration",
+        pair_sum=False,
+    ),
+    Parameter(
+        "screw_correlation",
+        "screw correlation",
+        "lib",
+        CORRELATION,
+        "of the translation along an axis with the rotation about it",
+        needs=("libration_sigma_deg", "translation_sigma_A"),
+        beside="rbt",
+        sampled=True,
+        pair_sum=False,
+    ),
+    Parameter(
+        "uncorrelated_sigma_A",
+        "uncorrelated",
+        "unc",
+        LENGTH,
+        "rms displacement of every atom on its own, along any axis",
+        default_range=(0.0, 1.0),
+        motion="uncorrelated",
+        always=True,
+    ),
+    Parameter(
+        "residual_b_fraction",
+        "residual b fraction",
+        "res",
+        FRACTION,
+        "of what the other motions leave of the crystal's B-factors: every atom's own motion",
+        default_range=(0.0, 1.0),
+        sampled=True,
+        motion="residual B",
+        pair_sum=False,
+    ),
+    Parameter(
+        "llm_sigma_A",
+        "llm",
+        "llm",
+        LENGTH,
+        "liquid-like motion: rms displacement of every atom along any axis",
+        default_range=(0.0, 1.0),
+        needs=("llm_gamma_A",),
+        motion="liquid-like",
+    ),
+    Parameter(
+        "llm_gamma_A",
+        "llm gamma",
+        "llm",
+        LENGTH,
+        "the distance over which it loses its correlation, e^(−r/γ)",
+        default_range=(5.0, 50.0),
+        needs=("llm_sigma_A",),
+        # At 1 Å the intensity is off by 1 − CC of 1.1e-3, at 1.5 Å by 8e-4: `model.liquid_margin`.
+        least=1.5,
+    ),
+    Parameter(
+        "k_sol_eA3",
+        "k sol",
+        "sol",
+        DENSITY,
+        "density of the solvent that every atom displaces",
+        default_range=(0.0, 0.5),
+        sampled=True,
+        pair_sum=False,
+    ),
+    Parameter(
+        "b_sol_A2",
+        "b sol",
+        "sol",
+        B_FACTOR,
+        "its blur",
+        default_range=(0.0, 100.0),
+        needs=("k_sol_eA3",),
+        sampled=True,
+        pair_sum=False,
+    ),
+    Parameter(
+        "halo_sigma_A",
+        "halo",
+        "halo",
+        LENGTH,
+        "rms displacement of molecules that is correlated between them, along any axis",
+        needs=("halo_gamma_A",),
+        motion="coupled to the lattice",
+        pair_sum=False,
+    ),
+    Parameter(
+        "halo_gamma_A",
+        "halo gamma",
+        "halo",
+        LENGTH,
+        "the distance over which it loses its correlation, e^(−R/γ)",
+        needs=("halo_sigma_A",),
+        pair_sum=False,
+    ),
+    Parameter(
+        "halo_alpha",
+        "halo alpha",
+        "halo",
+        POWER,
+        "of the target's average over all Brillouin zones, which the translation's intensity is "
+        "multiplied with",
+        needs=("translation_sigma_A",),
+        pair_sum=False,
+    ),
+)
+# What the report parts the model's B-factors into, in its order.
+MOTIONS = (
+    "modes",
+    "translation",
+    "libration",
+    "liquid-like",
+    "uncorrelated",
+    "coupled to the lattice",
+    "residual B",
+)
+BY_NAME = {row.name: row for row in PARAMETERS}
+# What a model is made of: the words that name it, and the parameters that each brings.
+TERMS = {t.word: tuple(row.name for row in PARAMETERS if row.term == t.word) for t in TERM_ROWS}
+
+
+def parameter_labels(name: str, size: int | None) -> list[str]:
+    """What the numbers of a parameter are called in summaries; see `Parameter.labels`."""
+    return BY_NAME[name].labels(size)
