@@ -33,12 +33,13 @@ from hpc_diffuser.parallel.decomposition import (
     group_of,
     share_planes,
 )
-from hpc_diffuser.scattering.density import MOST_POINTS, DensityTransform, choose_transform
+from hpc_diffuser.scattering.density import MOST_POINTS, DensityTransform
 from hpc_diffuser.scattering.direct import SAMPLES_AT_ONCE
 from hpc_diffuser.scattering.liquid import padded_shape
 from hpc_diffuser.scattering.model import computed_band
 from hpc_diffuser.scattering.shapes import fit_shapes, grid_points_per_cell
 from hpc_diffuser.scattering.slab import BLOCK, Slab, slab
+from hpc_diffuser.scattering.transform import choose_transform
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.memory import MB, Limit, memory_limit_MB, process_limit_MB
 from hpc_diffuser.system.progress import log

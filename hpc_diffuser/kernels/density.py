@@ -148,11 +148,13 @@ def _add_row(row, top, slope, m_zz, start, shape):
 
 
 @njit(cache=True, parallel=True)
-def add_moments(densities, tables, planes, shares, sum_re, sum_im, sum_sq):
-    """Add Σ D and Σ |D|² over densities to running sums on all blocks.
+def add_moments(sample_weights, densities, tables, planes, shares, sum_re, sum_im, sum_sq):
+    """Add Σ w D and Σ w |D|² over densities to running sums on all blocks.
 
     Parameters
     ----------
+    sample_weights : (S,) float32
+        w; with 1 everywhere the sums have the bits of plain ones.
     densities : (S, ·) float32
         As of `draw`, then `fold_x`.
     tables : (x (2, P, half x), y (2, K+1, half y), z (2, half z, L+1), divisions of y, of z)
@@ -173,7 +175,7 @@ row_offsets (P+1,))
                 continue
             buffers = _buffers(len(densities), tables, planes, b)
             _transform_xy(densities, tables, planes, b, buffers)
-            _add_block(tables, planes, b, buffers, sum_re, sum_im, sum_sq)
+            _add_block(sample_weights, tables, planes, b, buffers, sum_re, sum_im, sum_sq)
 
 
 @njit(cache=True)
@@ -225,7 +227,7 @@ def _transform_xy(densities, tables, planes, b, buffers):
 
 
 @njit(cache=True)
-def _add_block(tables, planes, b, buffers, sum_re, sum_im, sum_sq):
+def _add_block(sample_weights, tables, planes, b, buffers, sum_re, sum_im, sum_sq):
     """Transform all samples along z on one block, tile by tile, and add them to the sums."""
     _, _, after_y, after_z = buffers
     first, last = planes[0][b], planes[0][b + 1]
@@ -249,7 +251,8 @@ def _add_block(tables, planes, b, buffers, sum_re, sum_im, sum_sq):
         for plane in range(n):
             for k in range(n_rows):
                 n_inside = reaches[top + k] + 1
-                _sum_row(after_z, (k * n + plane) * 2 * n_columns, n_columns, n_inside, row_sums)
+                start = (k * n + plane) * 2 * n_columns
+                _sum_row(sample_weights, after_z, start, n_columns, n_inside, row_sums)
                 for quadrant in range(4):
                     start = planes[3][first + plane] + (quadrant * rows + top + k) * columns
                     for i in range(n_inside):
@@ -291,14 +294,15 @@ def _fold(after_x, phases, parts):
 
 
 @njit(cache=True, fastmath={"contract"})
-def _sum_row(products, first, n_columns, n_inside, sums):
-    """Σ Re F, Σ Im F and Σ |F|² over samples for the rows (±k, ±l), from F's eight products.
+def _sum_row(sample_weights, products, first, n_columns, n_inside, sums):
+    """Σ w Re F, Σ w Im F and Σ w |F|² over samples for the rows (±k, ±l), from F's eight products.
 
     With c, s for the parities of y and z, F(±k, ±l) = cc ∓∓ ss + i(±_l cs ±_k sc); each product
     is a row of real parts from `first` on, and one of imaginary parts behind it.
     """
     sums[:] = 0
     for s in range(len(products)):
+        w = sample_weights[s]
         for i in range(n_inside):
             re, im = first + i, first + n_columns + i
             cc, cs = products[s, 0, 0, re], products[s, 0, 1, re]
@@ -307,15 +311,15 @@ def _sum_row(products, first, n_columns, n_inside, sums):
             isc, iss = products[s, 1, 0, im], products[s, 1, 1, im]
             a, b, c, d = cc - ss, cc + ss, ics + isc, ics - isc
             e, f, g, h = icc - iss, icc + iss, cs + sc, cs - sc
-            sums[0, 0, i] += a - c
-            sums[0, 1, i] += e + g
-            sums[0, 2, i] += (a - c) * (a - c) + (e + g) * (e + g)
-            sums[1, 0, i] += b + d
-            sums[1, 1, i] += f - h
-            sums[1, 2, i] += (b + d) * (b + d) + (f - h) * (f - h)
-            sums[2, 0, i] += b - d
-            sums[2, 1, i] += f + h
-            sums[2, 2, i] += (b - d) * (b - d) + (f + h) * (f + h)
-            sums[3, 0, i] += a + c
-            sums[3, 1, i] += e - g
-            sums[3, 2, i] += (a + c) * (a + c) + (e - g) * (e - g)
+            sums[0, 0, i] += w * (a - c)
+            sums[0, 1, i] += w * (e + g)
+            sums[0, 2, i] += w * ((a - c) * (a - c) + (e + g) * (e + g))
+            sums[1, 0, i] += w * (b + d)
+            sums[1, 1, i] += w * (f - h)
+            sums[1, 2, i] += w * ((b + d) * (b + d) + (f - h) * (f - h))
+            sums[2, 0, i] += w * (b - d)
+            sums[2, 1, i] += w * (f + h)
+            sums[2, 2, i] += w * ((b - d) * (b - d) + (f + h) * (f + h))
+            sums[3, 0, i] += w * (a + c)
+            sums[3, 1, i] += w * (e - g)
+            sums[3, 2, i] += w * ((a + c) * (a + c) + (e - g) * (e - g))

@@ -77,6 +77,7 @@ def structure_factors(
 
 @njit(cache=True, parallel=True)
 def add_moments(
+    sample_weights,
     turns,
     k_table,
     l_table,
@@ -91,10 +92,12 @@ def add_moments(
     sum_im,
     sum_sq,
 ):
-    """Add Σ D and Σ |D|² over configurations, D = F − F₀, to running sums on all planes.
+    """Add Σ w D and Σ w |D|² over configurations, D = F − F₀, to running sums on all planes.
 
     Parameters
     ----------
+    sample_weights : (S,) float32
+        w; with 1 everywhere the sums have the bits of plain ones.
     turns : (S, N, 3) float64
         Fractional coordinates over the divisions.
     k_table, l_table : (S, ·) float32
@@ -134,12 +137,13 @@ def add_moments(
                 f_im,
             )
             re, im = f_re.reshape(-1), f_im.reshape(-1)
+            weight = sample_weights[s]
             for v in range(last - first):
                 d_re = re[v] - mean_re[first + v]
                 d_im = im[v] - mean_im[first + v]
-                part[0, v] += d_re
-                part[1, v] += d_im
-                part[2, v] += d_re * d_re + d_im * d_im
+                part[0, v] += weight * d_re
+                part[1, v] += weight * d_im
+                part[2, v] += weight * (d_re * d_re + d_im * d_im)
         for v in range(last - first):
             sum_re[first + v] += part[0, v]
             sum_im[first + v] += part[1, v]

@@ -87,6 +87,17 @@ def configurations(modes: Modes, parameters: Parameters, normals: Floats, rows: 
     return librated(modes, moved, parameters, normals[:, n_modes:])
 
 
+def frame_weights(modes: Modes, rows: Integers) -> Floats | None:
+    """How much each configuration of `configurations` counts, 1 on average: (S,) float.
+
+    None where all count alike.
+    """
+    weights = modes.weights
+    if weights is None or np.all(weights == weights[0]):
+        return None
+    return (weights * len(weights))[rows % len(weights)]
+
+
 def mode_factor(parameters: Parameters) -> Floats:
     """(M, M) F in Å, lower triangular: the modes' coefficients are F z with z standard normal."""
     amplitudes = parameters.mode_amplitudes_A

@@ -1,4 +1,4 @@
-"""Structure factors through a drawn density, and the choice between that and the direct sum."""
+"""Structure factors through a density that is drawn on a grid."""
 
 from __future__ import annotations
 
@@ -7,92 +7,23 @@ from copy import copy
 import numpy as np
 
 from hpc_diffuser.crystal.atom_factors import AtomFactors, atom_factors
-from hpc_diffuser.crystal.lattice import HklGrid, fractionalization
+from hpc_diffuser.crystal.lattice import fractionalization
 from hpc_diffuser.crystal.structure import Structure
 from hpc_diffuser.kernels import density as kernel
 from hpc_diffuser.kernels.threads import thread_shares
-from hpc_diffuser.scattering.direct import SAMPLES_AT_ONCE, DirectTransform
+from hpc_diffuser.scattering.direct import SAMPLES_AT_ONCE, sample_weights
 from hpc_diffuser.scattering.shapes import (
-    DRAWING_ERROR,
-    SOLVENT_ERROR,
-    WIDTHS,
-    can_be_drawn,
     fit_shapes,
     grid_points_per_cell,
     shapes_of_kinds,
 )
-from hpc_diffuser.scattering.slab import Slab, plane_costs
+from hpc_diffuser.scattering.slab import Slab
 from hpc_diffuser.system.errors import InputError
 
 MOST_POINTS = 1e8  # of a box: 1.6 GB for the configurations drawn at once
 
 
-def choose_transform(
-    structure: Structure,
-    grid: HklGrid,
-    d_min: float,
-    choice: str,
-    factors: AtomFactors | None = None,
-    many_kinds: bool = False,
-) -> type[DirectTransform] | type[DensityTransform]:
-    """The cheaper way to transform a structure on a grid, or the one asked for.
-
-    Parameters
-    ----------
-    structure : Structure
-    grid : HklGrid
-    d_min : float, Å
-    choice : {"auto", "direct", "density"}
-    factors : AtomFactors or None
-        Those that are hardest to draw; plain form factors without.
-    many_kinds : bool
-        Nearly every atom may be of a kind of its own, with a B-factor of its own: for the direct
-        sum, whose products are kind by kind, that is a hundred times the work.
-
-    Raises
-    ------
-    InputError
-        For "density" in a cell that is too skewed for it, where "auto" takes the direct sum.
-    """
-    drawable = can_be_drawn(grid.unit_cell)
-    if choice == "density" and not drawable:
-        raise _too_skewed(grid.unit_cell)
-    if choice == "auto" and many_kinds and drawable:
-        choice = "density"
-    if choice == "auto":
-        direct, density = transform_costs(structure, grid, d_min)
-        pays = drawable and density < direct
-        factors = factors or atom_factors(structure)
-        tolerance = SOLVENT_ERROR if factors.k_sol_eA3 else DRAWING_ERROR
-        exact = pays and fit_shapes(factors, grid.unit_cell, d_min).error <= tolerance
-        choice = "density" if exact else "direct"
-    return {"direct": DirectTransform, "density": DensityTransform}[choice]
-
-
-def _too_skewed(unit_cell: tuple[float, ...]) -> InputError:
-    return InputError(
-        f"the unit cell {[round(float(x), 3) for x in unit_cell]} is too skewed to draw atoms on a "
-        'grid along its axes: set [model] transform = "auto" or "direct", which sum over atoms, or '
-        "describe the crystal by a reduced cell"
-    )
-
-
-def transform_costs(structure: Structure, grid: HklGrid, d_min: float) -> tuple[float, float]:
-    """Seconds, roughly, of one configuration on a core: by the direct sum, through the density.
-
-    Rates as measured on one machine with a matrix product at 90 GFLOP/s: only their ratios count.
-    """
-    quarter = float(plane_costs(grid, d_min).sum())
-    direct = 16 * len(structure) * quarter / 50e9
-    per_cell = grid_points_per_cell(grid.unit_cell, d_min)
-    fractional = structure.positions @ fractionalization(grid.unit_cell).T
-    box = np.ptp(fractional, axis=0) * per_cell + WIDTHS[2] + 2
-    planes = grid.extent[0] + 1
-    flops = _product_flops(box, planes, planes * grid.extent[1], quarter)
-    return direct, flops / 70e9 + 0.8e-6 * len(structure) + 6e-9 * quarter
-
-
-def _product_flops(box: np.ndarray, planes: float, rows: float, quarter: float) -> float:
+def product_flops(box: np.ndarray, planes: float, rows: float, quarter: float) -> float:
     """Of the products along x, y and z for a box of points, all folded; real at first."""
     x, y, z = box
     return float(2 * planes * x * y * z + 4 * rows * y * z + 8 * quarter * z)
@@ -101,8 +32,8 @@ def _product_flops(box: np.ndarray, planes: float, rows: float, quarter: float) 
 class DensityTransform:
     """Structure factors and ensemble moments of one structure on one slab, through a grid.
 
-    The interface of `direct.DirectTransform`, but F has a phase e^{−2πi s·r₀} common to all
-    configurations: r₀ is the middle of the structure.
+    A `transform.Transform`. F has a phase e^{−2πi s·r₀} common to all configurations: r₀, its
+    `origin`, is the middle of the structure.
 
     Parameters
     ----------
@@ -155,11 +86,23 @@ class DensityTransform:
             half_box = self._half_box(steps)
             density = self._draw(steps, np.zeros(2 * half_box, np.float32))
             kernel.fold_x(density, *self._planes_of(half_box))
-            kernel.add_moments(density, *self._inputs(half_box), *sums)
+            once = sample_weights(None, 1)
+            kernel.add_moments(once, density, *self._inputs(half_box), *sums)
         return sums[0] * self._sharpen, sums[1] * self._sharpen
 
-    def moments(self, configurations: np.ndarray) -> np.ndarray:
-        """Σ Re D, Σ Im D, Σ |D|² over configurations (S, N, 3) Å, D = F − F₀: (3, V) float32.
+    def moments(self, configurations: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+        """Weighted sums over configurations about the mean structure.
+
+        Parameters
+        ----------
+        configurations : (S, N, 3) float, Å
+        weights : (S,) float or None
+            How much each counts; 1 without.
+
+        Returns
+        -------
+        (3, V) float32
+            Σ w Re D, Σ w Im D and Σ w |D|² with D = F − F₀.
 
         Raises
         ------
@@ -169,18 +112,19 @@ class DensityTransform:
         sums = np.zeros((3, self.slab.size), np.float32)
         if not self.slab.size or not len(configurations):
             return sums
+        weights = sample_weights(weights, len(configurations))
         steps, mean = self._steps(configurations), self._steps(self._structure.positions[None])
         least = self._half_box(mean)
         # The transform is linear: D is that of the difference of densities.
         mean_density = self._draw(mean, np.zeros(2 * least, np.float32))[0]
         mean_density = mean_density[: -kernel.ROW].reshape(2 * least)
         for first in range(0, len(steps), SAMPLES_AT_ONCE):
-            some = steps[first : first + SAMPLES_AT_ONCE]
-            half_box = np.maximum(self._half_box(some), least)
+            some = slice(first, first + SAMPLES_AT_ONCE)
+            half_box = np.maximum(self._half_box(steps[some]), least)
             margin = [(n, n) for n in half_box - least]
-            densities = self._draw(some, np.pad(-mean_density, margin))
+            densities = self._draw(steps[some], np.pad(-mean_density, margin))
             kernel.fold_x(densities, *self._planes_of(half_box))
-            kernel.add_moments(densities, *self._inputs(half_box), *sums)
+            kernel.add_moments(weights[some], densities, *self._inputs(half_box), *sums)
         sums *= (self._sharpen, self._sharpen, self._sharpen**2)
         return sums
 
@@ -189,7 +133,7 @@ class DensityTransform:
         """Operations of the matrix products for one configuration."""
         s = self.slab
         box = 2 * self._half_box(self._steps(self._structure.positions[None]))
-        return _product_flops(box, len(s.h), len(s.row_halves), float((s.row_halves + 1).sum()))
+        return product_flops(box, len(s.h), len(s.row_halves), float((s.row_halves + 1).sum()))
 
     def _steps(self, configurations: np.ndarray) -> np.ndarray:
         return (configurations[:, self._order] - self.origin) @ self._to_steps

@@ -15,6 +15,8 @@ _TABLE_STEPS = 8192
 class DirectTransform:
     """Structure factors and ensemble moments of one structure on one slab: the sum over atoms.
 
+    A `transform.Transform`, exact but for single precision.
+
     Parameters
     ----------
     structure : Structure
@@ -26,6 +28,7 @@ class DirectTransform:
 
     def __init__(self, structure: Structure, slab: Slab, factors: AtomFactors | None = None):
         self.slab = slab
+        self.origin = np.zeros(3)
         factors = factors or atom_factors(structure)
         self._structure = structure
         self._order = np.argsort(factors.kind, kind="stable")
@@ -48,23 +51,27 @@ class DirectTransform:
             direct_sum.structure_factors(*inputs, real, imaginary)
         return real, imaginary
 
-    def moments(self, configurations: np.ndarray) -> np.ndarray:
-        """Sums over configurations about the mean structure.
+    def moments(self, configurations: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+        """Weighted sums over configurations about the mean structure.
 
         Parameters
         ----------
         configurations : (S, N, 3) float, Å
+        weights : (S,) float or None
+            How much each counts; 1 without.
 
         Returns
         -------
         (3, V) float32
-            Σ Re D, Σ Im D and Σ |D|² with D = F − F₀.
+            Σ w Re D, Σ w Im D and Σ w |D|² with D = F − F₀.
         """
         sums = np.zeros((3, self.slab.size), np.float32)
         if self.slab.size:
+            weights = sample_weights(weights, len(configurations))
             for first in range(0, len(configurations), SAMPLES_AT_ONCE):
-                inputs = self._inputs(configurations[first : first + SAMPLES_AT_ONCE])
-                direct_sum.add_moments(*inputs, *self.mean, *sums)
+                some = slice(first, first + SAMPLES_AT_ONCE)
+                inputs = self._inputs(configurations[some])
+                direct_sum.add_moments(weights[some], *inputs, *self.mean, *sums)
         return sums
 
     @property
@@ -88,6 +95,11 @@ class DirectTransform:
             (s.h, s.centres, s.halves, s.offsets, s.row_halves, s.row_offsets),
             self._form_factors,
         )
+
+
+def sample_weights(weights: np.ndarray | None, n: int) -> np.ndarray:
+    """What n configurations count, as the kernels take it: (n,) float32; 1 without weights."""
+    return np.broadcast_to(1.0 if weights is None else weights, n).astype(np.float32, order="C")
 
 
 def variance_and_mean_squared(

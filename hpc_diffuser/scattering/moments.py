@@ -11,15 +11,19 @@ import numpy as np
 
 from hpc_diffuser.crystal.atom_factors import AtomFactors, atom_factors
 from hpc_diffuser.crystal.lattice import HklGrid
-from hpc_diffuser.motion.configurations import configurations, residual_b_factors
+from hpc_diffuser.motion.configurations import (
+    configurations,
+    frame_weights,
+    residual_b_factors,
+)
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parallel.decomposition import batch_edges, batches_of, choose_layout, share_planes
-from hpc_diffuser.scattering.density import choose_transform
 from hpc_diffuser.scattering.direct import variance_and_mean_squared
 from hpc_diffuser.scattering.intensity import SelfTerms, self_terms
 from hpc_diffuser.scattering.slab import BLOCK, plane_costs, slab
+from hpc_diffuser.scattering.transform import Transform, choose_transform
 
 
 class Moments:
@@ -37,11 +41,11 @@ class Moments:
     factors : AtomFactors or None
         The atoms' at the densest solvent; plain form factors without.
     many_kinds : bool
-        See `density.choose_transform`.
+        See `transform.choose_transform`.
 
     Attributes
     ----------
-    transform : DirectTransform or DensityTransform
+    transform : Transform
         On this rank's planes.
     rows : (v,) int
         Which of the V voxels this rank holds the moments of; none outside the first row.
@@ -81,7 +85,7 @@ class Moments:
         own = share_planes(blocks, layout.slab_ranks)[slab_rank]
         planes = np.flatnonzero((costs > 0) & np.isin(np.arange(len(costs)) // BLOCK, own))
         self._slab = slab(grid, d_min, planes)
-        self.transform = make_transform(modes.structure, self._slab, factors)
+        self.transform: Transform = make_transform(modes.structure, self._slab, factors)
         holds = np.isin(indices[:, 0], self._slab.h) & (self._sample_rank == 0)
         self.rows = np.flatnonzero(holds)
         self.indices = indices[self.rows].astype(np.int16)
@@ -152,24 +156,13 @@ class Moments:
         def batch(i: int) -> np.ndarray:
             rows = np.arange(*edges[i : i + 2])
             moved = configurations(self.modes, parameters, normals[rows], rows)
-            return self._weighted(moved, rows)
+            return self.transform.moments(moved, frame_weights(self.modes, rows))
 
         total = self._sharing.sum_as_tree(_sum_tree(batch, self._batches))
         if total is None:
             return np.empty(0), np.empty(0)
         mean = tuple(part[self._positions] for part in self.transform.mean)
         return variance_and_mean_squared(total[:, self._positions], mean, len(normals))
-
-    def _weighted(self, moved: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Σ over configurations, of each as much as its frame weighs: 1 on average."""
-        weights = self.modes.weights
-        if weights is None or np.all(weights == weights[0]):
-            return self.transform.moments(moved)
-        own = (weights * len(weights))[rows % len(weights)].astype(np.float32)
-        total = self.transform.moments(moved[:0])
-        for one, weight in zip(moved, own, strict=True):
-            total += weight * self.transform.moments(one[None])
-        return total
 
 
 def _what_is_sampled(parameters: Parameters, normals: np.ndarray, factors: AtomFactors) -> tuple:

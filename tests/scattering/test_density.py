@@ -2,10 +2,9 @@
 
 from dataclasses import replace
 
-import numba
 import numpy as np
 import pytest
-from builders import TRICLINIC, direct_sum, gemmi_form_factors, random_structure, s_vectors
+from builders import direct_sum, gemmi_form_factors, random_structure, s_vectors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import gamma, jv
@@ -13,10 +12,11 @@ from scipy.special import gamma, jv
 from hpc_diffuser.commands.examples.protein import build_protein
 from hpc_diffuser.crystal.atom_factors import atom_factors
 from hpc_diffuser.crystal.lattice import grid_to_resolution
-from hpc_diffuser.scattering.density import DensityTransform, choose_transform, transform_costs
+from hpc_diffuser.scattering.density import DensityTransform
 from hpc_diffuser.scattering.direct import DirectTransform
 from hpc_diffuser.scattering.shapes import DRAWING_ERROR, fit_shapes, radial_transform
-from hpc_diffuser.scattering.slab import BLOCK, slab
+from hpc_diffuser.scattering.slab import slab
+from hpc_diffuser.scattering.transform import choose_transform, transform_costs
 
 PROTEIN = build_protein()
 CELL = (27.2, 31.9, 34.3, 88.5, 108.6, 111.9)
@@ -145,44 +145,6 @@ def test_skewed_cells(angles):
     expected = direct_sum(PROTEIN, s_vectors(part.grid, indices))
     found = factors_at(transform, indices, PROTEIN.positions)
     assert relative_rms(found, expected) < 2 * max(DRAWING_ERROR, transform.shapes.error)
-
-
-def test_blocks_have_the_same_bits_in_any_slab():
-    """What a block of planes holds does not depend on which others a rank computes beside it."""
-    structure = random_structure(np.random.default_rng(2), 60)
-    whole = full_slab(TRICLINIC, (5, 5, 5), 1.5)
-    configurations = wiggled(structure, 5, 0.3)
-    transform = DensityTransform(structure, whole)
-    mean, moments = np.stack(transform.mean), transform.moments(configurations)
-    blocks = whole.h // BLOCK
-    for chosen in ([0], [1], [0, 2], [blocks.max()]):
-        planes = whole.h[np.isin(blocks, chosen)]
-        part = DensityTransform(structure, slab(whole.grid, 1.5, planes))
-        own = np.concatenate([np.arange(*whole.offsets[p : p + 2]) for p in planes])
-        assert np.stack(part.mean).tobytes() == mean[:, own].tobytes()
-        assert part.moments(configurations).tobytes() == moments[:, own].tobytes()
-
-
-@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="needs two threads")
-def test_threads_give_the_same_bits():
-    """Blocks and densities are each made by one thread."""
-    transform = DensityTransform(PROTEIN, full_slab(CELL, (2.0, 2.0, 2.0), 2.0))
-    configurations = wiggled(PROTEIN, 6, 0.3)
-    two = transform.moments(configurations)
-    numba.set_num_threads(1)
-    try:
-        one = transform.moments(configurations)
-    finally:
-        numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
-    assert one.tobytes() == two.tobytes()
-
-
-def test_slab_without_planes():
-    """A rank that has nothing to do holds nothing."""
-    grid = grid_to_resolution(TRICLINIC, (2, 2, 2), 3.0)
-    transform = DensityTransform(PROTEIN, slab(grid, 3.0, np.empty(0, np.int64)))
-    assert transform.moments(wiggled(PROTEIN, 3, 0.1)).shape == (3, 0)
-    assert transform.mean[0].shape == (0,)
 
 
 def test_the_cheaper_transform_is_chosen():

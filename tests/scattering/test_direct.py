@@ -297,24 +297,6 @@ def test_samples_on_the_surface_of_the_sphere_have_a_place():
     assert_same_factors(found, direct_sum(structure, s_vectors(grid, indices)))
 
 
-def test_blocks_have_the_same_bits_in_any_slab():
-    """What a block of planes holds does not depend on which others a rank computes beside it."""
-    structure = random_structure(np.random.default_rng(2), 37)
-    grid = grid_to_resolution(TRICLINIC, (9, 3, 3), 2.0)
-    whole = full_slab(grid, 2.0)
-    blocks = whole.h // BLOCK
-    assert blocks.max() >= 3
-    configurations = wiggled(structure, 5, 0.3)
-    transform = DirectTransform(structure, whole)
-    mean, moments = np.stack(transform.mean), transform.moments(configurations)
-    for chosen in ([0], [1], [0, 2], [1, 2, 3], [blocks.max()]):
-        planes = whole.h[np.isin(blocks, chosen)]
-        part = DirectTransform(structure, slab(grid, 2.0, planes))
-        own = np.concatenate([np.arange(*whole.offsets[p : p + 2]) for p in planes])
-        assert np.stack(part.mean).tobytes() == mean[:, own].tobytes()
-        assert part.moments(configurations).tobytes() == moments[:, own].tobytes()
-
-
 def test_blocks_hold_neighbouring_planes():
     """Planes 16n to 16n+15, as far as the slab has them, in the largest of their sections."""
     grid = grid_to_resolution(TRICLINIC, (9, 3, 3), 2.0)
@@ -333,17 +315,6 @@ def test_s_squared_of_every_stored_value():
     indices = grid.indices_between(np.inf, 2.5)
     found = whole.s_squared()[whole.position_of(indices)]
     np.testing.assert_allclose(found, grid.inverse_d_squared(indices), atol=1e-12)
-
-
-def test_slab_without_planes():
-    """A rank that has nothing to do holds nothing."""
-    structure = random_structure(np.random.default_rng(2), 5)
-    grid = grid_to_resolution(TRICLINIC, (2, 2, 2), 3.0)
-    empty = slab(grid, 3.0, np.empty(0, np.int64))
-    transform = DirectTransform(structure, empty)
-    assert empty.size == 0
-    assert transform.moments(wiggled(structure, 3, 0.1)).shape == (3, 0)
-    assert transform.mean[0].shape == (0,)
 
 
 def test_costs_follow_the_voxels_of_the_planes():

@@ -1,0 +1,160 @@
+"""What a transform of configurations offers, which ones there are, and which one pays."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from hpc_diffuser.crystal.atom_factors import AtomFactors, atom_factors
+from hpc_diffuser.crystal.lattice import HklGrid, fractionalization
+from hpc_diffuser.crystal.structure import Structure
+from hpc_diffuser.scattering.density import DensityTransform, product_flops
+from hpc_diffuser.scattering.direct import DirectTransform
+from hpc_diffuser.scattering.shapes import (
+    DRAWING_ERROR,
+    SOLVENT_ERROR,
+    WIDTHS,
+    can_be_drawn,
+    fit_shapes,
+    grid_points_per_cell,
+)
+from hpc_diffuser.scattering.slab import Slab, plane_costs
+from hpc_diffuser.system.errors import InputError
+
+
+class Transform(Protocol):
+    """Structure factors of one structure's configurations on one slab.
+
+        F(s) = Σ_a o_a f_a(s) exp 2πi s·(r_a − r₀)
+
+    What every entry of `TRANSFORMS` offers; one test, `test_transform.py`, holds all of them
+    against sums over atoms in double precision. A method by another route is a class in a module
+    of its own and an entry of the table. The adjoint, which forces on atoms come from, belongs
+    here beside `moments` as soon as a search needs it.
+
+    Attributes
+    ----------
+    slab : Slab
+        Where F is computed: V stored values, which `slab.position_of` finds a sample among.
+    origin : (3,) float, Å
+        r₀, common to all configurations: intensities do not know it.
+    mean : two (V,) float32
+        Real and imaginary part of F₀, the structure's own.
+    """
+
+    slab: Slab
+    origin: np.ndarray
+    mean: tuple[np.ndarray, np.ndarray]
+
+    def structure_factors(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """F of one configuration: positions (N, 3) Å → real and imaginary part, (V,) float32."""
+        ...
+
+    def moments(self, configurations: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+        """Weighted sums over configurations about the structure's own F₀.
+
+        The same bits for a sample whatever else the slab holds, and however many threads there
+        are; without weights the bits of weights 1.
+
+        Parameters
+        ----------
+        configurations : (S, N, 3) float, Å
+            S may be 0.
+        weights : (S,) float or None
+            How much each counts; 1 without.
+
+        Returns
+        -------
+        (3, V) float32
+            Σ w Re D, Σ w Im D and Σ w |D|² with D = F − F₀.
+        """
+        ...
+
+    def with_factors(self, factors: AtomFactors) -> Transform:
+        """The same molecule with other factors, no harder to draw than those it was made for."""
+        ...
+
+    @property
+    def flops(self) -> float:
+        """Operations of the matrix products for one configuration."""
+        ...
+
+
+class MakeTransform(Protocol):
+    """How a transform is made; its classes are this."""
+
+    def __call__(
+        self, structure: Structure, slab: Slab, factors: AtomFactors | None = None
+    ) -> Transform:
+        """A transform of a structure, whose positions are the mean, on a slab."""
+        ...
+
+
+# By the name that [model] transform gives them.
+TRANSFORMS: dict[str, MakeTransform] = {"direct": DirectTransform, "density": DensityTransform}
+
+
+def choose_transform(
+    structure: Structure,
+    grid: HklGrid,
+    d_min: float,
+    choice: str,
+    factors: AtomFactors | None = None,
+    many_kinds: bool = False,
+) -> MakeTransform:
+    """The cheaper way to transform a structure on a grid, or the one asked for.
+
+    Parameters
+    ----------
+    structure : Structure
+    grid : HklGrid
+    d_min : float, Å
+    choice : {"auto", "direct", "density"}
+    factors : AtomFactors or None
+        Those that are hardest to draw; plain form factors without.
+    many_kinds : bool
+        Nearly every atom may be of a kind of its own, with a B-factor of its own: for the direct
+        sum, whose products are kind by kind, that is a hundred times the work.
+
+    Raises
+    ------
+    InputError
+        For "density" in a cell that is too skewed for it, where "auto" takes the direct sum.
+    """
+    drawable = can_be_drawn(grid.unit_cell)
+    if choice == "density" and not drawable:
+        raise _too_skewed(grid.unit_cell)
+    if choice == "auto" and many_kinds and drawable:
+        choice = "density"
+    if choice == "auto":
+        direct, density = transform_costs(structure, grid, d_min)
+        pays = drawable and density < direct
+        factors = factors or atom_factors(structure)
+        tolerance = SOLVENT_ERROR if factors.k_sol_eA3 else DRAWING_ERROR
+        exact = pays and fit_shapes(factors, grid.unit_cell, d_min).error <= tolerance
+        choice = "density" if exact else "direct"
+    return TRANSFORMS[choice]
+
+
+def _too_skewed(unit_cell: tuple[float, ...]) -> InputError:
+    return InputError(
+        f"the unit cell {[round(float(x), 3) for x in unit_cell]} is too skewed to draw atoms on a "
+        'grid along its axes: set [model] transform = "auto" or "direct", which sum over atoms, or '
+        "describe the crystal by a reduced cell"
+    )
+
+
+def transform_costs(structure: Structure, grid: HklGrid, d_min: float) -> tuple[float, float]:
+    """Seconds, roughly, of one configuration on a core: by the direct sum, through the density.
+
+    Rates as measured on one machine with a matrix product at 90 GFLOP/s: only their ratios count.
+    """
+    quarter = float(plane_costs(grid, d_min).sum())
+    direct = 16 * len(structure) * quarter / 50e9
+    per_cell = grid_points_per_cell(grid.unit_cell, d_min)
+    fractional = structure.positions @ fractionalization(grid.unit_cell).T
+    box = np.ptp(fractional, axis=0) * per_cell + WIDTHS[2] + 2
+    planes = grid.extent[0] + 1
+    flops = product_flops(box, planes, planes * grid.extent[1], quarter)
+    return direct, flops / 70e9 + 0.8e-6 * len(structure) + 6e-9 * quarter
