@@ -7,10 +7,10 @@ from pathlib import Path
 from hpc_diffuser.io.modes_file import write_modes
 from hpc_diffuser.io.structures.files import read_structure, write_pdb
 from hpc_diffuser.io.trajectories.in_crystal import TrajectoryFiles, crystal_frames
+from hpc_diffuser.motion.elastic_network import elastic_network_modes
 from hpc_diffuser.motion.modes import (
     Modes,
     effective_b_factors,
-    elastic_network_modes,
     principal_components,
 )
 from hpc_diffuser.system.errors import InputError

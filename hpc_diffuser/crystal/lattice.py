@@ -34,6 +34,11 @@ def inverse_d_squared(hkl: Floats, unit_cell: tuple[float, ...]) -> Floats:
     return s_squared
 
 
+def cell_text(unit_cell: Iterable[float]) -> str:
+    """A unit cell's six numbers (Å, degrees) as messages tell them."""
+    return " ".join(f"{x:g}" for x in unit_cell)
+
+
 def check_unit_cell(unit_cell: tuple[float, ...], where: str) -> None:
     """Raise InputError unless the six numbers (Å, degrees) span a volume."""
     expected = f"{where}: expected a, b, c > 0 in Å and three possible angles in degrees"

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from hpc_diffuser.maps.plane_sums import PlaneSums
 from hpc_diffuser.maps.statistics import (
     N_SUMS,
     SCORES,
-    PlaneSums,
     cc_star,
     correlation_sums,
     correlations,

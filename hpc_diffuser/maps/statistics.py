@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import numpy as np
 
 from hpc_diffuser.crystal.lattice import HklGrid, grid_to_resolution
-from hpc_diffuser.kernels.correlation import moment_sums
 
 N_SUMS = 6  # Σw, Σwx, Σwy, Σwx², Σwy², Σwxy
 
@@ -96,47 +95,6 @@ def inverse_d_planes(grid: HklGrid) -> Iterator[np.ndarray]:
     for i in h:
         s2 = m[0, 0] * i * i + 2 * i * (m[0, 1] * k[:, None] + m[0, 2] * l) + plane
         yield np.sqrt(np.maximum(s2, 0))
-
-
-class PlaneSums:
-    """The same sums, plane by plane, of many maps x with one map y.
-
-    Those of y alone are made once. The bits are those of `correlation_sums`.
-
-    Parameters
-    ----------
-    y : (V,) float
-    weights : (V,) float, or None for 1
-    bins : (V,) int
-        Each voxel's bin in its plane.
-    starts : (P+1,) int
-        Where the voxels of each plane start.
-    n_bins : int
-    """
-
-    def __init__(
-        self,
-        y: np.ndarray,
-        weights: np.ndarray | None,
-        bins: np.ndarray,
-        starts: np.ndarray,
-        n_bins: int,
-    ):
-        if len(bins) and not 0 <= bins.min() <= bins.max() < n_bins:
-            raise IndexError(f"voxels in bins {bins.min()} to {bins.max()} of {n_bins}")
-        self._y, self._weights = y, weights
-        self._bins, self._starts, self._n_bins = bins.astype(np.int32), starts, n_bins
-        ones = np.ones_like(y)
-        self._w = self._moments(ones)[..., 0]
-        self._wy, self._wyy = np.moveaxis(self._moments(y)[..., :2], -1, 0)
-
-    def of(self, x: np.ndarray) -> np.ndarray:
-        """The six sums of a map (V,): (P, n_bins, 6) float."""
-        wx, wxx, wxy = np.moveaxis(self._moments(x), -1, 0)
-        return np.stack([self._w, wx, self._wy, wxx, self._wyy, wxy], axis=-1)
-
-    def _moments(self, x: np.ndarray) -> np.ndarray:
-        return moment_sums(x, self._y, self._weights, self._bins, self._starts, self._n_bins)
 
 
 def correlations(sums: np.ndarray) -> np.ndarray:

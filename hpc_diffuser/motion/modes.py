@@ -1,4 +1,4 @@
-"""Motion modes: principal components of an ensemble, or an elastic network's normal modes.
+"""Motion modes, and those that are principal components of an ensemble.
 
 A mode is a displacement field Δ with Σ_a |Δ_a|² = N, so that its amplitude, the standard
 deviation of the coefficient, is the rms displacement per atom in Å.
@@ -7,15 +7,11 @@ deviation of the coefficient, is the rms displacement per atom in Å.
 from dataclasses import dataclass, replace
 
 import numpy as np
-import scipy.linalg
-from scipy.spatial.distance import pdist, squareform
 
 from hpc_diffuser.crystal.structure import Structure
 from hpc_diffuser.system.arrays import Floats
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.memory import require_room
-
-_NETWORK_BYTES = 8 * 2 * 3**2  # per pair of atoms: the Hessian and LAPACK's copy of it
 
 
 @dataclass(frozen=True)
@@ -125,7 +121,7 @@ def principal_components(frames: Floats, n_modes: int) -> tuple[Floats, Floats]:
     if spanned == 0:
         raise InputError("all frames are identical: there is no motion to take modes from")
     kept = min(n_modes, spanned)
-    return _normalised(vectors[:kept], n_atoms), amplitudes[:kept]
+    return normalised(vectors[:kept], n_atoms), amplitudes[:kept]
 
 
 def _decomposition_bytes(rows: int, columns: int) -> float:
@@ -137,75 +133,7 @@ def _decomposition_bytes(rows: int, columns: int) -> float:
     return 8 * (4 * rows * columns + rank * (rows + columns) + 4 * rank**2)
 
 
-def elastic_network_modes(
-    structure: Structure, n_modes: int, cutoff_A: float = 10.0
-) -> tuple[Floats, Floats]:
-    """Lowest internal normal modes of an anisotropic network, scaled to the B-factors.
-
-    Every pair of atoms nearer than `cutoff_A` is joined by a spring of constant (cutoff/r)²,
-    stiffer between bonded neighbours; the six rigid-body modes are left out. Amplitudes go
-    as 1/√λ (equipartition), scaled so that together they give the mean B-factor
-    8π²⟨u²⟩/3 (with all B zero: 0.3 Å rms in all).
-
-    Parameters
-    ----------
-    structure : Structure
-    n_modes : int
-    cutoff_A : float, Å
-
-    Returns
-    -------
-    vectors : (M, N, 3) float, Σ_a |Δ_a|² = N
-    amplitudes : (M,) float, Å
-
-    Notes
-    -----
-    Atilgan et al. (2001), Biophys. J. 80, 505; distance-weighted springs: Yang, Song &
-    Jernigan (2009), PNAS 106, 12347.
-    """
-    n_atoms = len(structure)
-    last = min(6 + n_modes, 3 * n_atoms) - 1
-    if last < 6:
-        raise InputError(f"{n_atoms} atoms have no internal modes: at least three are needed")
-    require_room(
-        _NETWORK_BYTES * n_atoms**2,
-        f"the elastic network of {n_atoms} atoms",
-        "give a file of fewer atoms, such as one chain",
-    )
-    hessian = network_hessian(structure.positions, cutoff_A)
-    eigenvalues, columns = scipy.linalg.eigh(hessian, subset_by_index=(0, last))
-    if eigenvalues[6] < 1e-6 * np.trace(hessian) / len(hessian):
-        raise InputError(
-            f"the elastic network falls apart at a cutoff of {cutoff_A} Å: "
-            "give one molecule, or a larger cutoff"
-        )
-    amplitudes = 1 / np.sqrt(eigenvalues[6:])
-    mean_b = float(structure.b_factors_A2.mean())
-    total_rms = np.sqrt(3 * mean_b / (8 * np.pi**2)) if mean_b > 0 else 0.3
-    amplitudes *= total_rms / np.linalg.norm(amplitudes)
-    return _normalised(columns[:, 6:].T, n_atoms), amplitudes
-
-
-def network_hessian(positions: Floats, cutoff_A: float) -> Floats:
-    """Second derivatives of the network's energy: (3N, 3N), atom-major (x, y, z of each)."""
-    distance = squareform(pdist(positions))
-    joined = (distance < cutoff_A) & (distance > 0)
-    spring = np.zeros_like(distance)
-    spring[joined] = (cutoff_A / distance[joined]) ** 2
-    # Σ over pairs of spring · n nᵀ with n = r_ab/|r_ab|; the square of |r_ab| divides once.
-    per_r2 = np.divide(spring, distance**2, out=np.zeros_like(spring), where=joined)
-    hessian = np.empty((len(positions), 3, len(positions), 3))
-    for i in range(3):
-        delta_i = positions[:, None, i] - positions[None, :, i]
-        for j in range(3):
-            delta_j = positions[:, None, j] - positions[None, :, j]
-            block = -per_r2 * delta_i * delta_j
-            np.fill_diagonal(block, -block.sum(axis=1))
-            hessian[:, i, :, j] = block
-    return hessian.reshape(3 * len(positions), -1)
-
-
-def _normalised(rows: Floats, n_atoms: int) -> Floats:
+def normalised(rows: Floats, n_atoms: int) -> Floats:
     """Orthonormal rows (M, 3N) as fields with Σ|Δ|² = N, largest component positive."""
     largest = np.abs(rows).argmax(axis=1)
     signs = np.sign(rows[np.arange(len(rows)), largest])

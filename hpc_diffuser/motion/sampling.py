@@ -5,8 +5,6 @@ rank that draws it.
 """
 
 import numpy as np
-from scipy.special import ndtri
-from scipy.stats import qmc
 
 from hpc_diffuser.system.arrays import Floats
 
@@ -43,6 +41,10 @@ def normal_samples(
 
 def sobol_normals(n_samples: int, n_modes: int, stream: np.random.Generator) -> Floats:
     """The first points of a scrambled Sobol sequence as normals: (n_samples, n_modes)."""
+    # Loaded here: those who ask for a stream only, as a target's free set does, need none of it.
+    from scipy.special import ndtri
+    from scipy.stats import qmc
+
     # `random_base2` keeps scipy from warning; the first points of the sequence are the same.
     points = qmc.Sobol(n_modes, rng=stream).random_base2(int(np.ceil(np.log2(max(n_samples, 1)))))
     return ndtri(np.clip(points[:n_samples], 1e-12, 1 - 1e-12))

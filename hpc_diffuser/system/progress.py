@@ -4,8 +4,6 @@ import contextlib
 import sys
 import time
 
-from tqdm import tqdm
-
 LOG_EVERY_S = 20.0
 
 
@@ -35,6 +33,8 @@ class Progress:
         self._start = self._last = time.monotonic()
         self._bar = None
         if shown and sys.stderr.isatty():
+            from tqdm import tqdm
+
             self._bar = tqdm(total=total, initial=done, unit="eval", desc="fit")
 
     def step(self, restart: int, cc: float) -> None:

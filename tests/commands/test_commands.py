@@ -28,7 +28,7 @@ from hpc_diffuser.fit.search.history import new_history
 from hpc_diffuser.io.maps.native import read_map, read_target, write_map
 from hpc_diffuser.io.modes_file import read_modes
 from hpc_diffuser.io.structures.files import read_structure, write_pdb
-from hpc_diffuser.motion.modes import elastic_network_modes
+from hpc_diffuser.motion.elastic_network import elastic_network_modes
 from hpc_diffuser.system.errors import StoppedError
 from hpc_diffuser.system.storage import sha256
 

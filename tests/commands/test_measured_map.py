@@ -14,15 +14,9 @@ import pytest
 from builders import direct_sum, s_vectors
 from conftest import tiny_structure
 
-from hpc_diffuser.commands import measured_map
-from hpc_diffuser.commands.measured_map import (
-    Candidate,
-    MapSource,
-    decided,
-    in_crystal,
-    load_map,
-    search,
-)
+from hpc_diffuser.commands import measured_map, reindexing_search
+from hpc_diffuser.commands.measured_map import MapSource, in_crystal, load_map
+from hpc_diffuser.commands.reindexing_search import Candidate, decided, search
 from hpc_diffuser.crystal.lattice import HklGrid, grid_to_resolution, laue_operations
 from hpc_diffuser.io.maps.formats import Found, Given
 from hpc_diffuser.io.maps.native import read_target, write_map
@@ -77,8 +71,8 @@ def test_search_finds_the_axes_of_a_cubic_lattice(text, monkeypatch):
 
     The structure's map is calculated once.
     """
-    calls, original = [], measured_map.rigid_body
-    monkeypatch.setattr(measured_map, "rigid_body", lambda *a: calls.append(1) or original(*a))
+    calls, original = [], reindexing_search.rigid_body
+    monkeypatch.setattr(reindexing_search, "rigid_body", lambda *a: calls.append(1) or original(*a))
     diffuse = misindexed(map_of(CUBIC, "P 1"), text)
     found = search(diffuse, tiny_structure(), (CUBIC, "P 1"), OPTIONS)
     assert len(found) == 24 and len(calls) == 1

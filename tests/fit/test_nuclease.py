@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpc_diffuser.commands.measured_map import decided, search
+from hpc_diffuser.commands.reindexing_search import decided, search
 from hpc_diffuser.crystal.lattice import HklGrid
 from hpc_diffuser.fit.scoring import Comparison
 from hpc_diffuser.io.structures.files import read_structure

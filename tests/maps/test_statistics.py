@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from hpc_diffuser.crystal.lattice import HklGrid, grid_to_resolution
 from hpc_diffuser.fit.scoring import Comparison
+from hpc_diffuser.maps.plane_sums import PlaneSums
 from hpc_diffuser.maps.statistics import (
     N_SUMS,
     SCORES,
-    PlaneSums,
     correlation_sums,
     correlations,
     pooled_cc,

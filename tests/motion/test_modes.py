@@ -8,10 +8,9 @@ from builders import random_structure
 
 from hpc_diffuser.commands.examples.four_helices import example_modes
 from hpc_diffuser.motion.configurations import residual_b_factors
+from hpc_diffuser.motion.elastic_network import elastic_network_modes, network_hessian
 from hpc_diffuser.motion.modes import (
     effective_b_factors,
-    elastic_network_modes,
-    network_hessian,
     principal_components,
 )
 from hpc_diffuser.motion.parameters import Parameters

@@ -210,22 +210,23 @@ def test_room(monkeypatch):
 PEAK = """
 import numpy as np
 from builders import random_structure
-from hpc_diffuser.motion import modes
+from hpc_diffuser.motion import elastic_network, modes
 from hpc_diffuser.system.memory import peak_memory_MB, require_room
 rng = np.random.default_rng(1)
 scattered = random_structure(rng, 400, 10.0)
 ensembles = {shape: rng.normal(size=(shape[0], shape[1] // 3, 3)) for shape in SHAPES}
-modes.elastic_network_modes(random_structure(rng, 20), 3)
+elastic_network.elastic_network_modes(random_structure(rng, 20), 3)
 modes.principal_components(ensembles[SHAPES[0]][:3], 3)
 predicted = []
-modes.require_room = lambda n_bytes, *_: predicted.append(n_bytes / 2**20)
+for module in (modes, elastic_network):
+    module.require_room = lambda n_bytes, *_: predicted.append(n_bytes / 2**20)
 before = peak_memory_MB()
 WORK
 print(peak_memory_MB() - before, *predicted)
 """
 SHAPES = ((600, 600), (300, 6000), (6000, 300))
 WORKS = {
-    "network": "modes.elastic_network_modes(scattered, 3)",
+    "network": "elastic_network.elastic_network_modes(scattered, 3)",
     **{f"{f} x {n}": f"modes.principal_components(ensembles[{f}, {n}], 3)" for f, n in SHAPES},
 }
 
@@ -239,7 +240,7 @@ def test_predicted_memory_is_what_is_used(work):
     code = PEAK.replace("SHAPES", repr(SHAPES)).replace("WORK", WORKS[work])
     done = subprocess.run(
         [sys.executable, "-c", code],
-        cwd=Path(__file__).parent,
+        cwd=Path(__file__).parents[1],
         env=environment(OPENBLAS_NUM_THREADS="1"),
         capture_output=True,
         text=True,

@@ -14,7 +14,8 @@ from hpc_diffuser.maps.diffuse_map import DiffuseMap
 from hpc_diffuser.maps.statistics import shell_edges, shell_index
 from hpc_diffuser.maps.target import TargetOptions, make_target
 from hpc_diffuser.motion.disorder import Disorder
-from hpc_diffuser.motion.modes import Modes, elastic_network_modes
+from hpc_diffuser.motion.elastic_network import elastic_network_modes
+from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.motion.sampling import generator, normal_samples
 from hpc_diffuser.parallel.communicator import Ranks
