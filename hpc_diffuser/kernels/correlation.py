@@ -7,9 +7,13 @@ the number of threads or ranks.
 import numpy as np
 from numba import njit, prange
 
+from hpc_diffuser.system.arrays import Floats, Integers
+
 
 @njit(cache=True, parallel=True)
-def moment_sums(x, y, weights, bins, starts, n_bins):
+def moment_sums(
+    x: Floats, y: Floats, weights: Floats | None, bins: Integers, starts: Integers, n_bins: int
+) -> Floats:
     """Σwx, Σwx² and Σwxy in every bin of every plane, in double precision.
 
     Parameters

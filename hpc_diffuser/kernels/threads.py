@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import numpy as np
 from numba import get_num_threads, set_num_threads
 
+from hpc_diffuser.system.arrays import Floats, Integers
+
 
 @contextmanager
 def one_thread() -> Iterator[None]:
@@ -18,11 +20,11 @@ def one_thread() -> Iterator[None]:
         set_num_threads(before)
 
 
-def thread_shares(costs: np.ndarray) -> np.ndarray:
+def thread_shares(costs: Floats) -> Integers:
     """Which pieces of work each thread does, the costliest first: (T, ·) int, filled with −1."""
-    shares = [[] for _ in range(get_num_threads())]
+    shares: list[list[int]] = [[] for _ in range(get_num_threads())]
     load = np.zeros(len(shares))
-    for piece in np.argsort(-costs, kind="stable"):
+    for piece in np.argsort(-costs, kind="stable").tolist():
         shares[load.argmin()].append(piece)
         load[load.argmin()] += costs[piece]
     table = np.full((len(shares), max(len(share) for share in shares)), -1, np.int64)

@@ -2,11 +2,13 @@
 
 import numpy as np
 
+from hpc_diffuser.system.arrays import Floats
+
 _MOST_SHELLS = 100
 _LEAST_VOXELS = 50  # in a shell, on average
 
 
-def isotropic_background(intensity: np.ndarray, inverse_d: np.ndarray) -> np.ndarray:
+def isotropic_background(intensity: Floats, inverse_d: Floats) -> Floats:
     """The mean intensity as a smooth function of |s|.
 
     Straight lines between the means of up to 100 fine shells, equally wide in |s|, each at the mean
@@ -35,4 +37,5 @@ def isotropic_background(intensity: np.ndarray, inverse_d: np.ndarray) -> np.nda
     slopes = np.diff(mean)[[0, -1]] / np.diff(s)[[0, -1]]
     ends = mean[[0, -1]] + slopes * (np.array([low, high]) - s[[0, -1]])
     nodes, heights = np.array([low, *s, high]), np.array([ends[0], *mean, ends[1]])
-    return np.interp(inverse_d, nodes, heights)
+    background: Floats = np.interp(inverse_d, nodes, heights)
+    return background

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpc_diffuser.crystal.lattice import HklGrid
+from hpc_diffuser.system.arrays import Floats, Integers, Mask
+
+_Place = tuple[Integers, Integers, Integers]  # in an array of three axes
 
 
 @dataclass(frozen=True)
@@ -25,27 +28,28 @@ class DiffuseMap:
     """
 
     grid: HklGrid
-    intensity: np.ndarray
+    intensity: Floats
     space_group: str
-    errors: np.ndarray | None = None
-    halves: tuple[np.ndarray, np.ndarray] | None = None
+    errors: Floats | None = None
+    halves: tuple[Floats, Floats] | None = None
 
 
-def measured_planes(diffuse: DiffuseMap) -> Iterator[tuple[tuple, np.ndarray]]:
+def measured_planes(diffuse: DiffuseMap) -> Iterator[tuple[_Place, Integers]]:
     """Places in the arrays and sample indices (v, 3) of the measured voxels, plane by plane."""
     for h, plane in enumerate(diffuse.intensity):
         k, l = np.nonzero(~np.isnan(plane))  # noqa: E741
         if len(k):
-            place = (np.full(len(k), h), k, l)
-            yield place, np.stack(place, axis=1) - diffuse.grid.extent
+            place = (np.full(len(k), h, np.int64), k, l)
+            yield place, np.stack(place, axis=1) - np.array(diffuse.grid.extent)
 
 
-def inside(place: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def inside(place: Integers, shape: tuple[int, ...]) -> Mask:
     """Mask (...) of the places (..., 3) that an array of this shape has."""
-    return ((place >= 0) & (place < np.array(shape))).all(axis=-1)
+    there: Mask = (place >= 0) & (place < np.array(shape))
+    return np.asarray(there.all(axis=-1))
 
 
-def values_at(array: np.ndarray, indices: np.ndarray) -> np.ndarray:
+def values_at(array: Floats, indices: Integers) -> Floats:
     """A map's values (...) float64 at sample indices (..., 3); NaN beyond its edges."""
     place = indices + np.array(array.shape) // 2
     there = inside(place, array.shape)

@@ -4,6 +4,7 @@ Neighbouring voxels are correlated: single random voxels would leak into the wor
 at the edge of a free zone still have working neighbours, those inside a block have none.
 """
 
+from collections.abc import Iterable
 from itertools import product
 
 import numpy as np
@@ -17,25 +18,28 @@ from hpc_diffuser.crystal.lattice import (
 )
 from hpc_diffuser.crystal.symmetry import one_of_each_inverse
 from hpc_diffuser.motion.sampling import generator
+from hpc_diffuser.system.arrays import Integers, Mask
 from hpc_diffuser.system.errors import InputError
 
 
 def free_set(
-    indices: np.ndarray, grid: HklGrid, space_group: str, fraction: float, seed: int
-) -> np.ndarray:
+    indices: Integers, grid: HklGrid, space_group: str, fraction: float, seed: int
+) -> Mask:
     """Mask of the voxels in whole Brillouin zones of a random `fraction` of the Bragg peaks.
 
     A zone's Friedel and Laue mates go with it.
     """
     crystal = (space_group, grid.unit_cell)
-    zones = laue_zones(indices, grid.divisions, laue_operations(*crystal), centring(*crystal))
+    zones = laue_zones(
+        indices, grid.whole_divisions(), laue_operations(*crystal), centring(*crystal)
+    )
     unique, zone = np.unique(zones, axis=0, return_inverse=True)
     return _chosen(len(unique), fraction, seed)[zone.reshape(-1)]
 
 
 def free_blocks(
-    indices: np.ndarray, grid: HklGrid, space_group: str, fraction: float, seed: int, size: int
-) -> tuple[np.ndarray, np.ndarray]:
+    indices: Integers, grid: HklGrid, space_group: str, fraction: float, seed: int, size: int
+) -> tuple[Mask, Mask]:
     """The free set of blocks, and their rims, which are neither fitted nor scored.
 
     A block is what lies within `size`/2 of a point whose h, k and l are multiples of `size`: `size`
@@ -84,7 +88,7 @@ def free_blocks(
     return within & inner, within & ~inner
 
 
-def touching(indices: np.ndarray, free: np.ndarray, operations: np.ndarray) -> float:
+def touching(indices: Integers, free: Mask, operations: Integers) -> float:
     """Part of the free voxels that have a working one among their 26 neighbours.
 
     Parameters
@@ -107,7 +111,7 @@ def touching(indices: np.ndarray, free: np.ndarray, operations: np.ndarray) -> f
     return float(found.mean())
 
 
-def _chosen(n: int, fraction: float, seed: int) -> np.ndarray:
+def _chosen(n: int, fraction: float, seed: int) -> Mask:
     """Mask (n,) of a random fraction."""
     chosen = np.zeros(n, bool)
     chosen[generator(seed).permutation(n)[: round(fraction * n)]] = True
@@ -115,8 +119,8 @@ def _chosen(n: int, fraction: float, seed: int) -> np.ndarray:
 
 
 def _blocks(
-    indices: np.ndarray, grid: HklGrid, size: int, operations: np.ndarray = ()
-) -> tuple[np.ndarray, np.ndarray]:
+    indices: Integers, grid: HklGrid, size: int, operations: Iterable[Integers] = ()
+) -> tuple[Integers, Mask]:
     """Of samples (V, 3) the blocks (V, 3), and whether they are inner ones by all operations (V,).
 
     Samples half-way between two blocks go to the even one, as mates do.

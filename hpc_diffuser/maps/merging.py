@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hpc_diffuser.crystal.lattice import along_hkl
 from hpc_diffuser.crystal.symmetry import grid_operations, one_of_each_inverse
 from hpc_diffuser.maps.diffuse_map import DiffuseMap, measured_planes, values_at
 from hpc_diffuser.maps.statistics import N_SUMS, correlation_sums, correlations, pooled_cc
+from hpc_diffuser.system.arrays import Floats, Integers
 
 _AT_ONCE = 1 << 15  # voxels whose mates are held in memory
 
@@ -38,13 +40,13 @@ class MergeStatistics:
         The same of the two half-maps' merged voxels; NaN without them.
     """
 
-    unique: np.ndarray
-    completeness: np.ndarray
-    multiplicity: np.ndarray
-    r_int: np.ndarray
-    cc_friedel: np.ndarray
-    cc_laue: np.ndarray
-    cc_half: np.ndarray
+    unique: Integers
+    completeness: Floats
+    multiplicity: Floats
+    r_int: Floats
+    cc_friedel: Floats
+    cc_laue: Floats
+    cc_half: Floats
 
 
 @dataclass(frozen=True)
@@ -63,17 +65,17 @@ class Merged:
         Of which the statistics are made: each (n, ...) by shell.
     """
 
-    intensity: np.ndarray
-    errors: np.ndarray | None
-    halves: np.ndarray | None
-    sums: dict[str, np.ndarray]
+    intensity: Floats
+    errors: Floats | None
+    halves: Floats | None
+    sums: dict[str, Floats]
 
     @property
     def statistics(self) -> MergeStatistics:
         """How well mates agree, by shell and overall."""
         return _statistics(self.sums)
 
-    def of_joined(self, starts: np.ndarray) -> MergeStatistics:
+    def of_joined(self, starts: Integers) -> MergeStatistics:
         """The same of neighbouring shells joined, see `shells.sturdy_shells`.
 
         Overall the mean of each single shell is subtracted, as before: of wide ones, what the
@@ -92,9 +94,9 @@ class Merged:
 
 def merge_mates(
     diffuse: DiffuseMap,
-    indices: np.ndarray,
-    operations: np.ndarray,
-    shells: np.ndarray,
+    indices: Integers,
+    operations: Integers,
+    shells: Integers,
     n_shells: int,
 ) -> Merged:
     """Merge the Laue mates of samples.
@@ -119,18 +121,19 @@ def merge_mates(
         repeats = (mates == indices[some]).all(axis=-1).sum(axis=0)
         values = values_at(diffuse.intensity, mates)
         intensity[some] = mean_of_mates(values)
-        if errors is not None:
+        if errors is not None and diffuse.errors is not None:
             errors[some] = _error_of_mean(values, values_at(diffuse.errors, mates), repeats)
         parts = _agreement(values, intensity[some], repeats, indices[some], shells[some], n_shells)
-        if halves is not None:
+        if halves is not None and diffuse.halves is not None:
             halves[:, some] = [mean_of_mates(values_at(half, mates)) for half in diffuse.halves]
-            parts["half"] = pair_sums(*halves[:, some], shells[some], n_shells)
+            one, other = halves[:, some]
+            parts["half"] = pair_sums(one, other, shells[some], n_shells)
         for name, part in parts.items():
             sums[name] += part
     return Merged(intensity, errors, halves, sums)
 
 
-def merged_intensity(array: np.ndarray, indices: np.ndarray, operations: np.ndarray) -> np.ndarray:
+def merged_intensity(array: Floats, indices: Integers, operations: Integers) -> Floats:
     """Mean (V,) of a map's measured values at i W, for samples i (V, 3) and all operations W."""
     merged = np.empty(len(indices))
     for some, mates in _mates(indices, operations):
@@ -149,46 +152,48 @@ def completed(diffuse: DiffuseMap) -> DiffuseMap:
     old = diffuse.grid
     operations = grid_operations(old, diffuse.space_group)
     mates = (np.abs(operations) * np.array(old.extent)[:, None]).sum(axis=1).max(axis=0)
-    grid = replace(old, extent=tuple(int(n) for n in np.maximum(mates, old.extent)))
+    grid = replace(old, extent=along_hkl(np.maximum(mates, old.extent).tolist()))
     place = tuple(slice(e - o, e + o + 1) for e, o in zip(grid.extent, old.extent, strict=True))
-    arrays = [diffuse.intensity, diffuse.errors, *(diffuse.halves or ())]
-    new = [None if a is None else np.full(grid.shape, np.nan, a.dtype) for a in arrays]
+    every = (diffuse.intensity, diffuse.errors, *(diffuse.halves or ()))
+    arrays = [array for array in every if array is not None]
+    new = [np.full(grid.shape, np.nan, a.dtype) for a in arrays]
     for array, whole in zip(arrays, new, strict=True):
-        if whole is not None:
-            whole[place] = array
+        whole[place] = array
     for measured, indices in measured_planes(diffuse):
         for operation in operations:
             there = tuple((indices @ operation + grid.extent).T)
             empty = np.isnan(new[0][there])
             here, there = (tuple(x[empty] for x in voxels) for voxels in (measured, there))
             for array, whole in zip(arrays, new, strict=True):
-                if whole is not None:
-                    whole[there] = array[here]
-    intensity, errors, *halves = new
-    return DiffuseMap(grid, intensity, diffuse.space_group, errors, tuple(halves) or None)
+                whole[there] = array[here]
+    intensity, *others = new
+    errors = None if diffuse.errors is None else others.pop(0)
+    halves = None if diffuse.halves is None else (others[0], others[1])
+    return DiffuseMap(grid, intensity, diffuse.space_group, errors, halves)
 
 
-def mean_of_mates(values: np.ndarray) -> np.ndarray:
+def mean_of_mates(values: Floats) -> Floats:
     """Mean (V,) of the finite ones of values (G, V); NaN where there is none."""
     measured = np.isfinite(values)
     with np.errstate(invalid="ignore"):
-        return np.where(measured, values, 0).sum(axis=0) / measured.sum(axis=0)
+        mean: Floats = np.where(measured, values, 0).sum(axis=0) / measured.sum(axis=0)
+        return mean
 
 
-def _mates(indices: np.ndarray, operations: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+def _mates(indices: Integers, operations: Integers) -> Iterator[tuple[slice, Integers]]:
     """Which samples, and their mates (G, v, 3), some at a time."""
     for first in range(0, len(indices), _AT_ONCE):
         some = slice(first, first + _AT_ONCE)
         yield some, indices[some] @ operations
 
 
-def _friedel_mates_apart(operations: np.ndarray) -> np.ndarray:
+def _friedel_mates_apart(operations: Integers) -> Integers:
     """The operations in an order in which W and −W are G/2 places apart."""
     half = one_of_each_inverse(operations)
     return np.concatenate([half, -half])
 
 
-def _error_of_mean(values: np.ndarray, errors: np.ndarray, repeats: np.ndarray) -> np.ndarray:
+def _error_of_mean(values: Floats, errors: Floats, repeats: Integers) -> Floats:
     """Error (v,) of the mean of values (G, v).
 
     With m operations that leave a sample where it is, each of its mates comes m times. That does
@@ -198,22 +203,23 @@ def _error_of_mean(values: np.ndarray, errors: np.ndarray, repeats: np.ndarray) 
     measured = np.isfinite(values)
     variance = np.where(measured, errors**2, 0).sum(axis=0)
     with np.errstate(invalid="ignore"):
-        return np.sqrt(repeats * variance) / measured.sum(axis=0)
+        error: Floats = np.sqrt(repeats * variance) / measured.sum(axis=0)
+        return error
 
 
-def _no_sums(n_shells: int) -> dict[str, np.ndarray]:
+def _no_sums(n_shells: int) -> dict[str, Floats]:
     columns = {"counts": 3, "r_int": 2, "friedel": N_SUMS, "laue": N_SUMS, "half": N_SUMS}
     return {name: np.zeros((n_shells, n)) for name, n in columns.items()}
 
 
 def _agreement(
-    values: np.ndarray,
-    mean: np.ndarray,
-    repeats: np.ndarray,
-    indices: np.ndarray,
-    shells: np.ndarray,
+    values: Floats,
+    mean: Floats,
+    repeats: Integers,
+    indices: Integers,
+    shells: Integers,
     n_shells: int,
-) -> dict[str, np.ndarray]:
+) -> dict[str, Floats]:
     """Sums by shell of what mates (G, v) have in common; each of them comes `repeats` times."""
     measured = np.isfinite(values)
     known = np.where(measured, values, 0)
@@ -225,7 +231,7 @@ def _agreement(
     # Of n mates there are n(n − 1) pairs in either order: Σ_{i≠j} x_i x_j = (Σ x)² − Σ x².
     laue = (n * (n - 1), (n - 1) * total, (n - 1) * squares, total**2 - squares)
 
-    def by_shell(*terms: np.ndarray) -> np.ndarray:
+    def by_shell(*terms: Floats) -> Floats:
         return np.stack([np.bincount(shells, term, n_shells) for term in terms], axis=1)
 
     return {
@@ -236,18 +242,18 @@ def _agreement(
     }
 
 
-def _both_orders(sums: np.ndarray) -> np.ndarray:
+def _both_orders(sums: Floats) -> Floats:
     """Sums N, Σx, Σx², Σxy over pairs in both orders as the six of `correlation_sums`."""
     return sums[:, [0, 1, 1, 2, 2, 3]]
 
 
-def pair_sums(one: np.ndarray, other: np.ndarray, shells: np.ndarray, n_shells: int) -> np.ndarray:
+def pair_sums(one: Floats, other: Floats, shells: Integers, n_shells: int) -> Floats:
     """The sums of `correlation_sums` over the voxels that both maps (V,) have."""
     both = np.isfinite(one) & np.isfinite(other)
     return correlation_sums(one[both], other[both], None, shells[both], n_shells)
 
 
-def _statistics(sums: dict[str, np.ndarray]) -> MergeStatistics:
+def _statistics(sums: dict[str, Floats]) -> MergeStatistics:
     counts, r_int = (_with_total(sums[name]) for name in ("counts", "r_int"))
     possible, unique, measured = counts.T
     return MergeStatistics(
@@ -261,13 +267,14 @@ def _statistics(sums: dict[str, np.ndarray]) -> MergeStatistics:
     )
 
 
-def _with_total(sums: np.ndarray) -> np.ndarray:
+def _with_total(sums: Floats) -> Floats:
     return np.vstack([sums, sums.sum(axis=0)])
 
 
-def _with_pooled(sums: np.ndarray) -> np.ndarray:
+def _with_pooled(sums: Floats) -> Floats:
     return np.append(correlations(sums), pooled_cc(sums))
 
 
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    return np.divide(above, below, out=np.full(len(above), np.nan), where=below != 0)
+def _ratio(above: Floats, below: Floats) -> Floats:
+    ratio: Floats = np.divide(above, below, out=np.full(len(above), np.nan), where=below != 0)
+    return ratio

@@ -11,17 +11,18 @@ from itertools import product
 
 import numpy as np
 
-from hpc_diffuser.crystal.lattice import HklGrid, reciprocal_metric
+from hpc_diffuser.crystal.lattice import HklGrid, along_hkl, reciprocal_metric
 from hpc_diffuser.maps.diffuse_map import DiffuseMap, measured_planes
 from hpc_diffuser.maps.merging import merged_intensity
 from hpc_diffuser.maps.statistics import correlation_sums, pooled_cc
+from hpc_diffuser.system.arrays import Floats, Integers, Mask
 from hpc_diffuser.system.errors import InputError
 
 TOLERANCE = 0.02  # of an edge; of an angle about two degrees
 _TERM = re.compile(r"([+-]?[hkl])([+-][hkl])*")
 
 
-def parse_reindexing(text: str) -> np.ndarray:
+def parse_reindexing(text: str) -> Integers:
     """W (3, 3) int from the new indices in terms of the old ones, as "k,h,-l".
 
     Raises
@@ -51,12 +52,12 @@ def _coefficient(term: str, letter: str) -> int:
     return sum(-1 if sign == "-" else 1 for sign in signs)
 
 
-def reindexing_text(reindexing: np.ndarray) -> str:
+def reindexing_text(reindexing: Integers) -> str:
     """What `parse_reindexing` reads."""
     return ",".join(_term(column) for column in reindexing.T)
 
 
-def _term(column: np.ndarray) -> str:
+def _term(column: Integers) -> str:
     parts = [
         ("-" if n < 0 else "+") + letter
         for letter, n in zip("hkl", column, strict=True)
@@ -65,7 +66,7 @@ def _term(column: np.ndarray) -> str:
     return "".join(parts).removeprefix("+")
 
 
-def reindexed(diffuse: DiffuseMap, reindexing: np.ndarray) -> DiffuseMap:
+def reindexed(diffuse: DiffuseMap, reindexing: Integers) -> DiffuseMap:
     """A map at its new indices: intensity, errors and halves; the space group's name is kept.
 
     Raises
@@ -75,38 +76,39 @@ def reindexed(diffuse: DiffuseMap, reindexing: np.ndarray) -> DiffuseMap:
     """
     grid = HklGrid(
         reindexed_cell(diffuse.grid.unit_cell, reindexing),
-        reindexed_divisions(diffuse.grid.divisions, reindexing),
+        reindexed_divisions(diffuse.grid.whole_divisions(), reindexing),
         _new_extent(diffuse, reindexing),
     )
 
-    def moved(array: np.ndarray) -> np.ndarray:
+    def moved(array: Floats) -> Floats:
         new = np.full(grid.shape, np.nan, array.dtype)
         for old, indices in measured_planes(diffuse):
             place = indices @ reindexing + np.array(grid.extent)
             new[tuple(place.T)] = array[old]
         return new
 
+    halves = diffuse.halves
     return replace(
         diffuse,
         grid=grid,
         intensity=moved(diffuse.intensity),
         errors=None if diffuse.errors is None else moved(diffuse.errors),
-        halves=None if diffuse.halves is None else tuple(map(moved, diffuse.halves)),
+        halves=None if halves is None else (moved(halves[0]), moved(halves[1])),
     )
 
 
-def _new_extent(diffuse: DiffuseMap, reindexing: np.ndarray) -> tuple[int, int, int]:
+def _new_extent(diffuse: DiffuseMap, reindexing: Integers) -> tuple[int, int, int]:
     """That of the turned box; of sums of axes, which make it larger, that of its measured part."""
     if np.abs(reindexing).sum() == 3:
         reach = np.abs(reindexing).T @ diffuse.grid.extent
     else:
         planes = (np.abs(i @ reindexing).max(axis=0) for _, i in measured_planes(diffuse))
         reach = np.max([np.zeros(3, int), *planes], axis=0)
-    return tuple(int(n) for n in reach)
+    return along_hkl(int(n) for n in reach)
 
 
 def reindexed_divisions(
-    divisions: tuple[int, int, int], reindexing: np.ndarray
+    divisions: tuple[int, int, int], reindexing: Integers
 ) -> tuple[int, int, int]:
     """Samples per reciprocal-lattice unit along the new axes.
 
@@ -125,10 +127,10 @@ def reindexed_divisions(
                 "equal ones; resample the map"
             )
         new.append(int(found.pop()))
-    return tuple(new)
+    return along_hkl(new)
 
 
-def reindexed_cell(unit_cell: tuple[float, ...], reindexing: np.ndarray) -> tuple[float, ...]:
+def reindexed_cell(unit_cell: tuple[float, ...], reindexing: Integers) -> tuple[float, ...]:
     """Edges and angles (Å, degrees) of the new axes."""
     metric = reindexing.T @ _direct_metric(unit_cell) @ reindexing
     edges = np.sqrt(np.diag(metric))
@@ -143,7 +145,7 @@ def same_lattice(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
 
 def compatible_reindexings(
     map_cell: tuple[float, ...], structure_cell: tuple[float, ...]
-) -> list[np.ndarray]:
+) -> list[Integers]:
     """All W of −1, 0 and 1 after which a map's cell is the structure's, to 2 %.
 
     Of W and −W, which Friedel's law makes the same, the one that keeps the hand of the axes.
@@ -155,7 +157,7 @@ def compatible_reindexings(
     return sorted(every[_alike(metrics, _direct_metric(structure_cell))], key=_complexity)
 
 
-def distinct_reindexings(reindexings: list[np.ndarray], operations: np.ndarray) -> list[np.ndarray]:
+def distinct_reindexings(reindexings: list[Integers], operations: Integers) -> list[Integers]:
     """The first of each set that a Laue class makes the same: of all W R, R of the class."""
     distinct, seen = [], set()
     for reindexing in reindexings:
@@ -167,11 +169,11 @@ def distinct_reindexings(reindexings: list[np.ndarray], operations: np.ndarray) 
 
 def reindexing_cc(
     diffuse: DiffuseMap,
-    reindexing: np.ndarray,
-    operations: np.ndarray,
-    indices: np.ndarray,
-    calculated: np.ndarray,
-    shells: np.ndarray,
+    reindexing: Integers,
+    operations: Integers,
+    indices: Integers,
+    calculated: Floats,
+    shells: Integers,
 ) -> float:
     """CC of a re-indexed map with a calculated one, pooled after shell means are subtracted.
 
@@ -198,18 +200,19 @@ def reindexing_cc(
     return pooled_cc(sums)
 
 
-def _direct_metric(unit_cell: tuple[float, ...]) -> np.ndarray:
+def _direct_metric(unit_cell: tuple[float, ...]) -> Floats:
     return np.linalg.inv(reciprocal_metric(unit_cell))
 
 
-def _alike(metrics: np.ndarray, metric: np.ndarray) -> np.ndarray:
+def _alike(metrics: Floats, metric: Floats) -> Mask:
     """Mask (M,) of the direct metrics (M, 3, 3) that are another one, within the tolerance."""
     edges = np.sqrt(np.diag(metric))
     change = np.abs(metrics - metric) / np.outer(edges, edges)
-    return change.max(axis=(1, 2)) <= 2 * TOLERANCE
+    alike: Mask = change.max(axis=(1, 2)) <= 2 * TOLERANCE
+    return alike
 
 
-def _complexity(reindexing: np.ndarray) -> tuple:
+def _complexity(reindexing: Integers) -> tuple[int, int, int, str]:
     """Few terms, then few signs, then axes in place."""
     return (
         int(np.abs(reindexing).sum()),

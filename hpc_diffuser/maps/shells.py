@@ -6,6 +6,7 @@ import numpy as np
 
 from hpc_diffuser.crystal.lattice import HklGrid
 from hpc_diffuser.maps.statistics import inverse_d_planes, resolution_range
+from hpc_diffuser.system.arrays import Floats, Integers
 
 LEAST_WORKING, LEAST_FREE = 50, 10  # voxels of a shell; the error of a CC is about 1/√n
 LEAST_PART = 0.2  # of the mean over the shells
@@ -13,7 +14,7 @@ _LEAST_COMPLETE = 0.75  # of the map's typical completeness
 _MOST_BINS = 100
 
 
-def reach(intensity: np.ndarray, grid: HklGrid) -> float:
+def reach(intensity: Floats, grid: HklGrid) -> float:
     """How far a map is measured all around: the 1/d (Å⁻¹) beyond which its shells are thin.
 
     In thin shells from 000 to the farthest voxel, as coarse as the samples allow, completeness is
@@ -42,7 +43,7 @@ def reach(intensity: np.ndarray, grid: HklGrid) -> float:
     return float(edges[np.flatnonzero(complete >= _LEAST_COMPLETE * typical)[-1] + 1])
 
 
-def sturdy_shells(working: np.ndarray, free: np.ndarray) -> np.ndarray:
+def sturdy_shells(working: Integers, free: Integers) -> Integers:
     """Neighbouring shells joined until each has enough voxels; empty ones at the ends left out.
 
     Every shell counts alike in the mean CC, whatever its voxels. Enough are `LEAST_WORKING`
@@ -76,7 +77,7 @@ def sturdy_shells(working: np.ndarray, free: np.ndarray) -> np.ndarray:
     return np.array(starts)
 
 
-def _least(counts: np.ndarray) -> np.ndarray:
+def _least(counts: Integers) -> Floats:
     """Of working and free voxels (2, n), the least number that a shell should have: (2,)."""
     means = counts.mean(axis=1)
     return np.where(means > 0, np.maximum([LEAST_WORKING, LEAST_FREE], LEAST_PART * means), 0)
@@ -95,7 +96,7 @@ def few_text(working: int, free: int) -> str:
     )
 
 
-def shells_text(edges: np.ndarray, starts: np.ndarray) -> str:
+def shells_text(edges: Floats, starts: Integers) -> str:
     """What was left out and joined of shells with these edges (Å⁻¹); empty where nothing was."""
     asked, first, end = len(edges) - 1, starts[0], starts[-1]
     said = [

@@ -5,23 +5,24 @@ from collections.abc import Iterator
 import numpy as np
 
 from hpc_diffuser.crystal.lattice import HklGrid, grid_to_resolution
+from hpc_diffuser.system.arrays import Floats, Integers
 
 N_SUMS = 6  # Σw, Σwx, Σwy, Σwx², Σwy², Σwxy
 
 
-def shell_edges(d_max: float, d_min: float, n_shells: int) -> np.ndarray:
+def shell_edges(d_max: float, d_min: float, n_shells: int) -> Floats:
     """(n+1,) edges in 1/d (Å⁻¹), equally wide, from low to high resolution."""
     return np.linspace(1 / d_max, 1 / d_min, n_shells + 1)
 
 
-def shell_index(inverse_d: np.ndarray, edges: np.ndarray) -> np.ndarray:
+def shell_index(inverse_d: Floats, edges: Floats) -> Integers:
     """Shell of each voxel; the outermost edges belong to the outermost shells."""
     return np.clip(np.searchsorted(edges, inverse_d, side="right") - 1, 0, len(edges) - 2)
 
 
 def correlation_sums(
-    x: np.ndarray, y: np.ndarray, weights: np.ndarray | None, bins: np.ndarray, n_bins: int
-) -> np.ndarray:
+    x: Floats, y: Floats, weights: Floats | None, bins: Integers, n_bins: int
+) -> Floats:
     """The six sums a weighted Pearson correlation needs, in double precision, per bin.
 
     `np.bincount` adds in the order of the voxels, so that equal input gives equal bits.
@@ -44,8 +45,8 @@ def correlation_sums(
 
 
 def shell_statistics(
-    intensity: np.ndarray, grid: HklGrid, edges: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    intensity: Floats, grid: HklGrid, edges: Floats
+) -> tuple[Integers, Integers, Floats, Floats]:
     """What a map holds in each resolution shell; voxels beyond the map count as not measured.
 
     Parameters
@@ -78,7 +79,7 @@ def shell_statistics(
     return possible, sums[0].astype(np.int64), mean, np.sqrt(variance)
 
 
-def resolution_range(intensity: np.ndarray, grid: HklGrid) -> tuple[float, float]:
+def resolution_range(intensity: Floats, grid: HklGrid) -> tuple[float, float]:
     """Least and largest 1/d (Å⁻¹) of a map's measured voxels; one has to be there."""
     found = [
         s[np.isfinite(plane)] for plane, s in zip(intensity, inverse_d_planes(grid), strict=True)
@@ -87,7 +88,7 @@ def resolution_range(intensity: np.ndarray, grid: HklGrid) -> tuple[float, float
     return float(min(low for low, _ in ends)), float(max(high for _, high in ends))
 
 
-def inverse_d_planes(grid: HklGrid) -> Iterator[np.ndarray]:
+def inverse_d_planes(grid: HklGrid) -> Iterator[Floats]:
     """1/d in Å⁻¹ of all samples of a grid, plane by plane: (K, L)."""
     h, k, l = (np.arange(-e, e + 1) for e in grid.extent)  # noqa: E741
     m = grid.metric()
@@ -97,12 +98,12 @@ def inverse_d_planes(grid: HklGrid) -> Iterator[np.ndarray]:
         yield np.sqrt(np.maximum(s2, 0))
 
 
-def correlations(sums: np.ndarray) -> np.ndarray:
+def correlations(sums: Floats) -> Floats:
     """Weighted Pearson CC from sums (..., 6); NaN where a map has no variation."""
     return _pearson(*_central_moments(sums))
 
 
-def cc_star(cc_half: np.ndarray | float) -> np.ndarray:
+def cc_star(cc_half: Floats | float) -> Floats:
     """CC* = √(2 CC½ / (1 + CC½)) (Karplus & Diederichs 2012); NaN where CC½ is negative.
 
     An estimate of the CC of the whole data with the signal in them, which no model can pass,
@@ -110,10 +111,11 @@ def cc_star(cc_half: np.ndarray | float) -> np.ndarray:
     """
     known = np.asarray(cc_half, np.float64)
     positive = np.where(known >= 0, known, np.nan)
-    return np.sqrt(2 * positive / (1 + positive))
+    cc_true: Floats = np.sqrt(2 * positive / (1 + positive))
+    return cc_true
 
 
-def shell_mean_cc(sums: np.ndarray) -> float:
+def shell_mean_cc(sums: Floats) -> float:
     """Mean over the shells of the CC in each (the paper's Eq. 13); sums (n_shells, 6).
 
     Empty shells do not count; a shell without variation makes the score NaN.
@@ -122,7 +124,7 @@ def shell_mean_cc(sums: np.ndarray) -> float:
     return float(np.mean(correlations(filled))) if len(filled) else float("nan")
 
 
-def pooled_cc(sums: np.ndarray) -> float:
+def pooled_cc(sums: Floats) -> float:
     """One CC over all voxels, after the mean of each shell is subtracted; sums (n_shells, 6)."""
     filled = sums[sums[:, 0] > 0]
     return float(_pearson(*(moment.sum() for moment in _central_moments(filled))))
@@ -131,7 +133,7 @@ def pooled_cc(sums: np.ndarray) -> float:
 SCORES = {"shell-mean": shell_mean_cc, "pooled": pooled_cc}
 
 
-def _central_moments(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _central_moments(sums: Floats) -> tuple[Floats, Floats, Floats]:
     """Covariance and the two variances, each times Σw."""
     w, x, y, xx, yy, xy = np.moveaxis(sums, -1, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -141,11 +143,11 @@ def _central_moments(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return moments[0], _above(moments[1], xx * floor), _above(moments[2], yy * floor)
 
 
-def _pearson(covariance: np.ndarray, var_x: np.ndarray, var_y: np.ndarray) -> np.ndarray:
+def _pearson(covariance: Floats, var_x: Floats, var_y: Floats) -> Floats:
     product = np.asarray(var_x * var_y)
     varied = product > 0
     return np.where(varied, covariance / np.sqrt(np.where(varied, product, 1)), np.nan)
 
 
-def _above(variance: np.ndarray, floor: np.ndarray) -> np.ndarray:
+def _above(variance: Floats, floor: Floats) -> Floats:
     return np.where(variance > floor, variance, 0.0)

@@ -9,6 +9,7 @@ from hpc_diffuser.crystal.lattice import (
     PRIMITIVE,
     Centring,
     HklGrid,
+    along_hkl,
     centring,
     grid_to_resolution,
     nearest_bragg,
@@ -20,6 +21,7 @@ from hpc_diffuser.maps.free_set import free_blocks, free_set, touching
 from hpc_diffuser.maps.merging import Merged, MergeStatistics, merge_mates, pair_sums
 from hpc_diffuser.maps.shells import few_text, reach, shells_text, sturdy_shells
 from hpc_diffuser.maps.statistics import correlations, shell_edges, shell_index
+from hpc_diffuser.system.arrays import Floats, Integers, Mask
 from hpc_diffuser.system.errors import InputError
 
 _AT_ONCE = 1 << 18  # voxels whose places are held in memory
@@ -70,6 +72,12 @@ class TargetOptions:
     outliers: float | None = None
     remove_isotropic: bool = False
 
+    def limits(self) -> tuple[float, float]:
+        """d_max and d_min in Å; raises ValueError where they are left to the map."""
+        if self.d_max_A is None or self.d_min_A is None:
+            raise ValueError("the resolution range is that of a map: see `with_range`")
+        return self.d_max_A, self.d_min_A
+
 
 @dataclass(frozen=True)
 class Target:
@@ -92,13 +100,13 @@ class Target:
     """
 
     grid: HklGrid
-    indices: np.ndarray
-    intensity: np.ndarray
-    errors: np.ndarray | None
-    free: np.ndarray
-    shell_edges: np.ndarray
+    indices: Integers
+    intensity: Floats
+    errors: Floats | None
+    free: Mask
+    shell_edges: Floats
     space_group: str
-    half_sums: np.ndarray | None = None
+    half_sums: Floats | None = None
 
     def __post_init__(self) -> None:
         self.grid.require(self.indices)
@@ -113,21 +121,21 @@ class Target:
         """Number of resolution shells."""
         return len(self.shell_edges) - 1
 
-    def shells(self) -> np.ndarray:
+    def shells(self) -> Integers:
         """Resolution shell of every voxel: (V,) int."""
         inverse_d = np.sqrt(self.grid.inverse_d_squared(self.indices))
         return shell_index(inverse_d, self.shell_edges)
 
-    def counts(self) -> np.ndarray:
+    def counts(self) -> Integers:
         """Working and free voxels of every shell: (2, n_shells) int."""
         n = self.n_shells
         return np.bincount(self.free * n + self.shells(), minlength=2 * n).reshape(2, n)
 
-    def cc_half(self) -> np.ndarray | None:
+    def cc_half(self) -> Floats | None:
         """CC of the two half-maps in every shell, work and free together: (n_shells,) or None."""
         return None if self.half_sums is None else correlations(self.half_sums.sum(axis=0))
 
-    def at(self, rows: np.ndarray) -> "Target":
+    def at(self, rows: Integers | Mask) -> "Target":
         """The target reduced to some of its voxels (indices or a mask), without half-maps."""
         errors = None if self.errors is None else self.errors[rows]
         return Target(
@@ -142,7 +150,7 @@ class Target:
 
 
 def map_from_voxels(
-    grid: HklGrid, indices: np.ndarray, values: np.ndarray, space_group: str
+    grid: HklGrid, indices: Integers, values: Floats, space_group: str
 ) -> DiffuseMap:
     """A whole map, all Laue mates, from values (V,) at samples (V, 3); NaN elsewhere.
 
@@ -210,7 +218,7 @@ def cut_map(diffuse: DiffuseMap, options: TargetOptions) -> Cut:
     lattice = centring(diffuse.space_group, diffuse.grid.unit_cell)
     indices = candidate_indices(diffuse.grid, operations, options, lattice)
     inverse_d = np.sqrt(diffuse.grid.inverse_d_squared(indices))
-    edges = shell_edges(options.d_max_A, options.d_min_A, options.n_shells)
+    edges = shell_edges(*options.limits(), options.n_shells)
     shells = shell_index(inverse_d, edges)
     merged = merge_mates(diffuse, indices, operations, shells, options.n_shells)
     if not merged.statistics.unique[-1]:
@@ -239,7 +247,7 @@ def _free(options: TargetOptions) -> tuple[float, int, int]:
     return options.free_fraction, options.seed, options.free_block
 
 
-def _free_line(target: Target, operations: np.ndarray) -> tuple[str, ...]:
+def _free_line(target: Target, operations: Integers) -> tuple[str, ...]:
     """How far the free set is from the working set."""
     if not target.free.any() or target.free.all():
         return ()
@@ -289,10 +297,10 @@ def with_range(
 def _of_kept(
     diffuse: DiffuseMap,
     options: TargetOptions,
-    indices: np.ndarray,
-    inverse_d: np.ndarray,
+    indices: Integers,
+    inverse_d: Floats,
     merged: Merged,
-    kept: np.ndarray,
+    kept: Mask,
 ) -> Target:
     """The target of the voxels that are kept, with one shell for all."""
     indices, intensity = indices[kept], merged.intensity[kept]
@@ -305,16 +313,17 @@ def _of_kept(
         intensity=intensity.astype(np.float32),
         errors=None if merged.errors is None else merged.errors[kept].astype(np.float32),
         free=free_set(indices, grid, diffuse.space_group, options.free_fraction, options.seed),
-        shell_edges=shell_edges(options.d_max_A, options.d_min_A, 1),
+        shell_edges=shell_edges(*options.limits(), 1),
         space_group=diffuse.space_group,
     )
 
 
-def _half_sums(target: Target, halves: np.ndarray) -> np.ndarray:
+def _half_sums(target: Target, halves: Floats) -> Floats:
     """See `Target.half_sums`."""
     n = target.n_shells
     bins = target.free * n + target.shells()
-    return pair_sums(*halves, bins, 2 * n).reshape(2, n, -1)
+    one, other = halves
+    return pair_sums(one, other, bins, 2 * n).reshape(2, n, -1)
 
 
 def _check_map(diffuse: DiffuseMap, options: TargetOptions) -> None:
@@ -327,20 +336,19 @@ def _check_map(diffuse: DiffuseMap, options: TargetOptions) -> None:
         )
 
 
-def _kept(
-    merged: Merged, shells: np.ndarray, options: TargetOptions
-) -> tuple[np.ndarray, dict[str, int]]:
+def _kept(merged: Merged, shells: Integers, options: TargetOptions) -> tuple[Mask, dict[str, int]]:
     """Mask (V,) of the voxels to keep, one cut-off after the other, and what each leaves out."""
     intensity, errors = merged.intensity, merged.errors
-    kept, left_out = np.isfinite(intensity), {}
+    kept = np.isfinite(intensity)
+    left_out: dict[str, int] = {}
 
-    def leave_out(bad: np.ndarray, why: str) -> None:
+    def leave_out(bad: Mask, why: str) -> None:
         left_out[why] = int((kept & bad).sum())
         kept[bad] = False
 
     if errors is not None:
         leave_out(~(np.isfinite(errors) & (errors > 0)), "without a usable error")
-    if options.min_i_over_sigma is not None:
+    if options.min_i_over_sigma is not None and errors is not None:
         weak = intensity < options.min_i_over_sigma * errors
         leave_out(weak, f"I/sigma below {options.min_i_over_sigma:g}")
     if options.outliers is not None:
@@ -356,9 +364,7 @@ def _kept(
     return kept, left_out
 
 
-def _outliers(
-    intensity: np.ndarray, kept: np.ndarray, shells: np.ndarray, options: TargetOptions
-) -> np.ndarray:
+def _outliers(intensity: Floats, kept: Mask, shells: Integers, options: TargetOptions) -> Mask:
     """Mask (V,) of the kept voxels too far from the mean of those in their shell."""
     x, bins = intensity[kept], shells[kept]
     count = np.maximum(np.bincount(bins, minlength=options.n_shells), 1)
@@ -377,8 +383,8 @@ def _nothing_left(options: TargetOptions) -> InputError:
 
 
 def candidate_indices(
-    grid: HklGrid, operations: np.ndarray, options: TargetOptions, lattice: Centring = PRIMITIVE
-) -> np.ndarray:
+    grid: HklGrid, operations: Integers, options: TargetOptions, lattice: Centring = PRIMITIVE
+) -> Integers:
     """One of each set of Laue mates in the resolution range, none of them within a halo.
 
     All that there are, whether or not the map's grid reaches as far.
@@ -388,8 +394,9 @@ def candidate_indices(
     InputError
         Where there is none.
     """
-    whole = _grid_to_range(grid, operations, options.d_min_A)
-    indices = unique_indices(whole, options.d_max_A, options.d_min_A, operations)
+    d_max, d_min = options.limits()
+    whole = _grid_to_range(grid, operations, d_min)
+    indices = unique_indices(whole, d_max, d_min, operations)
     if not len(indices):
         raise _nothing_left(options)
     one_each = lattice == PRIMITIVE and np.all(np.equal(grid.divisions, 1))
@@ -411,7 +418,7 @@ def candidate_indices(
     return indices
 
 
-def _grid_to_range(grid: HklGrid, operations: np.ndarray, d_min: float) -> HklGrid:
+def _grid_to_range(grid: HklGrid, operations: Integers, d_min: float) -> HklGrid:
     """The grid, enlarged to hold all its samples down to `d_min` (Å), or to its own corners.
 
     A map need not reach equally far along axes that Laue operations mix, and a map that ends
@@ -435,17 +442,17 @@ def d_min_of_corners(grid: HklGrid) -> float:
     return float(1 / np.sqrt(s_squared)) if s_squared else np.inf
 
 
-def _enlarged(grid: HklGrid, extent: np.ndarray) -> HklGrid:
+def _enlarged(grid: HklGrid, extent: Integers | tuple[int, int, int]) -> HklGrid:
     largest = np.maximum(grid.extent, extent)
-    return replace(grid, extent=tuple(int(n) for n in largest))
+    return replace(grid, extent=along_hkl(largest.tolist()))
 
 
 def outside_halos(
-    indices: np.ndarray,
+    indices: Integers,
     grid: HklGrid,
     halo_radius: float | tuple[float, float, float],
     lattice: Centring = PRIMITIVE,
-) -> np.ndarray:
+) -> Mask:
     """Mask of the samples (V, 3) farther than `halo_radius` from every Bragg peak.
 
     Three radii, along h, k and l, are those of an ellipsoid. Samples on its surface are within

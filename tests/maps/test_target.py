@@ -532,3 +532,10 @@ def test_unknown_space_group_is_refused():
     """The free set needs the Laue class."""
     with pytest.raises(InputError, match='space group "P 5" is unknown'):
         make_target(replace(random_map(), space_group="P 5"), OPTIONS)
+
+
+def test_limits_of_options():
+    """Without a map there is no range where one of its ends is left to the map."""
+    assert TargetOptions(d_max_A=3.0, d_min_A=2.0).limits() == (3.0, 2.0)
+    with pytest.raises(ValueError, match="with_range"):
+        TargetOptions(d_max_A=3.0).limits()
