@@ -3,6 +3,7 @@
 import numpy as np
 
 from hpc_diffuser.kernels.correlation import moment_sums
+from hpc_diffuser.system.arrays import Floats, Integers
 
 
 class PlaneSums:
@@ -23,10 +24,10 @@ class PlaneSums:
 
     def __init__(
         self,
-        y: np.ndarray,
-        weights: np.ndarray | None,
-        bins: np.ndarray,
-        starts: np.ndarray,
+        y: Floats,
+        weights: Floats | None,
+        bins: Integers,
+        starts: Integers,
         n_bins: int,
     ):
         if len(bins) and not 0 <= bins.min() <= bins.max() < n_bins:
@@ -37,10 +38,10 @@ class PlaneSums:
         self._w = self._moments(ones)[..., 0]
         self._wy, self._wyy = np.moveaxis(self._moments(y)[..., :2], -1, 0)
 
-    def of(self, x: np.ndarray) -> np.ndarray:
+    def of(self, x: Floats) -> Floats:
         """The six sums of a map (V,): (P, n_bins, 6) float."""
         wx, wxx, wxy = np.moveaxis(self._moments(x), -1, 0)
         return np.stack([self._w, wx, self._wy, wxx, self._wyy, wxy], axis=-1)
 
-    def _moments(self, x: np.ndarray) -> np.ndarray:
+    def _moments(self, x: Floats) -> Floats:
         return moment_sums(x, self._y, self._weights, self._bins, self._starts, self._n_bins)

@@ -60,7 +60,7 @@ class Disorder:
         )
 
 
-def correlation_factor(partial: tuple[float, ...] | np.ndarray, n: int) -> Floats:
+def correlation_factor(partial: tuple[float, ...] | Floats, n: int) -> Floats:
     """Cholesky factor of a correlation matrix, from numbers that may be any between −1 and 1.
 
     Each is a partial correlation: of variable i with variable j, given all before j (Lewandowski,

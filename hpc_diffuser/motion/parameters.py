@@ -7,6 +7,7 @@ import numpy as np
 
 from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.registry import PARAMETERS
+from hpc_diffuser.system.arrays import Floats
 
 Value = float | list[float]
 _DISORDER = tuple(f.name for f in fields(Disorder))
@@ -32,7 +33,7 @@ class Parameters:
         Density and blur of the displaced solvent.
     """
 
-    mode_amplitudes_A: np.ndarray
+    mode_amplitudes_A: Floats
     disorder: Disorder = field(default_factory=Disorder)
     mode_correlation: tuple[float, ...] = ()
     libration_sigma_deg: float = 0.0
@@ -51,7 +52,8 @@ def values_of(parameters: Parameters) -> dict[str, Any]:
 
 def parameters_from(values: dict[str, Value]) -> Parameters:
     """Parameters from plain values under the config's names; what is not named is absent."""
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    amplitudes = np.array(values.pop("mode_amplitude_A", ()), dtype=np.float64)
-    of_disorder = {name: values.pop(name) for name in _DISORDER if name in values}
-    return Parameters(amplitudes, Disorder(**of_disorder), **values)
+    # Which of them are several numbers, the registry says.
+    fields_: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    amplitudes = np.array(fields_.pop("mode_amplitude_A", ()), dtype=np.float64)
+    of_disorder = {name: fields_.pop(name) for name in _DISORDER if name in fields_}
+    return Parameters(amplitudes, Disorder(**of_disorder), **fields_)
