@@ -28,7 +28,8 @@ from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.motion.sampling import generator, normal_samples
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.scattering.model import Computation, forward_model
+from hpc_diffuser.scattering.model import forward_model
+from hpc_diffuser.scattering.molecule import Computation
 
 RESTARTS, EVALUATIONS = 3, 5
 CONFIG = f"""

@@ -127,7 +127,7 @@ def reached(module: str) -> set[str]:
 
 
 # In the physics these share work among the ranks that they are given, and no others know of ranks.
-WITH_RANKS = {"scattering.model", "scattering.moments"}
+WITH_RANKS = {"scattering.model", "scattering.molecule", "scattering.moments"}
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if room(m) in PHYSICS])

@@ -35,7 +35,8 @@ from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.scattering.model import Computation, collect, forward_model
+from hpc_diffuser.scattering.model import collect, forward_model
+from hpc_diffuser.scattering.molecule import Computation
 from hpc_diffuser.system.errors import InputError
 
 SIGMA_A = 0.4  # of the rigid body that re-indexings are scored with

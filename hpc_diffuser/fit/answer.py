@@ -15,7 +15,7 @@ from hpc_diffuser.fit.problem import FINAL, Problem
 from hpc_diffuser.fit.scoring import Comparison, Score
 from hpc_diffuser.fit.summary import AS_GOOD
 from hpc_diffuser.motion.parameters import Parameters, parameters_from
-from hpc_diffuser.scattering.model import ForwardModel
+from hpc_diffuser.scattering.model import Model
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Candidate:
 
 
 def choose_answer(
-    problem: Problem, model: ForwardModel, comparison: Comparison, summary: dict[str, Any]
+    problem: Problem, model: Model, comparison: Comparison, summary: dict[str, Any]
 ) -> Answer:
     """The answer of a fit whose restarts are done, on every rank of the model's group.
 

@@ -12,20 +12,20 @@ import numpy as np
 from hpc_diffuser.fit.sampling_error import Convergence
 from hpc_diffuser.fit.scoring import Comparison
 from hpc_diffuser.motion.parameters import Parameters
-from hpc_diffuser.scattering.model import ForwardModel
+from hpc_diffuser.scattering.model import Model
 
 RANDOMISATIONS = 4
 FEWEST, MOST = 32, 4096
 
 
 def convergence(
-    model: ForwardModel, comparison: Comparison, parameters: Parameters, draws: list[np.ndarray]
+    model: Model, comparison: Comparison, parameters: Parameters, draws: list[np.ndarray]
 ) -> Convergence:
     """The error of an evaluation, on every rank of the model's group.
 
     Parameters
     ----------
-    model : ForwardModel
+    model : Model
     comparison : Comparison
         With a target at the model's voxels.
     parameters : Parameters
@@ -43,7 +43,7 @@ def convergence(
 
 
 def enough_samples(
-    model: ForwardModel,
+    model: Model,
     comparison: Comparison,
     parameters: Parameters,
     draw: Callable[[int, int], np.ndarray],

@@ -36,7 +36,7 @@ from hpc_diffuser.parallel.decomposition import (
 from hpc_diffuser.scattering.density import MOST_POINTS, DensityTransform
 from hpc_diffuser.scattering.direct import SAMPLES_AT_ONCE
 from hpc_diffuser.scattering.liquid import padded_shape
-from hpc_diffuser.scattering.model import computed_band
+from hpc_diffuser.scattering.molecule import computed_band
 from hpc_diffuser.scattering.shapes import fit_shapes, grid_points_per_cell
 from hpc_diffuser.scattering.slab import BLOCK, Slab, slab
 from hpc_diffuser.scattering.transform import choose_transform

@@ -19,7 +19,8 @@ from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.sampling import generator
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering.halos import zone_profile
-from hpc_diffuser.scattering.model import Computation, ForwardModel, forward_model
+from hpc_diffuser.scattering.model import ForwardModel, forward_model
+from hpc_diffuser.scattering.molecule import Computation
 from hpc_diffuser.scattering.slab import plane_costs
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.progress import log

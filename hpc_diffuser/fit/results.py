@@ -24,7 +24,7 @@ from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.modes import why_no_b_factors
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.scattering.model import ForwardModel, collect
+from hpc_diffuser.scattering.model import Model, collect
 from hpc_diffuser.system.memory import peak_memory_MB
 from hpc_diffuser.system.storage import write_json
 
@@ -100,7 +100,7 @@ def finish(problem: Problem, world: Ranks, started: float, share: float | None) 
 
 
 def _translation_alone(
-    model: ForwardModel, comparison: Comparison, answer: Parameters
+    model: Model, comparison: Comparison, answer: Parameters
 ) -> tuple[float, Score]:
     """Rigid-body translation without modes, at its own best sigma: the baseline.
 
@@ -139,7 +139,7 @@ def _in_halos(target: Target) -> np.ndarray | None:
 def _halos(
     problem: Problem,
     masked: np.ndarray,
-    model: ForwardModel,
+    model: Model,
     parameters: Parameters,
     intensity: np.ndarray,
 ) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def _halos(
 def _scores(
     problem: Problem,
     target: Target,
-    model: ForwardModel,
+    model: Model,
     parameters: Parameters,
     intensity: np.ndarray,
     alphas: np.ndarray,

@@ -16,7 +16,7 @@ from hpc_diffuser.maps.statistics import (
     pooled_cc,
 )
 from hpc_diffuser.maps.target import Target
-from hpc_diffuser.scattering.model import ForwardModel
+from hpc_diffuser.scattering.model import Model
 from hpc_diffuser.system.errors import DiffuserError, InputError
 
 
@@ -44,14 +44,14 @@ class Comparison:
     Parameters
     ----------
     target : Target
-    model : ForwardModel
+    model : Model
         Made with the target's indices.
     score : {"shell-mean", "pooled"}
     weights : {"none", "errors"}
         "errors": voxels count 1/σ².
     """
 
-    def __init__(self, target: Target, model: ForwardModel, score: str, weights: str):
+    def __init__(self, target: Target, model: Model, score: str, weights: str):
         own = target.at(model.rows)
         self.model = model
         self._score = score

@@ -1,14 +1,14 @@
-"""The forward model on a group of ranks: parameters in, intensity out."""
+"""The forward model of a crystal on a group of ranks: parameters in, intensity out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from hpc_diffuser.crystal.atom_factors import AtomFactors, atomic_numbers
-from hpc_diffuser.crystal.lattice import Centring, HklGrid, centring, fractionalization
+from hpc_diffuser.crystal.lattice import Centring, HklGrid, centring
 from hpc_diffuser.crystal.symmetry import average_over_mates, grid_operations, laue_expansion
 from hpc_diffuser.maps.diffuse_map import DiffuseMap
 from hpc_diffuser.maps.target import map_from_voxels
@@ -17,242 +17,47 @@ from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parallel.decomposition import share_planes
 from hpc_diffuser.scattering.halos import LatticeHalos, empirical_halo, period, zone_positions
-from hpc_diffuser.scattering.intensity import Intensity, diffuse_intensity
-from hpc_diffuser.scattering.interpolation import (
-    PAIR_WIDTH_A,
-    BandGrid,
-    Interpolator,
-    choose_band_grid,
-    pair_separations,
-)
-from hpc_diffuser.scattering.liquid import LiquidMotion
-from hpc_diffuser.scattering.liquid_level import IsotropicLevel
-from hpc_diffuser.scattering.moments import Moments
-from hpc_diffuser.scattering.slab import plane_costs
-
-INTERPOLATION_ERROR = 5e-4  # relative rms of the intensity: 1 − CC below 1e-6, sampling's is 1e-4
+from hpc_diffuser.scattering.intensity import Intensity
+from hpc_diffuser.scattering.molecule import Computation, MoleculeModel, molecule_model
 
 
-@dataclass(frozen=True)
-class Computation:
-    """How a model is computed.
+class Model(Protocol):
+    """Diffuse intensity of a crystal, on the ranks of a group.
+
+    All that scoring, the number of samples, a search, `simulate` and the final map ask of a
+    model; `ForwardModel` is one. Another kind of crystal, as one with lattice dynamics, offers
+    the same.
 
     Attributes
     ----------
-    motion_A : float, Å
-        Rms displacement per atom to reckon with: it widens the molecule.
-    grid : {"auto", "target", "band-limited"}
-        "auto" takes the cheaper one.
-    transform : {"auto", "direct", "density"}
-    liquid_gamma_A : float, Å
-        The shortest correlation length of liquid-like motion, which needs the band-limited grid,
-        beyond the target's resolution; 0 without.
-    factors : AtomFactors or None
-        At the densest solvent; plain form factors without.
-    many_kinds : bool
-        Atoms may have B-factors of their own.
-    """
-
-    motion_A: float = 0.0
-    grid: str = "auto"
-    transform: str = "auto"
-    liquid_gamma_A: float = 0.0
-    factors: AtomFactors | None = None
-    many_kinds: bool = False
-
-
-class DirectModel:
-    """Diffuse intensity of a moving molecule, computed at given samples of reciprocal space.
-
-    Parameters
-    ----------
-    modes : Modes
-    grid : HklGrid
-    indices : (V, 3) int
-        Sample indices, h ≥ 0, sorted, the same on all ranks.
     group : Ranks
-    how : Computation
-        For liquid-like motion the indices must be all up to some resolution, on a grid fine enough
-        for the molecule's Patterson function.
-
-    Attributes
-    ----------
-    moments : Moments
     rows : (v,) int
-        Which of the V voxels this rank holds the intensity of.
+        Which of the V voxels asked for this rank holds the intensity of; every voxel is one
+        rank's.
     """
 
-    def __init__(
-        self,
-        modes: Modes,
-        grid: HklGrid,
-        indices: np.ndarray,
-        group: Ranks,
-        how: Computation,
-    ):
-        self.moments = Moments(
-            modes, grid, indices, group, how.transform, how.factors, how.many_kinds
-        )
-        self.rows = self.moments.rows
-        self._q_squared = 4 * np.pi**2 * self.moments.s_squared
-        # q = 2π N⁻¹ M i: a row vector of indices times this is a Cartesian vector in Å⁻¹.
-        divisions = np.array(grid.divisions)[:, None]
-        self._to_q = 2 * np.pi * fractionalization(grid.unit_cell) / divisions
-        if how.liquid_gamma_A:
-            s_squared_max = float(grid.inverse_d_squared(indices).max())
-            self.volume = Volume(grid, indices, self.rows, group)
-            self._liquid = LiquidMotion(grid, self.moments.indices, s_squared_max)
-            self._level = IsotropicLevel(
-                modes.structure.positions,
-                self.moments.factors,
-                2 * np.pi * float(np.sqrt(s_squared_max)),
-                self._liquid.places(),
-            )
+    group: Ranks
+    rows: np.ndarray
 
-    def internal_motion(self, parameters: Parameters, normals: np.ndarray) -> Intensity:
+    def internal_motion(self, parameters: Parameters, normals: np.ndarray) -> np.ndarray:
         """Intensity with the internal motion sampled.
 
         Parameters
         ----------
         parameters : Parameters
         normals : (S, ·) float
-            Standard normal points, the same on all ranks.
+            Standard normal points, the same on all ranks; see `configurations.ensemble_points`.
 
         Returns
         -------
-        Intensity
-            At the voxels `rows`.
+        (v,) float
+            At the voxels `rows`, in electrons² per molecule.
         """
-        return self._diffuse(self.moments.of(parameters, normals), parameters)
+        ...
 
-    def rigid(self, parameters: Parameters) -> Intensity:
+    def rigid(self, parameters: Parameters) -> np.ndarray:
         """Intensity of the mean structure without sampled motion; see above."""
-        return self._diffuse(self.moments.of_mean(parameters), parameters)
-
-    def at_voxels(self, values: np.ndarray) -> np.ndarray:
-        """A map at the voxels `rows`: as it is."""
-        return values
-
-    def _diffuse(self, moments: tuple, parameters: Parameters) -> Intensity:
-        variance, mean_squared, self_terms = moments
-        disorder, series = parameters.disorder, 0.0
-        if disorder.llm_sigma_A:
-            # Over S' the pairs are of points, whose distances the correlation is a function of.
-            own = self_terms.dimmed
-            pairs = self.volume.of((variance + mean_squared - own) / own)
-            shape = (disorder.llm_sigma_A, disorder.llm_gamma_A)
-            series = own * self._liquid.series(pairs, self._q_squared, *shape)
-            series += self._level.lacking(self.moments.factors, self._q_squared, *shape)
-        translation = self._translation(parameters)
-        return diffuse_intensity(
-            variance, mean_squared, self_terms, self._q_squared, translation, disorder, series
-        )
-
-    def _translation(self, parameters: Parameters) -> np.ndarray:
-        """qᵀUq of the translation that is not sampled, with what the lattice couples."""
-        disorder = parameters.disorder
-        left = 1 - parameters.screw_correlation**2 * bool(parameters.libration_sigma_deg)
-        coupled = disorder.halo_sigma_A**2
-        if np.ndim(disorder.translation_sigma_A) == 0:
-            return self._q_squared * (left * disorder.translation_sigma_A**2 + coupled)
-        covariance = left * disorder.translation_covariance() + coupled * np.eye(3)
-        u = self._to_q @ covariance @ self._to_q.T
-        i = self.moments.indices.astype(np.float64)
-        return np.einsum("vi,ij,vj->v", i, u, i, optimize=True)
-
-
-class Volume:
-    """A map on the whole of a coarse grid, from what all ranks of a group hold of it.
-
-    Parameters
-    ----------
-    grid : HklGrid
-    indices : (V, 3) int
-    rows : (v,) int
-        Those that this rank holds.
-    group : Ranks
-    """
-
-    def __init__(self, grid: HklGrid, indices: np.ndarray, rows: np.ndarray, group: Ranks):
-        grid.require(indices)
-        self._group = group
-        self._shape = grid.shape
-        filled = np.concatenate(group.gather_to_all(rows))
-        # Where all ranks' voxels, in the order of the ranks, lie in the volume.
-        self._filled = np.ravel_multi_index(
-            tuple((indices[filled] + np.array(grid.extent)).T), grid.shape
-        )
-
-    def of(self, values: np.ndarray) -> np.ndarray:
-        """Both Friedel mates of this rank's values and the others': (H, K, L) float32.
-
-        0 where nothing is computed.
-        """
-        parts = self._group.gather_to_all(values.astype(np.float32))
-        volume = np.zeros(self._shape, np.float32)
-        flat = volume.reshape(-1)
-        flat[self._filled] = np.concatenate(parts)
-        # One of each pair lies in the grid's second half; its mate, mirrored about the centre.
-        centre = len(flat) // 2
-        flat[:centre] = flat[:centre:-1]
-        return volume
-
-
-class InterpolatedModel:
-    """The same intensity, computed on a coarse grid and interpolated to the samples asked for.
-
-    Every rank of the group interpolates its share of the target's planes, from the coarse
-    intensity of all ranks.
-
-    Parameters
-    ----------
-    modes, grid, indices, group, how
-        As of `DirectModel`, but for any indices.
-    band : BandGrid
-
-    Attributes
-    ----------
-    coarse : DirectModel
-        The model on the band grid.
-    moments : Moments
-        Of the coarse model.
-    rows : (v,) int
-        Which of the V voxels this rank interpolates.
-    """
-
-    def __init__(
-        self,
-        modes: Modes,
-        grid: HklGrid,
-        indices: np.ndarray,
-        group: Ranks,
-        band: BandGrid,
-        how: Computation,
-    ):
-        self.band = band
-        coarse_indices = band.grid.indices_between(np.inf, band.d_min)
-        self.coarse = DirectModel(modes, band.grid, coarse_indices, group, how)
-        self.moments = self.coarse.moments
-        if how.liquid_gamma_A:
-            self._volume = self.coarse.volume
-        else:
-            self._volume = Volume(band.grid, coarse_indices, self.coarse.rows, group)
-        planes, voxels = np.unique(indices[:, 0], return_counts=True)
-        own = planes[share_planes(voxels, group.size)[group.rank]]
-        self.rows = np.flatnonzero(np.isin(indices[:, 0], own))
-        self._interpolator = Interpolator(band, grid, indices[self.rows])
-
-    def internal_motion(self, parameters: Parameters, normals: np.ndarray) -> Intensity:
-        """This rank's part of the coarse intensity; see `DirectModel`."""
-        return self.coarse.internal_motion(parameters, normals)
-
-    def rigid(self, parameters: Parameters) -> Intensity:
-        """The same of the mean structure; see `DirectModel`."""
-        return self.coarse.rigid(parameters)
-
-    def at_voxels(self, coarse: np.ndarray) -> np.ndarray:
-        """The voxels `rows` from this rank's part of a coarse map."""
-        return self._interpolator.at_voxels(self._volume.of(coarse))
+        ...
 
 
 @dataclass(frozen=True)
@@ -279,7 +84,7 @@ class ForwardModel:
     Parameters
     ----------
     make : callable
-        (V, 3) sample indices, and a grid that holds them → `DirectModel` or `InterpolatedModel`.
+        (V, 3) sample indices, and a grid that holds them → `MoleculeModel`.
     grid : HklGrid
         It holds the samples, and not always their mates: a map may be an asymmetric unit.
     indices : (V, 3) int
@@ -289,7 +94,7 @@ class ForwardModel:
 
     Attributes
     ----------
-    molecule : DirectModel or InterpolatedModel
+    molecule : MoleculeModel
         One molecule, at the voxels and all their mates.
     rows : (v,) int
         Which of the V voxels this rank holds the intensity of.
@@ -297,7 +102,7 @@ class ForwardModel:
 
     def __init__(
         self,
-        make: Callable[[np.ndarray, HklGrid], DirectModel | InterpolatedModel],
+        make: Callable[[np.ndarray, HklGrid], MoleculeModel],
         grid: HklGrid,
         indices: np.ndarray,
         group: Ranks,
@@ -397,45 +202,13 @@ def forward_model(
     lattice = centring(modes.space_group, grid.unit_cell)
     crystal = Crystal(grid_operations(grid, modes.space_group), lattice, profile)
 
-    def make(voxels: np.ndarray, holder: HklGrid) -> DirectModel | InterpolatedModel:
-        band = computed_band(modes, holder, voxels, how)
-        if band is None:
-            return DirectModel(modes, holder, voxels, group, how)
-        return InterpolatedModel(modes, holder, voxels, group, band, how)
+    def make(voxels: np.ndarray, holder: HklGrid) -> MoleculeModel:
+        return molecule_model(modes, holder, voxels, group, how)
 
     return ForwardModel(make, grid, indices, group, crystal)
 
 
-def liquid_margin(gamma_A: float) -> float:
-    """How far beyond the resolution limit liquid-like motion needs the intensity: Å⁻¹.
-
-    What is convolved at the limit comes from beyond it, as far as the kernel K_γ is wide: 0.3/γ,
-    of which interpolation's own margin makes up for 0.03. That is enough for what varies with
-    direction down to γ = 3 Å; shorter ones get no more. The mean over all directions does not
-    depend on it: see `liquid_level`.
-    """
-    return max(0.0, 0.3 / max(gamma_A, 3.0) - 0.03)
-
-
-def computed_band(
-    modes: Modes, grid: HklGrid, indices: np.ndarray, how: Computation
-) -> BandGrid | None:
-    """The coarse grid that a model is interpolated from; None where it is computed directly."""
-    if how.grid == "target" and not how.liquid_gamma_A:
-        return None
-    d_min = float(1 / np.sqrt(grid.inverse_d_squared(indices).max()))
-    direct_cost = plane_costs(grid, d_min)[np.unique(indices[:, 0])].sum()
-    if how.liquid_gamma_A:
-        d_min = 1 / (1 / d_min + liquid_margin(how.liquid_gamma_A))
-    electrons = atomic_numbers(modes.structure)
-    positions, spread_A = modes.structure.positions, how.motion_A + PAIR_WIDTH_A
-    separations = pair_separations(positions, electrons, spread_A, modes.unit_cell)
-    band = choose_band_grid(grid, d_min, separations, INTERPOLATION_ERROR)
-    dear = plane_costs(band.grid, band.d_min).sum() > 0.8 * direct_cost
-    return None if how.grid == "auto" and dear and not how.liquid_gamma_A else band
-
-
-def collect(model: ForwardModel, values: np.ndarray, n_voxels: int) -> np.ndarray | None:
+def collect(model: Model, values: np.ndarray, n_voxels: int) -> np.ndarray | None:
     """All V voxels' values from the ranks that hold them, on the group's root."""
     parts = model.group.gather((model.rows, values))
     if parts is None:
@@ -447,7 +220,7 @@ def collect(model: ForwardModel, values: np.ndarray, n_voxels: int) -> np.ndarra
 
 
 def whole_map(
-    model: ForwardModel, modes: Modes, grid: HklGrid, indices: np.ndarray, values: np.ndarray
+    model: Model, modes: Modes, grid: HklGrid, indices: np.ndarray, values: np.ndarray
 ) -> DiffuseMap | None:
     """The map of a model's values, on the root; None on the other ranks."""
     collected = collect(model, values, len(indices))

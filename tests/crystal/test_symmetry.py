@@ -30,7 +30,8 @@ from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.scattering.model import Computation, DirectModel, forward_model
+from hpc_diffuser.scattering.model import forward_model
+from hpc_diffuser.scattering.molecule import Computation, DirectModel
 from hpc_diffuser.system.errors import InputError
 
 HEXAGONAL = (18.0, 18.0, 25.0, 90.0, 90.0, 120.0)

@@ -22,7 +22,8 @@ from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.scattering.model import Computation, forward_model
+from hpc_diffuser.scattering.model import forward_model
+from hpc_diffuser.scattering.molecule import Computation
 
 MASKED = -32768
 SHELLS = 30  # of 0.01 Å⁻¹ from 1/10 to 1/2.5

@@ -28,7 +28,8 @@ from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.scattering.model import Computation, forward_model
+from hpc_diffuser.scattering.model import forward_model
+from hpc_diffuser.scattering.molecule import Computation
 
 SIGMA_A, N = 0.4, 5
 OPTIONS = TargetOptions(d_max_A=12.0, d_min_A=5.0, n_shells=3, free_fraction=0.2)

@@ -28,7 +28,8 @@ from hpc_diffuser.motion.modes import Modes, with_frames
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.motion.sampling import generator
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.scattering.model import Computation, forward_model
+from hpc_diffuser.scattering.model import forward_model
+from hpc_diffuser.scattering.molecule import Computation
 
 Draw = Callable[[np.random.Generator], np.ndarray]
 ANISOTROPIC = (0.2, 0.3, 0.4)

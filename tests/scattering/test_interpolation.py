@@ -25,15 +25,8 @@ from hpc_diffuser.scattering.interpolation import (
     wave_errors,
 )
 from hpc_diffuser.scattering.liquid import LiquidMotion
-from hpc_diffuser.scattering.model import (
-    Computation,
-    Crystal,
-    DirectModel,
-    ForwardModel,
-    InterpolatedModel,
-    Volume,
-    forward_model,
-)
+from hpc_diffuser.scattering.model import Crystal, ForwardModel, forward_model
+from hpc_diffuser.scattering.molecule import Computation, DirectModel, InterpolatedModel, Volume
 from hpc_diffuser.scattering.moments import Moments
 
 MODES = example_modes()

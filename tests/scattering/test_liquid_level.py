@@ -13,7 +13,8 @@ from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.scattering.model import Computation, forward_model
+from hpc_diffuser.scattering.model import forward_model
+from hpc_diffuser.scattering.molecule import Computation
 from hpc_diffuser.scattering.pair_sum import pair_sum_intensity
 
 SIGMA_A, K_SOL, B_SOL = 0.4, 0.334, 20.0

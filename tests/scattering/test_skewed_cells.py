@@ -14,7 +14,8 @@ from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering.direct import DirectTransform
-from hpc_diffuser.scattering.model import Computation, forward_model
+from hpc_diffuser.scattering.model import forward_model
+from hpc_diffuser.scattering.molecule import Computation
 from hpc_diffuser.scattering.transform import choose_transform
 from hpc_diffuser.system.errors import InputError
 

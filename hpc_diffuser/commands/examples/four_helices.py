@@ -19,7 +19,8 @@ from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.motion.sampling import generator, normal_samples
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.scattering.model import Computation, forward_model, whole_map
+from hpc_diffuser.scattering.model import forward_model, whole_map
+from hpc_diffuser.scattering.molecule import Computation
 from hpc_diffuser.system.storage import write_bytes
 
 FOLDER = Path("hpc-diffuser-example")
