@@ -1,15 +1,19 @@
 """What several test files share: commands, tiny inputs, the folder of real data."""
 
+import functools
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
+import warm
 from threadpoolctl import threadpool_limits
+from warm import HANG_S
 
 from hpc_diffuser.commands import main as command_line
 from hpc_diffuser.crystal.atom_factors import form_factors
@@ -23,12 +27,12 @@ from hpc_diffuser.maps.target import Target, TargetOptions, make_target, map_fro
 from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.scattering.pair_sum import pair_sum_intensity
-from hpc_diffuser.system import stopping
+from hpc_diffuser.system import isolated, stopping
 
-# Nothing takes so long, however busy the machine: only what hangs. No test is about speed.
-HANG_S = 1200.0
 UNIT_CELL = (14.0, 15.0, 16.0, 88.0, 105.0, 98.0)
 D_MAX_A, D_MIN_A = 6.0, 2.5
+COLD_START = isolated._start
+SHARED = "PYTEST_XDIST_WORKER" in os.environ  # the processors, with other workers
 # Of launchers and batch systems: tests must not depend on where they themselves are run.
 LAUNCHER_PREFIXES = ("PMI", "OMPI_", "MV2_", "SLURM_", "MPI_LOCAL", "PALS_")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -58,8 +62,33 @@ directory = "run"
 @pytest.fixture(scope="session", autouse=True)
 def one_blas_thread():
     """As in the program; on a busy machine several would mostly wait for each other."""
+    if SHARED:
+        numba.set_num_threads(1)
     with threadpool_limits(1, user_api="blas"):
         yield
+
+
+@functools.cache
+def warm_server() -> warm.Server:
+    """The process that is forked for commands and readers, started when the first is needed."""
+    return warm.Server()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm_readers() -> Iterator[None]:
+    """Native readers without the import of their libraries, a tenth of a second for each file."""
+    cold = isolated._start
+    warm.read_by_forks(lambda: warm_server().address)
+    yield
+    isolated._start = cold
+    if warm_server.cache_info().currsize:
+        warm_server().close()
+
+
+@pytest.fixture
+def cold_readers(monkeypatch) -> None:
+    """Readers started as users start them, for tests of how they start and what limits them."""
+    monkeypatch.setattr(isolated, "_start", COLD_START)
 
 
 @pytest.fixture(scope="session")
@@ -75,8 +104,9 @@ def data() -> Path:
 
 def environment(**changes: str) -> dict[str, str]:
     """This process's environment without a launcher's variables, changed."""
+    threads = {"NUMBA_NUM_THREADS": "1"} if SHARED else {}
     kept = {k: v for k, v in os.environ.items() if not k.startswith(LAUNCHER_PREFIXES)}
-    return kept | changes
+    return threads | kept | changes
 
 
 @pytest.fixture
@@ -86,7 +116,16 @@ def clean_environment() -> dict[str, str]:
 
 
 def run_program(*arguments: str, folder: Path, **variables: str) -> subprocess.CompletedProcess:
-    """The program in a process of its own, as a user runs it in `folder`."""
+    """The program in a process of its own in `folder`, forked from one that has its libraries."""
+    words = [str(a) for a in arguments]
+    try:
+        return warm.run_forked(warm_server().address, words, folder, environment(**variables))
+    except warm.ColdError:
+        return start_program(*words, folder=folder, **variables)
+
+
+def start_program(*arguments: str, folder: Path, **variables: str) -> subprocess.CompletedProcess:
+    """The program in a process of its own, as a user starts it in `folder`."""
     return subprocess.run(
         [sys.executable, "-m", "hpc_diffuser", *map(str, arguments)],
         cwd=folder,
@@ -127,8 +166,6 @@ def call(tmp_path: Path, monkeypatch, capfd) -> Callable[..., subprocess.Complet
             monkeypatch.delenv(name)
     for name in THREAD_VARIABLES:
         monkeypatch.setenv(name, "1")
-    import numba
-
     # Numba refuses another number of threads once it has used them.
     monkeypatch.setenv("NUMBA_NUM_THREADS", str(numba.config.NUMBA_NUM_THREADS))
     monkeypatch.setattr(stopping, "_requested", [])

@@ -1,11 +1,14 @@
 """`bench` as a user runs it, and the reference algorithm that it measures."""
 
 import json
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from hpc_diffuser.commands import bench, reference_algorithm
 from hpc_diffuser.commands.bench import Case
 from hpc_diffuser.commands.reference_algorithm import CUBE, reference_sample, splat
 from hpc_diffuser.fit.config import load_config
@@ -42,9 +45,8 @@ def test_case_with_correlated_modes(inputs):
     assert Case(config).parameters.mode_correlation == pytest.approx((0.4,))
 
 
-def test_bench_measures_a_config(cli, project):
+def check_measured(result: subprocess.CompletedProcess, project: Path) -> None:
     """A table, the JSON that other programs read, and an error that falls with the samples."""
-    result = cli("bench", "fit.toml", "--json", "bench.json", "--png", "errors.png", folder=project)
     assert result.returncode == 0, result.stderr
     measured = json.loads((project / "bench.json").read_text())
     for key in (
@@ -64,3 +66,22 @@ def test_bench_measures_a_config(cli, project):
     atoms = [int(n) for n in measured["seconds_per_sample_by_atoms"]]
     assert atoms == [measured["atoms"] * n for n in (1, 2, 4, 8)]
     assert (project / "errors.png").read_bytes()[:4] == b"\x89PNG"
+
+
+BENCH = ("bench", "fit.toml", "--json", "bench.json", "--png", "errors.png")
+
+
+def test_bench_measures_a_config(call, project, monkeypatch):
+    """Everything once, on one rank, and the algorithm that it replaces on a smaller cube."""
+    monkeypatch.setattr(bench, "_REPEATS", 1)
+    monkeypatch.setattr(bench, "_SCALING_REPEATS", 1)
+    monkeypatch.setattr(bench.os, "sched_getaffinity", lambda pid: {0})
+    for module in (bench, reference_algorithm):
+        monkeypatch.setattr(module, "CUBE", 41)
+    check_measured(call(*BENCH, folder=project), project)
+
+
+@pytest.mark.slow
+def test_bench_as_users_run_it(cli, project):
+    """The same in full: several times, on several ranks and threads."""
+    check_measured(cli(*BENCH, folder=project), project)

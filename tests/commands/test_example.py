@@ -32,6 +32,7 @@ def finished(tmp_path_factory) -> tuple[Path, str]:
     return folder, result.stdout + result.stderr
 
 
+@pytest.mark.slow
 def test_weights_are_recovered(finished):
     """Each weight to 15 %, the translation to 3 %, from a map with 10 % noise."""
     folder, _ = finished
@@ -44,6 +45,7 @@ def test_weights_are_recovered(finished):
     )
 
 
+@pytest.mark.slow
 def test_free_set_agrees_with_the_working_set(finished):
     """The model is the true one: CC_free is CC_work, and above translation alone."""
     folder, _ = finished
@@ -53,6 +55,7 @@ def test_free_set_agrees_with_the_working_set(finished):
     assert summary["cc_free"] > summary["translation_alone"]["cc_free"] + 0.03
 
 
+@pytest.mark.slow
 def test_nothing_is_warned_of(finished):
     """The restarts agree, and the model moves as its crystal does: B of the true motions."""
     folder, output = finished
@@ -63,15 +66,22 @@ def test_nothing_is_warned_of(finished):
     assert summary["b_factors"]["cc"] > 0.99
 
 
+@pytest.mark.slow
 def test_it_says_what_it_does_and_found(finished):
     """It says that it is the example, and ends with refined beside true values."""
     _, output = finished
+    check_said(output)
+
+
+def check_said(output: str) -> None:
+    """Refined beside true values."""
     assert "built-in example" in output
     table = output[output.index("Refined against true") :]
     assert re.search(r"mode 1 +0\.\d{3} +0\.\d{3} +0\.300 +[+-]\d+\.\d %", table)
     assert re.search(r"translation +0\.\d{3} +0\.\d{3} +0\.400", table)
 
 
+@pytest.mark.slow
 def test_run_again_it_has_nothing_to_do(finished):
     """The same command finds everything done: same answer, checkpoints untouched."""
     folder, _ = finished
@@ -88,3 +98,29 @@ def test_run_again_it_has_nothing_to_do(finished):
     assert result.returncode == 0, result.stderr
     assert before == {path.name: path.stat().st_mtime_ns for path in run.glob("restart_*.h5")}
     assert json.loads((run / "summary.json").read_text())["median"] == median
+
+
+def test_short_of_it(call, tmp_path, monkeypatch):
+    """With fewer evaluations and samples: the same words and files; nothing to do twice.
+
+    The weights are found by the whole of it alone, which is a slow test.
+    """
+    short = {
+        "samples = 64": "samples = 16",
+        "final_samples = 256": "final_samples = 64",
+        "restarts = 4": "restarts = 2",
+        "evaluations = 60": "evaluations = 12",
+    }
+    for old, new in short.items():
+        assert four_helices.CONFIG.count(old) >= 1
+        monkeypatch.setattr(four_helices, "CONFIG", four_helices.CONFIG.replace(old, new))
+    done = call("fit")
+    assert done.returncode == 0, done.stderr
+    check_said(done.stdout + done.stderr)
+    run = tmp_path / four_helices.FOLDER / "run"
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["cc_free"] > summary["translation_alone"]["cc_free"] + 0.03
+    before = {path.name: path.stat().st_mtime_ns for path in run.glob("restart_*.h5")}
+    assert call("fit").returncode == 0
+    assert before == {path.name: path.stat().st_mtime_ns for path in run.glob("restart_*.h5")}
+    assert json.loads((run / "summary.json").read_text())["median"] == summary["median"]

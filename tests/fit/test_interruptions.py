@@ -6,12 +6,14 @@
 import sys
 from pathlib import Path
 
+import pytest
 from interrupt import Campaign
 from launching import mpi_in
 
 
-def test_twenty_interruptions(tmp_path):
+@pytest.mark.parametrize("count", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_interruptions(tmp_path, count):
     """Killed or stopped at any moment, resumed on other ranks: nothing is lost or changed."""
-    tally = Campaign(tmp_path, [mpi_in(Path(sys.prefix))], seed=1, most_ranks=3).run(20)
+    tally = Campaign(tmp_path, [mpi_in(Path(sys.prefix))], seed=1, most_ranks=3).run(count)
     assert tally.complaints == []
-    assert tally.hits.total() == 20
+    assert tally.hits.total() == count

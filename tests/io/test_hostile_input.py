@@ -38,8 +38,17 @@ def test_undamaged_inputs_are_read(seeds, kind):
         assert mutate_inputs.outcome(read, path, seeds) == ("read", "")
 
 
-def test_mutants():
+def test_mutants(seeds, tmp_path):
     """A few of them; `python tests/campaigns/mutate_inputs.py` reads two thousand."""
+    for i in range(54):
+        _, path, read = mutate_inputs.make_mutant(5, i, seeds, tmp_path)
+        result, message = mutate_inputs.outcome(read, path, seeds)
+        assert result in ("read", "refused"), (i, path, message)
+
+
+@pytest.mark.slow
+def test_campaign_of_mutants():
+    """The program that does it finds the same, in processes whose death it notices."""
     command = [
         sys.executable,
         TESTS.parent / "campaigns" / "mutate_inputs.py",

@@ -20,7 +20,14 @@ def alone(inputs) -> tuple:
     return finished(run_directory(inputs, "alone"), 1)
 
 
-@pytest.mark.parametrize(("ranks", "groups"), [(2, 2), (3, 0), (3, 1), (8, 1), (5, 2)])
+@pytest.mark.parametrize(
+    ("ranks", "groups"),
+    [
+        (2, 2),
+        (5, 2),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in [(3, 0), (3, 1), (8, 1)]),
+    ],
+)
 def test_same_bits_on_any_number_of_ranks(inputs, alone, ranks, groups):
     """Histories, parameters and map do not know how many ranks and groups made them.
 

@@ -15,6 +15,8 @@ from hpc_diffuser.system import isolated
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.isolated import require_file, run_isolated
 
+pytestmark = pytest.mark.usefixtures("cold_readers")
+
 MADE = {
     "number": np.array(1.5),
     "text": np.array("Å and ε"),

@@ -1,0 +1,325 @@
+"""Processes that need not import anything: forks of one that has imported it all.
+
+Most of what a small command costs is the import of its libraries, a second or two each time. A
+fork has its own memory, folder, environment, signals and streams, and ends with its own code, as
+any process; only its import is missing. What depends on how that went (locales, places for
+compiled kernels) or on a launcher starts cold: `_is_warm` tells them apart by their variables.
+
+As a script, `warm.py SOCKET WORDS...` is the command `hpc-diffuser WORDS...` in such a fork.
+"""
+
+import contextlib
+import gc
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+# Imports depend on these: a process that has others must have imports of its own.
+IMPORTED = ("PYTHON", "LC_", "LANG", "LOCPATH", "NUMBA_", "MPI4PY", "LD_", "HOME", "XDG_", "MPL")
+LAUNCHED = ("PMI", "OMPI_", "PRTE_", "MV2_", "MPI_LOCAL", "PALS_")
+_AT_ANY_TIME = ("NUMBA_NUM_THREADS", "PYTHONPATH")
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # the program's own: one
+
+
+# Nothing takes so long, however busy the machine: only what hangs. No test is about speed.
+HANG_S = 1200.0
+
+
+class ColdError(Exception):
+    """What is asked for must import its libraries itself."""
+
+
+class Forked:
+    """A fork that does what it is asked for, as far as tests and `isolated` use a Popen.
+
+    Parameters
+    ----------
+    server : str
+        Its socket.
+    request : dict
+        "task": "command" or "reader"; "words"; "folder"; "variables"; "mask" of signals.
+    streams : sequence of int
+        Descriptors of its standard input, output and error.
+
+    Raises
+    ------
+    ColdError
+        Where a fork would not do.
+    """
+
+    stdout: IO[bytes] | None = None
+
+    def __init__(self, server: str, request: dict[str, Any], streams: tuple[int, int, int]):
+        self.returncode: int | None = None
+        self._connection = socket.socket(socket.AF_UNIX)
+        self._connection.connect(server)
+        # A message of one byte takes the descriptors along; what is asked for may be long.
+        socket.send_fds(self._connection, [b"."], streams)
+        self._answers = self._connection.makefile("rwb")
+        self._answers.write(json.dumps(request).encode() + b"\n")
+        self._answers.flush()
+        self.pid = int(self._answers.readline())
+        if not self.pid:
+            self._hang_up()
+            raise ColdError
+
+    def kill(self) -> None:
+        """End it at once."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code, or minus the signal that ended it."""
+        if self.returncode is None:
+            self._connection.settimeout(timeout)
+            try:
+                self.returncode = os.waitstatus_to_exitcode(int(self._answers.readline()))
+            except TimeoutError:
+                self.kill()
+                raise subprocess.TimeoutExpired("a forked process", timeout or 0) from None
+            self._hang_up()
+        return self.returncode
+
+    def _hang_up(self) -> None:
+        self._answers.close()
+        self._connection.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.stdout:
+            self.stdout.close()
+        self.wait()
+
+
+def run_forked(
+    server: str, words: list[str], folder: Path, variables: dict[str, str], timeout: float = HANG_S
+) -> subprocess.CompletedProcess:
+    """The command with these words, and what it has printed."""
+    request = {"task": "command", "words": words, "folder": str(folder), "variables": variables}
+    with (
+        open(os.devnull) as nothing,
+        tempfile.TemporaryFile("w+", encoding="utf-8") as out,
+        tempfile.TemporaryFile("w+", encoding="utf-8") as err,
+    ):
+        streams = (nothing.fileno(), out.fileno(), err.fileno())
+        code = Forked(server, request, streams).wait(timeout)
+        for stream in (out, err):
+            stream.seek(0)
+        return subprocess.CompletedProcess(words, code, out.read(), err.read())
+
+
+def start_reader(server: str, request: dict[str, Any]) -> Forked:
+    """What `isolated._start` does: a reader with its answer in a pipe."""
+    ours, its = os.pipe()
+    asked = {
+        "task": "reader",
+        "words": [json.dumps(request)],
+        "folder": os.getcwd(),
+        "variables": dict(os.environ),
+        "path": [os.path.abspath(p) for p in sys.path],
+    }
+    pipe = open(ours, "rb")  # noqa: SIM115
+    try:
+        with open(os.devnull) as nothing:
+            forked = Forked(server, asked, (nothing.fileno(), its, 2))
+    except ColdError:
+        pipe.close()
+        raise
+    finally:
+        os.close(its)
+    forked.stdout = pipe
+    return forked
+
+
+def read_by_forks(server: Callable[[], str]) -> None:
+    """Have native readers in this process run in forks of a server's, where that will do."""
+    from hpc_diffuser.system import isolated
+
+    cold = isolated._start
+
+    def start(request: dict[str, Any]) -> Any:
+        try:
+            return start_reader(server(), request)
+        except ColdError:
+            return cold(request)
+
+    isolated._start = start
+
+
+class Server:
+    """The process that is forked, for as long as this object is not closed."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="warm-")
+        self.address = str(Path(self._folder.name) / "socket")
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, "--serve", self.address],
+            env=os.environ | dict.fromkeys(_THREADS, "1"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == b"ready\n"
+
+    def close(self) -> None:
+        """End it, with the end of its input."""
+        self.process.communicate()
+        self._folder.cleanup()
+
+
+# From here on: in the server.
+
+
+def serve(address: str) -> None:
+    """Fork for every connection, until standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _import_all()
+    gc.freeze()  # what is there by now stays: the forks' collectors need not touch, and so copy, it
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(address)
+    listener.listen(64)
+    print("ready", flush=True)
+    waiting = selectors.DefaultSelector()
+    for source in (0, listener):
+        waiting.register(source, selectors.EVENT_READ)
+    while True:
+        for key, _ in waiting.select():
+            if key.fileobj == 0:
+                return
+            if key.fileobj is listener:
+                _answer(listener.accept()[0], address, waiting)
+            else:
+                _bury(key, waiting)
+
+
+def _answer(connection: socket.socket, address: str, waiting: selectors.BaseSelector) -> None:
+    """Fork for what is asked, unless it must start cold."""
+    _, streams, _, _ = socket.recv_fds(connection, 1, 3)
+    talk = connection.makefile("rwb")
+    request = json.loads(talk.readline())
+    pid = 0
+    if _is_warm(request["variables"]):
+        pid = os.fork()
+        if pid == 0:
+            _end(_run(request, streams, address))
+        waiting.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, talk))
+    for descriptor in streams:
+        os.close(descriptor)
+    connection.close()  # its file keeps it open
+    _tell(talk, pid)
+
+
+def _bury(key: selectors.SelectorKey, waiting: selectors.BaseSelector) -> None:
+    """Tell how a fork ended."""
+    pid, talk = key.data
+    _tell(talk, os.waitpid(pid, 0)[1])
+    waiting.unregister(key.fileobj)
+    os.close(key.fd)
+    talk.close()
+
+
+def _import_all() -> None:
+    """The libraries, and every module of the program."""
+    import importlib
+    import pkgutil
+
+    import hpc_diffuser
+
+    for name in ("numpy", "h5py", "gemmi", "mdtraj", "skopt", "matplotlib.figure"):
+        importlib.import_module(name)
+    for found in pkgutil.walk_packages(hpc_diffuser.__path__, "hpc_diffuser."):
+        if not found.name.endswith("__main__"):
+            importlib.import_module(found.name)
+
+
+def _tell(talk: IO[bytes], number: int) -> None:
+    with contextlib.suppress(BrokenPipeError):  # nobody is waiting any more
+        talk.write(b"%d\n" % number)
+        talk.flush()
+
+
+def _is_warm(variables: dict[str, str]) -> bool:
+    """True if a process with these variables imports what this one has imported."""
+    launched = any(name.startswith(LAUNCHED) for name in variables)
+    return not launched and _imported(variables) == _imported(dict(os.environ))
+
+
+def _imported(variables: dict[str, str]) -> dict[str, str]:
+    found = {k: v for k, v in variables.items() if k.startswith(IMPORTED)}
+    return {k: v for k, v in found.items() if k not in _AT_ANY_TIME}
+
+
+def _run(request: dict[str, Any], streams: list[int], address: str) -> int | None:
+    """Become the process that was asked for, and do its work."""
+    _become(request, streams)
+    from hpc_diffuser.system import child
+
+    read_by_forks(lambda: address)
+    if request["task"] == "reader":
+        asked = json.loads(request["words"][0]) | {"parent": os.getppid()}
+        sys.argv = ["child", json.dumps(asked)]
+        child.main()
+    from hpc_diffuser.commands.main import run_program
+
+    sys.argv = ["hpc-diffuser", *request["words"]]
+    try:
+        run_program()
+    except SystemExit as end:
+        return end.code
+
+
+def _become(request: dict[str, Any], streams: list[int]) -> None:
+    """Its streams, folder and variables."""
+    import numba
+
+    for number, descriptor in enumerate(streams):
+        os.dup2(descriptor, number)
+    os.closerange(3, 1024)  # the server's
+    sys.stdin, sys.stdout, sys.stderr = (
+        open(number, mode, closefd=False)  # noqa: SIM115
+        for number, mode in enumerate("rww")
+    )
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.chdir(request["folder"])
+    os.environ.clear()
+    os.environ.update(request["variables"])
+    sys.path[:] = request.get("path", sys.path)
+    numba.config.reload_config()
+
+
+def _end(code: int | None) -> None:
+    """Leave as an interpreter does, without taking everything apart."""
+    import atexit
+
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code or 0)
+
+
+def command(server: str, words: list[str]) -> int:
+    """The command in a fork with this process's streams, folder and variables."""
+    variables = dict(os.environ)
+    request = {"task": "command", "words": words, "folder": os.getcwd(), "variables": variables}
+    try:
+        return Forked(server, request, (0, 1, 2)).wait()
+    except ColdError:
+        return subprocess.call([sys.executable, "-m", "hpc_diffuser", *words])
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--serve":
+        serve(sys.argv[2])
+    else:
+        sys.exit(command(sys.argv[1], sys.argv[2:]))
