@@ -1,51 +1,51 @@
 """Several models beside each other, as text."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from hpc_diffuser.commands.report import score_rule, warnings_text
+from hpc_diffuser.fit.comparison_table import ModelComparison, ModelRow, ModelShellRow, Shuffled
 from hpc_diffuser.fit.config import terms_of
+from hpc_diffuser.fit.summary import Ceiling, Values
 from hpc_diffuser.motion.registry import PARAMETERS, Parameter
 
 _MOST_SHOWN = 12  # weights of modes in a line of the table
 
 
-def comparison_text(comparison: dict[str, Any]) -> str:
+def comparison_text(comparison: ModelComparison) -> str:
     """Warnings; the models side by side: scores and answers, the controls, CC by shell."""
-    rows = comparison["models"]
-    width = max(len("Model"), *(len(row["name"]) for row in rows))
-    scores = _score_table(rows, width) + _ceiling_line(comparison.get("ceiling"), width)
-    if comparison.get("score"):
-        scores += f"\nCC_work, CC_free: {score_rule(**comparison['score'])}"
-    warnings = [f"{row['name']}: {text}" for row in rows for text in row["warnings"]]
+    rows, score = comparison.models, comparison.score
+    width = max(len("Model"), *(len(row.name) for row in rows))
+    scores = _score_table(rows, width) + _ceiling_line(comparison.ceiling, width)
+    if score:
+        scores += f"\nCC_work, CC_free: {score_rule(score.rule, score.weights)}"
+    warnings = [f"{row.name}: {text}" for row in rows for text in row.warnings]
     parts = [warnings_text(warnings), scores, _basis_table(rows, width)]
     parts += [_shuffled_table(rows, width), _b_factor_table(rows, width)]
-    parts.append(_shell_table([row["name"] for row in rows], comparison["shells"]))
+    parts.append(_shell_table([row.name for row in rows], comparison.shells))
     return "\n\n".join(part for part in parts if part)
 
 
-def _score_table(rows: list[dict[str, Any]], width: int) -> str:
+def _score_table(rows: Sequence[ModelRow], width: int) -> str:
     lines = [f"{'Model':{width}}  refined  CC_work  CC_free   the answer of the fit"]
     lines += [
-        f"{row['name']:{width}}{len(row['refined']):9d}{_cc(row['cc_work'])}{_cc(row['cc_free'])}"
-        f"   {_values(row['answer'])}"
+        f"{row.name:{width}}{len(row.refined):9d}{_cc(row.cc_work)}{_cc(row.cc_free)}"
+        f"   {_values(row.answer)}"
         for row in rows
     ]
     return "\n".join(lines)
 
 
-def _ceiling_line(ceiling: dict[str, Any] | None, width: int) -> str:
+def _ceiling_line(ceiling: Ceiling | None, width: int) -> str:
     if ceiling is None:
         return ""
-    cc_half = _cc(ceiling["cc_half"]).strip()
+    cc_half = _cc(ceiling.cc_half).strip()
     space = " " * 9
-    return (
-        f"\n{'CC*':{width}}{space}{_cc(ceiling['cc_star'])}{space}   of the data; CC½ is {cc_half}"
-    )
+    return f"\n{'CC*':{width}}{space}{_cc(ceiling.cc_star)}{space}   of the data; CC½ is {cc_half}"
 
 
-def _values(answer: dict[str, float | list[float]]) -> str:
+def _values(answer: Values) -> str:
     """`modes 0.30 0.21 Å, translation 0.41 Å`, in the order of the config's keys."""
     there = [row for row in PARAMETERS if np.size(answer.get(row.name, ()))]
     return ", ".join(_value(row, answer[row.name]) for row in there)
@@ -59,9 +59,9 @@ def _value(row: Parameter, value: float | list[float]) -> str:
     return f"{row.label} {numbers}{more}{'' if unit in ('', '°') else ' '}{unit}"
 
 
-def _basis_table(rows: list[dict[str, Any]], width: int) -> str:
+def _basis_table(rows: Sequence[ModelRow], width: int) -> str:
     """Of models that were fitted with the modes of several files; empty without one."""
-    several = dict.fromkeys(frozenset(terms_of(row["name"])) for row in rows if row.get("basis"))
+    several = dict.fromkeys(frozenset(terms_of(row.name)) for row in rows if row.basis)
     if not several:
         return ""
     lines = [
@@ -70,18 +70,18 @@ def _basis_table(rows: list[dict[str, Any]], width: int) -> str:
     ]
     for terms in several:
         for row in rows:
-            if {*terms_of(row["name"])} in (terms, terms - {"int"}):
-                n_modes = len(row["answer"].get("mode_amplitude_A", ()))
+            if {*terms_of(row.name)} in (terms, terms - {"int"}):
+                n_modes = np.size(row.answer.get("mode_amplitude_A", ()))
                 lines.append(
-                    f"{row['name']:{width}}{n_modes:8d}{_cc(row['cc_work'])}{_cc(row['cc_free'])}"
-                    f"   {row['modes_file'] or 'no modes'}"
+                    f"{row.name:{width}}{n_modes:8d}{_cc(row.cc_work)}{_cc(row.cc_free)}"
+                    f"   {row.modes_file or 'no modes'}"
                 )
     return "\n".join(lines)
 
 
-def _shuffled_table(rows: list[dict[str, Any]], width: int) -> str:
+def _shuffled_table(rows: Sequence[ModelRow], width: int) -> str:
     """Of the models with modes; empty without one."""
-    with_modes = [row for row in rows if "int" in terms_of(row["name"])]
+    with_modes = [row for row in rows if "int" in terms_of(row.name)]
     if not with_modes:
         return ""
     lines = [
@@ -89,54 +89,49 @@ def _shuffled_table(rows: list[dict[str, Any]], width: int) -> str:
         "what another basis would gain, only its modes refitted tell ([models] bases)",
         f"{'Model':{width}}   orders  CC_work      sd  largest  CC_free      sd  largest",
     ]
-    lines += [f"{row['name']:{width}}{_shuffled(row['shuffled_modes'])}" for row in with_modes]
+    lines += [f"{row.name:{width}}{_shuffled(row.shuffled_modes)}" for row in with_modes]
     return "\n".join(lines)
 
 
-def _shuffled(found: dict[str, Any] | None) -> str:
+def _shuffled(found: Shuffled | None) -> str:
     if found is None:
         return "     none: these weights have one order only"
     columns = "".join(
-        f"{_cc(found[key]['mean'])}{_cc(found[key]['standard_deviation'])[1:]}"
-        f"{_cc(found[key]['largest'])}"
-        for key in ("cc_work", "cc_free")
+        f"{_cc(of_one.mean)}{_cc(of_one.standard_deviation)[1:]}{_cc(of_one.largest)}"
+        for of_one in (found.cc_work, found.cc_free)
     )
-    return f"{found['orders']:9d}{columns}"
+    return f"{found.orders:9d}{columns}"
 
 
-def _b_factor_table(rows: list[dict[str, Any]], width: int) -> str:
+def _b_factor_table(rows: Sequence[ModelRow], width: int) -> str:
     """Empty without a crystal structure."""
-    found = [(row["name"], row["b_factors"]) for row in rows if row.get("b_factors")]
+    found = [(row.name, row.b_factors) for row in rows if row.b_factors]
     if not found:
         return ""
     lines = [
-        f"B-factors beside the crystal's, {found[0][1]['atoms']} atoms",
+        f"B-factors beside the crystal's, {found[0][1].atoms} atoms",
         f"{'Model':{width}}         CC  mean ratio  move more",
     ]
     lines += [
-        f"{name:{width}}  {_cc(b['cc'])}{b['mean_ratio']:12.2f}{100 * b['moves_more']:9.0f} %"
+        f"{name:{width}}  {_cc(b.cc)}{b.mean_ratio:12.2f}{100 * b.moves_more:9.0f} %"
         for name, b in found
     ]
     return "\n".join(lines)
 
 
-def _shell_table(names: list[str], shells: list[dict[str, Any]]) -> str:
+def _shell_table(names: list[str], shells: Sequence[ModelShellRow]) -> str:
     widths = {name: max(9, len(name) + 2) for name in names}
-    ceiling = any(shell.get("cc_half") is not None for shell in shells)
+    ceiling = any(shell.cc_half is not None for shell in shells)
     heading = "Shell d (Å)      voxels: work    free"
     lines = [heading + ("      CC½      CC*" if ceiling else "")]
     lines[0] += "".join(f"{name:>{widths[name]}}" for name in names)
     for shell in shells:
-        d_max = "∞" if shell["d_max"] is None else f"{shell['d_max']:.2f}"
-        voxels = "".join(f"{_count(shell.get(f'voxels_{kind}')):>8}" for kind in ("work", "free"))
-        limits = "".join(_cc(shell[key]) for key in ("cc_half", "cc_star")) if ceiling else ""
-        values = "".join(f"{_cc(shell['cc'][name]):>{widths[name]}}" for name in names)
-        lines.append(f"{d_max:>6} - {shell['d_min']:<8.2f}    {voxels}{limits}{values}")
+        d_max = "∞" if shell.d_max is None else f"{shell.d_max:.2f}"
+        voxels = f"{shell.voxels_work:>8}{shell.voxels_free:>8}"
+        limits = _cc(shell.cc_half) + _cc(shell.cc_star) if ceiling else ""
+        values = "".join(f"{_cc(shell.cc[name]):>{widths[name]}}" for name in names)
+        lines.append(f"{d_max:>6} - {shell.d_min:<8.2f}    {voxels}{limits}{values}")
     return "CC_work by shell\n" + "\n".join(lines)
-
-
-def _count(value: int | None) -> str:
-    return "" if value is None else str(value)
 
 
 def _cc(value: float | None) -> str:

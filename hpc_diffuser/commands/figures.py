@@ -8,6 +8,7 @@ import numpy as np
 
 from hpc_diffuser.commands.examples.two_state import TwoStateMaps
 from hpc_diffuser.crystal.lattice import HklGrid, reciprocal_metric
+from hpc_diffuser.fit.summary import Summary
 from hpc_diffuser.maps.diffuse_map import DiffuseMap
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.storage import write_bytes
@@ -15,7 +16,7 @@ from hpc_diffuser.system.storage import write_bytes
 _BLUE, _GREY, _ORANGE = "#1f5fa8", "#8a8a8a", "#d1642b"
 
 
-def plot_shells(path: Path, summary: dict[str, Any]) -> None:
+def plot_shells(path: Path, summary: Summary) -> None:
     """CC against resolution: the fit, its free set, and translation alone.
 
     Raises
@@ -23,19 +24,20 @@ def plot_shells(path: Path, summary: dict[str, Any]) -> None:
     InputError
         Where matplotlib is not installed, or the run is not finished.
     """
-    if "shells" not in summary:
+    outcome = summary.outcome
+    if outcome is None:
         raise InputError("no figure yet: CC by shell comes after the last restart")
-    shells = summary["shells"]
-    low = [1 / s["d_max"] if s["d_max"] else 0.0 for s in shells]
-    middle = [(a + 1 / s["d_min"]) / 2 for a, s in zip(low, shells, strict=True)]
+    shells = outcome.shells
+    low = [1 / s.d_max if s.d_max else 0.0 for s in shells]
+    middle = [(a + 1 / s.d_min) / 2 for a, s in zip(low, shells, strict=True)]
     figure, axes = _subplots(1, 1, figsize=(6.4, 4.0))
     curves = (
-        ("cc", "fit, working set", _BLUE, "-", "o"),
-        ("cc_free", "fit, free set", _ORANGE, "-", "s"),
-        ("cc_translation", "translation alone", _GREY, "--", "^"),
+        ([s.cc for s in shells], "fit, working set", _BLUE, "-", "o"),
+        ([s.cc_free for s in shells], "fit, free set", _ORANGE, "-", "s"),
+        ([s.cc_translation for s in shells], "translation alone", _GREY, "--", "^"),
     )
-    for key, label, colour, line, marker in curves:
-        values = [float("nan") if s[key] is None else s[key] for s in shells]
+    for found, label, colour, line, marker in curves:
+        values = [float("nan") if cc is None else cc for cc in found]
         axes.plot(middle, values, line, marker=marker, ms=4, color=colour, label=label)
     axes.set_xlabel("resolution d (Å)")
     axes.set_ylabel("correlation coefficient")
@@ -45,8 +47,8 @@ def plot_shells(path: Path, summary: dict[str, Any]) -> None:
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     axes.set_title(
-        f"CC_work {_text(summary['cc_work'])}, CC_free {_text(summary['cc_free'])}; "
-        f"translation alone {_text(summary['translation_alone']['cc_work'])}",
+        f"CC_work {_text(outcome.cc_work)}, CC_free {_text(outcome.cc_free)}; "
+        f"translation alone {_text(outcome.translation_alone.cc_work)}",
         fontsize=10,
     )
     _save(figure, path)

@@ -3,15 +3,16 @@
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from hpc_diffuser.commands.comparison_page import comparison_text
 from hpc_diffuser.commands.examples import four_helices
 from hpc_diffuser.commands.report import report_text
 from hpc_diffuser.fit.comparison import compare_models, with_models
+from hpc_diffuser.fit.comparison_table import ModelComparison
 from hpc_diffuser.fit.config import Config, load_config
 from hpc_diffuser.fit.problem import Problem, load_problem, shrunk_problem
 from hpc_diffuser.fit.refinement import Resumption, refine
+from hpc_diffuser.fit.summary import Summary
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.system.progress import log
 from hpc_diffuser.system.streams import say
@@ -84,23 +85,24 @@ def _tried_out(config: Config, world: Ranks) -> str:
 
     if config.models.compare:
         comparison = compare_models(load, config, "", world, Resumption())
-        rows = [row | {"warnings": []} for row in comparison["models"]]
-        return comparison_text(comparison | {"models": rows})
+        rows = tuple(replace(row, warnings=()) for row in comparison.models)
+        return comparison_text(replace(comparison, models=rows))
     # What would be warned of is of the trial, not of the config.
-    return report_text(refine(load, config, "", world) | {"warnings": []})
+    return report_text(replace(refine(load, config, "", world), warnings=()))
 
 
-def _compared(comparison: dict[str, Any], directory: Path) -> str:
-    of_one = directory / comparison["models"][0]["name"]
+def _compared(comparison: ModelComparison, directory: Path) -> str:
+    of_one = directory / comparison.models[0].name
     return (
         f"{comparison_text(comparison)}\n\n"
         f"Again: hpc-diffuser report {directory}; of one model: hpc-diffuser report {of_one}"
     )
 
 
-def _outcome(summary: dict[str, Any], directory: Path, is_example: bool) -> str:
+def _outcome(summary: Summary, directory: Path, is_example: bool) -> str:
     parts = [report_text(summary)]
     if is_example:
-        parts.append(four_helices.comparison_table(summary["answer"], summary["spread"]))
+        findings, outcome = summary.complete()
+        parts.append(four_helices.comparison_table(outcome.answer, findings.spread))
     parts.append(f"Final map: {directory / 'calculated.h5'}; more: hpc-diffuser report {directory}")
     return "\n\n".join(parts)

@@ -338,9 +338,9 @@ def _report(args: argparse.Namespace) -> None:
     if (args.directory / "models.json").exists():
         _report_comparison(args)
         return
-    from hpc_diffuser.commands.report import read_summary, report_text
+    from hpc_diffuser.commands.report import finished_summary, report_text
 
-    summary = read_summary(args.directory)
+    summary = finished_summary(args.directory)
     if args.png:
         from hpc_diffuser.commands.figures import plot_shells
 
@@ -352,23 +352,23 @@ def _report(args: argparse.Namespace) -> None:
 
 def _report_comparison(args: argparse.Namespace) -> None:
     from hpc_diffuser.commands.comparison_page import comparison_text
-    from hpc_diffuser.fit.comparison import read_comparison
+    from hpc_diffuser.fit.comparison_table import read_comparison
 
     comparison = read_comparison(args.directory)
     if args.png:
-        one = args.directory / comparison["models"][0]["name"]
+        one = args.directory / comparison.models[0].name
         raise InputError(f"--png draws one model: hpc-diffuser report {one} --png {args.png}")
     say(comparison_text(comparison))
 
 
 def _score(args: argparse.Namespace) -> None:
-    from hpc_diffuser.commands.score import score_map, score_text
+    from hpc_diffuser.commands.score import score_data, score_map, score_text
     from hpc_diffuser.system.storage import write_json
 
     found = score_map(_map_source(args, args.map), args.target, args.score, args.weights)
     print(score_text(found))
     if args.json:
-        write_json(args.json, found)
+        write_json(args.json, score_data(found))
 
 
 def _bench(args: argparse.Namespace) -> None:

@@ -1,6 +1,6 @@
 """The command `score`: anybody's calculated map against a target, by the rules of a fit."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +10,53 @@ from hpc_diffuser.commands.measured_map import MapSource, load_map
 from hpc_diffuser.commands.report import ceiling_lines, score_rule, shell_table
 from hpc_diffuser.crystal.symmetry import grid_operations
 from hpc_diffuser.fit.scoring import ceiling, plain, score_at_voxels, shell_rows
+from hpc_diffuser.fit.summary import Ceiling, ShellRow
 from hpc_diffuser.io.maps.native import read_target
 from hpc_diffuser.maps.diffuse_map import DiffuseMap
 from hpc_diffuser.maps.merging import Merged, merge_mates
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.system.errors import InputError
+from hpc_diffuser.system.records import to_plain
 
 _MOST_MISSING, _MOST_OF_A_SHELL = 0.1, 0.5  # of the target's voxels
 
 
-def score_map(source: MapSource, path: Path, score: str, weights: str) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class MapScore:
+    """What `score` finds.
+
+    Attributes
+    ----------
+    map, target : str
+        The files.
+    score, weights : str
+        As of the config's [target].
+    cc_work, cc_free, ceiling, shells
+        As of a fit's `Outcome`.
+    voxels, missing : int
+        Of the target; those that are not in the map.
+    mates_per_voxel, cc_mates : float or None
+        Of the averaging of Laue mates.
+    said : tuple of str
+        About the map.
+    """
+
+    map: str
+    target: str
+    score: str
+    weights: str
+    cc_work: float | None
+    cc_free: float | None
+    ceiling: Ceiling | None
+    voxels: int
+    missing: int
+    mates_per_voxel: float | None
+    cc_mates: float | None
+    shells: tuple[ShellRow, ...]
+    said: tuple[str, ...]
+
+
+def score_map(source: MapSource, path: Path, score: str, weights: str) -> MapScore:
     """The scores of a map at a target's voxels, Laue mates averaged as a model's are.
 
     Parameters
@@ -29,12 +66,6 @@ def score_map(source: MapSource, path: Path, score: str, weights: str) -> dict[s
         Of the target.
     score, weights : str
         As of the config's [target].
-
-    Returns
-    -------
-    dict
-        Plain JSON values: `cc_work`, `cc_free`, `ceiling` and `shells` as in summary.json,
-        `voxels` and `missing`, and what was `said` about the map.
 
     Raises
     ------
@@ -57,40 +88,44 @@ def score_map(source: MapSource, path: Path, score: str, weights: str) -> dict[s
         _refuse_constant(rows)
     except InputError as exc:
         raise InputError(f"{source.path}: {exc}") from exc
-    return {
-        "format": "hpc-diffuser/score",
-        "map": str(source.path),
-        "target": str(path),
-        "score": score,
-        "weights": weights,
-        "cc_work": plain(found.cc_work),
-        "cc_free": plain(found.cc_free),
-        "ceiling": ceiling(target, score),
-        "voxels": len(there),
-        "missing": int((~there).sum()),
-        "mates_per_voxel": plain(merged.statistics.multiplicity[-1]),
-        "cc_mates": plain(merged.statistics.cc_laue[-1]),
-        "shells": rows,
-        "said": list(loaded.said),
-    }
+    return MapScore(
+        map=str(source.path),
+        target=str(path),
+        score=score,
+        weights=weights,
+        cc_work=plain(found.cc_work),
+        cc_free=plain(found.cc_free),
+        ceiling=ceiling(target, score),
+        voxels=len(there),
+        missing=int((~there).sum()),
+        mates_per_voxel=plain(merged.statistics.multiplicity[-1]),
+        cc_mates=plain(merged.statistics.cc_laue[-1]),
+        shells=tuple(rows),
+        said=tuple(loaded.said),
+    )
 
 
-def score_text(found: dict[str, Any]) -> str:
+def score_data(found: MapScore) -> dict[str, Any]:
+    """The scores as plain values, for a JSON file."""
+    return {"format": "hpc-diffuser/score", **to_plain(found)}
+
+
+def score_text(found: MapScore) -> str:
     """The scores as tables."""
-    cc = "none" if found["cc_mates"] is None else f"{found['cc_mates']:.4f}"
+    cc = "none" if found.cc_mates is None else f"{found.cc_mates:.4f}"
     head = [
-        *found["said"],
-        f"voxels       {found['voxels'] - found['missing']} of the target's {found['voxels']}"
-        + (f"; {found['missing']} are not in the map" if found["missing"] else ""),
-        f"Laue mates   averaged, {found['mates_per_voxel']:.2f} to a voxel; their CC is {cc}",
+        *found.said,
+        f"voxels       {found.voxels - found.missing} of the target's {found.voxels}"
+        + (f"; {found.missing} are not in the map" if found.missing else ""),
+        f"Laue mates   averaged, {found.mates_per_voxel:.2f} to a voxel; their CC is {cc}",
     ]
     scores = [
         "Scores                   CC_work  CC_free",
-        f"  the map               {_cc(found['cc_work'])}{_cc(found['cc_free'])}"
-        f"   ({score_rule(found['score'], found['weights'])})",
-        *ceiling_lines(found["ceiling"]),
+        f"  the map               {_cc(found.cc_work)}{_cc(found.cc_free)}"
+        f"   ({score_rule(found.score, found.weights)})",
+        *ceiling_lines(found.ceiling),
     ]
-    return "\n\n".join(["\n".join(head), "\n".join(scores), shell_table(found["shells"])])
+    return "\n\n".join(["\n".join(head), "\n".join(scores), shell_table(found.shells)])
 
 
 def _at_voxels(diffuse: DiffuseMap, target: Target) -> Merged:
@@ -126,13 +161,13 @@ def _refuse_missing(target: Target, there: np.ndarray) -> None:
     )
 
 
-def _refuse_constant(rows: list[dict[str, Any]]) -> None:
+def _refuse_constant(rows: list[ShellRow]) -> None:
     for row in rows:
-        for kind, cc in (("work", row["cc"]), ("free", row["cc_free"])):
-            if cc is None and row[f"voxels_{kind}"] > 1:
-                d_max = "∞" if row["d_max"] is None else f"{row['d_max']:.2f}"
+        for voxels, cc in ((row.voxels_work, row.cc), (row.voxels_free, row.cc_free)):
+            if cc is None and voxels > 1:
+                d_max = "∞" if row.d_max is None else f"{row.d_max:.2f}"
                 raise InputError(
-                    f"does not vary between {d_max} and {row['d_min']:.2f} Å, where the CC has no "
+                    f"does not vary between {d_max} and {row.d_min:.2f} Å, where the CC has no "
                     "meaning: expected a map of diffuse intensity"
                 )
 

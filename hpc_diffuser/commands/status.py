@@ -2,19 +2,18 @@
 
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from hpc_diffuser.fit.restarts import failed_restarts
 from hpc_diffuser.fit.run.checkpoints import checkpoint_path, read_restart
-from hpc_diffuser.fit.run.directory import read_manifest, read_session, runs_inside
+from hpc_diffuser.fit.run.directory import Session, read_manifest, read_session, runs_inside
 from hpc_diffuser.fit.run.jobs import read_jobs
 from hpc_diffuser.fit.run.lock import owner_lives, owner_text, read_owner
 from hpc_diffuser.fit.search.history import History
-from hpc_diffuser.fit.summary import failed_restarts
+from hpc_diffuser.fit.summary import read_stage
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.progress import duration
-from hpc_diffuser.system.storage import read_json
 
 _PATIENCE_S = 2.0  # with SLURM: who looks does not want to wait
 
@@ -85,7 +84,7 @@ def _size(directory: Path) -> list[int]:
 def _damaged_notes(directory: Path) -> list[str]:
     known = {
         "session.json": (read_session, "how fast it goes, and with how many ranks, is not known"),
-        "summary.json": (_summary, "hpc-diffuser fit writes it again"),
+        "summary.json": (read_stage, "hpc-diffuser fit writes it again"),
         "jobs.json": (read_jobs, "what earlier jobs have cost is not known"),
     }
     return [
@@ -108,8 +107,8 @@ def _running(directory: Path) -> str | None:
     if session is None:
         return text
     return (
-        f"{text}; {session['ranks']} ranks in {session['groups']} groups, "
-        f"for {duration(time.time() - session['began'])}"
+        f"{text}; {session.ranks} ranks in {session.groups} groups, "
+        f"for {duration(time.time() - session.began)}"
     )
 
 
@@ -122,19 +121,10 @@ def _ending(directory: Path, n_restarts: int) -> str:
 
 
 def _complete(directory: Path, n_restarts: int) -> bool:
-    summary = _summary(directory)
-    return (
-        summary is not None and "shells" in summary and summary["restarts_finished"] >= n_restarts
-    )
-
-
-def _summary(directory: Path) -> dict[str, Any] | None:
-    """What the last job has summed up; None where there is nothing, or nothing readable."""
-    try:
-        summary = read_json(directory / "summary.json")
-        return summary if isinstance(summary["restarts_finished"], int) else None
-    except (InputError, KeyError, TypeError):
-        return None
+    stage = read_stage(directory)
+    if stage is None or stage.shells is None:
+        return False
+    return stage.restarts_finished >= n_restarts
 
 
 def _restarts(histories: dict[int, History], n_restarts: int, n_evaluations: int) -> str:
@@ -158,14 +148,12 @@ def _scores(histories: dict[int, History]) -> str:
     )
 
 
-def _pace(
-    session: dict[str, Any] | None, done: int, total: int, saved: float, running: bool
-) -> str:
+def _pace(session: Session | None, done: int, total: int, saved: float, running: bool) -> str:
     """Evaluations an hour in the last session, and what is left at that pace."""
-    if session is None or done <= session["evaluations"]:
+    if session is None or done <= session.evaluations:
         return ""
-    hours = max(saved - session["began"], 1.0) / 3600
-    pace = (done - session["evaluations"]) / hours
+    hours = max(saved - session.began, 1.0) / 3600
+    pace = (done - session.evaluations) / hours
     text = f", {pace:.0f} an hour"
     return f"{text}, {duration(3600 * (total - done) / pace)} left" if running else text
 

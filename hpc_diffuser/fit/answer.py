@@ -6,37 +6,15 @@ they do not, a median may lie between optima, where nothing fits.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from hpc_diffuser.fit.problem import FINAL, Problem
-from hpc_diffuser.fit.scoring import Comparison, Score
-from hpc_diffuser.fit.summary import AS_GOOD
+from hpc_diffuser.fit.scoring import Comparison, Score, plain
+from hpc_diffuser.fit.summary import AS_GOOD, AtBounds, Findings, Scores, Values
 from hpc_diffuser.motion.parameters import Parameters, parameters_from
 from hpc_diffuser.scattering.model import Model
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The chosen point, with its map on this rank.
-
-    Attributes
-    ----------
-    parameters : Parameters
-    intensity : (v,) float
-        With the final samples, at the model's `rows`.
-    score : Score
-    record : dict
-        For `summary.json`: `answer` (by parameter name), `answer_is` (in words), and the scores
-        of the points that were compared.
-    """
-
-    parameters: Parameters
-    intensity: np.ndarray
-    score: Score
-    record: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -50,21 +28,43 @@ class Candidate:
         Which point it is, in words.
     values : dict
         By parameter name.
-    at_bounds : dict
-        Its parameters at their bounds, as in the summary.
+    at_bounds : AtBounds
     beside : bool
         It is only scored, to be told beside the answer.
     """
 
     kind: str
     text: str
-    values: dict[str, Any]
-    at_bounds: dict[str, list[str]]
+    values: Values
+    at_bounds: AtBounds
     beside: bool = False
 
 
+@dataclass(frozen=True)
+class Answer:
+    """The chosen point, with its map on this rank.
+
+    Attributes
+    ----------
+    parameters : Parameters
+    intensity : (v,) float
+        With the final samples, at the model's `rows`.
+    score : Score
+    chosen : Candidate
+        The point by parameter name, and in words.
+    scores : dict of Scores
+        Of all points that were compared, by their kinds.
+    """
+
+    parameters: Parameters
+    intensity: np.ndarray
+    score: Score
+    chosen: Candidate
+    scores: dict[str, Scores] = field(default_factory=dict)
+
+
 def choose_answer(
-    problem: Problem, model: Model, comparison: Comparison, summary: dict[str, Any]
+    problem: Problem, model: Model, comparison: Comparison, findings: Findings
 ) -> Answer:
     """The answer of a fit whose restarts are done, on every rank of the model's group.
 
@@ -73,43 +73,54 @@ def choose_answer(
     final map, so that their CC differ by less than each is wrong. CC_free plays no part.
     """
     normals = problem.normals(problem.config.model.final_samples, FINAL)
-    scores, chosen = {}, None
-    for candidate in candidates(summary):
+
+    def tried(candidate: Candidate) -> Answer:
         parameters = parameters_from(candidate.values)
         intensity = model.internal_motion(parameters, normals)
-        score = comparison.score(intensity)
-        scores[f"{candidate.kind}_scores"] = _plain(score)
-        better = chosen is None or _cc(score) > _cc(chosen[-1]) + AS_GOOD
-        if better and not candidate.beside:
-            chosen = candidate, parameters, intensity, score
-    candidate, parameters, intensity, score = chosen
-    record = {"answer": candidate.values, "answer_is": candidate.text}
-    if candidate.kind == "cluster":  # of the others it is known already
-        record["at_bounds"] = summary["at_bounds"] | {"answer": candidate.at_bounds}
-    return Answer(parameters, intensity, score, record | scores)
+        return Answer(parameters, intensity, comparison.score(intensity), candidate)
+
+    first, *others = candidates(findings)
+    answer = tried(first)
+    scores = {first.kind: _scores(answer.score)}
+    for candidate in others:
+        other = tried(candidate)
+        scores[candidate.kind] = _scores(other.score)
+        if not candidate.beside and _cc(other.score) > _cc(answer.score) + AS_GOOD:
+            answer = other
+    return replace(answer, scores=scores)
 
 
-def candidates(summary: dict[str, Any]) -> Iterator[Candidate]:
+def with_answer(findings: Findings, chosen: Candidate) -> Findings:
+    """What restarts say, with the answer's parameters at their bounds.
+
+    Of median and best restart they are there already.
+    """
+    if chosen.kind != "cluster":
+        return findings
+    return replace(findings, at_bounds=findings.at_bounds | {"answer": chosen.at_bounds})
+
+
+def candidates(findings: Findings) -> Iterator[Candidate]:
     """What may be the answer, the preferred one first.
 
     The median of the restarts, where they agree; else of the cluster with the best restart. Then
     the best restart. Last, where they do not agree, the median of all: beside the answer.
     """
-    groups, at_bounds = summary["clusters"], summary["at_bounds"]
-    n_all, n_first = sum(len(g["restarts"]) for g in groups), len(groups[0]["restarts"])
-    best = {name: summary["best"][name] for name in summary["median"]}
-    number = summary["best"]["restart"]
+    groups, at_bounds = findings.clusters, findings.at_bounds
+    n_all, n_first = sum(len(g.restarts) for g in groups), len(groups[0].restarts)
+    best = findings.best
     if n_all == 1:
-        yield Candidate("median", "the only restart", best, at_bounds["best"])
+        yield Candidate("median", "the only restart", best.values, at_bounds["best"])
         return
     agree, text = len(groups) == 1, f"the median of all {n_all} restarts"
-    median = Candidate("median", text, summary["median"], at_bounds["median"], beside=not agree)
+    median = Candidate("median", text, findings.median, at_bounds["median"], beside=not agree)
     if agree:
         yield median
     elif n_first > 1:
         text = f"the median of the best cluster, {n_first} of {n_all} restarts"
-        yield Candidate("cluster", text, groups[0]["median"], groups[0]["at_bounds"])
-    yield Candidate("best", f"the best restart, number {number}", best, at_bounds["best"])
+        yield Candidate("cluster", text, groups[0].median, groups[0].at_bounds)
+    text = f"the best restart, number {best.restart}"
+    yield Candidate("best", text, best.values, at_bounds["best"])
     if not agree:
         yield median
 
@@ -119,7 +130,5 @@ def _cc(score: Score) -> float:
     return score.cc_work if math.isfinite(score.cc_work) else -1.0
 
 
-def _plain(score: Score) -> dict[str, float | None]:
-    """As JSON numbers; None where a CC is undefined."""
-    named = {"cc_work": score.cc_work, "cc_free": score.cc_free}
-    return {key: float(cc) if math.isfinite(cc) else None for key, cc in named.items()}
+def _scores(score: Score) -> Scores:
+    return Scores(cc_work=plain(score.cc_work), cc_free=plain(score.cc_free))

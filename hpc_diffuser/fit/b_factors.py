@@ -4,11 +4,10 @@ Bragg and diffuse data come from the same motion. B = 8π²⟨u²⟩ of the mean
 one axis, 8π²⟨|u|²⟩/3 of that in space.
 """
 
-from typing import Any
-
 import numpy as np
 
 from hpc_diffuser.crystal.structure import atom_label
+from hpc_diffuser.fit.summary import BFactors, MotionSize, MotionSizes
 from hpc_diffuser.motion.configurations import mean_square_displacements, residual_b_factors
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters, parameters_from, values_of
@@ -25,16 +24,8 @@ def model_b_factors(modes: Modes, parameters: Parameters) -> np.ndarray:
     return b + residual_b_factors(modes, parameters) if parameters.residual_b_fraction else b
 
 
-def compare_b_factors(modes: Modes, parameters: Parameters) -> dict[str, Any] | None:
-    """Plain numbers over the atoms that the crystal structure has; None without one.
-
-    Returns
-    -------
-    dict or None
-        `atoms`; `cc`, None where either does not vary; `mean_ratio`, of the model's mean B to the
-        crystal's; `moves_more`, the part of the atoms whose B is over 1.1 times the crystal's;
-        `farthest_beyond`, the atom that is it most.
-    """
+def compare_b_factors(modes: Modes, parameters: Parameters) -> BFactors | None:
+    """Over the atoms that the crystal structure has; None without one."""
     if modes.crystal_b_A2 is None:
         return None
     known = np.isfinite(modes.crystal_b_A2) & (modes.crystal_b_A2 > 0)
@@ -43,26 +34,19 @@ def compare_b_factors(modes: Modes, parameters: Parameters) -> dict[str, Any] | 
     ours, crystal = model_b_factors(modes, parameters)[known], modes.crystal_b_A2[known]
     varied = min(np.std(ours), np.std(crystal)) > 1e-9 * np.mean(crystal)
     farthest = np.flatnonzero(known)[np.argmax(ours - crystal)]
-    return {
-        "atoms": int(known.sum()),
-        "cc": float(np.corrcoef(ours, crystal)[0, 1]) if varied else None,
-        "mean_ratio": float(ours.mean() / crystal.mean()),
-        "mean_A2": float(ours.mean()),
-        "crystal_mean_A2": float(crystal.mean()),
-        "moves_more": float(np.mean(ours > EXCESS * crystal)),
-        "farthest_beyond": atom_label(modes.structure, int(farthest)),
-    }
+    return BFactors(
+        atoms=int(known.sum()),
+        cc=float(np.corrcoef(ours, crystal)[0, 1]) if varied else None,
+        mean_ratio=float(ours.mean() / crystal.mean()),
+        mean_A2=float(ours.mean()),
+        crystal_mean_A2=float(crystal.mean()),
+        moves_more=float(np.mean(ours > EXCESS * crystal)),
+        farthest_beyond=atom_label(modes.structure, int(farthest)),
+    )
 
 
-def motion(modes: Modes, parameters: Parameters) -> dict[str, Any]:
-    """How far the model's atoms move, as plain numbers.
-
-    Returns
-    -------
-    dict
-        `rms_A`, the root mean square displacement in space over all atoms, and `mean_b_A2`, the
-        mean B-factor; and in `kinds` the same of each motion that there is, alone.
-    """
+def motion(modes: Modes, parameters: Parameters) -> MotionSizes:
+    """How far the model's atoms move, in all and by each motion that there is, alone."""
     kinds = {
         name: float(B_OF_SQUARE * np.mean(squares))
         for name, squares in _squares_by_kind(modes, parameters).items()
@@ -70,11 +54,16 @@ def motion(modes: Modes, parameters: Parameters) -> dict[str, Any]:
     if parameters.residual_b_fraction:
         kinds[RESIDUAL] = float(np.mean(residual_b_factors(modes, parameters)))
     total = float(np.mean(model_b_factors(modes, parameters)))
-    return {**_sizes(total), "kinds": {name: _sizes(b) for name, b in kinds.items() if b > 0}}
+    return MotionSizes(
+        rms_A=_rms(total),
+        mean_b_A2=total,
+        kinds={name: MotionSize(rms_A=_rms(b), mean_b_A2=b) for name, b in kinds.items() if b > 0},
+    )
 
 
-def _sizes(mean_b_A2: float) -> dict[str, float]:
-    return {"rms_A": float(np.sqrt(mean_b_A2 / B_OF_SQUARE)), "mean_b_A2": mean_b_A2}
+def _rms(mean_b_A2: float) -> float:
+    """In space, in Å."""
+    return float(np.sqrt(mean_b_A2 / B_OF_SQUARE))
 
 
 def _squares_by_kind(modes: Modes, parameters: Parameters) -> dict[str, np.ndarray]:

@@ -1,12 +1,19 @@
 """What of a fit's summary is to be taken with care, each in a sentence with what to do about it."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from hpc_diffuser.fit.config import SearchConfig
-from hpc_diffuser.fit.summary import AS_GOOD
+from hpc_diffuser.fit.summary import (
+    AS_GOOD,
+    BFactors,
+    Cluster,
+    Findings,
+    Outcome,
+    Summary,
+    Values,
+)
 from hpc_diffuser.motion.registry import PARAMETERS, parameter_labels
 
 MOVE_MORE = 0.05  # of the atoms: fewer that move more than the crystal says are no warning
@@ -17,51 +24,52 @@ _AMPLITUDES = tuple(row.name for row in PARAMETERS if row.is_amplitude)
 _SINGULAR = ("is", "it", "its", "range")
 
 
-def cautions(summary: dict[str, Any], search: SearchConfig) -> list[str]:
+def cautions(summary: Summary, search: SearchConfig) -> list[str]:
     """The warnings of a summary, as far as it goes.
 
     Parameters
     ----------
-    summary : dict
-        With at least one finished restart; its scores come with the final map.
+    summary : Summary
+        None are of one without a finished restart; those of scores come with the final map.
     search : SearchConfig
     """
-    if "median" not in summary:
+    findings, outcome = summary.findings, summary.outcome
+    if findings is None:
         return []
     return [
-        *_of_the_search(summary, search),
-        *_of_the_samples(summary),
-        *_of_bounds(summary),
-        *_of_b_factors(summary),
+        *_of_the_search(summary, findings, search),
+        *(_of_the_samples(summary, outcome) if outcome else ()),
+        *_of_bounds(summary, findings),
+        *(_of_b_factors(outcome.b_factors) if outcome and outcome.b_factors else ()),
     ]
 
 
-def _of_the_search(summary: dict[str, Any], search: SearchConfig) -> Iterator[str]:
-    if not summary["refined"]:
+def _of_the_search(summary: Summary, findings: Findings, search: SearchConfig) -> Iterator[str]:
+    if not summary.refined:
         return
     if search.evaluations <= search.initial_points:
         yield (
             f"all {search.evaluations} evaluations of a restart were random points, as [search] "
             f"initial_points = {search.initial_points}: nothing was searched; raise evaluations, "
-            f"to a hundred for {len(summary['refined'])} parameters, and fit again"
+            f"to a hundred for {len(summary.refined)} parameters, and fit again"
         )
-    found = summary["clusters"]
-    n_restarts = sum(len(cluster["restarts"]) for cluster in found)
+    found = findings.clusters
+    n_restarts = sum(len(cluster.restarts) for cluster in found)
     if n_restarts == 1:
         yield (
             "one restart only: nothing tells whether another would end at the same place; raise "
             "[search] restarts, and fit again"
         )
     if len(found) > 1:
-        yield _disagreement(summary, n_restarts)
+        yield _disagreement(summary, found, n_restarts)
 
 
-def _disagreement(summary: dict[str, Any], n_restarts: int) -> str:
-    found = summary["clusters"]
-    first, second = found[0]["cc_search"], found[1]["cc_search"]
+def _disagreement(summary: Summary, found: tuple[Cluster, ...], n_restarts: int) -> str:
+    first, second = found[0].cc_search, found[1].cc_search
     text = f"the {n_restarts} restarts ended at {len(found)} different places, listed as clusters"
-    if "median_scores" in summary:
-        text += _median_beside(summary["median_scores"]["cc_work"], summary["cc_work"])
+    outcome = summary.outcome
+    if outcome and "median" in outcome.scores:
+        text += _median_beside(outcome.scores["median"].cc_work, outcome.cc_work)
     if first - second <= _error(summary) * np.sqrt(2):
         text += (
             f"; CC_search of the best two, {first:.4f} and {second:.4f}, differ by less than the "
@@ -81,55 +89,56 @@ def _median_beside(median: float | None, answer: float | None) -> str:
     return f"{text}, so that what they differ in is not determined"
 
 
-def _error(summary: dict[str, Any]) -> float:
+def _error(summary: Summary) -> float:
     """What CC may be off by with other sample points of the same number; 0 where not known."""
-    sampling = summary.get("sampling")
-    return DEVIATIONS * sampling["objective_error"] if sampling else 0.0
+    return DEVIATIONS * summary.sampling.objective_error if summary.sampling else 0.0
 
 
-def _of_the_samples(summary: dict[str, Any]) -> Iterator[str]:
-    sampling, cc, alone = (summary.get(k) for k in ("sampling", "cc_work", "translation_alone"))
+def _of_the_samples(summary: Summary, outcome: Outcome) -> Iterator[str]:
+    sampling, cc, alone = summary.sampling, outcome.cc_work, outcome.translation_alone.cc_work
     # What is not sampled has no error, and what does not vary has no CC.
-    if not sampling or not sampling["map_error"] or None in (cc, (alone or {}).get("cc_work")):
+    if not sampling or not sampling.map_error or cc is None or alone is None:
         return
     remedy = (
-        f'raise [model] samples, now {sampling["samples"]} (where they are "auto", lower '
+        f'raise [model] samples, now {sampling.samples} (where they are "auto", lower '
         "map_error), and fit again in a new directory"
     )
-    gain = cc - alone["cc_work"]
+    gain = cc - alone
     if abs(gain) <= _error(summary):
         yield (
             f"CC_work differs from that of translation alone by {gain:.4f}, no more than the "
             f"{_error(summary):.4f} that the search's samples leave of error: {remedy}"
         )
-    if sampling["map_error"] > 1 - cc:
+    if sampling.map_error > 1 - cc:
         yield (
-            f"the search's samples leave an error 1 - CC of {sampling['map_error']:.1e} in a "
+            f"the search's samples leave an error 1 - CC of {sampling.map_error:.1e} in a "
             f"calculated map, more than the fit lacks to CC 1, {1 - cc:.1e}: {remedy}"
         )
 
 
-def _of_bounds(summary: dict[str, Any]) -> Iterator[str]:
+def _of_bounds(summary: Summary, findings: Findings) -> Iterator[str]:
     """One sentence for all parameters at the same end of their ranges at the same points."""
     for bound in ("lower", "upper"):
         where: dict[tuple[str, str], list[str]] = {}
         for point in _POINTS:
-            for name in summary["at_bounds"].get(point, {}).get(bound, []):
-                where.setdefault((name, _kind(name, bound, point, summary)), []).append(point)
+            at_it = findings.at_bounds.get(point)
+            for name in getattr(at_it, bound) if at_it else ():
+                kind = _kind(name, bound, point, summary, findings)
+                where.setdefault((name, kind), []).append(point)
         alike: dict[tuple[str, str], list[str]] = {}
         for (name, kind), points in where.items():
             alike.setdefault((kind, " and ".join(points)), []).append(name)
-        for (kind, points), names in alike.items():
-            yield _at_bound(kind, points, names)
+        for (kind, at), names in alike.items():
+            yield _at_bound(kind, at, names)
 
 
-def _kind(name: str, bound: str, point: str, summary: dict[str, Any]) -> str:
+def _kind(name: str, bound: str, point: str, summary: Summary, findings: Findings) -> str:
     """What a parameter says at a bound.
 
     `zero` of what vanishes, but `still` of a motion where no other is left; `undamped` solvent;
     `end` where no range goes farther, else the bound.
     """
-    low, high = summary["bounds"][name]
+    low, high = summary.bounds[name]
     end = low if bound == "lower" else high
     of_one = "correlation" in name or name.startswith("modes ")
     if abs(end) == 1 and (of_one or name == "residual_b_fraction"):
@@ -139,23 +148,30 @@ def _kind(name: str, bound: str, point: str, summary: dict[str, Any]) -> str:
     if name == "b_sol_A2":
         return "undamped"
     is_motion = name.startswith(("mode ", *_AMPLITUDES))
-    return "still" if is_motion and not _moves(point, summary) else "zero"
+    return "still" if is_motion and not _moves(point, summary, findings) else "zero"
 
 
-def _moves(point: str, summary: dict[str, Any]) -> bool:
+def _moves(point: str, summary: Summary, findings: Findings) -> bool:
     """True where any motion is left at a point that is not at the lower end of its range, 0."""
-    if "conformations" in summary.get("motion", {}).get("kinds", {}):
+    if summary.outcome and "conformations" in summary.outcome.motion.kinds:
         return True
-    at_zero = {
-        name for name in summary["at_bounds"][point]["lower"] if summary["bounds"][name][0] == 0
-    }
+    lower = findings.at_bounds[point].lower
+    at_zero = {name for name in lower if summary.bounds[name][0] == 0}
+    values = _values(point, summary, findings)
     for key in _AMPLITUDES:
-        found = summary[point].get(key, 0.0)
+        found = values.get(key, 0.0)
         labels = parameter_labels(key, len(found) if isinstance(found, list) else None)
         for label, value in zip(labels, np.atleast_1d(found), strict=True):
             if value > 0 and label not in at_zero:
                 return True
     return False
+
+
+def _values(point: str, summary: Summary, findings: Findings) -> Values:
+    """The parameters of one of `_POINTS` by name."""
+    if point == "answer" and summary.outcome:
+        return summary.outcome.answer
+    return findings.best.values if point == "best" else findings.median
 
 
 def _at_bound(kind: str, points: str, names: list[str]) -> str:
@@ -180,14 +196,13 @@ def _at_bound(kind: str, points: str, names: list[str]) -> str:
     return f"{which} at the {kind} bound of {its} {ranges}: widen {it}, and fit again"
 
 
-def _of_b_factors(summary: dict[str, Any]) -> Iterator[str]:
-    found = summary.get("b_factors")
-    if not found or found["moves_more"] <= MOVE_MORE:
+def _of_b_factors(found: BFactors) -> Iterator[str]:
+    if found.moves_more <= MOVE_MORE:
         return
-    n_atoms = round(found["moves_more"] * found["atoms"])
+    n_atoms = round(found.moves_more * found.atoms)
     yield (
-        f"the model moves more than the crystal: {n_atoms} of {found['atoms']} atoms "
-        f"({100 * found['moves_more']:.0f} %), {found['farthest_beyond']} most, mean B "
-        f"{found['mean_A2']:.1f} against {found['crystal_mean_A2']:.1f} Å²; such motion would "
+        f"the model moves more than the crystal: {n_atoms} of {found.atoms} atoms "
+        f"({100 * found.moves_more:.0f} %), {found.farthest_beyond} most, mean B "
+        f"{found.mean_A2:.1f} against {found.crystal_mean_A2:.1f} Å²; such motion would "
         "have blurred the Bragg data: narrow the ranges of modes and translation, or use fewer"
     )

@@ -13,10 +13,17 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from hpc_diffuser.fit.comparison_table import (
+    ModelComparison,
+    ModelRow,
+    ModelShellRow,
+    Shuffled,
+    Statistics,
+    write_comparison,
+)
 from hpc_diffuser.fit.config import (
     Config,
     ModelsConfig,
@@ -31,6 +38,7 @@ from hpc_diffuser.fit.refinement import Resumption, refine
 from hpc_diffuser.fit.run.directory import refuse_beside_fit
 from hpc_diffuser.fit.run.lock import run_lock
 from hpc_diffuser.fit.scoring import Score
+from hpc_diffuser.fit.summary import FitShellRow, Summary, Values
 from hpc_diffuser.motion.parameters import parameters_from
 from hpc_diffuser.motion.registry import BY_NAME, TERMS, Parameter, Range
 from hpc_diffuser.motion.sampling import generator
@@ -38,12 +46,10 @@ from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.progress import log
 from hpc_diffuser.system.stopping import stops_at_once
-from hpc_diffuser.system.storage import read_json, write_json
 
 SHUFFLES = 8  # orders of the modes that a model with modes is compared with
-_FORMAT = "hpc-diffuser/models"
 # What the target says of a shell, whatever the model.
-_OF_SHELL = ("d_min", "voxels_work", "voxels_free", "cc_half", "cc_star")
+_OF_SHELL = ("d_max", "d_min", "voxels_work", "voxels_free", "cc_half", "cc_star")
 
 
 def with_models(config: Config, text: str | None) -> Config:
@@ -187,18 +193,13 @@ def compare_models(
     config_text: str,
     world: Ranks,
     resumption: Resumption,
-) -> dict[str, Any]:
+) -> ModelComparison:
     """Fit all models of a config, or resume where it was stopped; the comparison, on every rank.
 
     Parameters
     ----------
     load, config, config_text, world, resumption
         As of `refine`.
-
-    Returns
-    -------
-    dict
-        What models.json holds: `models`, each with its scores and answers, and `shells`.
 
     Raises
     ------
@@ -216,16 +217,17 @@ def compare_models(
             if world.is_root:
                 log(f"model {name}, {number} of {len(names)}: {own.run.directory}")
             summary = refine(load, own, _headed(config_text, name), world, resumption)
-            shells.append(summary["shells"])
-            rows.append(_row(name, own, summary, shuffled_modes(load, own, summary, world)))
-        comparison = {
-            "format": _FORMAT,
-            "models": rows,
-            "score": summary.get("score"),
-            "ceiling": summary["ceiling"],
-            "shells": _side_by_side(names, shells),
-        }
-        world.from_root(lambda: write_json(directory / "models.json", comparison))
+            outcome = summary.complete()[1]
+            shells.append(outcome.shells)
+            shuffled = shuffled_modes(load, own, outcome.answer, world)
+            rows.append(_row(name, own, summary, shuffled))
+        comparison = ModelComparison(
+            models=tuple(rows),
+            score=outcome.score,
+            ceiling=outcome.ceiling,
+            shells=_side_by_side(names, shells),
+        )
+        world.from_root(lambda: write_comparison(directory, comparison))
     return comparison
 
 
@@ -246,44 +248,44 @@ def _headed(config_text: str, name: str) -> str:
     return note + config_text
 
 
-def _row(
-    name: str, config: Config, summary: dict[str, Any], shuffled: dict[str, Any] | None
-) -> dict[str, Any]:
+def _row(name: str, config: Config, summary: Summary, shuffled: Shuffled | None) -> ModelRow:
     own = {key for term in terms_of(name) for key in TERMS[term]}
     modes = config.structure.modes if "int" in terms_of(name) else None
-    return {
-        "name": name,
-        "basis": name.partition("@")[2] or None,
-        "modes_file": None if modes is None else modes.name,
-        "refined": summary["refined"],
-        "cc_work": summary["cc_work"],
-        "cc_free": summary["cc_free"],
-        "median": {key: value for key, value in summary["median"].items() if key in own},
-        "answer": {key: value for key, value in summary["answer"].items() if key in own},
-        "answer_is": summary["answer_is"],
-        "at_upper_bound": summary["at_upper_bound"],
-        "warnings": summary["warnings"],
-        "b_factors": summary["b_factors"],
-        "shuffled_modes": shuffled,
-    }
+    findings, outcome = summary.complete()
+    return ModelRow(
+        name=name,
+        basis=name.partition("@")[2] or None,
+        modes_file=None if modes is None else modes.name,
+        refined=summary.refined,
+        cc_work=outcome.cc_work,
+        cc_free=outcome.cc_free,
+        median={key: value for key, value in findings.median.items() if key in own},
+        answer={key: value for key, value in outcome.answer.items() if key in own},
+        answer_is=outcome.answer_is,
+        at_upper_bound=findings.at_upper_bound,
+        warnings=summary.warnings,
+        b_factors=outcome.b_factors,
+        shuffled_modes=shuffled,
+    )
 
 
-def _side_by_side(names: tuple[str, ...], shells: list[list[dict]]) -> list[dict[str, Any]]:
+def _side_by_side(
+    names: tuple[str, ...], shells: list[tuple[FitShellRow, ...]]
+) -> tuple[ModelShellRow, ...]:
     """Every shell once, with all models' CC."""
-    return [
-        {
-            "d_max": of_models[0]["d_max"],
-            **{key: of_models[0].get(key) for key in _OF_SHELL},
-            "cc": {name: shell["cc"] for name, shell in zip(names, of_models, strict=True)},
-            "cc_free": {n: shell["cc_free"] for n, shell in zip(names, of_models, strict=True)},
-        }
+    return tuple(
+        ModelShellRow(
+            **{key: getattr(of_models[0], key) for key in _OF_SHELL},
+            cc={name: shell.cc for name, shell in zip(names, of_models, strict=True)},
+            cc_free={name: shell.cc_free for name, shell in zip(names, of_models, strict=True)},
+        )
         for of_models in zip(*shells, strict=True)
-    ]
+    )
 
 
 def shuffled_modes(
-    load: Callable[[Config], Problem], config: Config, summary: dict[str, Any], world: Ranks
-) -> dict[str, Any] | None:
+    load: Callable[[Config], Problem], config: Config, answer: Values, world: Ranks
+) -> Shuffled | None:
     """Scores of a fit's answer with its weights given to the modes in other orders.
 
     The total motion is the same in all of them, Σ_a |Δ_ia|² being the same for all modes, and so
@@ -295,35 +297,34 @@ def shuffled_modes(
         As of `refine`.
     config : Config
         The fit's.
-    summary : dict
-        The finished fit's.
+    answer : dict
+        The finished fit's, by parameter name.
     world : Ranks
 
     Returns
     -------
-    dict or None
-        `orders`, their number, and of `cc_work` and `cc_free` each `mean`, `standard_deviation`
-        and `largest`; None where no other order has other weights.
+    Shuffled or None
+        None where no other order has other weights.
     """
-    orders = shuffled_orders(summary["answer"]["mode_amplitude_A"], config.model.seed)
+    orders = shuffled_orders(np.atleast_1d(answer["mode_amplitude_A"]).tolist(), config.model.seed)
     if not orders:
         return None
     with stops_at_once():
-        scores = _scores_of(world.from_root(lambda: load(config)), summary, orders, world)
-    return {
-        "orders": len(orders),
-        "cc_work": _statistics([score.cc_work for score in scores]),
-        "cc_free": _statistics([score.cc_free for score in scores]),
-    }
+        scores = _scores_of(world.from_root(lambda: load(config)), answer, orders, world)
+    return Shuffled(
+        orders=len(orders),
+        cc_work=_statistics([score.cc_work for score in scores]),
+        cc_free=_statistics([score.cc_free for score in scores]),
+    )
 
 
 def _scores_of(
-    problem: Problem, summary: dict[str, Any], orders: list[np.ndarray], world: Ranks
+    problem: Problem, answer: Values, orders: list[np.ndarray], world: Ranks
 ) -> list[Score]:
     """One score for each order, with the samples of the final map."""
     model, comparison = compare(problem, world)
     normals = problem.normals(problem.config.model.final_samples, FINAL)
-    parameters = parameters_from(summary["answer"])
+    parameters = parameters_from(answer)
     shuffled = [
         replace(parameters, mode_amplitudes_A=parameters.mode_amplitudes_A[order])
         for order in orders
@@ -347,29 +348,11 @@ def shuffled_orders(weights: Sequence[float], seed: int) -> list[np.ndarray]:
     return list(found.values())[1:]
 
 
-def _statistics(values: list[float]) -> dict[str, float | None]:
-    """Plain JSON numbers; None where a CC is undefined."""
+def _statistics(values: list[float]) -> Statistics:
     if not np.all(np.isfinite(values)):
-        return dict.fromkeys(("mean", "standard_deviation", "largest"))
-    return {
-        "mean": float(np.mean(values)),
-        "standard_deviation": float(np.std(values)),
-        "largest": float(np.max(values)),
-    }
-
-
-def read_comparison(directory: Path) -> dict[str, Any] | None:
-    """What models.json holds; None where there is none.
-
-    Raises
-    ------
-    InputError
-        Where it is not readable.
-    """
-    path = directory / "models.json"
-    if not path.exists():
-        return None
-    comparison = read_json(path)
-    if not isinstance(comparison, dict) or comparison.get("format") != _FORMAT:
-        raise InputError(f"{path}: not a comparison of models by hpc-diffuser: fit them again")
-    return comparison
+        return Statistics(mean=None, standard_deviation=None, largest=None)
+    return Statistics(
+        mean=float(np.mean(values)),
+        standard_deviation=float(np.std(values)),
+        largest=float(np.max(values)),
+    )

@@ -14,7 +14,7 @@ from hpc_diffuser.fit.config import Config
 from hpc_diffuser.fit.footprint import require_memory
 from hpc_diffuser.fit.groups import choose_groups
 from hpc_diffuser.fit.problem import ENSEMBLE, PROPOSAL, Problem, compare, with_samples
-from hpc_diffuser.fit.results import finish, objective, write_summary
+from hpc_diffuser.fit.results import finish, objective, sum_up
 from hpc_diffuser.fit.run.checkpoints import checkpoint_path, write_checkpoint
 from hpc_diffuser.fit.run.directory import begin_or_resume, recover_histories, write_session
 from hpc_diffuser.fit.run.jobs import begin_job, note_job, this_machine
@@ -22,6 +22,7 @@ from hpc_diffuser.fit.run.lock import run_lock
 from hpc_diffuser.fit.scoring import Score
 from hpc_diffuser.fit.search.bayesian import propose
 from hpc_diffuser.fit.search.history import History, new_history
+from hpc_diffuser.fit.summary import Summary
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.motion.sampling import generator
 from hpc_diffuser.parallel.communicator import Ranks
@@ -54,7 +55,7 @@ def refine(
     config_text: str,
     world: Ranks,
     resumption: Resumption = Resumption(),
-) -> dict[str, Any]:
+) -> Summary:
     """Run, or resume, all restarts; the summary, on every rank.
 
     Parameters
@@ -170,7 +171,7 @@ class Ledger:
         self._progress.step(restart, cc)
         if evaluations >= self._problem.config.search.evaluations:
             note_job(self._problem.config.run.directory)
-            write_summary(self._problem)
+            sum_up(self._problem)
 
     def close(self) -> None:
         """Leave the terminal's line as it is."""

@@ -2,22 +2,34 @@
 
 import math
 import time
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 
 from hpc_diffuser.crystal.lattice import centring
-from hpc_diffuser.fit.answer import choose_answer
+from hpc_diffuser.fit.answer import Answer, Candidate, choose_answer, with_answer
 from hpc_diffuser.fit.b_factors import compare_b_factors, motion
 from hpc_diffuser.fit.cautions import cautions
 from hpc_diffuser.fit.config import Config
 from hpc_diffuser.fit.problem import Problem, compare
+from hpc_diffuser.fit.restarts import summarise
 from hpc_diffuser.fit.run.directory import input_hashes, read_convergence, read_histories
 from hpc_diffuser.fit.run.jobs import cost, note_job
 from hpc_diffuser.fit.scoring import Comparison, Score, ceiling, plain, shell_rows
-from hpc_diffuser.fit.summary import TRANSLATIONS_A, summarise
+from hpc_diffuser.fit.summary import (
+    TRANSLATIONS_A,
+    AlphaRow,
+    FitShellRow,
+    HaloScores,
+    LastSession,
+    Outcome,
+    ScannedHaloScores,
+    ScoreRule,
+    Summary,
+    TranslationAlone,
+    write_summary,
+)
 from hpc_diffuser.io.maps.native import write_map
 from hpc_diffuser.maps.target import HALO_RADIUS, Target, map_from_voxels, outside_halos
 from hpc_diffuser.motion.disorder import Disorder
@@ -26,7 +38,6 @@ from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering.model import Model, collect
 from hpc_diffuser.system.memory import peak_memory_MB
-from hpc_diffuser.system.storage import write_json
 
 ALPHAS = np.arange(0, 8.1, 0.4)  # powers of the empirical halo profile that are tried
 SIGMAS_A = np.geomspace(*TRANSLATIONS_A, 9)  # between which the best one is looked for
@@ -37,66 +48,94 @@ def objective(score: Score) -> float:
     return 1.0 - score.cc_work if math.isfinite(score.cc_work) else 1.0
 
 
-def write_summary(problem: Problem, outcome: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Write summary.json from the checkpoints, with the final map's scores where there are any."""
-    config = problem.config
-    histories = read_histories(config.run.directory, config.search.restarts)
+def sum_up(
+    problem: Problem, outcome: Outcome | None = None, chosen: Candidate | None = None
+) -> Summary:
+    """Write summary.json from the checkpoints, with what the final map says where there is one.
+
+    Parameters
+    ----------
+    problem : Problem
+    outcome : Outcome or None
+    chosen : Candidate or None
+        The point that the outcome is of.
+    """
+    config, directory = problem.config, problem.config.run.directory
+    histories = read_histories(directory, config.search.restarts)
     summary = summarise(problem.space, histories, config.search.restarts, config.search.evaluations)
-    summary["source_mode_amplitude_A"] = [float(a) for a in problem.modes.amplitudes_A]
-    sampled = read_convergence(config.run.directory)
-    summary["sampling"] = asdict(sampled) if sampled else None
-    summary["cost"] = cost(config.run.directory)
-    summary |= outcome or {}
-    summary["warnings"] = cautions(summary, config.search)
-    write_json(config.run.directory / "summary.json", summary)
+    if summary.findings and chosen:
+        summary = replace(summary, findings=with_answer(summary.findings, chosen))
+    summary = replace(
+        summary,
+        source_mode_amplitude_A=tuple(float(a) for a in problem.modes.amplitudes_A),
+        sampling=read_convergence(directory),
+        cost=cost(directory),
+        outcome=outcome,
+    )
+    summary = replace(summary, warnings=tuple(cautions(summary, config.search)))
+    write_summary(directory, summary)
     return summary
 
 
-def finish(problem: Problem, world: Ranks, started: float, share: float | None) -> dict[str, Any]:
+def finish(problem: Problem, world: Ranks, started: float, share: float | None) -> Summary:
     """The final map at the answer, by all ranks together; the complete summary."""
-    summary = world.from_root(lambda: write_summary(problem))
+    findings = world.from_root(lambda: sum_up(problem)).findings
     model, comparison = compare(problem, world)
-    answer = choose_answer(problem, model, comparison, summary)
-    parameters, intensity, score = answer.parameters, answer.intensity, answer.score
-    translation, baseline = _translation_alone(model, comparison, parameters)
+    answer = choose_answer(problem, model, comparison, findings)
+    parameters, intensity = answer.parameters, answer.intensity
+    baseline = _translation_alone(model, comparison, parameters)
     masked = world.from_root(lambda: _in_halos(problem.target))
     halos = None if masked is None else _halos(problem, masked, model, parameters, intensity)
     values = collect(model, intensity, len(problem.target.indices))
     peak_memory = world.gather(peak_memory_MB())
-    options = problem.config.target
 
-    def save() -> dict[str, Any]:
-        _write_calculated(problem, values, answer.record["answer_is"])
+    def save() -> Summary:
+        _write_calculated(problem, values, answer.chosen.text)
         peak_memory.append(peak_memory_MB())  # rank 0 needs most for writing
         note_job(problem.config.run.directory, "finished")
-        outcome = {
-            **answer.record,
-            "cc_work": plain(score.cc_work),
-            "cc_free": plain(score.cc_free),
-            "translation_alone": {
-                "translation_sigma_A": translation,
-                "k_sol_eA3": parameters.k_sol_eA3,
-                "b_sol_A2": parameters.b_sol_A2,
-                "cc_work": plain(baseline.cc_work),
-                "cc_free": plain(baseline.cc_free),
-            },
-            "score": {"rule": options.score, "weights": options.weights},
-            "ceiling": ceiling(problem.target, options.score),
-            "shells": _shells(problem.target, score, baseline),
-            "motion": motion(problem.modes, parameters),
-            "b_factors": compare_b_factors(problem.modes, parameters),
-            "b_factors_missing": why_no_b_factors(problem.modes),
-            "halos": halos,
-            "last_session": {
-                "ranks": world.size,
-                "wall_s": round(time.monotonic() - started, 1),
-                "optimiser_share": None if share is None else round(share, 4),
-                "peak_memory_MB_per_rank": round(max(peak_memory)),
-            },
-        }
-        return write_summary(problem, outcome)
+        session = LastSession(
+            ranks=world.size,
+            wall_s=round(time.monotonic() - started, 1),
+            optimiser_share=None if share is None else round(share, 4),
+            peak_memory_MB_per_rank=round(max(peak_memory)),
+        )
+        outcome = _outcome(problem, answer, baseline, halos, session)
+        return sum_up(problem, outcome, answer.chosen)
 
     return world.from_root(save)
+
+
+def _outcome(
+    problem: Problem,
+    answer: Answer,
+    baseline: tuple[float, Score],
+    halos: HaloScores | None,
+    session: LastSession,
+) -> Outcome:
+    options, modes = problem.config.target, problem.modes
+    sigma_A, alone = baseline
+    return Outcome(
+        answer=answer.chosen.values,
+        answer_is=answer.chosen.text,
+        scores=answer.scores,
+        cc_work=plain(answer.score.cc_work),
+        cc_free=plain(answer.score.cc_free),
+        translation_alone=TranslationAlone(
+            translation_sigma_A=sigma_A,
+            k_sol_eA3=answer.parameters.k_sol_eA3,
+            b_sol_A2=answer.parameters.b_sol_A2,
+            cc_work=plain(alone.cc_work),
+            cc_free=plain(alone.cc_free),
+        ),
+        score=ScoreRule(rule=options.score, weights=options.weights),
+        ceiling=ceiling(problem.target, options.score),
+        shells=_shells(problem.target, answer.score, alone),
+        motion=motion(modes, answer.parameters),
+        b_factors=compare_b_factors(modes, answer.parameters),
+        b_factors_missing=why_no_b_factors(modes),
+        halos=halos,
+        last_session=session,
+    )
 
 
 def _translation_alone(
@@ -142,23 +181,32 @@ def _halos(
     model: Model,
     parameters: Parameters,
     intensity: np.ndarray,
-) -> dict[str, Any]:
+) -> HaloScores:
     """Pooled over work and free set: CC with the halos, and with them masked.
 
     With an empirical profile, the same of the rigid molecule for a scan of its power.
     """
     target = problem.target
-    # What a comparison calls its free set is here what lies inside the halos, or nothing.
-    parts = {"cc_with_halos": np.zeros_like(masked), "cc_without_halos": masked}
     alphas = ALPHAS if parameters.disorder.halo_alpha else ALPHAS[:0]
-    found: dict[str, Any] = {}
-    scan: list[dict[str, Any]] = [{"alpha": float(alpha)} for alpha in alphas]
-    for name, left_out in parts.items():
-        ccs = _scores(problem, replace(target, free=left_out), model, parameters, intensity, alphas)
-        found[name], *of_scan = ccs
-        for row, cc in zip(scan, of_scan, strict=True):
-            row[name] = cc
-    return found | ({"alpha_scan": scan} if scan else {})
+
+    def scores(left_out: np.ndarray) -> list[float | None]:
+        # What a comparison calls its free set is here what lies inside the halos, or nothing.
+        given = replace(target, free=left_out)
+        return _scores(problem, given, model, parameters, intensity, alphas)
+
+    with_halos, *scan_with = scores(np.zeros_like(masked))
+    without, *scan_without = scores(masked)
+    if not len(alphas):
+        return HaloScores(cc_with_halos=with_halos, cc_without_halos=without)
+    scan = zip(alphas, scan_with, scan_without, strict=True)
+    return ScannedHaloScores(
+        cc_with_halos=with_halos,
+        cc_without_halos=without,
+        alpha_scan=tuple(
+            AlphaRow(alpha=float(alpha), cc_with_halos=one, cc_without_halos=other)
+            for alpha, one, other in scan
+        ),
+    )
 
 
 def _scores(
@@ -196,12 +244,9 @@ def _config_text(config: Config) -> str:
     return (config.run.directory / "config.toml").read_text(encoding="utf-8")
 
 
-def _shells(target: Target, score: Score, baseline: Score) -> list[dict[str, Any]]:
-    return [
-        row
-        | {
-            "cc_translation": plain(baseline.shells_work[i]),
-            "cc_free_translation": plain(baseline.shells_free[i]),
-        }
-        for i, row in enumerate(shell_rows(target, score))
-    ]
+def _shells(target: Target, score: Score, baseline: Score) -> tuple[FitShellRow, ...]:
+    rows = zip(shell_rows(target, score), baseline.shells_work, baseline.shells_free, strict=True)
+    return tuple(
+        FitShellRow(**vars(row), cc_translation=plain(work), cc_free_translation=plain(free))
+        for row, work, free in rows
+    )

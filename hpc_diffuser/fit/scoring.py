@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from hpc_diffuser.fit.summary import Ceiling, ShellRow
 from hpc_diffuser.maps.plane_sums import PlaneSums
 from hpc_diffuser.maps.statistics import (
     N_SUMS,
@@ -139,26 +140,26 @@ def shell_name(edges: np.ndarray, shell: int) -> str:
     return f"shell {shell + 1} ({d_max}-{1 / edges[shell + 1]:.2f} Å)"
 
 
-def shell_rows(target: Target, score: Score) -> list[dict[str, float | int | None]]:
-    """Of each shell its limits in Å, voxels, CC and ceilings, as plain JSON values."""
+def shell_rows(target: Target, score: Score) -> list[ShellRow]:
+    """Of each shell its limits in Å, voxels, CC and ceilings."""
     edges, counts = target.shell_edges, target.counts()
     cc_half = np.full(target.n_shells, np.nan) if target.half_sums is None else target.cc_half()
     return [
-        {
-            "d_max": float(1 / edges[i]) if edges[i] > 0 else None,
-            "d_min": float(1 / edges[i + 1]),
-            "voxels_work": int(counts[0, i]),
-            "voxels_free": int(counts[1, i]),
-            "cc": plain(score.shells_work[i]),
-            "cc_free": plain(score.shells_free[i]),
-            "cc_half": plain(cc_half[i]),
-            "cc_star": plain(cc_star(cc_half[i])),
-        }
+        ShellRow(
+            d_max=float(1 / edges[i]) if edges[i] > 0 else None,
+            d_min=float(1 / edges[i + 1]),
+            voxels_work=int(counts[0, i]),
+            voxels_free=int(counts[1, i]),
+            cc=plain(score.shells_work[i]),
+            cc_free=plain(score.shells_free[i]),
+            cc_half=plain(cc_half[i]),
+            cc_star=plain(cc_star(cc_half[i])),
+        )
         for i in range(target.n_shells)
     ]
 
 
-def ceiling(target: Target, score: str) -> dict[str, float | None] | None:
+def ceiling(target: Target, score: str) -> Ceiling | None:
     """CC½ of the target's half-maps and its CC*, by the same score; None without them.
 
     Of a mean over the shells it is the mean of their CC*, as CC_work is that of their CC: CC* of
@@ -173,7 +174,7 @@ def ceiling(target: Target, score: str) -> dict[str, float | None] | None:
     if score == "shell-mean":
         of_shells = correlations(sums[sums[:, 0] > 0])
         star = np.mean(cc_star(np.maximum(of_shells, 0))) if (of_shells > 0).any() else np.nan
-    return {"cc_half": plain(cc_half), "cc_star": plain(star)}
+    return Ceiling(cc_half=plain(cc_half), cc_star=plain(star))
 
 
 def plain(value: float) -> float | None:

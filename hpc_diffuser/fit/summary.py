@@ -1,138 +1,472 @@
-"""From the histories of all restarts to what they say: median, scatter, clusters, failures."""
+"""What a fit has found, as one value: `Summary`, which summary.json holds and every page reads.
 
+A field is a key of the file, in this order (`system.records`). Report, status, figures and
+comparison read these attributes, and so does whatever else shows a fit; what a search comes to
+know besides is a field more of `Findings` (all restarts) or `Outcome` (the final map), which may
+be lacking in a file where it has a default.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from hpc_diffuser.fit.clusters import clusters
-from hpc_diffuser.fit.search.history import History
-from hpc_diffuser.fit.space import SearchSpace
+from hpc_diffuser.fit.sampling_error import Convergence
 from hpc_diffuser.motion.parameters import Value
+from hpc_diffuser.system.errors import InputError
+from hpc_diffuser.system.records import from_plain, to_plain
+from hpc_diffuser.system.storage import read_json, write_json
 
-OUTLIER = 5.0  # robust standard deviations below the median CC
-AT_BOUND = 0.01  # of a range: what lies so near to its end may be cut off
+NAME = "summary.json"
+# 2: with clusters, answer, warnings and cost.
+VERSION = 2
 AS_GOOD = 0.002  # a CC_work that is lower by no more is as good
 # Sigmas between which that of translation alone is looked for. Below the first one a map has the
 # pattern of the limit, q²|F|², to 2 % even at 1.6 Å: it does not tell how small sigma is.
 TRANSLATIONS_A = (0.05, 4.0)
-# Of `summary.json`. 2: with clusters, answer, warnings and cost.
-VERSION = 2
+Values = dict[str, Value]  # by parameter name, of modes a list
+Spread = dict[str, float | list[float | None] | None]  # the same; None where not known
+_SCORES = "_scores"  # the end of the keys of the points that were compared
 
 
-def failed_restarts(best_cc: dict[int, float]) -> dict[int, str]:
-    """Restarts that did not find the optimum the others found, with the reason.
+@dataclass(frozen=True, kw_only=True)
+class Excluded:
+    """A restart that has failed, and why it is thought so."""
 
-    Parameters
+    restart: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AtBounds:
+    """The parameters of a point that are at the lower and at the upper end of their ranges."""
+
+    lower: tuple[str, ...]
+    upper: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """The best restart: its number, its point, and CC_work by the search's own samples."""
+
+    values: Values
+    cc_work: float
+    restart: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """Restarts that ended at the same place.
+
+    Attributes
     ----------
-    best_cc : dict
-        Restart → best CC_work of its search.
+    restarts : tuple of int
+    best_restart : int
+    cc_search : float
+        CC_work of the best restart, by the search's own samples.
+    best, median : dict
+        By parameter name.
+    at_bounds : AtBounds
+        Of the median.
     """
-    values = np.array(list(best_cc.values()))
-    if len(values) < 3:
-        return {}
-    median = np.median(values)
-    # A standard deviation from the median absolute deviation; 0.001 is no failure anyhow.
-    width = max(1.4826 * np.median(np.abs(values - median)), 0.001)
-    return {
-        restart: f"best CC {cc:.4f} is more than {OUTLIER:g} deviations below the median "
-        f"of {median:.4f}"
-        for restart, cc in best_cc.items()
-        if cc < median - OUTLIER * width
-    }
+
+    restarts: tuple[int, ...]
+    best_restart: int
+    cc_search: float
+    best: Values
+    median: Values
+    at_bounds: AtBounds
 
 
-def summarise(
-    space: SearchSpace, histories: dict[int, History], n_restarts: int, n_evaluations: int
-) -> dict[str, Any]:
-    """What the finished restarts say, as plain JSON values.
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What the finished restarts say.
 
-    Returns
-    -------
-    dict
-        `restarts`, `restarts_finished`, `evaluations`, `excluded`, and once a restart is
-        finished `best`, `median` and `spread` by parameter name, `clusters` (the one with the
-        best restart first), and which parameters of median and best are `at_bounds`. The spread
-        is half the width of the central 68 % of the restarts' answers: how far the *search*
-        scatters, and no error of the parameters. None for a single restart.
+    Attributes
+    ----------
+    best : Best
+    median, spread : dict
+        By parameter name. The spread is half the width of the central 68 % of the restarts'
+        answers: how far the *search* scatters, and no error of the parameters. None for a single
+        restart.
+    clusters : tuple of Cluster
+        The one with the best restart first.
+    at_bounds : dict of AtBounds
+        Of `median` and `best`; of `answer` where that is another point.
+    at_upper_bound : tuple of str
+        Of the median.
     """
-    finished = {r: h for r, h in histories.items() if len(h) >= n_evaluations}
-    best_cc = {r: 1 - float(h.objectives.min()) for r, h in finished.items()}
-    excluded = failed_restarts(best_cc)
-    summary: dict[str, Any] = {
-        "format": "hpc-diffuser/summary",
-        "version": VERSION,
-        "restarts": n_restarts,
-        "restarts_finished": len(finished),
-        "evaluations": sum(len(h) for h in histories.values()),
-        "excluded": [{"restart": r, "reason": reason} for r, reason in excluded.items()],
-        "refined": space.names,
-        "bounds": dict(zip(space.names, space.bounds.tolist(), strict=True)),
-    }
-    kept = [r for r in finished if r not in excluded]
-    if not kept:
-        return summary
-    answers = {r: finished[r].points[finished[r].best] for r in kept}
-    every = np.array(list(answers.values()))
-    median, best = np.median(every, axis=0), max(kept, key=lambda r: best_cc[r])
-    summary["best"] = {
-        **space.by_name(answers[best]),
-        "cc_work": best_cc[best],
-        "restart": best,
-    }
-    summary["median"] = space.by_name(median)
-    summary["spread"] = _spread(space, every)
-    summary["clusters"] = _clusters(space, answers, best_cc)
-    summary["at_bounds"] = {
-        "median": _at_bounds(space, median),
-        "best": _at_bounds(space, answers[best]),
-    }
-    summary["at_upper_bound"] = summary["at_bounds"]["median"]["upper"]
-    return summary
+
+    best: Best
+    median: Values
+    spread: Spread
+    clusters: tuple[Cluster, ...]
+    at_bounds: dict[str, AtBounds]
+    at_upper_bound: tuple[str, ...]
 
 
-def _spread(space: SearchSpace, answers: np.ndarray) -> dict[str, Any]:
-    """By parameter name; of one restart None, but 0 for what is held."""
-    if len(answers) == 1:
-        unknown = space.spread(np.full(answers.shape[1], np.nan))
-        return {name: _none_for_nan(value) for name, value in unknown.items()}
-    low, high = np.percentile(answers, [15.87, 84.13], axis=0)
-    return space.spread((high - low) / 2)
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a run has cost, over all jobs.
+
+    Attributes
+    ----------
+    jobs, killed : int
+        Their number; those that did not end by themselves.
+    core_hours, wall_hours : float
+    hosts, processors : tuple of str
+        Each once.
+    """
+
+    jobs: int
+    killed: int
+    core_hours: float
+    wall_hours: float
+    hosts: tuple[str, ...]
+    processors: tuple[str, ...]
 
 
-def _none_for_nan(value: Value) -> Any:
-    if isinstance(value, list):
-        return [_none_for_nan(v) for v in value]
-    return None if np.isnan(value) else value
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Over working and free voxels; None where a CC is undefined."""
+
+    cc_work: float | None
+    cc_free: float | None
 
 
-def _clusters(
-    space: SearchSpace, answers: dict[int, np.ndarray], best_cc: dict[int, float]
-) -> list[dict[str, Any]]:
-    """The clusters of restarts, the one with the best restart first."""
-    restarts, points = list(answers), np.array(list(answers.values()))
-    found = []
-    for rows in clusters(points, space.bounds):
-        members = [restarts[row] for row in rows]
-        best, median = max(members, key=lambda r: best_cc[r]), np.median(points[rows], axis=0)
-        found.append(
-            {
-                "restarts": members,
-                "best_restart": best,
-                "cc_search": best_cc[best],
-                "best": space.by_name(answers[best]),
-                "median": space.by_name(median),
-                "at_bounds": _at_bounds(space, median),
-            }
+@dataclass(frozen=True, kw_only=True)
+class TranslationAlone:
+    """The baseline: rigid-body translation at its own best sigma, with the answer's solvent."""
+
+    translation_sigma_A: float
+    k_sol_eA3: float = 0.0
+    b_sol_A2: float = 0.0
+    cc_work: float | None
+    cc_free: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreRule:
+    """What a CC is over: [target] score and weights of the config."""
+
+    rule: str
+    weights: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ceiling:
+    """CC½ of the target's half-maps, and CC*, that of a perfect model."""
+
+    cc_half: float | None
+    cc_star: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShellRow:
+    """Of a resolution shell its limits in Å, voxels, CC and ceilings.
+
+    Attributes
+    ----------
+    d_max, d_min : float, Å
+        d_max is None where the shell begins at the origin.
+    voxels_work, voxels_free : int
+    cc, cc_free, cc_half, cc_star : float or None
+        None where undefined.
+    """
+
+    d_max: float | None
+    d_min: float
+    voxels_work: int
+    voxels_free: int
+    cc: float | None
+    cc_free: float | None
+    cc_half: float | None
+    cc_star: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitShellRow(ShellRow):
+    """The same with the CC of translation alone."""
+
+    cc_translation: float | None
+    cc_free_translation: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionSize:
+    """Root mean square displacement in space over all atoms in Å, and the mean B-factor in Å²."""
+
+    rms_A: float
+    mean_b_A2: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionSizes(MotionSize):
+    """Of all motion together; in `kinds` of each motion that there is, alone."""
+
+    kinds: dict[str, MotionSize]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BFactors:
+    """The model's B-factors beside the crystal's.
+
+    Attributes
+    ----------
+    atoms : int
+        That the crystal structure has.
+    cc : float or None
+        None where either does not vary.
+    mean_ratio : float
+        Of the model's mean to the crystal's.
+    mean_A2, crystal_mean_A2 : float, Å²
+    moves_more : float
+        The part of the atoms whose B is over 1.1 times the crystal's.
+    farthest_beyond : str
+        The atom that is it most.
+    """
+
+    atoms: int
+    cc: float | None
+    mean_ratio: float
+    mean_A2: float
+    crystal_mean_A2: float
+    moves_more: float
+    farthest_beyond: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class HaloScores:
+    """CC over work and free set together, with the halos and with them masked."""
+
+    cc_with_halos: float | None
+    cc_without_halos: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlphaRow:
+    """The same of the rigid molecule times the halo profile to the power `alpha`."""
+
+    alpha: float
+    cc_with_halos: float | None
+    cc_without_halos: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScannedHaloScores(HaloScores):
+    """With the scan of an empirical profile's power."""
+
+    alpha_scan: tuple[AlphaRow, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LastSession:
+    """The last job: its ranks, time in s, the search's part in proposing, the largest peak."""
+
+    ranks: int
+    wall_s: float
+    optimiser_share: float | None
+    peak_memory_MB_per_rank: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What is known once the final map is made, at the answer.
+
+    Attributes
+    ----------
+    answer : dict
+        By parameter name.
+    answer_is : str
+        Which point it is, in words.
+    scores : dict of Scores
+        Of the points that were compared, `median`, `cluster` and `best`; in the file as
+        `median_scores` and so on.
+    cc_work, cc_free : float or None
+    translation_alone : TranslationAlone
+    score : ScoreRule or None
+        None in a file that is older.
+    ceiling : Ceiling or None
+        None where the target has no half-maps.
+    shells : tuple of FitShellRow
+    motion : MotionSizes
+    b_factors : BFactors or None
+    b_factors_missing : str or None
+        Why there are none.
+    halos : HaloScores or None
+        None where no voxel lies in a halo.
+    last_session : LastSession
+    """
+
+    answer: Values
+    answer_is: str
+    scores: dict[str, Scores]
+    cc_work: float | None
+    cc_free: float | None
+    translation_alone: TranslationAlone
+    score: ScoreRule | None = None
+    ceiling: Ceiling | None
+    shells: tuple[FitShellRow, ...]
+    motion: MotionSizes
+    b_factors: BFactors | None
+    b_factors_missing: str | None
+    halos: ScannedHaloScores | HaloScores | None
+    last_session: LastSession
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """All that a run says of itself.
+
+    Attributes
+    ----------
+    restarts, restarts_finished, evaluations : int
+        Restarts that are asked for, that are done; evaluations of all.
+    excluded : tuple of Excluded
+        Those that have failed.
+    refined : tuple of str
+        Labels of the refined parameters, modes counted from 1.
+    bounds : dict of (float, float)
+        By label.
+    findings : Findings or None
+        None until a restart is finished; in the file its keys are among these.
+    source_mode_amplitude_A : tuple of float
+        Of the ensemble, or the elastic network, that the modes come from.
+    sampling : Convergence or None
+    cost : Cost or None
+    outcome : Outcome or None
+        None until the last restart is finished; in the file its keys are among these.
+    warnings : tuple of str
+    """
+
+    restarts: int
+    restarts_finished: int
+    evaluations: int
+    excluded: tuple[Excluded, ...]
+    refined: tuple[str, ...]
+    bounds: dict[str, tuple[float, float]]
+    findings: Findings | None = None
+    source_mode_amplitude_A: tuple[float, ...] = ()
+    sampling: Convergence | None = None
+    cost: Cost | None = None
+    outcome: Outcome | None = None
+    warnings: tuple[str, ...] = ()
+
+    def complete(self) -> tuple[Findings, Outcome]:
+        """What restarts and final map say.
+
+        Raises
+        ------
+        ValueError
+            Where the last restart is not finished.
+        """
+        if self.findings is None or self.outcome is None:
+            raise ValueError("expected the summary of a finished fit")
+        return self.findings, self.outcome
+
+
+def summary_data(summary: Summary) -> dict[str, Any]:
+    """What summary.json holds: plain values, keys in their order."""
+    data: dict[str, Any] = {"format": "hpc-diffuser/summary", "version": VERSION}
+    for key, value in to_plain(summary).items():
+        if key == "findings":
+            data |= _findings_data(value) if value else {}
+        elif key == "outcome":
+            data |= _outcome_data(value) if value else {}
+        else:
+            data[key] = value
+    return data
+
+
+def summary_from(data: dict[str, Any]) -> Summary:
+    """The summary from what `summary_data` made of it.
+
+    Raises
+    ------
+    InputError
+        Naming the first key that is lacking or wrong.
+    """
+    return replace(
+        from_plain(Summary, data | {"findings": None, "outcome": None}),
+        findings=from_plain(Findings, _findings_from(data)) if "median" in data else None,
+        outcome=from_plain(Outcome, _outcome_from(data)) if "answer" in data else None,
+    )
+
+
+def _findings_data(findings: dict[str, Any]) -> dict[str, Any]:
+    """The best restart's parameters lie beside its score."""
+    best = dict(findings["best"])
+    return findings | {"best": {**best.pop("values"), **best}}
+
+
+def _findings_from(data: dict[str, Any]) -> dict[str, Any]:
+    best = data.get("best")
+    if not isinstance(best, dict):
+        return data
+    values = {key: value for key, value in best.items() if key not in ("cc_work", "restart")}
+    return data | {"best": best | {"values": values}}
+
+
+def _outcome_data(outcome: dict[str, Any]) -> dict[str, Any]:
+    """The scores of each point that was compared lie where `scores` does."""
+    data: dict[str, Any] = {}
+    for key, value in outcome.items():
+        named = {f"{kind}{_SCORES}": of_one for kind, of_one in outcome["scores"].items()}
+        data |= named if key == "scores" else {key: value}
+    return data
+
+
+def _outcome_from(data: dict[str, Any]) -> dict[str, Any]:
+    scores = {k.removesuffix(_SCORES): v for k, v in data.items() if k.endswith(_SCORES)}
+    return data | {"scores": scores}
+
+
+def write_summary(directory: Path, summary: Summary) -> None:
+    """Replace a run's summary.json in one step."""
+    write_json(directory / NAME, summary_data(summary))
+
+
+def read_summary(directory: Path) -> Summary:
+    """A run's summary.json.
+
+    Raises
+    ------
+    InputError
+        Where it is not readable, damaged, or of another version.
+    """
+    path = directory / NAME
+    data = read_json(path)
+    remedy = "run hpc-diffuser fit again, which writes it anew"
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: damaged: {remedy}")
+    if data.get("version") != VERSION:
+        raise InputError(
+            f"{path}: of another version of hpc-diffuser: {remedy} (where that refuses, once with "
+            "--accept-versions)"
         )
-    return sorted(found, key=lambda cluster: (-cluster["cc_search"], cluster["best_restart"]))
+    try:
+        return summary_from(data)
+    except InputError as exc:
+        raise InputError(f"{path}: damaged: {exc}: {remedy}") from exc
 
 
-def _at_bounds(space: SearchSpace, point: np.ndarray) -> dict[str, list[str]]:
-    """Parameters in the first and in the last hundredth of their ranges, by name."""
-    low, high = space.bounds.T
-    margin = AT_BOUND * (high - low)
-    near = {"lower": point < low + margin, "upper": point > high - margin}
-    return {
-        bound: [name for name, found in zip(space.names, at_it, strict=True) if found]
-        for bound, at_it in near.items()
-    }
+@dataclass(frozen=True)
+class Stage:
+    """How far a run is, as the summary of any version says.
+
+    Attributes
+    ----------
+    restarts_finished : int
+    shells : tuple or None
+        Of the final map; None until it is made.
+    """
+
+    restarts_finished: int
+    shells: tuple[Any, ...] | None = None
+
+
+def read_stage(directory: Path) -> Stage | None:
+    """What the last job has summed up; None where there is nothing, or nothing readable."""
+    try:
+        return from_plain(Stage, read_json(directory / NAME))
+    except InputError:
+        return None

@@ -25,6 +25,7 @@ from hpc_diffuser.crystal.lattice import fractionalization
 from hpc_diffuser.fit.refinement import optimiser_share
 from hpc_diffuser.fit.run.checkpoints import checkpoint_path, read_checkpoint, write_checkpoint
 from hpc_diffuser.fit.search.history import new_history
+from hpc_diffuser.fit.summary import read_summary
 from hpc_diffuser.io.maps.native import read_map, read_target, write_map
 from hpc_diffuser.io.modes_file import read_modes
 from hpc_diffuser.io.structures.files import read_structure, write_pdb
@@ -410,7 +411,9 @@ def test_share_of_the_optimiser(call, finished, tmp_path):
     summary = json.loads((finished / "run" / "summary.json").read_text())
     share = summary["last_session"]["optimiser_share"]
     assert 0 < share < 1
-    assert f"{100 * share:.0f} % of the search in proposing" in report_text(summary)
+    assert f"{100 * share:.0f} % of the search in proposing" in report_text(
+        read_summary(finished / "run")
+    )
     folder = Path(shutil.copytree(finished, tmp_path / "again"))
     text = succeeded(call("fit", "fit.toml", folder=folder))
     summary = json.loads((folder / "run" / "summary.json").read_text())

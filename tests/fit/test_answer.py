@@ -5,16 +5,18 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from summaries import outcome, samples, translation_alone
 
 from hpc_diffuser.commands.report import _of_translation, report_text
-from hpc_diffuser.fit.answer import AS_GOOD, choose_answer
+from hpc_diffuser.fit.answer import AS_GOOD, Answer, choose_answer, with_answer
 from hpc_diffuser.fit.b_factors import motion
 from hpc_diffuser.fit.cautions import cautions
 from hpc_diffuser.fit.config import ParametersConfig, SearchConfig
+from hpc_diffuser.fit.restarts import summarise
 from hpc_diffuser.fit.scoring import Score
 from hpc_diffuser.fit.search.history import new_history
 from hpc_diffuser.fit.space import SearchSpace, search_space
-from hpc_diffuser.fit.summary import summarise
+from hpc_diffuser.fit.summary import AtBounds, Scores, Summary
 from hpc_diffuser.motion.parameters import Parameters
 
 
@@ -26,17 +28,16 @@ def space_of(**ranges) -> SearchSpace:
 SPACE = space_of(translation_sigma_A=(0.0, 1.0))
 
 
-def summary_of(answers: list[float], cc, space: SearchSpace = SPACE) -> dict:
+def summary_of(answers: list[float], cc, space: SearchSpace = SPACE) -> Summary:
     """Of restarts that ended at these values of the only parameter; `cc` is the truth there."""
     start = new_history(1)
     histories = {
         r: start.extended(np.array([x]), 1 - cc(x), start.hedge) for r, x in enumerate(answers)
     }
-    summary = summarise(space, histories, len(answers), 1)
-    return summary | {"source_mode_amplitude_A": [], "sampling": None}
+    return summarise(space, histories, len(answers), 1)
 
 
-def choose(summary: dict, cc):
+def choose(summary: Summary, cc) -> Answer:
     """By a model whose map is its translation, and whose CC_free would say the opposite."""
     model = SimpleNamespace(
         internal_motion=lambda p, _normals: np.array([p.disorder.translation_sigma_A])
@@ -46,7 +47,18 @@ def choose(summary: dict, cc):
     )
     config = SimpleNamespace(model=SimpleNamespace(final_samples=8))
     problem = SimpleNamespace(config=config, normals=lambda *_: np.zeros((8, 0)))
-    return choose_answer(problem, model, comparison, summary)
+    return choose_answer(problem, model, comparison, summary.findings)
+
+
+def finished(summary: Summary, answer: Answer, **known) -> Summary:
+    """With an outcome at the answer that was chosen."""
+    own = {"answer": answer.chosen.values, "answer_is": answer.chosen.text}
+    own |= {"scores": answer.scores, "cc_work": answer.score.cc_work}
+    return replace(
+        summary,
+        findings=with_answer(summary.findings, answer.chosen),
+        outcome=outcome(**own | known),
+    )
 
 
 def two_optima(x: float) -> float:
@@ -57,19 +69,19 @@ def two_optima(x: float) -> float:
 def test_median_where_restarts_agree():
     """0.19, 0.2 and 0.21: the median, whose scores are those of the final map, is the answer."""
     answer = choose(summary_of([0.19, 0.2, 0.21], two_optima), two_optima)
-    assert answer.record["answer"]["translation_sigma_A"] == 0.2
-    assert answer.record["answer_is"] == "the median of all 3 restarts"
+    assert answer.chosen.values["translation_sigma_A"] == 0.2
+    assert answer.chosen.text == "the median of all 3 restarts"
     assert answer.score.cc_work == 0.5 and answer.intensity == [0.2]
-    assert answer.record["median_scores"] == {"cc_work": 0.5, "cc_free": 0.5}
+    assert answer.scores["median"] == Scores(cc_work=0.5, cc_free=0.5)
 
 
 def test_best_restart_where_two_do_not_agree():
     """The median of 0.2 and 0.8 is 0.5, where nothing fits: CC 0.30 against 0.50; told beside."""
     answer = choose(summary_of([0.8, 0.2], two_optima), two_optima)
-    assert answer.record["answer"]["translation_sigma_A"] == 0.2
-    assert answer.record["answer_is"] == "the best restart, number 1"
-    assert answer.record["median_scores"]["cc_work"] == pytest.approx(0.3)
-    assert answer.record["best_scores"]["cc_work"] == answer.score.cc_work == 0.5
+    assert answer.chosen.values["translation_sigma_A"] == 0.2
+    assert answer.chosen.text == "the best restart, number 1"
+    assert answer.scores["median"].cc_work == pytest.approx(0.3)
+    assert answer.scores["best"].cc_work == answer.score.cc_work == 0.5
 
 
 def test_median_of_the_best_cluster():
@@ -78,11 +90,13 @@ def test_median_of_the_best_cluster():
     The median of its cluster, 0.201, has 0.5 − 0.001/1.5 = 0.4993, which is as good.
     """
     found = [0.8, 0.201, 0.81, 0.2002, 0.79, 0.203, 0.8]
-    answer = choose(summary_of(found, two_optima), two_optima)
-    assert answer.record["answer"]["translation_sigma_A"] == 0.201
-    assert answer.record["answer_is"] == "the median of the best cluster, 3 of 7 restarts"
-    assert answer.record["cluster_scores"]["cc_work"] == answer.score.cc_work
-    assert answer.record["at_bounds"]["answer"] == {"lower": [], "upper": []}
+    summary = summary_of(found, two_optima)
+    answer = choose(summary, two_optima)
+    assert answer.chosen.values["translation_sigma_A"] == 0.201
+    assert answer.chosen.text == "the median of the best cluster, 3 of 7 restarts"
+    assert answer.scores["cluster"].cc_work == answer.score.cc_work
+    at_bounds = with_answer(summary.findings, answer.chosen).at_bounds
+    assert at_bounds["answer"] == AtBounds(lower=(), upper=())
 
 
 @pytest.mark.parametrize(("loss", "kind"), [(0.9, "median of all"), (1.1, "best restart")])
@@ -93,7 +107,7 @@ def test_a_median_that_is_not_as_good(loss, kind):
         return 0.5 if abs(x - 0.5) > 0.01 else 0.5 - loss * AS_GOOD
 
     answer = choose(summary_of([0.42, 0.5, 0.58], cc), cc)
-    assert kind in answer.record["answer_is"]
+    assert kind in answer.chosen.text
 
 
 def test_restarts_around_one_optimum_that_none_has_found():
@@ -108,9 +122,9 @@ def test_restarts_around_one_optimum_that_none_has_found():
 
     summary = summary_of([0.71, 0.3], cc)
     answer = choose(summary, cc)
-    assert answer.record["answer"]["translation_sigma_A"] == 0.71
-    assert answer.record["median_scores"]["cc_work"] == pytest.approx(0.5)
-    text = warnings(summary, cc_work=answer.score.cc_work, **answer.record)
+    assert answer.chosen.values["translation_sigma_A"] == 0.71
+    assert answer.scores["median"].cc_work == pytest.approx(0.5)
+    text = warnings(finished(summary, answer))
     assert "CC_work of their median is 0.5000, of the best 0.4600" in text
     assert "so that the search has not converged" in text and "raise [search] evaluations" in text
 
@@ -119,8 +133,8 @@ def test_one_restart_is_its_own_answer():
     """Nothing to choose from, and nothing said of agreement."""
     summary = summary_of([0.3], two_optima)
     answer = choose(summary, two_optima)
-    assert answer.record["answer_is"] == "the only restart"
-    text = report_text(summary | answer.record | {"warnings": []})
+    assert answer.chosen.text == "the only restart"
+    text = report_text(finished(summary, answer))
     assert "agree" not in text
     assert "  translation            0.3000        —   0.3000\n" in text
 
@@ -132,21 +146,22 @@ def test_map_without_variation_is_never_preferred():
         return float("nan") if x == 0.5 else 0.1
 
     answer = choose(summary_of([0.45, 0.5, 0.55], lambda x: 0.1 - abs(x - 0.55)), cc)
-    assert answer.record["answer_is"] == "the best restart, number 2"
-    assert answer.record["median_scores"]["cc_work"] is None
+    assert answer.chosen.text == "the best restart, number 2"
+    assert answer.scores["median"].cc_work is None
 
 
-def warnings(summary: dict, evaluations: int = 100, **more) -> str:
+def warnings(summary: Summary, evaluations: int = 100, **more) -> str:
     """All in one text, of a search with ten random starting points."""
-    return "\n".join(cautions(summary | more, SearchConfig(evaluations=evaluations)))
+    summary = replace(summary, **more)
+    return "\n".join(cautions(summary, SearchConfig(evaluations=evaluations)))
 
 
 def test_nothing_to_warn_of():
     """Restarts that agree inside their ranges, with accurate samples and a gain."""
-    sampling = {"samples": 64, "map_error": 1e-4, "objective_error": 1e-4}
-    alone = {"cc_work": 0.4}
+    sampling = samples(1e-4, 1e-4)
+    known = outcome(translation_alone=translation_alone(0.4))
     summary = summary_of([0.19, 0.2, 0.21], two_optima)
-    assert warnings(summary, sampling=sampling, cc_work=0.5, translation_alone=alone) == ""
+    assert warnings(summary, sampling=sampling, outcome=known) == ""
 
 
 @pytest.mark.parametrize(("evaluations", "warned"), [(9, True), (10, True), (11, False)])
@@ -159,10 +174,11 @@ def test_fewer_evaluations_than_random_points(evaluations, warned):
 def test_restarts_that_disagree_are_warned_of():
     """CC 0.50 against 0.48: a difference of 0.02, between errors of √2 x 2 x 0.001 and 0.01."""
     summary = summary_of([0.2, 0.8], two_optima)
-    summary |= choose(summary, two_optima).record
+    alone = translation_alone(0.1)
+    summary = finished(summary, choose(summary, two_optima), translation_alone=alone)
     for error, known in ((0.001, True), (0.01, False)):
-        sampling = {"samples": 64, "map_error": 1e-4, "objective_error": error}
-        text = warnings(summary, sampling=sampling, cc_work=0.5, translation_alone={"cc_work": 0.1})
+        sampling = samples(1e-4, error)
+        text = warnings(summary, sampling=sampling)
         assert "the 2 restarts ended at 2 different places" in text
         assert "median is no answer (CC_work 0.3000 against 0.5000 of the best)" in text
         assert ("it is not known which is right" in text) != known
@@ -173,7 +189,7 @@ def test_restarts_that_differ_in_what_does_not_matter():
     """A CC of 0.5 everywhere: the median is as good, and the parameter not determined."""
     summary = summary_of([0.2, 0.8], lambda _: 0.5)
     answer = choose(summary, lambda _: 0.5)
-    text = warnings(summary, cc_work=0.5, **answer.record)
+    text = warnings(finished(summary, answer))
     assert "is 0.5000, of the best 0.5000, so that what they differ in is not determined" in text
 
 
@@ -189,9 +205,10 @@ def test_one_restart_is_warned_of():
 @pytest.mark.parametrize(("error", "warned"), [(0.004, False), (0.006, True)])
 def test_samples_against_the_gain(error, warned):
     """A gain of 0.01 over translation alone, and twice an error of 0.004 or 0.006."""
-    sampling = {"samples": 64, "map_error": 1e-4, "objective_error": error}
+    sampling = samples(1e-4, error)
     summary = summary_of([0.19, 0.2, 0.21], two_optima)
-    text = warnings(summary, sampling=sampling, cc_work=0.5, translation_alone={"cc_work": 0.49})
+    known = outcome(cc_work=0.5, translation_alone=translation_alone(0.49))
+    text = warnings(summary, sampling=sampling, outcome=known)
     assert ("differs from that of translation alone by 0.0100" in text) == warned
     assert ("raise [model] samples, now 64" in text) == warned
 
@@ -199,17 +216,19 @@ def test_samples_against_the_gain(error, warned):
 @pytest.mark.parametrize(("error", "warned"), [(0.004, False), (0.006, True)])
 def test_samples_against_what_the_fit_lacks(error, warned):
     """CC 0.995 lacks 0.005; maps that are wrong by more cannot tell."""
-    sampling = {"samples": 64, "map_error": error, "objective_error": 1e-5}
+    sampling = samples(error, 1e-5)
     summary = summary_of([0.19, 0.2, 0.21], two_optima)
-    text = warnings(summary, sampling=sampling, cc_work=0.995, translation_alone={"cc_work": 0.9})
+    known = outcome(cc_work=0.995, translation_alone=translation_alone(0.9))
+    text = warnings(summary, sampling=sampling, outcome=known)
     assert ("more than the fit lacks to CC 1, 5.0e-03" in text) == warned
 
 
 def test_what_is_not_sampled_has_no_error():
     """Translation alone is exact: equal to itself, which is no lack of samples."""
-    sampling = {"samples": 1, "map_error": 0.0, "objective_error": 0.0}
+    sampling = samples(0.0, 0.0, 1)
     summary = summary_of([0.19, 0.2, 0.21], two_optima)
-    found = warnings(summary, sampling=sampling, cc_work=0.5, translation_alone={"cc_work": 0.5})
+    known = outcome(cc_work=0.5, translation_alone=translation_alone(0.5))
+    found = warnings(summary, sampling=sampling, outcome=known)
     assert found == ""
 
 
@@ -278,7 +297,7 @@ def test_frames_move_beside_what_is_at_0(modes):
         amplitudes_A=modes.amplitudes_A[:0],
     )
     found = motion(ensemble, Parameters(np.empty(0)))
-    text = warnings(summary_of([0.0] * 3, lambda _: 0.5), motion=found)
+    text = warnings(summary_of([0.0] * 3, lambda _: 0.5), outcome=outcome(motion=found))
     assert "the map asks for none of it" in text
 
 
@@ -303,7 +322,7 @@ def test_solvent_at_its_ends():
 )
 def test_translation_alone_at_an_end_of_its_range(sigma, told):
     """The range is 0 to 4 Å; q²σ² at 0.05 Å and 1.6 Å is 4 %, of which the pattern sees half."""
-    alone = {"translation_sigma_A": sigma, "k_sol_eA3": 0.3}
+    alone = translation_alone(0.4, sigma, k_sol_eA3=0.3)
     assert _of_translation(alone) == f"its own best sigma, {told}, the answer's solvent"
 
 
@@ -333,10 +352,8 @@ def test_parameters_at_the_same_bound_share_a_sentence():
 def test_report_leads_with_warnings_and_shows_clusters():
     """The answer, the median beside it, the clusters side by side with their best CC."""
     summary = summary_of([0.8, 0.2], two_optima)
-    summary |= choose(summary, two_optima).record
-    summary["cc_work"] = 0.5
-    summary["warnings"] = cautions(summary, SearchConfig())
-    text = report_text(summary)
+    summary = finished(summary, choose(summary, two_optima))
+    text = report_text(replace(summary, warnings=tuple(cautions(summary, SearchConfig()))))
     assert text.startswith("Warnings\n  1. the 2 restarts ended at 2 different places")
     assert "The answer is the best restart, number 1; the restarts do not agree" in text
     assert "  answer  scatter   median     best" in text

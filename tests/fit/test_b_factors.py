@@ -5,13 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from summaries import outcome
 
 from hpc_diffuser.fit.b_factors import compare_b_factors, motion
 from hpc_diffuser.fit.cautions import cautions
 from hpc_diffuser.fit.config import ParametersConfig, SearchConfig
+from hpc_diffuser.fit.restarts import summarise
 from hpc_diffuser.fit.search.history import new_history
 from hpc_diffuser.fit.space import search_space
-from hpc_diffuser.fit.summary import summarise
+from hpc_diffuser.fit.summary import BFactors
 from hpc_diffuser.io.modes_file import read_modes, write_modes
 from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.modes import why_no_b_factors, with_frames
@@ -35,21 +37,28 @@ def test_b_factors_beside_the_crystals(modes):
     found = compare_b_factors(
         replace(modes, crystal_b_A2=crystal), Parameters(np.zeros(2), Disorder(0.3))
     )
-    assert found["atoms"] == 11 and found["cc"] is None
-    assert found["mean_A2"] == pytest.approx(b)
-    assert found["mean_ratio"] == pytest.approx(1.2 * 11 / (5 + 2 * 6))
-    assert found["moves_more"] == pytest.approx(5 / 11)
+    assert found.atoms == 11 and found.cc is None
+    assert found.mean_A2 == pytest.approx(b)
+    assert found.mean_ratio == pytest.approx(1.2 * 11 / (5 + 2 * 6))
+    assert found.moves_more == pytest.approx(5 / 11)
     assert compare_b_factors(modes, Parameters(np.zeros(2))) is None
 
 
 @pytest.mark.parametrize(("n_more", "warned"), [(0, False), (5, False), (6, True)])
 def test_warning_where_more_than_a_twentieth_of_the_atoms_move_more(n_more, warned):
     """Of 100 atoms; with their number."""
-    found = {"atoms": 100, "cc": 0.5, "mean_ratio": 0.8, "mean_A2": 8.0, "crystal_mean_A2": 10.0}
-    found |= {"moves_more": n_more / 100, "farthest_beyond": "A/GLY 2/CA"}
+    found = BFactors(
+        atoms=100,
+        cc=0.5,
+        mean_ratio=0.8,
+        mean_A2=8.0,
+        crystal_mean_A2=10.0,
+        moves_more=n_more / 100,
+        farthest_beyond="A/GLY 2/CA",
+    )
     space = search_space(ParametersConfig(translation_sigma_A=(0.4, 0.4)), np.empty(0))
     held = {0: new_history(0).extended(np.empty(0), 0.5, new_history(0).hedge)}
-    summary = summarise(space, held, 1, 1) | {"b_factors": found}
+    summary = replace(summarise(space, held, 1, 1), outcome=outcome(b_factors=found))
     text = "\n".join(cautions(summary, SearchConfig(evaluations=1)))
     told = "the model moves more than the crystal: 6 of 100 atoms (6 %), A/GLY 2/CA most, mean B "
     assert (told + "8.0 against 10.0 Å²" in text) is warned
@@ -62,11 +71,11 @@ def test_motion_of_translation_in_b_factors(modes):
     a B-factor damps amplitudes by e^{−B/4d²}, intensities by e^{−B/2d²}.
     """
     found = motion(modes, Parameters(np.zeros(2), Disorder(0.46)))
-    assert list(found["kinds"]) == ["translation"]
-    assert found["mean_b_A2"] == pytest.approx(16.71, abs=0.005)
-    assert found["mean_b_A2"] / 2 == pytest.approx(4 * np.pi**2 * 0.46**2)
-    assert found["rms_A"] == pytest.approx(0.46 * np.sqrt(3))
-    assert found["kinds"]["translation"]["rms_A"] == pytest.approx(found["rms_A"])
+    assert list(found.kinds) == ["translation"]
+    assert found.mean_b_A2 == pytest.approx(16.71, abs=0.005)
+    assert found.mean_b_A2 / 2 == pytest.approx(4 * np.pi**2 * 0.46**2)
+    assert found.rms_A == pytest.approx(0.46 * np.sqrt(3))
+    assert found.kinds["translation"].rms_A == pytest.approx(found.rms_A)
 
 
 def test_motions_add_up(modes):
@@ -84,14 +93,14 @@ def test_motions_add_up(modes):
         libration_sigma_deg=3.0,
     )
     found = motion(orthogonal, parameters)
-    rms = {name: kind["rms_A"] for name, kind in found["kinds"].items()}
+    rms = {name: kind.rms_A for name, kind in found.kinds.items()}
     assert rms["modes"] == pytest.approx(np.sqrt(0.05))
     assert rms["translation"] == pytest.approx(np.sqrt(0.14))
     assert rms["liquid-like"] == pytest.approx(0.2 * np.sqrt(3))
     assert rms["uncorrelated"] == pytest.approx(0.15 * np.sqrt(3))
     assert rms["coupled to the lattice"] == pytest.approx(0.1 * np.sqrt(3))
     assert len(rms) == 6 and rms["libration"] > 0
-    assert found["rms_A"] == pytest.approx(np.sqrt(sum(r**2 for r in rms.values())))
+    assert found.rms_A == pytest.approx(np.sqrt(sum(r**2 for r in rms.values())))
 
 
 def test_motion_of_conformations(modes):
@@ -99,9 +108,9 @@ def test_motion_of_conformations(modes):
     frames = modes.structure.positions + np.array([[[0.2, 0, 0]], [[-0.2, 0, 0]]])
     ensemble = with_frames(modes, frames)
     found = motion(ensemble, Parameters(np.empty(0), Disorder(0.3)))
-    assert found["kinds"]["conformations"]["rms_A"] == pytest.approx(0.2)
-    assert found["kinds"]["translation"]["rms_A"] == pytest.approx(0.3 * np.sqrt(3))
-    assert found["rms_A"] == pytest.approx(np.sqrt(0.04 + 0.27))
+    assert found.kinds["conformations"].rms_A == pytest.approx(0.2)
+    assert found.kinds["translation"].rms_A == pytest.approx(0.3 * np.sqrt(3))
+    assert found.rms_A == pytest.approx(np.sqrt(0.04 + 0.27))
 
 
 @pytest.mark.parametrize(

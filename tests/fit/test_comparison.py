@@ -13,6 +13,13 @@ from launching import launch
 from hpc_diffuser.commands.comparison_page import comparison_text
 from hpc_diffuser.fit import comparison, refinement
 from hpc_diffuser.fit.comparison import model_config, shuffled_modes, shuffled_orders, with_models
+from hpc_diffuser.fit.comparison_table import (
+    ModelComparison,
+    ModelRow,
+    Shuffled,
+    read_comparison,
+    write_comparison,
+)
 from hpc_diffuser.fit.config import (
     Config,
     ModelsConfig,
@@ -27,6 +34,7 @@ from hpc_diffuser.fit.inputs import load_modes
 from hpc_diffuser.fit.problem import FINAL, compare, load_problem
 from hpc_diffuser.fit.run.lock import run_lock
 from hpc_diffuser.fit.space import search_space
+from hpc_diffuser.fit.summary import Ceiling
 from hpc_diffuser.io.modes_file import write_modes
 from hpc_diffuser.io.structures.files import write_pdb
 from hpc_diffuser.motion.disorder import Disorder
@@ -406,18 +414,29 @@ def test_table_and_json_have_the_same_numbers(compared):
     first = f"rbt            1{rigid['cc_work']:9.4f}{rigid['cc_free']:9.4f}   translation"
     assert first in printed
     assert f"{moving['shuffled_modes']['cc_free']['largest']:9.4f}" in printed
-    assert comparison_text(comparison) in printed
+    assert comparison_text(read_comparison(folder / "run")) in printed
     assert "\nCC_work, CC_free: mean over the shells\n" in printed
 
 
 def test_ceiling_of_the_data(compared):
     """Below the models' CC, where the target has half-maps."""
-    comparison = json.loads((compared[0] / "run" / "models.json").read_text())
-    assert comparison["ceiling"] is None and "CC*" not in comparison_text(comparison)
-    comparison["ceiling"] = {"cc_half": 0.5, "cc_star": 0.8165}
-    assert "CC*                0.8165            of the data; CC½ is 0.5000" in comparison_text(
-        comparison
-    )
+    found = read_comparison(compared[0] / "run")
+    assert found.ceiling is None and "CC*" not in comparison_text(found)
+    limited = replace(found, ceiling=Ceiling(cc_half=0.5, cc_star=0.8165))
+    expected = "CC*                0.8165            of the data; CC½ is 0.5000"
+    assert expected in comparison_text(limited)
+
+
+def test_models_json_comes_back_as_it_was(compared, tmp_path):
+    """Read and written again: the same bytes. Damaged: one line, with the key."""
+    written = (compared[0] / "run" / "models.json").read_bytes()
+    write_comparison(tmp_path, read_comparison(compared[0] / "run"))
+    assert (tmp_path / "models.json").read_bytes() == written
+    data = json.loads(written)
+    del data["models"][1]["cc_free"]
+    (tmp_path / "models.json").write_text(json.dumps(data))
+    with pytest.raises(InputError, match=r"models\.json: damaged: models\.1\.cc_free is lacking: "):
+        read_comparison(tmp_path)
 
 
 def test_report_and_status_of_a_comparison(call, compared):
@@ -546,11 +565,11 @@ def test_orders_with_equal_weights(weights, n_orders):
     assert tuple(weights) not in given
 
 
-def control(folder: Path, weights_A: list[float]) -> tuple[dict, object]:
+def control(folder: Path, weights_A: list[float]) -> tuple[Shuffled | None, object]:
     """The control of an answer with these weights and a translation; and its problem."""
     own = model_config(load_config(folder / "fit.toml"), "rbt+int")
     median = {"mode_amplitude_A": weights_A, "translation_sigma_A": 0.4}
-    found = shuffled_modes(load_problem, own, {"answer": median}, Ranks())
+    found = shuffled_modes(load_problem, own, median, Ranks())
     return found, (load_problem(own), comparison.parameters_from(median))
 
 
@@ -567,8 +586,8 @@ def test_the_fit_itself_is_no_other_order(inputs):
     found, (problem, parameters) = control(inputs, [0.45, 0.0])
     normals = problem.normals(problem.config.model.final_samples, FINAL)
     own = score_of(problem, parameters, normals)
-    assert found["orders"] == 1
-    assert (found["cc_work"]["largest"], found["cc_free"]["largest"]) != own
+    assert found.orders == 1
+    assert (found.cc_work.largest, found.cc_free.largest) != own
 
 
 def test_shuffled_weights_are_shuffled_modes(inputs):
@@ -577,8 +596,8 @@ def test_shuffled_weights_are_shuffled_modes(inputs):
     normals = problem.normals(problem.config.model.final_samples, FINAL)
     exchanged = replace(problem.modes, vectors=problem.modes.vectors[::-1])
     work, free = score_of(replace(problem, modes=exchanged), parameters, normals[:, ::-1])
-    assert found["cc_work"]["largest"] == pytest.approx(work, abs=1e-6)
-    assert found["cc_free"]["mean"] == pytest.approx(free, abs=1e-6)
+    assert found.cc_work.largest == pytest.approx(work, abs=1e-6)
+    assert found.cc_free.mean == pytest.approx(free, abs=1e-6)
     own, _ = score_of(problem, parameters, normals)
     assert own > work + 0.005  # the truth is 0.4 and 0.2 Å
 
@@ -587,20 +606,24 @@ def test_one_mode_has_no_other_order(inputs):
     """The control is left out, and the table says so."""
     own = load_config(inputs / "fit.toml")
     median = {"mode_amplitude_A": [0.3], "translation_sigma_A": 0.4}
-    assert shuffled_modes(load_problem, own, {"answer": median}, Ranks()) is None
-    row = {
-        "name": "int",
-        "refined": ["mode 1"],
-        "cc_work": 0.5,
-        "cc_free": None,
-        "answer": {"mode_amplitude_A": [0.3]},
-        "warnings": ["mode 1 is at the upper bound of its range: widen it, and fit again"],
-        "shuffled_modes": None,
-    }
-    text = comparison_text({"models": [row], "shells": []})
+    assert shuffled_modes(load_problem, own, median, Ranks()) is None
+    row = ModelRow(
+        name="int",
+        refined=("mode 1",),
+        cc_work=0.5,
+        cc_free=None,
+        median={"mode_amplitude_A": [0.3]},
+        answer={"mode_amplitude_A": [0.3]},
+        answer_is="made up",
+        at_upper_bound=("mode 1",),
+        warnings=("mode 1 is at the upper bound of its range: widen it, and fit again",),
+        b_factors=None,
+        shuffled_modes=None,
+    )
+    text = comparison_text(ModelComparison(models=(row,), ceiling=None, shells=()))
     assert "int       none: these weights have one order only" in text
     assert "int          1   0.5000     none   modes 0.300 Å" in text
-    assert text.startswith(f"Warnings\n  1. int: {row['warnings'][0]}\n\nModel")
+    assert text.startswith(f"Warnings\n  1. int: {row.warnings[0]}\n\nModel")
 
 
 def test_target_is_needed(inputs):

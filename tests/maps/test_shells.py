@@ -276,8 +276,8 @@ def test_ceiling_is_the_mean_that_a_perfect_model_has(halves, expected):
     """
     sums = np.array([[[100.0, 0.0, 0.0, 1.0, 1.0, c] for c in halves]])
     found = ceiling(SimpleNamespace(half_sums=sums), "shell-mean")
-    assert found["cc_half"] == pytest.approx(np.mean(halves))
-    assert found["cc_star"] == (None if expected is None else pytest.approx(expected))
+    assert found.cc_half == pytest.approx(np.mean(halves))
+    assert found.cc_star == (None if expected is None else pytest.approx(expected))
     pooled, c = ceiling(SimpleNamespace(half_sums=sums), "pooled"), np.mean(halves)
     star = np.sqrt(2 * c / (1 + c)) if c > 0 else None
-    assert pooled["cc_star"] == (None if c < 0 else pytest.approx(star))
+    assert pooled.cc_star == (None if c < 0 else pytest.approx(star))

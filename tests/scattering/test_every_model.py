@@ -269,7 +269,7 @@ def test_residual_b_makes_up_the_crystals(modes):
     parameters = Parameters(np.array([0.2, 0.1]), Disorder(0.3), residual_b_fraction=1.0)
     found = compare_b_factors(with_b, parameters)
     explained = 8 * np.pi**2 / 3 * mean_square_displacements(modes, parameters)
-    assert found["mean_A2"] == pytest.approx(np.maximum(crystal, explained).mean())
+    assert found.mean_A2 == pytest.approx(np.maximum(crystal, explained).mean())
 
 
 @pytest.mark.parametrize("screw", [0.9, -0.5])

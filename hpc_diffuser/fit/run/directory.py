@@ -1,11 +1,10 @@
 """A run directory: what a run began with, how far its restarts are, what came out."""
 
-import math
 import os
 import platform
 import re
 import time
-from dataclasses import asdict
+from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import zip_longest
 from pathlib import Path
@@ -20,6 +19,7 @@ from hpc_diffuser.fit.search.history import History
 from hpc_diffuser.motion.registry import TERMS
 from hpc_diffuser.system.errors import ChangedError, InputError
 from hpc_diffuser.system.progress import log
+from hpc_diffuser.system.records import from_plain, to_plain
 from hpc_diffuser.system.storage import read_json, remove_leftovers, sha256, write_bytes, write_json
 
 # May differ when a run is resumed: they say how much is done and where, not what.
@@ -186,26 +186,45 @@ def recover_histories(directory: Path, n_restarts: int, n_refined: int) -> dict[
     return histories
 
 
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """The job that works, or has worked last, on a run: session.json, beside who it is.
+
+    Attributes
+    ----------
+    began : float
+        Unix time.
+    ranks, groups : int
+    evaluations : int
+        From which it has gone on.
+    """
+
+    began: float
+    ranks: int
+    groups: int
+    evaluations: int
+
+
 def write_session(directory: Path, ranks: int, groups: int, evaluations: int) -> None:
     """Keep who works on the run since when, and from how many evaluations on: for `status`."""
-    session = {"began": time.time(), "ranks": ranks, "groups": groups, "evaluations": evaluations}
-    write_json(directory / "session.json", {"format": _SESSION, **own_record(), **session})
+    session = Session(began=time.time(), ranks=ranks, groups=groups, evaluations=evaluations)
+    owner = {"format": _SESSION, **own_record()}
+    write_json(directory / "session.json", owner | to_plain(session))
 
 
-def read_session(directory: Path) -> dict[str, Any] | None:
+def read_session(directory: Path) -> Session | None:
     """What `write_session` kept last; None where there is nothing, or nothing readable."""
     try:
-        session = read_json(directory / "session.json")
-        numbers = [session[key] for key in ("began", "ranks", "groups", "evaluations")]
-        whole = session["format"] == _SESSION and all(map(math.isfinite, numbers))
-        return session if whole else None
-    except (InputError, KeyError, TypeError, OverflowError):
+        stored = read_json(directory / "session.json")
+        session = from_plain(Session, stored)
+    except InputError:
         return None
+    return session if stored.get("format") == _SESSION else None
 
 
 def write_convergence(directory: Path, found: Convergence) -> None:
     """Keep what is known of the samples: a resumed run goes on with the same."""
-    write_json(directory / "sampling.json", {"format": _SAMPLING, **asdict(found)})
+    write_json(directory / "sampling.json", {"format": _SAMPLING, **to_plain(found)})
 
 
 def read_convergence(directory: Path) -> Convergence | None:
@@ -215,14 +234,13 @@ def read_convergence(directory: Path) -> Convergence | None:
         return None
     try:
         stored = read_json(path)
-        if stored.pop("format") != _SAMPLING:
-            raise ValueError
-        return Convergence(
-            int(stored["samples"]), float(stored["map_error"]), float(stored["objective_error"])
-        )
-    except (InputError, AttributeError, KeyError, TypeError, ValueError):
-        log(f"{path}: damaged; it is measured again, to the same numbers")
-        return None
+        found = from_plain(Convergence, stored)
+        if stored.get("format") == _SAMPLING:
+            return found
+    except InputError:
+        pass
+    log(f"{path}: damaged; it is measured again, to the same numbers")
+    return None
 
 
 def _manifest(config: Config) -> dict[str, Any]:

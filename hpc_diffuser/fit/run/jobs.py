@@ -7,13 +7,14 @@ was killed is known by its entry without an end: it counts up to the last checkp
 import os
 import socket
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from hpc_diffuser.fit.run.directory import cpu_model
+from hpc_diffuser.fit.summary import Cost
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.progress import log
+from hpc_diffuser.system.records import from_plain, to_plain
 from hpc_diffuser.system.storage import read_json, write_json
 
 _FORMAT = "hpc-diffuser/jobs"
@@ -35,13 +36,13 @@ class Machine:
     threads: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """One job's part in a run.
 
     Attributes
     ----------
-    hosts, processors : list of str
+    hosts, processors : tuple of str
         Of its ranks, each once.
     ranks, cores : int
     began, last : float
@@ -52,14 +53,27 @@ class Job:
         SLURM's number.
     """
 
-    hosts: list[str]
-    processors: list[str]
+    hosts: tuple[str, ...]
+    processors: tuple[str, ...]
     ranks: int
     cores: int
     began: float
     last: float
     ended: str
     batch_job: str
+
+    @property
+    def hours(self) -> float:
+        """From its beginning to what it has saved last."""
+        return (self.last - self.began) / 3600
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Jobs:
+    """What jobs.json holds."""
+
+    format: str
+    jobs: tuple[Job, ...]
 
 
 def this_machine() -> Machine:
@@ -86,11 +100,12 @@ def begin_job(directory: Path, machines: list[Machine], began: float) -> None:
     if jobs is None:
         log(f"{directory / 'jobs.json'}: damaged; what earlier jobs have cost is not known")
         jobs = []
-    if jobs and not jobs[-1]["ended"]:
-        jobs[-1]["last"] = max(jobs[-1]["last"], _last_checkpoint(directory, jobs[-1]["began"]))
+    if jobs and not jobs[-1].ended:
+        last = max(jobs[-1].last, _last_checkpoint(directory, jobs[-1].began))
+        jobs = [*jobs[:-1], replace(jobs[-1], last=last)]
     job = Job(
-        hosts=sorted({machine.host for machine in machines}),
-        processors=sorted({machine.processor for machine in machines}),
+        hosts=tuple(sorted({machine.host for machine in machines})),
+        processors=tuple(sorted({machine.processor for machine in machines})),
         ranks=len(machines),
         cores=sum(machine.threads for machine in machines),
         began=began,
@@ -98,63 +113,51 @@ def begin_job(directory: Path, machines: list[Machine], began: float) -> None:
         ended="",
         batch_job=os.environ.get("SLURM_JOB_ID", ""),
     )
-    _write(directory, [*jobs, asdict(job)])
+    _write(directory, [*jobs, job])
 
 
 def note_job(directory: Path, ended: str = "") -> None:
     """This job has saved something now, or ends."""
     jobs = read_jobs(directory)
     if jobs:
-        jobs[-1] |= {"last": max(jobs[-1]["last"], time.time()), "ended": ended}
-        _write(directory, jobs)
+        last = replace(jobs[-1], last=max(jobs[-1].last, time.time()), ended=ended)
+        _write(directory, [*jobs[:-1], last])
 
 
-def read_jobs(directory: Path) -> list[dict[str, Any]] | None:
+def read_jobs(directory: Path) -> list[Job] | None:
     """All jobs so far, in their order; None where the record is damaged."""
     path = directory / "jobs.json"
     if not path.exists():
         return []
     try:
-        content = read_json(path)
-        if content["format"] != _FORMAT:
-            raise ValueError
-        return [asdict(_checked(Job(**entry))) for entry in content["jobs"]]
-    except (InputError, KeyError, TypeError, ValueError):
+        content = from_plain(_Jobs, read_json(path))
+    except InputError:
         return None
+    whole = content.format == _FORMAT and all(map(_is_whole, content.jobs))
+    return list(content.jobs) if whole else None
 
 
-def cost(directory: Path) -> dict[str, Any]:
-    """What a run has cost, over all jobs, as plain numbers.
-
-    Returns
-    -------
-    dict
-        `jobs`, their number; `killed`, of those the ones that did not end by themselves;
-        `core_hours` and `wall_hours`; `hosts` and `processors`, each once.
-    """
+def cost(directory: Path) -> Cost:
+    """What a run has cost, over all jobs."""
     jobs = read_jobs(directory) or []
-    hours = [(job["last"] - job["began"]) / 3600 for job in jobs]
-    return {
-        "jobs": len(jobs),
-        "killed": sum(not job["ended"] for job in jobs[:-1]),
-        "core_hours": round(sum(h * j["cores"] for h, j in zip(hours, jobs, strict=True)), 4),
-        "wall_hours": round(sum(hours), 4),
-        "hosts": sorted({host for job in jobs for host in job["hosts"]}),
-        "processors": sorted({name for job in jobs for name in job["processors"]}),
-    }
+    return Cost(
+        jobs=len(jobs),
+        killed=sum(not job.ended for job in jobs[:-1]),
+        core_hours=round(sum(job.hours * job.cores for job in jobs), 4),
+        wall_hours=round(sum(job.hours for job in jobs), 4),
+        hosts=tuple(sorted({host for job in jobs for host in job.hosts})),
+        processors=tuple(sorted({name for job in jobs for name in job.processors})),
+    )
 
 
-def _write(directory: Path, jobs: list[dict[str, Any]]) -> None:
-    write_json(directory / "jobs.json", {"format": _FORMAT, "jobs": jobs})
+def _write(directory: Path, jobs: list[Job]) -> None:
+    content = _Jobs(format=_FORMAT, jobs=tuple(jobs))
+    write_json(directory / "jobs.json", to_plain(content))
 
 
-def _checked(job: Job) -> Job:
-    """Raise where the numbers are no numbers, or times run backwards."""
-    if not (job.ranks + job.cores >= 2 and 0 <= job.last - job.began < float("inf")):
-        raise ValueError
-    if not all(isinstance(name, str) for name in [*job.hosts, *job.processors]):
-        raise ValueError
-    return job
+def _is_whole(job: Job) -> bool:
+    """False where there are no ranks, or times run backwards."""
+    return job.ranks + job.cores >= 2 and job.last >= job.began
 
 
 def _last_checkpoint(directory: Path, began: float) -> float:

@@ -9,6 +9,7 @@ import pytest
 from hpc_diffuser.fit.run import jobs
 from hpc_diffuser.fit.run.checkpoints import checkpoint_path
 from hpc_diffuser.fit.run.jobs import Machine, begin_job, cost, note_job, read_jobs, this_machine
+from hpc_diffuser.fit.summary import Cost
 
 MACHINES = [Machine("node1", "EPYC", 4), Machine("node2", "EPYC", 4), Machine("node2", "Xeon", 4)]
 START, HOUR = 1767225600.0, 3600.0  # seconds, of 2026 and of an hour
@@ -35,14 +36,14 @@ def test_two_jobs_add_up(tmp_path, clock):
     begin_job(tmp_path, [Machine("laptop", "Core", 1)], clock(10))
     clock(11)
     note_job(tmp_path, "finished")
-    assert cost(tmp_path) == {
-        "jobs": 2,
-        "killed": 0,
-        "core_hours": 25.0,
-        "wall_hours": 3.0,
-        "hosts": ["laptop", "node1", "node2"],
-        "processors": ["Core", "EPYC", "Xeon"],
-    }
+    assert cost(tmp_path) == Cost(
+        jobs=2,
+        killed=0,
+        core_hours=25.0,
+        wall_hours=3.0,
+        hosts=("laptop", "node1", "node2"),
+        processors=("Core", "EPYC", "Xeon"),
+    )
 
 
 def test_a_killed_job_counts_up_to_its_last_checkpoint(tmp_path, clock):
@@ -55,8 +56,8 @@ def test_a_killed_job_counts_up_to_its_last_checkpoint(tmp_path, clock):
     os.utime(path, (clock(3), clock(3)))
     begin_job(tmp_path, MACHINES[:1], clock(50))
     found = cost(tmp_path)
-    assert (found["jobs"], found["killed"]) == (2, 1)
-    assert (found["wall_hours"], found["core_hours"]) == (3.0, 12.0)
+    assert (found.jobs, found.killed) == (2, 1)
+    assert (found.wall_hours, found.core_hours) == (3.0, 12.0)
 
 
 def test_a_job_that_was_killed_before_it_saved_anything(tmp_path, clock):
@@ -68,7 +69,7 @@ def test_a_job_that_was_killed_before_it_saved_anything(tmp_path, clock):
     clock(4.5)
     begin_job(tmp_path, MACHINES[:1], began)
     begin_job(tmp_path, MACHINES[:1], clock(50))
-    assert cost(tmp_path)["wall_hours"] == 0.5
+    assert cost(tmp_path).wall_hours == 0.5
 
 
 def test_this_machine(monkeypatch):
@@ -101,7 +102,7 @@ def test_damaged_record(tmp_path, content, capsys):
     assert read_jobs(tmp_path) is None
     begin_job(tmp_path, MACHINES, time.time())
     assert "jobs.json: damaged" in capsys.readouterr().err
-    assert cost(tmp_path)["jobs"] == 1
+    assert cost(tmp_path).jobs == 1
 
 
 def test_fit_tells_what_all_its_jobs_cost(call, project, edit):
