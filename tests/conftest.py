@@ -15,6 +15,7 @@ import warm
 from threadpoolctl import threadpool_limits
 from warm import HANG_S
 
+from hpc_diffuser.commands import fit as fit_command
 from hpc_diffuser.commands import main as command_line
 from hpc_diffuser.crystal.atom_factors import form_factors
 from hpc_diffuser.crystal.lattice import fractionalization, grid_to_resolution
@@ -169,7 +170,7 @@ def call(tmp_path: Path, monkeypatch, capfd) -> Callable[..., subprocess.Complet
     # Numba refuses another number of threads once it has used them.
     monkeypatch.setenv("NUMBA_NUM_THREADS", str(numba.config.NUMBA_NUM_THREADS))
     monkeypatch.setattr(stopping, "_requested", [])
-    monkeypatch.setattr(command_line, "watch_signals", lambda max_hours: None)
+    monkeypatch.setattr(fit_command, "watch_signals", lambda max_hours: None)
     monkeypatch.setattr(command_line, "ignore_signals", lambda: None)
 
     def run(*arguments: str, folder: Path = tmp_path) -> subprocess.CompletedProcess:

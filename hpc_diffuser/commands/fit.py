@@ -1,108 +1,80 @@
-"""The command `fit`: which config, the built-in example, the test mode, what is printed."""
+"""The command `fit`: refines, resumes or tries out a config; one model, or several compared."""
 
-import tempfile
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from hpc_diffuser.commands.comparison_page import comparison_text
-from hpc_diffuser.commands.examples import four_helices
-from hpc_diffuser.commands.report import report_text
-from hpc_diffuser.fit.comparison import compare_models, with_models
-from hpc_diffuser.fit.comparison_table import ModelComparison
-from hpc_diffuser.fit.config import Config, load_config
-from hpc_diffuser.fit.problem import Problem, load_problem, shrunk_problem
-from hpc_diffuser.fit.refinement import Resumption, refine
-from hpc_diffuser.fit.summary import Summary
-from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.system.progress import log
-from hpc_diffuser.system.streams import say
+from hpc_diffuser.commands.config_choice import config_argument
+from hpc_diffuser.commands.running import all_ranks, command, expect_ranks, one_rank
+from hpc_diffuser.motion.registry import TERM_ROWS
+from hpc_diffuser.system.options import CommandOptions, option, positive, switch
+from hpc_diffuser.system.stopping import watch_signals
+
+# The words that models are named with, and what each is.
+_TERMS = ", ".join(f"{term.word} {term.short}".rstrip() for term in TERM_ROWS)
 
 
-def fit_command(
-    path: Path | None,
-    default: Path,
-    models: str | None,
-    test: bool,
-    world: Ranks,
-    resumption: Resumption,
-) -> None:
-    """Run, resume or try out a fit, or several to compare models; print its report on rank 0.
+@dataclass(frozen=True)
+class Options(CommandOptions):
+    """Which config, which models of it, and what is allowed once.
 
-    Parameters
+    Attributes
     ----------
-    path : Path or None
-        The config that the user named.
-    default : Path
-        The config to use otherwise; without that file, the built-in example.
+    config : Path or None
+        Without one: as `config_choice.choose_config`.
     models : str or None
-        The models to compare, separated by commas, instead of those of the config.
+        As "rbt,llm,rbt+int": instead of the config's [models] compare.
     test : bool
         Try the config out on one rank.
-    world : Ranks
-    resumption : Resumption
+    max_hours : float or None
+        Stop cleanly after so many.
+    break_lock, accept_versions : bool
+        As of `Resumption`.
     """
-    config_path, is_example = world.from_root(lambda: choose_config(path, default))
-    config = world.from_root(lambda: with_models(load_config(config_path), models))
-    if test:
-        _try_out(config, world)
-        return
-    text = config_path.read_text(encoding="utf-8") if world.is_root else ""
-    if config.models.compare:
-        comparison = compare_models(load_problem, config, text, world, resumption)
-        if world.is_root:
-            say(_compared(comparison, config.run.directory))
-        return
-    summary = refine(load_problem, config, text, world, resumption)
-    if world.is_root:
-        say(_outcome(summary, config.run.directory, is_example))
 
-
-def choose_config(path: Path | None, default: Path) -> tuple[Path, bool]:
-    """The named config, else the default one, else the example's; and whether it is that."""
-    if path is not None or default.is_file():
-        return path or default, False
-    config = four_helices.FOLDER / "hpc-diffuser.toml"
-    if config.is_file():
-        log(f"no {default} here: the built-in example in {four_helices.FOLDER}/ goes on")
-    else:
-        log(f"no {default} here: making the built-in example in {four_helices.FOLDER}/")
-        config = four_helices.write_example(four_helices.FOLDER)
-    return config, True
-
-
-def _try_out(config: Config, world: Ranks) -> None:
-    """The whole way with few samples and evaluations, in a folder that is removed again."""
-    with tempfile.TemporaryDirectory(prefix="hpc-diffuser-test-") as folder:
-        directory = Path(folder)
-        inputs = replace(config, run=replace(config.run, directory=directory))
-        say(_tried_out(inputs, world))
-    say("\nThe config works; these numbers are of a coarse grid and mean nothing more.")
-
-
-def _tried_out(config: Config, world: Ranks) -> str:
-    def load(config: Config) -> Problem:
-        return shrunk_problem(load_problem(config))
-
-    if config.models.compare:
-        comparison = compare_models(load, config, "", world, Resumption())
-        rows = tuple(replace(row, warnings=()) for row in comparison.models)
-        return comparison_text(replace(comparison, models=rows))
-    # What would be warned of is of the trial, not of the config.
-    return report_text(replace(refine(load, config, "", world), warnings=()))
-
-
-def _compared(comparison: ModelComparison, directory: Path) -> str:
-    of_one = directory / comparison.models[0].name
-    return (
-        f"{comparison_text(comparison)}\n\n"
-        f"Again: hpc-diffuser report {directory}; of one model: hpc-diffuser report {of_one}"
+    config: Path | None = config_argument()
+    models: str | None = option(
+        "--models",
+        metavar="NAMES",
+        help=f"fit and compare several models, as rbt,llm,rbt+int: {_TERMS} (instead of "
+        "[models] compare); rbt+int@NAME with the modes of one of [models] bases",
+    )
+    test: bool = switch(
+        "--test",
+        "run the config end to end on one rank in about a minute (for each model), to find "
+        "mistakes; leaves nothing behind",
+    )
+    max_hours: float | None = option(
+        "--max-hours",
+        kind=positive,
+        help="stop cleanly after so many hours, with exit code 75; the same command resumes",
+    )
+    break_lock: bool = switch(
+        "--break-lock", "take over the run directory from a job that is surely dead"
+    )
+    accept_versions: bool = switch(
+        "--accept-versions",
+        "resume with other versions of the program or its libraries; the answer is then not "
+        "bit for bit that of an uninterrupted run",
     )
 
 
-def _outcome(summary: Summary, directory: Path, is_example: bool) -> str:
-    parts = [report_text(summary)]
-    if is_example:
-        findings, outcome = summary.complete()
-        parts.append(four_helices.comparison_table(outcome.answer, findings.spread))
-    parts.append(f"Final map: {directory / 'calculated.h5'}; more: hpc-diffuser report {directory}")
-    return "\n\n".join(parts)
+@command
+def run(options: Options) -> None:
+    """Fill the run directory, and print the report on rank 0.
+
+    Raises
+    ------
+    InputError, RunInUseError, StorageError, ChangedError
+        Where the config, an input or the run directory cannot be used.
+    StoppedError
+        As asked by a signal or `max_hours`; run it again to resume.
+    """
+    if not options.test:
+        expect_ranks()
+    watch_signals(options.max_hours)
+    ranks = one_rank("--test") if options.test else all_ranks()
+    from hpc_diffuser.commands.fitting import fit
+    from hpc_diffuser.fit.refinement import Resumption
+
+    resumption = Resumption(options.break_lock, options.accept_versions)
+    fit(options.config, options.models, options.test, ranks, resumption)

@@ -1,13 +1,14 @@
 """A measured map as its user describes it: read, re-indexed, in the crystal of a structure."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from hpc_diffuser.commands.map_source import SEARCH, MapSource
 from hpc_diffuser.crystal.lattice import cell_text, check_unit_cell
 from hpc_diffuser.crystal.structure import Structure
-from hpc_diffuser.io.maps.formats import Found, Given, read_any_map
+from hpc_diffuser.io.maps.formats import Found, read_any_map
 from hpc_diffuser.io.structures.files import Crystal, read_structure
 from hpc_diffuser.maps.diffuse_map import DiffuseMap
 from hpc_diffuser.maps.reindexing import (
@@ -17,42 +18,8 @@ from hpc_diffuser.maps.reindexing import (
     reindexing_text,
     same_lattice,
 )
-from hpc_diffuser.maps.target import TargetOptions
+from hpc_diffuser.maps.target_options import TargetOptions
 from hpc_diffuser.system.errors import InputError
-from hpc_diffuser.system.storage import sha256
-
-SEARCH = "search"
-
-
-@dataclass(frozen=True)
-class MapSource:
-    """Where a map is, and what the user says about it.
-
-    Attributes
-    ----------
-    path : Path
-    given : Given
-        Cell, space group and column: they come before what the file says.
-    structure : Path or None
-        PDB or mmCIF of the crystal: for the cell and space group.
-    reindex : str or None
-        As "k,h,-l"; "search" finds the one that fits the structure best.
-    """
-
-    path: Path
-    given: Given = field(default_factory=Given)
-    structure: Path | None = None
-    reindex: str | None = None
-
-    @property
-    def is_qualified(self) -> bool:
-        """Anything is said about the map."""
-        return (self.given, self.structure, self.reindex) != (Given(), None, None)
-
-    def hashes(self) -> dict[str, str]:
-        """SHA-256 of the files, as attributes for what is made of them."""
-        found = {"sha256 map": sha256(self.path)}
-        return found | ({"sha256 structure": sha256(self.structure)} if self.structure else {})
 
 
 @dataclass(frozen=True)

@@ -1,76 +1,94 @@
 """The command `modes`: motion modes of a trajectory, or of an elastic network."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from hpc_diffuser.io.modes_file import write_modes
-from hpc_diffuser.io.structures.files import read_structure, write_pdb
-from hpc_diffuser.io.trajectories.in_crystal import TrajectoryFiles, crystal_frames
-from hpc_diffuser.motion.elastic_network import elastic_network_modes
-from hpc_diffuser.motion.modes import (
-    Modes,
-    effective_b_factors,
-    principal_components,
-)
+from hpc_diffuser.commands.running import command
+from hpc_diffuser.io.trajectories.given import TrajectoryFiles
 from hpc_diffuser.system.errors import InputError
-from hpc_diffuser.system.progress import log
+from hpc_diffuser.system.options import CommandOptions, option, option_of, typed, whole
+from hpc_diffuser.system.streams import say
 
 
-def modes_from_trajectory(
-    files: TrajectoryFiles, n_modes: int, tell: Callable[[str], None] = log
-) -> Modes:
-    """Principal components of a trajectory in the crystal frame, about its mean structure.
+@dataclass(frozen=True, kw_only=True)
+class Options(CommandOptions):
+    """What modes are made of, and how many.
 
-    Parameters
+    Attributes
     ----------
-    files : TrajectoryFiles
+    trajectory, topology : Path or None
+        Without them: an elastic network of the reference.
+    reference, selection, conformer, hydrogens
+        As of `TrajectoryFiles`.
     n_modes : int
-    tell : callable
-        Given, line by line, what was left out, mended and assumed; by default to standard error.
+        How many to keep.
+    output : Path
+    command : str
+        As it was typed: the file records it.
     """
-    found = crystal_frames(files)
-    for note in found.notes:
-        tell(note)
-    frames = found.positions
-    vectors, amplitudes = principal_components(frames, n_modes)
-    mean = replace(
-        found.structure, positions=frames.mean(axis=0), b_factors_A2=effective_b_factors(frames)
+
+    trajectory: Path | None = option_of(TrajectoryFiles, "trajectory", default=None)
+    topology: Path | None = option_of(TrajectoryFiles, "topology", default=None)
+    reference: Path = option_of(TrajectoryFiles, "reference")
+    selection: str | None = option_of(TrajectoryFiles, "selection")
+    conformer: str = option_of(TrajectoryFiles, "conformer")
+    hydrogens: bool = option_of(TrajectoryFiles, "hydrogens")
+    n_modes: int = option(
+        "--n-modes", default=20, kind=whole, help="how many to keep (default: %(default)s)"
     )
-    return Modes(mean, vectors, amplitudes, *found.crystal, crystal_b_A2=found.crystal_b_A2)
+    output: Path = option("-o", "--output", default=Path("modes.h5"), kind=Path)
+    command: str = typed("hpc-diffuser modes")
 
 
-def modes_from_network(
-    reference: Path, n_modes: int, conformer: str = "A", hydrogens: bool = False
-) -> Modes:
-    """Elastic-network modes of a crystal structure, scaled to its B-factors.
-
-    Parameters
-    ----------
-    reference : Path
-    n_modes : int
-    conformer, hydrogens
-        As of `read_structure`.
-    """
-    structure, crystal = read_structure(reference, conformer, hydrogens)
-    if crystal is None:
-        raise InputError(f"{reference}: no unit cell: expected a crystal structure")
-    vectors, amplitudes = elastic_network_modes(structure, n_modes)
-    return Modes(structure, vectors, amplitudes, *crystal, crystal_b_A2=structure.b_factors_A2)
-
-
-def save_modes(path: Path, modes: Modes, inputs: list[Path], provenance: dict[str, str]) -> Path:
-    """Write modes.h5 and, beside it, the mean structure as PDB; the PDB's path.
+@command
+def run(options: Options) -> None:
+    """Make modes.h5, with the mean structure beside it, and tell what is in it.
 
     Raises
     ------
     InputError
-        Where that would replace one of the `inputs`.
+        Where a file cannot be used, or options contradict each other.
     """
-    pdb = path.with_name(f"{path.stem}-mean.pdb")
-    for output in (path, pdb):
-        if output.resolve() in {source.resolve() for source in inputs}:
-            raise InputError(f"{output} is an input, and would be replaced: give another --output")
-    write_modes(path, modes, provenance)
-    write_pdb(pdb, modes.structure, (modes.unit_cell, modes.space_group))
-    return pdb
+    from hpc_diffuser.commands.pages.contents import describe
+    from hpc_diffuser.fit.config import checked_conformer
+    from hpc_diffuser.io.modes_from_files import (
+        modes_from_network,
+        modes_from_trajectory,
+        save_modes,
+    )
+    from hpc_diffuser.system.storage import sha256
+
+    reference, conformer = options.reference, options.conformer
+    checked_conformer("--conformer", conformer)
+    files = _files(options)
+    notes: list[str] = []
+    if files is None:
+        modes = modes_from_network(reference, options.n_modes, conformer, options.hydrogens)
+        hashes, inputs = {"sha256 reference": sha256(reference)}, [reference]
+    else:
+        modes = modes_from_trajectory(files, options.n_modes, notes.append)
+        hashes, inputs = files.hashes(), [files.trajectory, files.topology, reference]
+    pdb = save_modes(options.output, modes, inputs, {"command": options.command} | hashes)
+    say(describe(options.output))
+    for note in notes:
+        say(note)
+    say(f"mean structure with effective B-factors: {pdb}")
+
+
+def _files(options: Options) -> TrajectoryFiles | None:
+    """The trajectory in its crystal; None without one."""
+    trajectory, topology = options.trajectory, options.topology
+    if (trajectory is None) != (topology is None):
+        raise InputError("--trajectory and --topology go together: give both, or neither")
+    if trajectory is None or topology is None:
+        return None
+    if options.hydrogens and options.selection is not None:
+        raise InputError("--hydrogens and --select: the selection says what is kept: give one")
+    return TrajectoryFiles(
+        trajectory,
+        topology,
+        options.reference,
+        options.selection,
+        options.conformer,
+        options.hydrogens,
+    )

@@ -24,13 +24,8 @@ from hpc_diffuser.maps.reindexing import (
     reindexing_text,
 )
 from hpc_diffuser.maps.statistics import shell_edges, shell_index
-from hpc_diffuser.maps.target import (
-    HALO_RADIUS,
-    TargetOptions,
-    candidate_indices,
-    d_min_of_corners,
-    with_range,
-)
+from hpc_diffuser.maps.target import candidate_indices, d_min_of_corners, with_range
+from hpc_diffuser.maps.target_options import HALO_RADIUS, TargetOptions
 from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters

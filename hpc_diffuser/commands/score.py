@@ -1,71 +1,73 @@
 """The command `score`: anybody's calculated map against a target, by the rules of a fit."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from hpc_diffuser.commands.measured_map import MapSource, load_map
-from hpc_diffuser.commands.report import ceiling_lines, score_rule, shell_table
-from hpc_diffuser.crystal.symmetry import grid_operations
-from hpc_diffuser.fit.scoring import ceiling, plain, score_at_voxels, shell_rows
-from hpc_diffuser.fit.summary import Ceiling, ShellRow
-from hpc_diffuser.io.maps.native import read_target
-from hpc_diffuser.maps.diffuse_map import DiffuseMap
-from hpc_diffuser.maps.merging import Merged, merge_mates
-from hpc_diffuser.maps.target import Target
+from hpc_diffuser.commands.map_source import MapDescription
+from hpc_diffuser.commands.running import command
 from hpc_diffuser.system.errors import InputError
-from hpc_diffuser.system.records import to_plain
+from hpc_diffuser.system.options import CommandOptions, argument, option, part
+from hpc_diffuser.system.streams import say
 
-_MOST_MISSING, _MOST_OF_A_SHELL = 0.1, 0.5  # of the target's voxels
+if TYPE_CHECKING:
+    from hpc_diffuser.fit.map_score import MapScore
 
 
-@dataclass(frozen=True, kw_only=True)
-class MapScore:
-    """What `score` finds.
+@dataclass(frozen=True)
+class Options(CommandOptions):
+    """Which map is compared with which target, and how.
 
     Attributes
     ----------
-    map, target : str
-        The files.
+    map, target : Path
     score, weights : str
         As of the config's [target].
-    cc_work, cc_free, ceiling, shells
-        As of a fit's `Outcome`.
-    voxels, missing : int
-        Of the target; those that are not in the map.
-    mates_per_voxel, cc_mates : float or None
-        Of the averaging of Laue mates.
-    said : tuple of str
-        About the map.
+    json : Path or None
+    about : MapDescription
+        What is known about the map.
     """
 
-    map: str
-    target: str
-    score: str
-    weights: str
-    cc_work: float | None
-    cc_free: float | None
-    ceiling: Ceiling | None
-    voxels: int
-    missing: int
-    mates_per_voxel: float | None
-    cc_mates: float | None
-    shells: tuple[ShellRow, ...]
-    said: tuple[str, ...]
+    map: Path = argument("map", help="calculated diffuse map, of any format")
+    target: Path = argument("target", help="target.h5, as hpc-diffuser target makes it")
+    score: str = option(
+        "--score",
+        default="shell-mean",
+        choices=("shell-mean", "pooled"),
+        help="mean of the shells' CCs, or one CC over all voxels, each shell's mean subtracted "
+        "first; as the config's [target] score (default: %(default)s)",
+    )
+    weights: str = option(
+        "--weights",
+        default="none",
+        choices=("none", "errors"),
+        help="as the config's [target] weights (default: %(default)s)",
+    )
+    json: Path | None = option("--json", kind=Path, help="write the numbers to this file too")
+    about: MapDescription = part(MapDescription)
 
 
-def score_map(source: MapSource, path: Path, score: str, weights: str) -> MapScore:
-    """The scores of a map at a target's voxels, Laue mates averaged as a model's are.
+@command
+def run(options: Options) -> None:
+    """Print the scores of a map.
 
-    Parameters
-    ----------
-    source : MapSource
-    path : Path
-        Of the target.
-    score, weights : str
-        As of the config's [target].
+    Raises
+    ------
+    InputError
+        As of `scores`.
+    """
+    from hpc_diffuser.commands.pages.score import score_text
+    from hpc_diffuser.fit.map_score import score_data
+    from hpc_diffuser.system.storage import write_json
+
+    found = scores(options)
+    say(score_text(found))
+    if options.json:
+        write_json(options.json, score_data(found))
+
+
+def scores(options: Options) -> "MapScore":
+    """The scores, and what was said about the map.
 
     Raises
     ------
@@ -73,108 +75,15 @@ def score_map(source: MapSource, path: Path, score: str, weights: str) -> MapSco
         Where a file cannot be read, cells or samples do not fit, too many of the target's voxels
         are not in the map, or the map does not vary.
     """
-    target = read_target(path)
-    known = (target.grid.unit_cell, target.space_group), path
-    loaded = load_map(source, known=known)
+    from hpc_diffuser.commands.measured_map import load_map
+    from hpc_diffuser.fit.map_score import score_map
+    from hpc_diffuser.io.maps.native import read_target
+
+    target = read_target(options.target)
+    known = (target.grid.unit_cell, target.space_group), options.target
+    loaded = load_map(options.about.of(options.map), known=known)
+    files = str(options.map), str(options.target)
     try:
-        merged = _at_voxels(loaded.diffuse, target)
-        there = np.isfinite(merged.intensity)
-        _refuse_missing(target, there)
-        compared = replace(target.at(there), half_sums=target.half_sums)
-        values = merged.intensity[there]
-        # A large offset would cost digits.
-        found = score_at_voxels(compared, values - values.mean(), score, weights)
-        rows = shell_rows(compared, found)
-        _refuse_constant(rows)
+        return score_map(loaded.diffuse, target, options.score, options.weights, files, loaded.said)
     except InputError as exc:
-        raise InputError(f"{source.path}: {exc}") from exc
-    return MapScore(
-        map=str(source.path),
-        target=str(path),
-        score=score,
-        weights=weights,
-        cc_work=plain(found.cc_work),
-        cc_free=plain(found.cc_free),
-        ceiling=ceiling(target, score),
-        voxels=len(there),
-        missing=int((~there).sum()),
-        mates_per_voxel=plain(merged.statistics.multiplicity[-1]),
-        cc_mates=plain(merged.statistics.cc_laue[-1]),
-        shells=tuple(rows),
-        said=tuple(loaded.said),
-    )
-
-
-def score_data(found: MapScore) -> dict[str, Any]:
-    """The scores as plain values, for a JSON file."""
-    return {"format": "hpc-diffuser/score", **to_plain(found)}
-
-
-def score_text(found: MapScore) -> str:
-    """The scores as tables."""
-    cc = "none" if found.cc_mates is None else f"{found.cc_mates:.4f}"
-    head = [
-        *found.said,
-        f"voxels       {found.voxels - found.missing} of the target's {found.voxels}"
-        + (f"; {found.missing} are not in the map" if found.missing else ""),
-        f"Laue mates   averaged, {found.mates_per_voxel:.2f} to a voxel; their CC is {cc}",
-    ]
-    scores = [
-        "Scores                   CC_work  CC_free",
-        f"  the map               {_cc(found.cc_work)}{_cc(found.cc_free)}"
-        f"   ({score_rule(found.score, found.weights)})",
-        *ceiling_lines(found.ceiling),
-    ]
-    return "\n\n".join(["\n".join(head), "\n".join(scores), shell_table(found.shells)])
-
-
-def _at_voxels(diffuse: DiffuseMap, target: Target) -> Merged:
-    """A map at the target's voxels; NaN where it has none."""
-    ours, theirs = np.array(target.grid.divisions), np.array(diffuse.grid.divisions)
-    if (theirs % ours).any():
-        raise InputError(
-            f"has {_numbers(theirs)} samples per reciprocal-lattice unit, the target "
-            f"{_numbers(ours)}: expected the same or a multiple of them; calculate the map at the "
-            "target's samples"
-        )
-    operations = grid_operations(target.grid, target.space_group)
-    indices = target.indices * (theirs // ours)
-    intensity = np.where(np.isfinite(diffuse.intensity), diffuse.intensity, np.nan)
-    plain_map = DiffuseMap(diffuse.grid, intensity, target.space_group)
-    return merge_mates(plain_map, indices, operations, target.shells(), target.n_shells)
-
-
-def _refuse_missing(target: Target, there: np.ndarray) -> None:
-    """Raise InputError where a score would be of another range than the target's."""
-    shells = target.shells()
-    count = np.maximum(np.bincount(shells, minlength=target.n_shells), 1)
-    missing = np.bincount(shells, ~there, target.n_shells) / count
-    if (~there).mean() <= _MOST_MISSING and missing.max() <= _MOST_OF_A_SHELL:
-        return
-    worst = int(missing.argmax())
-    d_max, d_min = (1 / max(s, 1e-9) for s in target.shell_edges[worst : worst + 2])
-    raise InputError(
-        f"lacks {(~there).sum()} of the target's {len(there)} voxels, "
-        f"{100 * missing[worst]:.0f} % of those of {d_max:.2f}-{d_min:.2f} Å: expected at most "
-        f"{100 * _MOST_MISSING:.0f} %, and {100 * _MOST_OF_A_SHELL:.0f} % of any shell; calculate "
-        "the whole range, or make a target of the range that the map has"
-    )
-
-
-def _refuse_constant(rows: list[ShellRow]) -> None:
-    for row in rows:
-        for voxels, cc in ((row.voxels_work, row.cc), (row.voxels_free, row.cc_free)):
-            if cc is None and voxels > 1:
-                d_max = "∞" if row.d_max is None else f"{row.d_max:.2f}"
-                raise InputError(
-                    f"does not vary between {d_max} and {row.d_min:.2f} Å, where the CC has no "
-                    "meaning: expected a map of diffuse intensity"
-                )
-
-
-def _numbers(values: np.ndarray) -> str:
-    return " x ".join(f"{x:g}" for x in values)
-
-
-def _cc(value: float | None) -> str:
-    return "     none" if value is None else f"{value:9.4f}"
+        raise InputError(f"{options.map}: {exc}") from exc

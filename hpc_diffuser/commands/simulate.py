@@ -1,127 +1,112 @@
 """The command `simulate`: a map of the motions that a config describes."""
 
-import math
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from hpc_diffuser.crystal.lattice import HklGrid, grid_to_resolution
-from hpc_diffuser.crystal.structure import require_same_atoms
-from hpc_diffuser.crystal.symmetry import grid_operations, unique_indices
-from hpc_diffuser.fit.config import Config
-from hpc_diffuser.fit.convergence import enough_samples
-from hpc_diffuser.fit.inputs import load_modes
-from hpc_diffuser.fit.problem import computation
-from hpc_diffuser.fit.run.directory import input_hashes
-from hpc_diffuser.fit.scoring import Comparison
-from hpc_diffuser.fit.space import SearchSpace, held_space
-from hpc_diffuser.io.maps.native import write_map
-from hpc_diffuser.io.plausible import MOST_POINTS
-from hpc_diffuser.io.trajectories.in_crystal import TrajectoryFiles, crystal_frames
-from hpc_diffuser.maps.diffuse_map import DiffuseMap
-from hpc_diffuser.maps.statistics import shell_edges
-from hpc_diffuser.maps.target import Target
-from hpc_diffuser.motion.configurations import ensemble_points
-from hpc_diffuser.motion.modes import Modes, with_frames
-from hpc_diffuser.motion.sampling import generator
-from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.scattering.model import ForwardModel, forward_model, whole_map
+from hpc_diffuser.commands.running import all_ranks, command, expect_ranks
+from hpc_diffuser.io.trajectories.given import TrajectoryFiles
 from hpc_diffuser.system.errors import InputError
-from hpc_diffuser.system.progress import log
+from hpc_diffuser.system.launcher import launched_rank
+from hpc_diffuser.system.options import CommandOptions, argument, option, option_of
+from hpc_diffuser.system.streams import say
 
 
-def simulate(
-    config: Config, config_text: str, path: Path, files: TrajectoryFiles | None, world: Ranks
-) -> DiffuseMap | None:
-    """From a config to a map's file; the map, on the root.
+@dataclass(frozen=True)
+class Options(CommandOptions):
+    """A model whose map is wanted.
 
-    Parameters
+    Attributes
     ----------
-    config : Config
-    config_text : str
-        Stored with the map.
-    path : Path
-    files : TrajectoryFiles or None
-        The ensemble is then the trajectory's own frames, instead of motion along the modes.
-    world : Ranks
+    config : Path or None
+        All parameters held.
+    example : str or None
+        Instead of a config: "two-state".
+    output : Path or None
+        By default map.nxs, or two-state.png.
+    trajectory, topology, reference, selection
+        As of `TrajectoryFiles`: its frames are the ensemble.
     """
-    modes, space = world.from_root(lambda: _simulation(config, files))
-    grid = _grid(config, modes)
-    operations = grid_operations(grid, modes.space_group)
-    indices = unique_indices(grid, np.inf, config.grid.d_min_A, operations)
-    how = computation(config.model, modes, space)
-    forward = forward_model(modes, grid, indices, world, how)
-    normals = _normals(config, forward, grid, indices, space)
-    values = forward.internal_motion(space.middle, normals)
-    diffuse = whole_map(forward, modes, grid, indices, values)
 
-    def save() -> None:
-        provenance = {"command": "hpc-diffuser simulate", "config": config_text}
-        provenance |= {f"sha256 {key}": digest for key, digest in input_hashes(config).items()}
-        write_map(path, diffuse, provenance | (files.hashes() if files else {}))
+    config: Path | None = argument("config", "TOML config; all parameters held", default=None)
+    example: str | None = option(
+        "--example",
+        choices=("two-state",),
+        help="instead of a CONFIG: a plane crystal of molecules with two shapes, as a figure",
+    )
+    output: Path | None = option(
+        "-o", "--output", kind=Path, help="(default: map.nxs; of the example two-state.png)"
+    )
+    trajectory: Path | None = option_of(TrajectoryFiles, "trajectory", default=None)
+    topology: Path | None = option_of(TrajectoryFiles, "topology", default=None)
+    reference: Path | None = option_of(TrajectoryFiles, "reference", default=None)
+    selection: str | None = option_of(TrajectoryFiles, "selection")
 
-    world.from_root(save)
-    return diffuse
-
-
-def _normals(
-    config: Config,
-    forward: ForwardModel,
-    grid: HklGrid,
-    indices: np.ndarray,
-    space: SearchSpace,
-) -> np.ndarray:
-    """The configured number of sample points, or as many as the accuracy asks for."""
-    options, modes = config.model, forward.molecule.moments.modes
-
-    def draw(samples: int, *purpose: int) -> np.ndarray:
-        stream = generator(options.seed, *purpose)
-        return ensemble_points(modes, space.librates, options.sampler, samples, stream)
-
-    if options.samples != "auto":
-        return draw(options.samples)
-    nothing = np.zeros(len(indices))
-    edges = shell_edges(np.inf, config.grid.d_min_A, 20)
-    unmeasured = Target(grid, indices, nothing, None, nothing > 0, edges, "P 1")
-    comparison = Comparison(unmeasured, forward, "pooled", "none")
-    found = enough_samples(forward, comparison, space.middle, draw, options.map_error)
-    if forward.group.is_root:
-        log(f"samples: {found.samples}; they leave an error 1 - CC of {found.map_error:.1e}")
-    return draw(found.samples)
+    def of_trajectory(self) -> list[Path | None]:
+        """The three files that go together."""
+        return [self.trajectory, self.topology, self.reference]
 
 
-def _simulation(config: Config, files: TrajectoryFiles | None) -> tuple[Modes, SearchSpace]:
-    modes, given = load_modes(config), config.parameters
-    _grid(config, modes)
-    if given.halo_alpha[1]:
-        raise InputError("parameters.halo_alpha: simulate has no measured map to take halos from")
-    if files is None:
-        correlated = config.structure.correlated_modes
-        return modes, held_space(given, modes.amplitudes_A, correlated)
-    # The frames bring their own internal motion: the modes' weights, even ranges, play no part.
-    still = replace(given, mode_amplitude_A=None, mode_correlation=(0.0, 0.0))
-    found = crystal_frames(files)
-    against = f"{files.topology} against the config's modes"
-    require_same_atoms(found.structure, modes.structure, against)
-    for note in found.notes:
-        log(note)
-    modes = with_frames(modes, found.positions)
-    return modes, held_space(still, modes.amplitudes_A)
+@command
+def run(options: Options) -> None:
+    """Write a map, or the example's figure, and tell what is in it.
+
+    Raises
+    ------
+    InputError
+        Where a file cannot be used, or options contradict each other.
+    """
+    if options.example:
+        if options.config or any(options.of_trajectory()):
+            raise InputError("--example takes no CONFIG and no trajectory: leave them out")
+        _two_state(options.output or Path("two-state.png"))
+        return
+    if options.config is None:
+        raise InputError("expected a CONFIG to simulate, or --example two-state")
+    _simulate(options, options.config, options.output or Path("map.nxs"))
 
 
-def _grid(config: Config, modes: Modes) -> HklGrid:
-    grid = grid_to_resolution(modes.unit_cell, config.grid.oversampling, config.grid.d_min_A)
-    if min(grid.extent) < 1:
-        raise InputError(
-            f"grid.d_min_A = {config.grid.d_min_A:g} Å is coarser than the cell "
-            f"{modes.unit_cell[:3]}: expected a few reciprocal-lattice units in every direction"
-        )
-    points = math.prod(grid.shape)
-    if points > MOST_POINTS:
-        raise InputError(
-            f"grid.d_min_A = {config.grid.d_min_A:g} Å and grid.oversampling = "
-            f"{list(config.grid.oversampling)} make a grid of {points:.1e} points in the cell "
-            f"{modes.unit_cell[:3]}: expected at most {MOST_POINTS:.1e}"
-        )
-    return grid
+def _simulate(options: Options, path: Path, output: Path) -> None:
+    """On all ranks."""
+    expect_ranks()
+    ranks = all_ranks()
+    from hpc_diffuser.commands.pages.contents import describe
+    from hpc_diffuser.fit.config import load_config
+    from hpc_diffuser.fit.simulation import simulate
+
+    given = options.of_trajectory()
+    if any(given) and not all(given):
+        raise InputError("--trajectory, --topology and --reference go together: give all three")
+    config = ranks.from_root(lambda: load_config(path))
+    text = path.read_text(encoding="utf-8") if ranks.is_root else ""
+    files = _files(options, config.structure.conformer, config.structure.hydrogens)
+    simulate(config, text, output, files, ranks)
+    if ranks.is_root:
+        say(describe(output))
+
+
+def _files(options: Options, conformer: str, hydrogens: bool) -> TrajectoryFiles | None:
+    """The trajectory in its crystal, as the config has it; None without one."""
+    trajectory, topology, reference = options.of_trajectory()
+    if trajectory is None or topology is None or reference is None:
+        return None
+    selection = options.selection
+    return TrajectoryFiles(
+        trajectory, topology, reference, selection, conformer, hydrogens and selection is None
+    )
+
+
+def _two_state(output: Path) -> None:
+    """A matter of seconds, without MPI: of several ranks the first does it."""
+    if launched_rank() > 0:
+        return
+    from hpc_diffuser.commands.examples.two_state import two_state_example
+    from hpc_diffuser.commands.figures import plot_two_state
+
+    maps = two_state_example()
+    plot_two_state(output, maps)
+    between, everywhere = maps.agreement()
+    say(
+        f"{output}: {maps.realisations} simulated crystals of molecules in two shapes\n"
+        f"CC with one molecule that changes its shape: {between:.2f} between the halos, "
+        f"{everywhere:.2f} with them"
+    )

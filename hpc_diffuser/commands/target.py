@@ -1,97 +1,61 @@
 """The command `target`: from a map's file to what a fit is compared with, and a page about it."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from hpc_diffuser.commands.measured_map import MapSource, load_map
-from hpc_diffuser.io.maps.native import write_target
-from hpc_diffuser.maps.merging import MergeStatistics
-from hpc_diffuser.maps.target import Cut, TargetOptions, cut_map
+from hpc_diffuser.commands.map_source import MapDescription
+from hpc_diffuser.commands.running import command
+from hpc_diffuser.maps.target_options import TargetOptions
 from hpc_diffuser.system.errors import InputError
-
-_NAMES = {
-    "unique": "unique voxels",
-    "completeness": "completeness",
-    "multiplicity": "multiplicity",
-    "r_int": "R_int",
-    "cc_friedel": "CC Friedel mates",
-    "cc_laue": "CC Laue mates",
-    "cc_half": "CC half-maps",
-}
+from hpc_diffuser.system.options import CommandOptions, argument, option, part
+from hpc_diffuser.system.streams import say
 
 
-def save_target(source: MapSource, path: Path, options: TargetOptions) -> str:
-    """From a map's file to target.h5; what was assumed, done and found on the way.
+@dataclass(frozen=True)
+class Options(CommandOptions):
+    """A map, and how it is cut.
+
+    Attributes
+    ----------
+    map : Path
+    about : MapDescription
+        What is known about the map.
+    output : Path
+    cut : TargetOptions
+    """
+
+    map: Path = argument("map", help="diffuse map")
+    about: MapDescription = part(MapDescription)
+    output: Path = option("-o", "--output", default=Path("target.h5"), kind=Path)
+    cut: TargetOptions = part(TargetOptions)
+
+
+@command
+def run(options: Options) -> None:
+    """Write target.h5; tell what was assumed, done and found on the way.
 
     Raises
     ------
     InputError
-        See `measured_map.load_map` and `target.cut_map`.
+        See `measured_map.load_map` and `maps.target.cut_map`.
     """
-    loaded = load_map(source, options)
+    from hpc_diffuser.commands.measured_map import load_map
+    from hpc_diffuser.commands.pages.contents import describe
+    from hpc_diffuser.commands.pages.merging import merging_text, statistics_attributes
+    from hpc_diffuser.io.maps.native import write_target
+    from hpc_diffuser.maps.target import cut_map
+
+    source = options.about.of(options.map)
+    loaded = load_map(source, options.cut)
     try:
-        cut = cut_map(loaded.diffuse, options)
+        cut = cut_map(loaded.diffuse, options.cut)
     except InputError as exc:
         raise InputError(f"{source.path}: {exc}") from exc
     provenance = {"command": "hpc-diffuser target"} | source.hashes()
-    provenance |= {f"target {key}": str(value) for key, value in vars(options).items()}
+    provenance |= {f"target {key}": str(value) for key, value in vars(options.cut).items()}
     provenance |= {"target said": "; ".join(cut.said)}
     provenance |= {"target reindexing": loaded.reindexing, "map said": "; ".join(loaded.said)}
     provenance |= {f"target {why}": n for why, n in cut.left_out.items()}
-    write_target(path, cut.target, provenance | statistics_attributes(cut.statistics))
-    return "\n".join([*loaded.said, *cut.said, *_left_out_lines(cut), merge_table(cut)])
-
-
-def statistics_attributes(statistics: MergeStatistics) -> dict[str, Any]:
-    """Merging statistics as attributes: overall a number, by shell a text of numbers."""
-    attributes: dict[str, Any] = {}
-    for key, name in _NAMES.items():
-        values = getattr(statistics, key)
-        attributes[f"merge {name}"] = values[-1]
-        attributes[f"merge {name} by shell"] = " ".join(f"{x:.6g}" for x in values[:-1])
-    return attributes
-
-
-def merge_table(cut: Cut) -> str:
-    """The merging statistics as a table, shell by shell and overall."""
-    edges, table = cut.target.shell_edges, cut.statistics
-    lines = [
-        "Laue mates, before cut-offs",
-        "shell d (Å)         unique  complete  multiplicity   R_int  CC Friedel  CC Laue  CC half",
-    ]
-    for row in range(len(edges)):
-        last = row == len(edges) - 1
-        first, second = edges[[0, -1]] if last else edges[row : row + 2]
-        d_max = f"{1 / first:.2f}" if first > 0 else "∞"
-        label = "  overall        " if last else f"  {d_max:>6} - {1 / second:<6.2f}"
-        lines.append(label + _row(table, row))
-    if not _has_r_int(table):
-        lines.append(
-            "No R_int: the mean intensity is below 0 somewhere, a background was subtracted"
-        )
-    return "\n".join(lines)
-
-
-def _has_r_int(table: MergeStatistics) -> bool:
-    """It is relative to the mean intensity, and means nothing where that is about 0."""
-    return not np.signbit(table.r_int).any()
-
-
-def _row(table: MergeStatistics, row: int) -> str:
-    r_int = table.r_int[row] if _has_r_int(table) else np.nan
-    return (
-        f"{table.unique[row]:9d}{_cell(100 * table.completeness[row], 8, 1)} %"
-        f"{_cell(table.multiplicity[row], 14, 2)}{_cell(r_int, 8, 4)}"
-        f"{_cell(table.cc_friedel[row], 12, 3)}{_cell(table.cc_laue[row], 9, 3)}"
-        f"{_cell(table.cc_half[row], 9, 3)}"
-    )
-
-
-def _cell(value: float, width: int, digits: int) -> str:
-    return f"{value:z{width}.{digits}f}" if np.isfinite(value) else " " * (width - 1) + "-"
-
-
-def _left_out_lines(cut: Cut) -> list[str]:
-    return [f"left out     {n} {why}" for why, n in cut.left_out.items() if n]
+    write_target(options.output, cut.target, provenance | statistics_attributes(cut.statistics))
+    page = "\n".join([*loaded.said, *cut.said, merging_text(cut)])
+    say(f"{describe(options.output)}\n\n{page}")

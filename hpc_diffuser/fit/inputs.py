@@ -14,7 +14,8 @@ from hpc_diffuser.io.maps.native import read_target
 from hpc_diffuser.io.modes_file import read_modes
 from hpc_diffuser.io.plausible import check_crystal
 from hpc_diffuser.io.structures.files import read_models, read_structure
-from hpc_diffuser.io.trajectories.in_crystal import TrajectoryFiles, crystal_frames
+from hpc_diffuser.io.trajectories.given import TrajectoryFiles
+from hpc_diffuser.io.trajectories.in_crystal import crystal_frames
 from hpc_diffuser.io.trajectories.kinds import is_trajectory
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.motion.modes import Modes, why_no_b_factors, with_frames

@@ -31,7 +31,8 @@ from hpc_diffuser.fit.summary import (
     write_summary,
 )
 from hpc_diffuser.io.maps.native import write_map
-from hpc_diffuser.maps.target import HALO_RADIUS, Target, map_from_voxels, outside_halos
+from hpc_diffuser.maps.target import Target, map_from_voxels, outside_halos
+from hpc_diffuser.maps.target_options import HALO_RADIUS
 from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.modes import why_no_b_factors
 from hpc_diffuser.motion.parameters import Parameters

@@ -21,6 +21,7 @@ from hpc_diffuser.maps.free_set import free_blocks, free_set, touching
 from hpc_diffuser.maps.merging import Merged, MergeStatistics, merge_mates, pair_sums
 from hpc_diffuser.maps.shells import few_text, reach, shells_text, sturdy_shells
 from hpc_diffuser.maps.statistics import correlations, shell_edges, shell_index
+from hpc_diffuser.maps.target_options import D_MAX_A, TargetOptions
 from hpc_diffuser.system.arrays import Floats, Integers, Mask
 from hpc_diffuser.system.errors import InputError
 
@@ -28,55 +29,6 @@ _AT_ONCE = 1 << 18  # voxels whose places are held in memory
 _ENOUGH = 0.75  # of d_max: a d_min beyond leaves too little of the range
 _TOO_NEAR = 0.05  # of the free voxels, beside working ones
 _MOST_POINTS = 1 << 24  # of a grid that is larger than the map's own
-HALO_RADIUS = 3 / 7  # of a reciprocal-lattice unit, as in the paper
-D_MAX_A, D_MIN_A = 3.3, 1.6  # the paper's range
-
-
-@dataclass(frozen=True)
-class TargetOptions:
-    """How a map is cut.
-
-    Attributes
-    ----------
-    d_max_A, d_min_A : float, Å, or None
-        Resolution range; by default to where the map itself ends, see `with_range`.
-    halo_radius : float, or three
-        Radius, in reciprocal-lattice units, of the sphere left out about every lattice point; of
-        an ellipsoid along h, k and l.
-    n_shells : int
-        Resolution shells, equally wide in 1/d, before thin ones are joined.
-    free_fraction : float
-        Of the Bragg peaks, whose whole Brillouin zones are kept out of the fit.
-    free_block : int
-        Above 1: instead of single zones, blocks of so many along h, k and l are free, of which the
-        inner voxels alone are kept; see `free_set.free_blocks`.
-    seed : int
-        Of the choice of free zones.
-    min_i_over_sigma : float or None
-        Merged voxels with less are left out.
-    outliers : float or None
-        Merged voxels farther than so many standard deviations from the mean of their shell are
-        left out.
-    remove_isotropic : bool
-        Subtract the isotropic background from the merged voxels that are left.
-    """
-
-    d_max_A: float | None = None
-    d_min_A: float | None = None
-    halo_radius: float | tuple[float, float, float] = HALO_RADIUS
-    n_shells: int = 20
-    free_fraction: float = 0.1
-    free_block: int = 1
-    seed: int = 1
-    min_i_over_sigma: float | None = None
-    outliers: float | None = None
-    remove_isotropic: bool = False
-
-    def limits(self) -> tuple[float, float]:
-        """d_max and d_min in Å; raises ValueError where they are left to the map."""
-        if self.d_max_A is None or self.d_min_A is None:
-            raise ValueError("the resolution range is that of a map: see `with_range`")
-        return self.d_max_A, self.d_min_A
 
 
 @dataclass(frozen=True)

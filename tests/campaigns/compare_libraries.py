@@ -17,7 +17,7 @@ import pyfftw
 import scipy.fft
 from profile_density import seconds
 
-from hpc_diffuser.commands.bench import Case
+from hpc_diffuser.commands.benchmark import Case
 from hpc_diffuser.crystal.atom_factors import form_factors
 from hpc_diffuser.crystal.lattice import fractionalization
 from hpc_diffuser.fit.config import load_config

@@ -66,7 +66,7 @@ def fit(folder: Path) -> tuple[int, str]:
         contextlib.chdir(folder),
         contextlib.redirect_stderr(told),
         contextlib.redirect_stdout(io.StringIO()),
-        mock.patch("hpc_diffuser.commands.main.watch_signals"),
+        mock.patch("hpc_diffuser.commands.fit.watch_signals"),
         mock.patch("hpc_diffuser.commands.main.ignore_signals"),
     ):
         try:

@@ -33,16 +33,16 @@ import numpy as np
 from conftest import CONFIG, UNIT_CELL, tiny_modes
 
 from hpc_diffuser.commands.examples.protein import build_protein
-from hpc_diffuser.commands.info import describe
-from hpc_diffuser.commands.modes import modes_from_network, modes_from_trajectory
-from hpc_diffuser.commands.simulate import TrajectoryFiles
+from hpc_diffuser.commands.pages.contents import describe
 from hpc_diffuser.crystal.lattice import grid_to_resolution
 from hpc_diffuser.fit.config import load_config
 from hpc_diffuser.fit.inputs import load_modes, load_target
 from hpc_diffuser.io.maps.formats import Given, read_any_map, write_any_map
 from hpc_diffuser.io.maps.native import write_map, write_target
 from hpc_diffuser.io.modes_file import write_modes
+from hpc_diffuser.io.modes_from_files import modes_from_network, modes_from_trajectory
 from hpc_diffuser.io.structures.files import write_pdb
+from hpc_diffuser.io.trajectories.given import TrajectoryFiles
 from hpc_diffuser.maps.diffuse_map import DiffuseMap
 from hpc_diffuser.maps.target import TargetOptions, make_target
 from hpc_diffuser.system import isolated

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hpc_diffuser.commands.bench import Case
+from hpc_diffuser.commands.benchmark import Case
 from hpc_diffuser.fit.config import load_config
 from hpc_diffuser.kernels import density as kernel
 from hpc_diffuser.parallel.communicator import Ranks

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpc_diffuser.commands import bench, reference_algorithm
-from hpc_diffuser.commands.bench import Case
+from hpc_diffuser.commands import benchmark, reference_algorithm
+from hpc_diffuser.commands.benchmark import Case
 from hpc_diffuser.commands.reference_algorithm import CUBE, reference_sample, splat
 from hpc_diffuser.fit.config import load_config
 
@@ -73,10 +73,10 @@ BENCH = ("bench", "fit.toml", "--json", "bench.json", "--png", "errors.png")
 
 def test_bench_measures_a_config(call, project, monkeypatch):
     """Everything once, on one rank, and the algorithm that it replaces on a smaller cube."""
-    monkeypatch.setattr(bench, "_REPEATS", 1)
-    monkeypatch.setattr(bench, "_SCALING_REPEATS", 1)
-    monkeypatch.setattr(bench.os, "sched_getaffinity", lambda pid: {0})
-    for module in (bench, reference_algorithm):
+    monkeypatch.setattr(benchmark, "_REPEATS", 1)
+    monkeypatch.setattr(benchmark, "_SCALING_REPEATS", 1)
+    monkeypatch.setattr(benchmark.os, "sched_getaffinity", lambda pid: {0})
+    for module in (benchmark, reference_algorithm):
         monkeypatch.setattr(module, "CUBE", 41)
     check_measured(call(*BENCH, folder=project), project)
 

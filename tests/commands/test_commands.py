@@ -18,8 +18,7 @@ from scipy.spatial.transform import Rotation
 
 from hpc_diffuser import __version__
 from hpc_diffuser.commands.examples.protein import build_protein
-from hpc_diffuser.commands.report import report_text
-from hpc_diffuser.commands.simulate import TrajectoryFiles, crystal_frames
+from hpc_diffuser.commands.pages.report import report_text
 from hpc_diffuser.crystal.atom_factors import form_factors
 from hpc_diffuser.crystal.lattice import fractionalization
 from hpc_diffuser.fit.refinement import optimiser_share
@@ -29,6 +28,8 @@ from hpc_diffuser.fit.summary import read_summary
 from hpc_diffuser.io.maps.native import read_map, read_target, write_map
 from hpc_diffuser.io.modes_file import read_modes
 from hpc_diffuser.io.structures.files import read_structure, write_pdb
+from hpc_diffuser.io.trajectories.given import TrajectoryFiles
+from hpc_diffuser.io.trajectories.in_crystal import crystal_frames
 from hpc_diffuser.motion.elastic_network import elastic_network_modes
 from hpc_diffuser.system.errors import StoppedError
 from hpc_diffuser.system.storage import sha256

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 from launching import launch
 
-from hpc_diffuser.commands import doctor
-from hpc_diffuser.commands.doctor import Finding, RankFacts
+from hpc_diffuser.commands.checks import files, process
+from hpc_diffuser.commands.checks import ranks as together
+from hpc_diffuser.commands.checks.finding import Finding
+from hpc_diffuser.commands.checks.process import RankFacts
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.system.memory import Limit
 
@@ -152,19 +154,19 @@ def test_folder_that_cannot_be_written(tmp_path, monkeypatch):
     def fail(path, data):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(doctor, "write_bytes", fail)
-    found = doctor.writing(tmp_path)
+    monkeypatch.setattr(files, "write_bytes", fail)
+    found = files.writing(tmp_path)
     assert "No space left on device" in found.problem
     assert list(tmp_path.iterdir()) == []
 
 
 def test_slow_and_full_storage(tmp_path, monkeypatch):
     """Storage that takes a second, and a disk that is nearly full."""
-    monkeypatch.setattr(doctor, "SLOW_WRITE_S", 0.0)
-    assert "faster file system" in doctor.writing(tmp_path).problem
+    monkeypatch.setattr(files, "SLOW_WRITE_S", 0.0)
+    assert "faster file system" in files.writing(tmp_path).problem
     usage = shutil.disk_usage(tmp_path)._replace(free=500 * 2**20)
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda folder: usage)
-    assert "only 500 MB left" in doctor.room(tmp_path).problem
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda folder: usage)
+    assert "only 500 MB left" in files.room(tmp_path).problem
 
 
 def test_folder_that_cannot_be_locked(tmp_path, monkeypatch):
@@ -174,8 +176,8 @@ def test_folder_that_cannot_be_locked(tmp_path, monkeypatch):
         def flock(handle, operation):
             raise error
 
-        monkeypatch.setattr(doctor.fcntl, "flock", flock)
-        return doctor.locks(tmp_path)
+        monkeypatch.setattr(files.fcntl, "flock", flock)
+        return files.locks(tmp_path)
 
     assert "-o flock" in refuse(OSError(38, "Function not implemented")).problem
     assert refuse(BlockingIOError()).problem is None
@@ -186,8 +188,8 @@ def test_cache_that_cannot_be_kept(monkeypatch, compiled):
     """Kernels neither compiled nor to be kept: every start would compile them."""
     monkeypatch.setattr("hpc_diffuser.fit.footprint.kernels_compiled", lambda: compiled)
     monkeypatch.setattr("hpc_diffuser.fit.footprint.kernel_cache_folder", lambda: Path("/there"))
-    monkeypatch.setattr(doctor, "_writable", lambda folder: False)
-    found = doctor.kernel_cache()
+    monkeypatch.setattr(files, "_writable", lambda folder: False)
+    found = files.kernel_cache()
     assert "/there" in found.text
     if compiled:
         assert found.problem is None
@@ -235,7 +237,7 @@ JUDGED = {
 )
 def test_judgement(check, facts, expected):
     """What ranks report, and what is made of it."""
-    found = getattr(doctor, check)(facts)
+    found = getattr(together, check)(facts)
     assert isinstance(found, Finding) and "\n" not in found.text
     if expected is None:
         assert found.problem is None
@@ -245,20 +247,20 @@ def test_judgement(check, facts, expected):
 
 def test_notes():
     """What is no problem but should be known: other CPUs, other clocks, ignored signals."""
-    assert "last bits" in doctor.cpu_models(ranks(1) + ranks(1, cpu="EPYC")).text
-    assert "last bits" not in doctor.cpu_models(ranks(2)).text
-    assert "will not agree" in doctor.clocks(ranks(1) + ranks(1, clock=1500.0)).text
-    assert "SIGINT ignored" in doctor.signals(ranks(1, ignored=("SIGINT",))).text
-    assert doctor.hosts(ranks(2) + ranks(1, host="node2")).text == (
+    assert "last bits" in together.cpu_models(ranks(1) + ranks(1, cpu="EPYC")).text
+    assert "last bits" not in together.cpu_models(ranks(2)).text
+    assert "will not agree" in together.clocks(ranks(1) + ranks(1, clock=1500.0)).text
+    assert "SIGINT ignored" in together.signals(ranks(1, ignored=("SIGINT",))).text
+    assert together.hosts(ranks(2) + ranks(1, host="node2")).text == (
         "node1 (ranks: 2), node2 (ranks: 1)"
     )
 
 
 def test_slurm_job_without_a_launcher(monkeypatch):
     """In a batch script, not yet under srun."""
-    monkeypatch.setattr(doctor, "launched_size", lambda: 1)
-    assert doctor.slurm({}).text == "not in a job"
-    text = doctor.slurm({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "64"}).text
+    monkeypatch.setattr(process, "launched_size", lambda: 1)
+    assert process.slurm({}).text == "not in a job"
+    text = process.slurm({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "64"}).text
     assert "JOB_ID 7, NTASKS 64" in text and "srun starts 64" in text
 
 
@@ -273,9 +275,9 @@ def test_file_system_of_the_deepest_mount(tmp_path):
         f"tmpfs {home}stead tmpfs rw 0 0",
     ]
     (tmp_path / "mounts").write_text("\n".join(lines))
-    assert doctor.file_system(home / "me", tmp_path / "mounts") == "nfs"
-    assert doctor.file_system(Path("/usr"), tmp_path / "mounts") == "overlay"
-    assert doctor.file_system(Path("/usr"), tmp_path / "absent") == "unknown"
+    assert files.file_system(home / "me", tmp_path / "mounts") == "nfs"
+    assert files.file_system(Path("/usr"), tmp_path / "mounts") == "overlay"
+    assert files.file_system(Path("/usr"), tmp_path / "absent") == "unknown"
 
 
 def test_waiting_is_told_apart_from_working(monkeypatch):
@@ -289,7 +291,7 @@ def test_waiting_is_told_apart_from_working(monkeypatch):
             while time.process_time() < end:
                 pass
 
-    assert doctor.waiting_share(Ranks()) < 0.2
+    assert process.waiting_share(Ranks()) < 0.2
     # On a busy machine that may be less than a core: seconds are counted in those given.
-    monkeypatch.setattr(doctor.time, "perf_counter", time.process_time)
-    assert doctor.waiting_share(Polling()) > 0.9
+    monkeypatch.setattr(process.time, "perf_counter", time.process_time)
+    assert process.waiting_share(Polling()) > 0.9

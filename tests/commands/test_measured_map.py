@@ -177,7 +177,9 @@ def test_structure_gives_cell_and_space_group():
 
 def test_space_group_that_is_given_comes_first(folder):
     """Before the structure's, so that a map can be merged in a lower class."""
-    source = MapSource(folder / "map.nxs", Given(space_group="P 1"), folder / "model.pdb")
+    source = MapSource(
+        folder / "map.nxs", given=Given(space_group="P 1"), structure=folder / "model.pdb"
+    )
     assert load_map(source).diffuse.space_group == "P 1"
 
 
@@ -194,7 +196,7 @@ def test_file_without_a_crystal_takes_the_structures(folder, monkeypatch, reinde
         return Found(DiffuseMap(grid, np.ones((3, 3, 3)), given.space_group), "a map", ("a guess",))
 
     monkeypatch.setattr(measured_map, "read_any_map", reader)
-    loaded = load_map(MapSource(folder / "x.lat", Given(), folder / "model.pdb", reindex))
+    loaded = load_map(MapSource(folder / "x.lat", structure=folder / "model.pdb", reindex=reindex))
     expected = (14.0, 17.0, 14.0) if reindex else (14.0, 14.0, 17.0)
     assert asked[-1].unit_cell[:3] == pytest.approx(expected) and asked[-1].space_group == "P 41"
     assert (loaded.diffuse.grid.unit_cell, loaded.diffuse.space_group) == (TETRAGONAL, "P 41")

@@ -9,9 +9,9 @@ from builders import laue_mates
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpc_diffuser.commands.measured_map import MapSource
-from hpc_diffuser.commands.score import score_data, score_map
+from hpc_diffuser.commands.score import Options, scores
 from hpc_diffuser.crystal.lattice import grid_to_resolution
+from hpc_diffuser.fit.map_score import score_data
 from hpc_diffuser.io.maps.native import read_map, read_target, write_map, write_target
 from hpc_diffuser.maps.diffuse_map import DiffuseMap
 from hpc_diffuser.maps.target import TargetOptions, make_target
@@ -38,10 +38,9 @@ def folder(tmp_path_factory):
 
 
 def scored(folder, diffuse: DiffuseMap, score="shell-mean", weights="none") -> dict:
-    """What `score_map` says of a map."""
+    """What `scores` says of a map."""
     write_map(folder / "tried.nxs", diffuse, {})
-    source = MapSource(folder / "tried.nxs")
-    return score_data(score_map(source, folder / "target.h5", score, weights))
+    return score_data(scores(Options(folder / "tried.nxs", folder / "target.h5", score, weights)))
 
 
 def test_the_map_of_a_fit_has_the_scores_of_its_summary(call, finished, tmp_path):
@@ -176,7 +175,7 @@ def test_a_map_without_a_cell_gets_the_targets(folder, call):
     to = ("convert", "calculated.nxs", "calculated.h5", "--to", "diffuser")
     assert call(*to, folder=folder).returncode == 0
     one, other = (
-        score_data(score_map(MapSource(folder / name), folder / "target.h5", "pooled", "none"))
+        score_data(scores(Options(folder / name, folder / "target.h5", "pooled")))
         for name in ("calculated.nxs", "calculated.h5")
     )
     assert other["cc_work"] == pytest.approx(one["cc_work"], abs=1e-6)

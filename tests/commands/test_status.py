@@ -12,7 +12,7 @@ import builders
 import pytest
 from builders import history
 
-from hpc_diffuser.commands.status import status_text
+from hpc_diffuser.commands.pages.status import status_text
 from hpc_diffuser.fit.run.checkpoints import checkpoint_path, previous_path, write_checkpoint
 from hpc_diffuser.fit.run.directory import write_session
 from hpc_diffuser.fit.run.lock import run_lock

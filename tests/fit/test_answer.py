@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from summaries import outcome, samples, translation_alone
 
-from hpc_diffuser.commands.report import _of_translation, report_text
+from hpc_diffuser.commands.pages.report import _of_translation, report_text
 from hpc_diffuser.fit.answer import AS_GOOD, Answer, choose_answer, with_answer
 from hpc_diffuser.fit.b_factors import motion
 from hpc_diffuser.fit.cautions import cautions

@@ -10,7 +10,7 @@ import pytest
 from conftest import tiny_structure
 from launching import launch
 
-from hpc_diffuser.commands.comparison_page import comparison_text
+from hpc_diffuser.commands.pages.comparison import comparison_text
 from hpc_diffuser.fit import comparison, refinement
 from hpc_diffuser.fit.comparison import model_config, shuffled_modes, shuffled_orders, with_models
 from hpc_diffuser.fit.comparison_table import (

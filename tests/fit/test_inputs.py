@@ -7,9 +7,9 @@ import pytest
 from builders import atom
 
 from hpc_diffuser.commands.examples.four_helices import example_modes
-from hpc_diffuser.commands.simulate import simulate
 from hpc_diffuser.fit.config import Config, CrystalConfig, GridConfig, StructureConfig
 from hpc_diffuser.fit.inputs import load_modes
+from hpc_diffuser.fit.simulation import simulate
 from hpc_diffuser.io.modes_file import write_modes
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.system.errors import InputError

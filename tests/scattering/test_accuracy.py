@@ -8,11 +8,11 @@ import pytest
 from oracles import SHELLS, random_voxels, shell_cc, solvent_by_hand
 
 from hpc_diffuser.commands.examples.four_helices import example_modes
-from hpc_diffuser.commands.modes import modes_from_trajectory
-from hpc_diffuser.commands.simulate import TrajectoryFiles
 from hpc_diffuser.crystal.atom_factors import atom_factors, form_factors
 from hpc_diffuser.crystal.lattice import fractionalization, grid_to_resolution
 from hpc_diffuser.crystal.solvent import displaced_volumes
+from hpc_diffuser.io.modes_from_files import modes_from_trajectory
+from hpc_diffuser.io.trajectories.given import TrajectoryFiles
 from hpc_diffuser.maps.statistics import shell_edges, shell_index
 from hpc_diffuser.motion.configurations import residual_b_factors
 from hpc_diffuser.motion.disorder import Disorder

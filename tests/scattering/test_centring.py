@@ -15,7 +15,8 @@ from hpc_diffuser.crystal.lattice import (
     laue_operations,
     laue_zones,
 )
-from hpc_diffuser.maps.target import HALO_RADIUS, TargetOptions, make_target, map_from_voxels
+from hpc_diffuser.maps.target import TargetOptions, make_target, map_from_voxels
+from hpc_diffuser.maps.target_options import HALO_RADIUS
 from hpc_diffuser.scattering.halos import halo_factor, longest_gamma_A, zone_profile
 
 CENTRED = {

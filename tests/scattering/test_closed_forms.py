@@ -8,10 +8,10 @@ import pytest
 from oracles import COUPLED, HALO, coupling, random_voxels, shell_cc, solvent_by_hand
 
 from hpc_diffuser.commands.examples.four_helices import example_modes
-from hpc_diffuser.commands.modes import modes_from_trajectory
 from hpc_diffuser.crystal.atom_factors import atom_factors, form_factors
 from hpc_diffuser.crystal.lattice import fractionalization
 from hpc_diffuser.crystal.solvent import displaced_volumes
+from hpc_diffuser.io.modes_from_files import modes_from_trajectory
 from hpc_diffuser.io.trajectories.in_crystal import TrajectoryFiles, crystal_frames
 from hpc_diffuser.motion.configurations import residual_b_factors
 from hpc_diffuser.motion.disorder import Disorder

@@ -17,11 +17,11 @@ import pytest
 from oracles import random_voxels, shell_cc, solvent_by_hand
 
 from hpc_diffuser.commands.examples.four_helices import example_modes
-from hpc_diffuser.commands.modes import modes_from_trajectory
-from hpc_diffuser.commands.simulate import TrajectoryFiles
 from hpc_diffuser.crystal.atom_factors import atom_factors, form_factors
 from hpc_diffuser.crystal.lattice import HklGrid, fractionalization
 from hpc_diffuser.crystal.solvent import displaced_volumes
+from hpc_diffuser.io.modes_from_files import modes_from_trajectory
+from hpc_diffuser.io.trajectories.given import TrajectoryFiles
 from hpc_diffuser.motion.configurations import ensemble_points, residual_b_factors
 from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.modes import Modes, with_frames

@@ -14,7 +14,7 @@ from conftest import environment
 from numba import get_num_threads
 from threadpoolctl import threadpool_info
 
-from hpc_diffuser.commands import main
+from hpc_diffuser.commands import fit, info, main
 from hpc_diffuser.kernels.threads import one_thread
 from hpc_diffuser.system import stopping
 from hpc_diffuser.system.errors import StoppedError
@@ -81,7 +81,7 @@ def test_everything_is_as_found(caller, words, code):
 
 def test_after_an_internal_error(caller, monkeypatch):
     """70, and everything as found."""
-    monkeypatch.setattr(main, "_fit", lambda args: 1 / 0)
+    monkeypatch.setattr(fit, "run", lambda options: 1 / 0)
     assert caller("fit") == 70
 
 
@@ -100,15 +100,15 @@ def test_alarm_of_the_caller(caller):
 
 def test_stopped_fit_can_go_on(caller, monkeypatch):
     """A request to stop ends one fit with 75, and not the next one."""
-    whole = main.watch_signals
+    whole = fit.watch_signals
 
     def watch_and_stop(max_hours):
         whole(max_hours)
         signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(main, "watch_signals", watch_and_stop)
+    monkeypatch.setattr(fit, "watch_signals", watch_and_stop)
     assert caller("fit", "fit.toml") == 75
-    monkeypatch.setattr(main, "watch_signals", whole)
+    monkeypatch.setattr(fit, "watch_signals", whole)
     assert caller("fit", "fit.toml") == 0
 
 
@@ -133,10 +133,10 @@ def test_off_the_main_thread(caller):
 def test_ctrl_c_where_nothing_can_be_saved(caller, monkeypatch, capsys):
     """Told in one line: not an internal error."""
 
-    def interrupted(_args):
+    def interrupted(_options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(main, "_info", interrupted)
+    monkeypatch.setattr(info, "run", interrupted)
     assert caller("info", "map.nxs") == StoppedError.exit_code
     assert capsys.readouterr().err == (
         "hpc-diffuser: error: stopped as asked; nothing is half-written: run it again\n"

@@ -172,7 +172,7 @@ def test_library_that_cannot_be_mapped(call, monkeypatch, limit_MB, error, code,
     def fail(_args):
         raise error
 
-    monkeypatch.setattr("hpc_diffuser.commands.main._info", fail)
+    monkeypatch.setattr("hpc_diffuser.commands.info.run", fail)
     result = call("info", "a.h5")
     assert result.returncode == code and told in result.stderr
     assert result.stderr.count("\n") == 1 and str(error) in result.stderr
@@ -273,7 +273,7 @@ def test_memory_that_is_not_there(call, inputs, monkeypatch):
     def hungry(*_args):
         raise MemoryError("Unable to allocate 7.00 EiB")
 
-    monkeypatch.setattr("hpc_diffuser.commands.info.describe", hungry)
+    monkeypatch.setattr("hpc_diffuser.commands.pages.contents.describe", hungry)
     result = call("info", "map.nxs", folder=inputs)
     assert result.returncode == 65
     assert result.stderr.startswith("hpc-diffuser: error: not enough memory (Unable to allocate 7")

@@ -12,7 +12,8 @@ from hpc_diffuser.io.maps.native import write_map, write_target
 from hpc_diffuser.io.modes_file import write_modes
 from hpc_diffuser.maps.diffuse_map import DiffuseMap
 from hpc_diffuser.maps.statistics import shell_edges, shell_index
-from hpc_diffuser.maps.target import TargetOptions, make_target
+from hpc_diffuser.maps.target import make_target
+from hpc_diffuser.maps.target_options import TargetOptions
 from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.elastic_network import elastic_network_modes
 from hpc_diffuser.motion.modes import Modes

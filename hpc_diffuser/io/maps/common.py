@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import gemmi
 import numpy as np
 
+from hpc_diffuser.io.maps.given import Given
 from hpc_diffuser.io.maps.placing import MOST_DIVISIONS, as_float
 from hpc_diffuser.io.plausible import check_crystal
 from hpc_diffuser.maps.diffuse_map import DiffuseMap
@@ -17,27 +18,6 @@ _SENTINELS = (-999.0, -1000.0, -9999.0, -32767.0, -32768.0, -99999.0)
 _OFTEN, _GAP = 3, 0.1
 _LARGE_SHARE = 0.05
 _TOLERANCE = 0.02  # of whole numbers that come from single-precision steps and rounded cells
-
-
-@dataclass(frozen=True)
-class Given:
-    """What the user says about a map; it comes before what the file says.
-
-    Attributes
-    ----------
-    unit_cell : 6 floats, Å and degrees, or None
-        Of the file's own indices, before any re-indexing.
-    space_group : str or None
-    column : str or None
-        Which of several maps in one file.
-    divisions : 3 ints or None
-        Samples per reciprocal-lattice unit, where a file does not tell.
-    """
-
-    unit_cell: tuple[float, ...] | None = None
-    space_group: str | None = None
-    column: str | None = None
-    divisions: tuple[int, int, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -11,44 +10,16 @@ from hpc_diffuser.crystal.residues import canonical_residue, is_polymer
 from hpc_diffuser.crystal.structure import Structure, residue_label, superpose
 from hpc_diffuser.io.structures.files import read_structure
 from hpc_diffuser.io.trajectories.files import Trajectory, read_trajectory
+from hpc_diffuser.io.trajectories.given import TrajectoryFiles
 from hpc_diffuser.motion.assembling import bring_together
 from hpc_diffuser.motion.bonds import Bonds, bonds_of_hydrogens, expected_bonds, fragments
 from hpc_diffuser.motion.wholeness import believed, make_whole
 from hpc_diffuser.system.errors import InputError
-from hpc_diffuser.system.storage import sha256
 
 _UNRELATED = 0.8  # rmsd by radius of gyration: two folds of one size 1.1 to 1.4, a mirror image 0.9
 _FAR_A, _FAR = 5.0, 0.4  # more than folded proteins move; of small ones by radius of gyration
 _MIRROR_A = 1.5  # rmsd above which a mirror image that fits twice as well is one
 _NAMED = 6  # residues, before the rest is counted
-
-
-@dataclass(frozen=True)
-class TrajectoryFiles:
-    """A trajectory and what is needed to put it into the crystal.
-
-    Attributes
-    ----------
-    trajectory, topology, reference : Path
-    selection : str or None
-        In mdtraj's language; None: what the reference has of it, but for water and ions.
-    conformer : str
-        Of the reference, as of `read_structure`.
-    hydrogens : bool
-        Without a selection: also those bonded to the reference's atoms.
-    """
-
-    trajectory: Path
-    topology: Path
-    reference: Path
-    selection: str | None = None
-    conformer: str = "A"
-    hydrogens: bool = False
-
-    def hashes(self) -> dict[str, str]:
-        """SHA-256 of the three files, as attributes for what is made of them."""
-        names = ("trajectory", "topology", "reference")
-        return {f"sha256 {name}": sha256(getattr(self, name)) for name in names}
 
 
 @dataclass(frozen=True)

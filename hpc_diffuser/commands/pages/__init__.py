@@ -1,0 +1,1 @@
+"""What the commands print: a page each, made of what was found."""

@@ -1,0 +1,220 @@
+"""What a file contains, whichever of ours or of the field's it is."""
+
+import contextlib
+from pathlib import Path
+
+import numpy as np
+
+from hpc_diffuser.commands.map_source import MapSource
+from hpc_diffuser.commands.measured_map import load_map
+from hpc_diffuser.commands.pages.status import status_text
+from hpc_diffuser.crystal.lattice import HklGrid
+from hpc_diffuser.crystal.structure import Structure
+from hpc_diffuser.fit.run.checkpoints import read_checkpoint
+from hpc_diffuser.fit.search.history import History
+from hpc_diffuser.io.hdf5 import read_arrays
+from hpc_diffuser.io.maps.formats import is_map
+from hpc_diffuser.io.maps.native import read_target
+from hpc_diffuser.io.modes_file import read_modes
+from hpc_diffuser.io.structures.files import read_structure
+from hpc_diffuser.maps.diffuse_map import DiffuseMap
+from hpc_diffuser.maps.statistics import cc_star, resolution_range, shell_statistics
+from hpc_diffuser.maps.target import Target
+from hpc_diffuser.motion.modes import Modes, why_no_b_factors
+from hpc_diffuser.system.errors import InputError
+from hpc_diffuser.system.storage import read_json
+
+_SHELLS = 12
+
+
+def describe(path: Path) -> str:
+    """A page about a file or a run directory.
+
+    Raises
+    ------
+    InputError
+        Where it is missing or of no known kind.
+    """
+    if path.is_dir():
+        return status_text(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    kind = _kind(path)
+    if kind == "map":
+        return map_page(MapSource(path))[1]
+    if kind not in (*_DESCRIBE, "structure"):
+        raise InputError(
+            f"{path}: of no known kind: expected modes.h5, a diffuse map, target.h5, a "
+            "checkpoint, a run directory, or a PDB or mmCIF structure"
+        )
+    if kind == "structure":
+        return f"{path}: {kind}\n{_structure_text(path)}"
+    read, text = _DESCRIBE[kind]
+    return f"{path}: {kind}\n{text(read(path))}"
+
+
+def map_page(source: MapSource) -> tuple[DiffuseMap, str]:
+    """A map, and a page about it: what was assumed and done, and what is in its shells."""
+    loaded = load_map(source)
+    return loaded.diffuse, "\n".join([*loaded.said, _map_text(loaded.diffuse)])
+
+
+def _kind(path: Path) -> str:
+    """By content: our format attribute, a map's layout; else a structure."""
+    with path.open("rb") as file:
+        is_hdf5 = file.read(8) == b"\x89HDF\r\n\x1a\n"
+    if is_hdf5:
+        ours = read_arrays(path, "known HDF5 file", ("@format",), lambda arrays: arrays)
+        if "@format" in ours:
+            return str(ours["@format"]).removeprefix("hpc-diffuser/")
+    if is_map(path):
+        return "map"
+    return "" if is_hdf5 else "structure"
+
+
+def _modes_text(modes: Modes) -> str:
+    amplitudes = modes.amplitudes_A
+    total = float(np.sqrt(np.sum(amplitudes**2)))
+    lines = [_structure_lines(modes.structure), _crystal_line(modes.unit_cell, modes.space_group)]
+    lines.append(f"crystal's B  {_crystal_b_text(modes)}")
+    lines.append(f"modes        {len(amplitudes)}, together {total:.3f} Å rms per atom")
+    lines += [f"  mode {i + 1:3d}   {a:.4f} Å" for i, a in enumerate(amplitudes)]
+    return "\n".join(lines)
+
+
+def _crystal_b_text(modes: Modes) -> str:
+    missing = why_no_b_factors(modes)
+    if missing:
+        return f"none: {missing}"
+    known = modes.crystal_b_A2[np.isfinite(modes.crystal_b_A2)]
+    return f"of {len(known)} atoms, mean {known.mean():.1f} Å²"
+
+
+def _map_text(diffuse: DiffuseMap) -> str:
+    inside = np.isfinite(diffuse.intensity)
+    lines = [_grid_lines(diffuse.grid, diffuse.space_group)]
+    if not inside.any():
+        return "\n".join([*lines, "voxels       all masked"])
+    values = diffuse.intensity[inside]
+    nearest, farthest = resolution_range(diffuse.intensity, diffuse.grid)
+    lines += [
+        f"voxels       {len(values)} of {inside.size} measured ({100 * inside.mean():.1f} %)",
+        f"resolution   {_d_text(nearest)} to {_d_text(farthest)}",
+        f"intensity    {values.min():.4g} to {values.max():.4g}, mean {values.mean():.4g}",
+        f"errors       {'yes' if diffuse.errors is not None else 'no'}",
+        f"halves       {'yes' if diffuse.halves is not None else 'no'}",
+        *(_map_shells(diffuse, farthest) if farthest else []),
+    ]
+    return "\n".join(lines)
+
+
+def _map_shells(diffuse: DiffuseMap, farthest: float) -> list[str]:
+    """A table: how much of each shell was measured, its mean, and how far intensities scatter."""
+    edges = np.linspace(0, farthest, _SHELLS + 1)
+    table = zip(*shell_statistics(diffuse.intensity, diffuse.grid, edges), strict=True)
+    lines = ["shell d (Å)        measured   complete       mean   deviation/mean"]
+    for i, (possible, measured, mean, deviation) in enumerate(table):
+        d_max = f"{1 / edges[i]:.2f}" if edges[i] > 0 else "∞"
+        complete = f"{100 * measured / possible:8.1f} %" if possible else "    none  "
+        scatter = f"{deviation / mean:10.3f}" if measured and mean else f"{'none':>10}"
+        shown = f"{mean:11.4g}" if measured else f"{'none':>11}"
+        lines.append(
+            f"  {d_max:>6} - {1 / edges[i + 1]:<6.2f} {measured:10d} {complete}{shown}{scatter}"
+        )
+    return lines
+
+
+def _d_text(inverse_d: float) -> str:
+    return "∞" if inverse_d == 0 else f"{1 / inverse_d:.2f} Å"
+
+
+def _target_text(target: Target) -> str:
+    edges, counts = target.shell_edges, target.counts()
+    cc_half = target.cc_half()
+    ceiling = cc_half is not None and np.isfinite(cc_half).any()
+    lines = [
+        _grid_lines(target.grid, target.space_group),
+        f"voxels       {len(target.indices)}, one of each set of Laue mates; "
+        f"{100 * target.free.mean():.1f} % in the free set",
+        "shell d (Å)         working     free" + ("     CC½     CC*" if ceiling else ""),
+    ]
+    for i in range(target.n_shells):
+        d_max = f"{1 / edges[i]:.2f}" if edges[i] > 0 else "∞"
+        row = f"  {d_max:>6} - {1 / edges[i + 1]:<6.2f} {counts[0, i]:9d}{counts[1, i]:9d}"
+        if ceiling:
+            row += _ceiling(cc_half[i]) + _ceiling(float(cc_star(cc_half[i])))
+        lines.append(row)
+    return "\n".join(lines)
+
+
+def _ceiling(cc: float) -> str:
+    return f"{cc:8.3f}" if np.isfinite(cc) else f"{'none':>8}"
+
+
+def _read_checkpoint(path: Path) -> tuple[History, list[str]]:
+    """A restart's history, and what its parameters are called as far as its run tells."""
+    history, summary = read_checkpoint(path), path.parent / "summary.json"
+    names: list[str] = []
+    with contextlib.suppress(InputError, LookupError, TypeError):
+        names = [str(name) for name in read_json(summary)["refined"]]
+    return history, names if len(names) == history.points.shape[1] else []
+
+
+def _checkpoint_text(found: tuple[History, list[str]]) -> str:
+    history, names = found
+    if not len(history):
+        return "evaluations  0"
+    point = history.points[history.best]
+    if names:
+        lines = [f"  {_with_unit(name):24s} {x:.4f}" for name, x in zip(names, point, strict=True)]
+    else:
+        values = ", ".join(f"{x:.4f}" for x in point)
+        lines = [f"  {values} (in the units of the config's keys)"] if values else []
+    best = f"best CC_search {1 - history.objectives.min():.4f} (evaluation {history.best + 1})"
+    return "\n".join([f"evaluations  {len(history)}", best + " at" * bool(lines), *lines])
+
+
+def _with_unit(name: str) -> str:
+    """A parameter's name, which tells its unit where it is not that of a mode's amplitude."""
+    return f"{name} (Å)" if name.startswith("mode ") else name
+
+
+def _structure_text(path: Path) -> str:
+    said: list[str] = []
+    structure, crystal = read_structure(path, tell=said.append)
+    crystal_line = _crystal_line(*crystal) if crystal else "unit cell    none"
+    return "\n".join([*said, _structure_lines(structure), crystal_line])
+
+
+def _structure_lines(structure: Structure) -> str:
+    names, counts = np.unique(structure.elements, return_counts=True)
+    composition = ", ".join(f"{n} {name}" for name, n in zip(names, counts, strict=True))
+    residues = len({tuple(residue) for *residue, _ in structure.names()})
+    mean_b = structure.b_factors_A2.mean()
+    return (
+        f"atoms        {len(structure)} ({composition}) in {residues} residues\n"
+        f"B-factors    mean {mean_b:.1f} Å²"
+    )
+
+
+def _crystal_line(unit_cell: tuple[float, ...], space_group: str) -> str:
+    return f"unit cell    {' '.join(f'{x:g}' for x in unit_cell)} (Å, degrees), {space_group}"
+
+
+def _grid_lines(grid: HklGrid, space_group: str) -> str:
+    ranges = ", ".join(
+        f"{name} ±{m / n:.2f}"
+        for name, m, n in zip("hkl", grid.extent, grid.divisions, strict=True)
+    )
+    return (
+        f"{_crystal_line(grid.unit_cell, space_group)}\n"
+        f"grid         {' x '.join(str(n) for n in grid.divisions)} samples per "
+        f"reciprocal-lattice unit; {ranges}"
+    )
+
+
+_DESCRIBE = {
+    "modes": (read_modes, _modes_text),
+    "target": (read_target, _target_text),
+    "checkpoint": (_read_checkpoint, _checkpoint_text),
+}

@@ -1,0 +1,99 @@
+"""The commands: a row each, and a file of the same name with its options and what it does."""
+
+import importlib
+from types import ModuleType
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """A row of the table.
+
+    Attributes
+    ----------
+    name : str
+        Of the command, and of the module beside this one that has its `Options` and its `run`.
+    summary : str
+        For the list of commands, and above the command's own help.
+    example : str
+        A line that can be copied.
+    """
+
+    name: str
+    summary: str
+    example: str
+
+    @property
+    def module(self) -> ModuleType:
+        """The command's file; it loads what takes long only when it runs."""
+        return importlib.import_module(f"hpc_diffuser.commands.{self.name}")
+
+
+COMMANDS = (
+    Command(
+        "modes",
+        "Motion modes from a trajectory (principal components), or without one from an\n"
+        "elastic network of the crystal structure.",
+        "hpc-diffuser modes --trajectory md.xtc --topology md.pdb --reference 6o2h.pdb -o modes.h5",
+    ),
+    Command(
+        "target",
+        "Cut a diffuse map to what a fit is compared with: halos around Bragg peaks masked,\n"
+        "a resolution range, Laue mates merged, a free set of whole Brillouin zones. Tells how\n"
+        "well the mates agree.",
+        "hpc-diffuser target map.nxs --d-max 3.3 --d-min 1.6 -o target.h5",
+    ),
+    Command(
+        "simulate",
+        "The diffuse map of a model: motion along modes, or a trajectory's own frames. Or, with\n"
+        "--example, a figure that tells what diffuse scattering is, from simulated crystals.",
+        "mpirun -n 64 hpc-diffuser simulate hpc-diffuser.toml -o map.nxs",
+    ),
+    Command(
+        "fit",
+        "Refine the weights of the motions against a target. Run it again to resume.",
+        "mpirun -n 64 hpc-diffuser fit hpc-diffuser.toml",
+    ),
+    Command(
+        "status",
+        "Where a run stands: restarts done, CC, evaluations per hour, time left. It only reads:\n"
+        "while the run goes on, after a crash, on a read-only disk.",
+        "hpc-diffuser status run",
+    ),
+    Command(
+        "report",
+        "Warnings, the answer with the restarts' scatter, CC_work and CC_free, also by shell,\n"
+        "how far the model moves beside the crystal's B-factors, and what the run cost.",
+        "hpc-diffuser report run --png cc.png",
+    ),
+    Command(
+        "score",
+        "CC_work and CC_free of any calculated map, of this or another program, by the rules of a\n"
+        "fit: at the target's voxels, Laue mates averaged, by resolution shell.",
+        "hpc-diffuser score calculated.mtz target.h5 --score pooled",
+    ),
+    Command(
+        "bench",
+        "What an evaluation of a model costs on this machine, beside the algorithm that this\n"
+        "program replaces, and how exact both are. Takes a few minutes.",
+        "hpc-diffuser bench hpc-diffuser.toml --json bench.json",
+    ),
+    Command(
+        "doctor",
+        "What would go wrong in a job here: MPI, CPUs and threads, memory, files, signals.\n"
+        "Start it as the fit will be started. Ends with code 65 if anything is wrong.",
+        "mpirun -n 64 hpc-diffuser doctor hpc-diffuser.toml",
+    ),
+    Command(
+        "convert",
+        "A diffuse map in another format. Reads the native format, mdx2, mdx-lib, diffuser HDF5,\n"
+        "lunus .lat and .hkl, MTZ, CCP4/MRC and eryx arrays, told apart by their content; writes\n"
+        ".nxs (native), .mtz (a supercell), .ccp4, .map, .mrc, .lat, .hkl.",
+        "hpc-diffuser convert map.nxs map.mtz",
+    ),
+    Command(
+        "info",
+        "What a file contains. Of a diffuse map of any format: what is assumed about it, grid,\n"
+        "cell, resolution, and by shell how much was measured, its mean and its scatter.",
+        "hpc-diffuser info map.mtz --cell 48.5,48.5,63.5,90,90,90 --png sections.png",
+    ),
+)

@@ -1,0 +1,128 @@
+"""A map of the motions that a config describes, or of a trajectory's own frames."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from hpc_diffuser.crystal.lattice import HklGrid, grid_to_resolution
+from hpc_diffuser.crystal.structure import require_same_atoms
+from hpc_diffuser.crystal.symmetry import grid_operations, unique_indices
+from hpc_diffuser.fit.config import Config
+from hpc_diffuser.fit.convergence import enough_samples
+from hpc_diffuser.fit.inputs import load_modes
+from hpc_diffuser.fit.problem import computation
+from hpc_diffuser.fit.run.directory import input_hashes
+from hpc_diffuser.fit.scoring import Comparison
+from hpc_diffuser.fit.space import SearchSpace, held_space
+from hpc_diffuser.io.maps.native import write_map
+from hpc_diffuser.io.plausible import MOST_POINTS
+from hpc_diffuser.io.trajectories.given import TrajectoryFiles
+from hpc_diffuser.io.trajectories.in_crystal import crystal_frames
+from hpc_diffuser.maps.diffuse_map import DiffuseMap
+from hpc_diffuser.maps.statistics import shell_edges
+from hpc_diffuser.maps.target import Target
+from hpc_diffuser.motion.configurations import ensemble_points
+from hpc_diffuser.motion.modes import Modes, with_frames
+from hpc_diffuser.motion.sampling import generator
+from hpc_diffuser.parallel.communicator import Ranks
+from hpc_diffuser.scattering.model import ForwardModel, forward_model, whole_map
+from hpc_diffuser.system.errors import InputError
+from hpc_diffuser.system.progress import log
+
+
+def simulate(
+    config: Config, config_text: str, path: Path, files: TrajectoryFiles | None, world: Ranks
+) -> DiffuseMap | None:
+    """From a config to a map's file; the map, on the root.
+
+    Parameters
+    ----------
+    config : Config
+    config_text : str
+        Stored with the map.
+    path : Path
+    files : TrajectoryFiles or None
+        The ensemble is then the trajectory's own frames, instead of motion along the modes.
+    world : Ranks
+    """
+    modes, space = world.from_root(lambda: _simulation(config, files))
+    grid = _grid(config, modes)
+    operations = grid_operations(grid, modes.space_group)
+    indices = unique_indices(grid, np.inf, config.grid.d_min_A, operations)
+    how = computation(config.model, modes, space)
+    forward = forward_model(modes, grid, indices, world, how)
+    normals = _normals(config, forward, grid, indices, space)
+    values = forward.internal_motion(space.middle, normals)
+    diffuse = whole_map(forward, modes, grid, indices, values)
+
+    def save() -> None:
+        provenance = {"command": "hpc-diffuser simulate", "config": config_text}
+        provenance |= {f"sha256 {key}": digest for key, digest in input_hashes(config).items()}
+        write_map(path, diffuse, provenance | (files.hashes() if files else {}))
+
+    world.from_root(save)
+    return diffuse
+
+
+def _normals(
+    config: Config,
+    forward: ForwardModel,
+    grid: HklGrid,
+    indices: np.ndarray,
+    space: SearchSpace,
+) -> np.ndarray:
+    """The configured number of sample points, or as many as the accuracy asks for."""
+    options, modes = config.model, forward.molecule.moments.modes
+
+    def draw(samples: int, *purpose: int) -> np.ndarray:
+        stream = generator(options.seed, *purpose)
+        return ensemble_points(modes, space.librates, options.sampler, samples, stream)
+
+    if options.samples != "auto":
+        return draw(options.samples)
+    nothing = np.zeros(len(indices))
+    edges = shell_edges(np.inf, config.grid.d_min_A, 20)
+    unmeasured = Target(grid, indices, nothing, None, nothing > 0, edges, "P 1")
+    comparison = Comparison(unmeasured, forward, "pooled", "none")
+    found = enough_samples(forward, comparison, space.middle, draw, options.map_error)
+    if forward.group.is_root:
+        log(f"samples: {found.samples}; they leave an error 1 - CC of {found.map_error:.1e}")
+    return draw(found.samples)
+
+
+def _simulation(config: Config, files: TrajectoryFiles | None) -> tuple[Modes, SearchSpace]:
+    modes, given = load_modes(config), config.parameters
+    _grid(config, modes)
+    if given.halo_alpha[1]:
+        raise InputError("parameters.halo_alpha: simulate has no measured map to take halos from")
+    if files is None:
+        correlated = config.structure.correlated_modes
+        return modes, held_space(given, modes.amplitudes_A, correlated)
+    # The frames bring their own internal motion: the modes' weights, even ranges, play no part.
+    still = replace(given, mode_amplitude_A=None, mode_correlation=(0.0, 0.0))
+    found = crystal_frames(files)
+    against = f"{files.topology} against the config's modes"
+    require_same_atoms(found.structure, modes.structure, against)
+    for note in found.notes:
+        log(note)
+    modes = with_frames(modes, found.positions)
+    return modes, held_space(still, modes.amplitudes_A)
+
+
+def _grid(config: Config, modes: Modes) -> HklGrid:
+    grid = grid_to_resolution(modes.unit_cell, config.grid.oversampling, config.grid.d_min_A)
+    if min(grid.extent) < 1:
+        raise InputError(
+            f"grid.d_min_A = {config.grid.d_min_A:g} Å is coarser than the cell "
+            f"{modes.unit_cell[:3]}: expected a few reciprocal-lattice units in every direction"
+        )
+    points = math.prod(grid.shape)
+    if points > MOST_POINTS:
+        raise InputError(
+            f"grid.d_min_A = {config.grid.d_min_A:g} Å and grid.oversampling = "
+            f"{list(config.grid.oversampling)} make a grid of {points:.1e} points in the cell "
+            f"{modes.unit_cell[:3]}: expected at most {MOST_POINTS:.1e}"
+        )
+    return grid

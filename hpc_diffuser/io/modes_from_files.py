@@ -1,0 +1,73 @@
+"""The command `modes`: motion modes of a trajectory, or of an elastic network."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from hpc_diffuser.io.modes_file import write_modes
+from hpc_diffuser.io.structures.files import read_structure, write_pdb
+from hpc_diffuser.io.trajectories.given import TrajectoryFiles
+from hpc_diffuser.io.trajectories.in_crystal import crystal_frames
+from hpc_diffuser.motion.elastic_network import elastic_network_modes
+from hpc_diffuser.motion.modes import Modes, effective_b_factors, principal_components
+from hpc_diffuser.system.errors import InputError
+from hpc_diffuser.system.progress import log
+
+
+def modes_from_trajectory(
+    files: TrajectoryFiles, n_modes: int, tell: Callable[[str], None] = log
+) -> Modes:
+    """Principal components of a trajectory in the crystal frame, about its mean structure.
+
+    Parameters
+    ----------
+    files : TrajectoryFiles
+    n_modes : int
+    tell : callable
+        Given, line by line, what was left out, mended and assumed; by default to standard error.
+    """
+    found = crystal_frames(files)
+    for note in found.notes:
+        tell(note)
+    frames = found.positions
+    vectors, amplitudes = principal_components(frames, n_modes)
+    mean = replace(
+        found.structure, positions=frames.mean(axis=0), b_factors_A2=effective_b_factors(frames)
+    )
+    return Modes(mean, vectors, amplitudes, *found.crystal, crystal_b_A2=found.crystal_b_A2)
+
+
+def modes_from_network(
+    reference: Path, n_modes: int, conformer: str = "A", hydrogens: bool = False
+) -> Modes:
+    """Elastic-network modes of a crystal structure, scaled to its B-factors.
+
+    Parameters
+    ----------
+    reference : Path
+    n_modes : int
+    conformer, hydrogens
+        As of `read_structure`.
+    """
+    structure, crystal = read_structure(reference, conformer, hydrogens)
+    if crystal is None:
+        raise InputError(f"{reference}: no unit cell: expected a crystal structure")
+    vectors, amplitudes = elastic_network_modes(structure, n_modes)
+    return Modes(structure, vectors, amplitudes, *crystal, crystal_b_A2=structure.b_factors_A2)
+
+
+def save_modes(path: Path, modes: Modes, inputs: list[Path], provenance: dict[str, str]) -> Path:
+    """Write modes.h5 and, beside it, the mean structure as PDB; the PDB's path.
+
+    Raises
+    ------
+    InputError
+        Where that would replace one of the `inputs`.
+    """
+    pdb = path.with_name(f"{path.stem}-mean.pdb")
+    for output in (path, pdb):
+        if output.resolve() in {source.resolve() for source in inputs}:
+            raise InputError(f"{output} is an input, and would be replaced: give another --output")
+    write_modes(path, modes, provenance)
+    write_pdb(pdb, modes.structure, (modes.unit_cell, modes.space_group))
+    return pdb
