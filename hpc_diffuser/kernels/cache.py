@@ -41,7 +41,7 @@ def provide_cache() -> None:
             f"cannot be written, or are open to others: set {_VARIABLE} to a folder of your own"
         )
     os.environ[_VARIABLE] = str(folder)  # for the processes that this one starts, too
-    numba.config.CACHE_DIR = str(folder)
+    numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]  # set at run time
     if launched_rank() == 0:
         log(
             f"compiled kernels go to {folder}, as neither this installation nor a home can be "
@@ -79,7 +79,8 @@ def _numba_finds_one() -> bool:
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~")
     if not os.path.isabs(home):  # numba would make a folder of the name ~ in the working folder
         beside = os.path.join(os.path.dirname(__file__), "__pycache__")
-        return any(map(_writable, (numba.config.CACHE_DIR, beside)))
+        chosen = numba.config.CACHE_DIR  # type: ignore[attr-defined]  # set at run time
+        return any(map(_writable, (chosen, beside)))
     try:
         numba.njit(cache=True)(_probe)
     except RuntimeError:

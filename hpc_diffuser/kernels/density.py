@@ -14,13 +14,23 @@ results do not depend on the number of threads or ranks. BLAS must run on one th
 import numpy as np
 from numba import njit, prange
 
+from hpc_diffuser.system.arrays import Complexes, Floats, Integers
+
 ROW = 16  # points drawn along z at once: whole SIMD registers, and at least any atom's width
 DEGREE = 12  # of the polynomials
 TILE = 8  # rows of k per last product: prunes columns, and its results stay in cache
 
+# See `draw` and `add_moments`.
+Atoms = tuple[Integers, Floats]
+Shapes = tuple[Floats, Floats, float]
+Tables = tuple[Floats, Floats, Floats, float, float]
+Planes = tuple[Integers, Integers, Integers, Integers, Integers, Integers]
+_Buffers = tuple[Floats, Floats, Floats, Floats]
+_Waves = tuple[Complexes, Complexes]
+
 
 @njit(cache=True)
-def axis_tables(extent, divisions, points):
+def axis_tables(extent: int, divisions: float, points: int) -> Floats:
     """Cosines and sines of 2π i x for i = 0..extent at the half grid x = ½, 1½, ... steps.
 
     Parameters
@@ -45,7 +55,9 @@ def axis_tables(extent, divisions, points):
 
 
 @njit(cache=True, parallel=True)
-def draw(steps, atoms, shapes, background, densities):
+def draw(
+    steps: Floats, atoms: Atoms, shapes: Shapes, background: Floats, densities: Floats
+) -> None:
     """Densities of configurations on top of a common background.
 
     Parameters
@@ -67,7 +79,7 @@ def draw(steps, atoms, shapes, background, densities):
 
 
 @njit(cache=True, parallel=True)
-def fold_x(densities, n_x, n_yz):
+def fold_x(densities: Floats, n_x: int, n_yz: int) -> None:
     """Put ρ(x) − ρ(−x) into the half box below the middle, ρ(x) + ρ(−x) above: (S, ·) float32."""
     for s in prange(len(densities)):
         for below in range(n_x // 2):
@@ -79,7 +91,9 @@ def fold_x(densities, n_x, n_yz):
 
 
 @njit(cache=True)
-def _draw(steps, atoms, shapes, box, density):
+def _draw(
+    steps: Floats, atoms: Atoms, shapes: Shapes, box: tuple[int, ...], density: Floats
+) -> None:
     """Add the atoms of one configuration to a density."""
     kinds, occupancies = atoms
     coefficients, metric, reach = shapes
@@ -97,7 +111,15 @@ def _draw(steps, atoms, shapes, box, density):
 
 
 @njit(cache=True, fastmath={"contract"}, error_model="numpy")
-def _rows(step, m, reach, box, starts, tops, slopes):
+def _rows(
+    step: Floats,
+    m: Floats,
+    reach: float,
+    box: tuple[int, ...],
+    starts: Integers,
+    tops: Floats,
+    slopes: Floats,
+) -> tuple[int, np.float32]:
     """The rows along z that an atom touches, and where its first point lies from it.
 
     r² = (1 − top) + 2 slope dz + m_zz dz², least where dz = −slope / m_zz.
@@ -124,7 +146,9 @@ def _rows(step, m, reach, box, starts, tops, slopes):
 
 
 @njit(cache=True, fastmath={"contract"})
-def _add_row(row, top, slope, m_zz, start, shape):
+def _add_row(
+    row: Floats, top: float, slope: float, m_zz: float, start: np.float32, shape: Floats
+) -> None:
     """Add Σ_j c_j vʲ⁺¹, v = top − dz (2 slope + m_zz dz) ≥ 0, to a row; DEGREE is unrolled."""
     c0, c1, c2, c3, c4 = shape[0], shape[1], shape[2], shape[3], shape[4]
     c5, c6, c7, c8, c9 = shape[5], shape[6], shape[7], shape[8], shape[9]
@@ -148,7 +172,16 @@ def _add_row(row, top, slope, m_zz, start, shape):
 
 
 @njit(cache=True, parallel=True)
-def add_moments(sample_weights, densities, tables, planes, shares, sum_re, sum_im, sum_sq):
+def add_moments(
+    sample_weights: Floats,
+    densities: Floats,
+    tables: Tables,
+    planes: Planes,
+    shares: Integers,
+    sum_re: Floats,
+    sum_im: Floats,
+    sum_sq: Floats,
+) -> None:
     """Add Σ w D and Σ w |D|² over densities to running sums on all blocks.
 
     Parameters
@@ -179,7 +212,7 @@ row_offsets (P+1,))
 
 
 @njit(cache=True)
-def _buffers(n_samples, tables, planes, b):
+def _buffers(n_samples: int, tables: Tables, planes: Planes, b: int) -> _Buffers:
     """Intermediate results of a block: after x, folded in y and z; of all samples after y, z."""
     first, n = planes[0][b], planes[0][b + 1] - planes[0][b]
     rows, columns = planes[2][first, 0] + 1, planes[2][first, 1] + 1
@@ -192,7 +225,7 @@ def _buffers(n_samples, tables, planes, b):
 
 
 @njit(cache=True)
-def _phases(tables, planes, b):
+def _phases(tables: Tables, planes: Planes, b: int) -> _Waves:
     """Waves e^{2πi k_c y} and e^{2πi l_c z} of every plane: they move its centre to the origin."""
     first, last = planes[0][b], planes[0][b + 1]
     n_y, n_z = 2 * tables[1].shape[2], 2 * tables[2].shape[1]
@@ -210,7 +243,9 @@ def _phases(tables, planes, b):
 
 
 @njit(cache=True)
-def _transform_xy(densities, tables, planes, b, buffers):
+def _transform_xy(
+    densities: Floats, tables: Tables, planes: Planes, b: int, buffers: _Buffers
+) -> None:
     """Transform densities along x and y on one block: `after_y` of all samples."""
     after_x, parts, after_y, _ = buffers
     phases = _phases(tables, planes, b)
@@ -227,7 +262,16 @@ def _transform_xy(densities, tables, planes, b, buffers):
 
 
 @njit(cache=True)
-def _add_block(sample_weights, tables, planes, b, buffers, sum_re, sum_im, sum_sq):
+def _add_block(
+    sample_weights: Floats,
+    tables: Tables,
+    planes: Planes,
+    b: int,
+    buffers: _Buffers,
+    sum_re: Floats,
+    sum_im: Floats,
+    sum_sq: Floats,
+) -> None:
     """Transform all samples along z on one block, tile by tile, and add them to the sums."""
     _, _, after_y, after_z = buffers
     first, last = planes[0][b], planes[0][b + 1]
@@ -262,7 +306,7 @@ def _add_block(sample_weights, tables, planes, b, buffers, sum_re, sum_im, sum_s
 
 
 @njit(cache=True, fastmath={"contract"})
-def _fold(after_x, phases, parts):
+def _fold(after_x: Floats, phases: _Waves, parts: Floats) -> None:
     """Move each plane's centre to the origin, and separate what is even and odd in y and in z."""
     along_y, along_z = phases
     half_y, half_z = along_y.shape[1] // 2, along_z.shape[1] // 2
@@ -294,7 +338,14 @@ def _fold(after_x, phases, parts):
 
 
 @njit(cache=True, fastmath={"contract"})
-def _sum_row(sample_weights, products, first, n_columns, n_inside, sums):
+def _sum_row(
+    sample_weights: Floats,
+    products: Floats,
+    first: int,
+    n_columns: int,
+    n_inside: int,
+    sums: Floats,
+) -> None:
     """Σ w Re F, Σ w Im F and Σ w |F|² over samples for the rows (±k, ±l), from F's eight products.
 
     With c, s for the parities of y and z, F(±k, ±l) = cc ∓∓ ss + i(±_l cs ±_k sc); each product

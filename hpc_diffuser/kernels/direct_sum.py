@@ -15,11 +15,18 @@ results do not depend on the number of threads or ranks. BLAS must run on one th
 import numpy as np
 from numba import njit, prange
 
+from hpc_diffuser.system.arrays import Floats, Integers
+
 TILE = 16  # rows of k per matrix product: 64 x atoms x L is near the peak rate, and prunes well
+
+# See `add_moments`.
+Atoms = tuple[Integers, Floats]
+Planes = tuple[Integers, Integers, Integers, Integers, Integers, Integers]
+FormFactors = tuple[Floats, float, Floats]
 
 
 @njit(cache=True, parallel=True)
-def phase_tables(turns, axis, extent, element_offsets):
+def phase_tables(turns: Floats, axis: int, extent: int, element_offsets: Integers) -> Floats:
     """Cosines and sines of 2π n x for n = 0..extent, for every sample and atom.
 
     Parameters
@@ -58,8 +65,17 @@ def phase_tables(turns, axis, extent, element_offsets):
 
 @njit(cache=True, parallel=True)
 def structure_factors(
-    turns, k_table, l_table, k_rows, l_rows, atoms, planes, form_factors, real, imaginary
-):
+    turns: Floats,
+    k_table: Floats,
+    l_table: Floats,
+    k_rows: int,
+    l_rows: int,
+    atoms: Atoms,
+    planes: Planes,
+    form_factors: FormFactors,
+    real: Floats,
+    imaginary: Floats,
+) -> None:
     """F of one configuration on all planes, into `real` and `imaginary`.
 
     See `add_moments` for the arguments.
@@ -77,21 +93,21 @@ def structure_factors(
 
 @njit(cache=True, parallel=True)
 def add_moments(
-    sample_weights,
-    turns,
-    k_table,
-    l_table,
-    k_rows,
-    l_rows,
-    atoms,
-    planes,
-    form_factors,
-    mean_re,
-    mean_im,
-    sum_re,
-    sum_im,
-    sum_sq,
-):
+    sample_weights: Floats,
+    turns: Floats,
+    k_table: Floats,
+    l_table: Floats,
+    k_rows: int,
+    l_rows: int,
+    atoms: Atoms,
+    planes: Planes,
+    form_factors: FormFactors,
+    mean_re: Floats,
+    mean_im: Floats,
+    sum_re: Floats,
+    sum_im: Floats,
+    sum_sq: Floats,
+) -> None:
     """Add Σ w D and Σ w |D|² over configurations, D = F − F₀, to running sums on all planes.
 
     Parameters
@@ -151,7 +167,9 @@ def add_moments(
 
 
 @njit(cache=True)
-def _plane_form_factors(p, planes, form_factors, shape):
+def _plane_form_factors(
+    p: int, planes: Planes, form_factors: FormFactors, shape: tuple[int, int, int]
+) -> Floats:
     """f_e at every voxel of plane p: (E, 4, K+1, L+1), by linear interpolation in |s|²."""
     table, per_s2, metric = form_factors
     h, k_c, l_c = planes[0][p], planes[1][p, 0], planes[1][p, 1]
@@ -180,7 +198,19 @@ def _plane_form_factors(p, planes, form_factors, shape):
 
 
 @njit(cache=True)
-def _transform(turns, k_table, l_table, k_rows, l_rows, atoms, p, planes, weights, f_re, f_im):
+def _transform(
+    turns: Floats,
+    k_table: Floats,
+    l_table: Floats,
+    k_rows: int,
+    l_rows: int,
+    atoms: Atoms,
+    p: int,
+    planes: Planes,
+    weights: Floats,
+    f_re: Floats,
+    f_im: Floats,
+) -> None:
     """F of one configuration on plane p, into f_re, f_im of shape (4, K+1, L+1)."""
     element_offsets, occupancies = atoms
     phase_c, phase_s = _plane_phases(turns, occupancies, planes[0][p], planes[1][p])
@@ -211,7 +241,9 @@ def _transform(turns, k_table, l_table, k_rows, l_rows, atoms, p, planes, weight
 
 
 @njit(cache=True)
-def _plane_phases(turns, occupancies, h, centre):
+def _plane_phases(
+    turns: Floats, occupancies: Floats, h: int, centre: Integers
+) -> tuple[Floats, Floats]:
     """o_a times cosine and sine of 2π(h x + k_c y + l_c z)."""
     n_atoms = len(turns)
     cosine, sine = np.empty(n_atoms, np.float32), np.empty(n_atoms, np.float32)
@@ -223,7 +255,7 @@ def _plane_phases(turns, occupancies, h, centre):
 
 
 @njit(cache=True)
-def _left_factor(phase_c, phase_s, k_cos, k_sin):
+def _left_factor(phase_c: Floats, phase_s: Floats, k_cos: Floats, k_sin: Floats) -> Floats:
     """The rows cos φ cos ky, sin φ cos ky, cos φ sin ky, sin φ sin ky: (4·rows, n) float32."""
     rows, n = k_cos.shape
     left = np.empty((4 * rows, n), np.float32)
@@ -237,7 +269,9 @@ def _left_factor(phase_c, phase_s, k_cos, k_sin):
 
 
 @njit(cache=True)
-def _add_quadrants(with_cos, with_sin, weights, top, f_re, f_im):
+def _add_quadrants(
+    with_cos: Floats, with_sin: Floats, weights: Floats, top: int, f_re: Floats, f_im: Floats
+) -> None:
     """Combine the eight real products into F at (±k, ±l), times the form factor.
 
     e^{iφ}(P ± iQ)(C ± iS) with P, Q = cos, sin ky and C, S = cos, sin lz. A column of

@@ -13,12 +13,25 @@ results do not depend on the number of threads or ranks.
 import numpy as np
 from numba import njit, prange
 
+from hpc_diffuser.system.arrays import Floats, Integers
+
 # Lets the loop over the taps of a point run in vector lanes, whose sums are added at its end.
 _LANES = {"contract", "reassoc"}
 
+AxisKernel = tuple[Integers, Floats]  # see `interpolate_planes`
+
 
 @njit(cache=True, parallel=True, fastmath=_LANES)
-def interpolate_planes(volume, h_kernel, k_kernel, l_kernel, planes, starts, columns, values):
+def interpolate_planes(
+    volume: Floats,
+    h_kernel: AxisKernel,
+    k_kernel: AxisKernel,
+    l_kernel: AxisKernel,
+    planes: Integers,
+    starts: Integers,
+    columns: Integers,
+    values: Floats,
+) -> None:
     """Interpolate the points of all planes into `values`.
 
     Parameters
@@ -58,7 +71,14 @@ def interpolate_planes(volume, h_kernel, k_kernel, l_kernel, planes, starts, col
 
 
 @njit(cache=True)
-def _reach(k_first, l_first, taps, starts, columns, shape):
+def _reach(
+    k_first: Integers,
+    l_first: Integers,
+    taps: int,
+    starts: Integers,
+    columns: Integers,
+    shape: tuple[int, ...],
+) -> tuple[Integers, Integers]:
     """From where to where each coarse row of a plane is needed: two of (K,) int."""
     low, high = np.full(shape[1], shape[2]), np.zeros(shape[1], np.int64)
     for k in range(len(starts) - 1):
@@ -71,7 +91,7 @@ def _reach(k_first, l_first, taps, starts, columns, shape):
 
 
 @njit(cache=True, fastmath=_LANES)
-def _add_rows(stack, row, weights, low, high, out):
+def _add_rows(stack: Floats, row: int, weights: Floats, low: int, high: int, out: Floats) -> None:
     """out += Σ_t w_t stack[t, row], from low to high."""
     total = out[low:high]
     for t in range(0, len(weights), 4):
@@ -84,7 +104,7 @@ def _add_rows(stack, row, weights, low, high, out):
 
 
 @njit(cache=True, fastmath=_LANES)
-def _interpolate_row(row, l_kernel, columns, values):
+def _interpolate_row(row: Floats, l_kernel: AxisKernel, columns: Integers, values: Floats) -> None:
     """The points of one row from the samples about each."""
     firsts, weights = l_kernel
     taps = weights.shape[1]

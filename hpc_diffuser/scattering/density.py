@@ -18,12 +18,13 @@ from hpc_diffuser.scattering.shapes import (
     shapes_of_kinds,
 )
 from hpc_diffuser.scattering.slab import Slab
+from hpc_diffuser.system.arrays import Floats, Integers
 from hpc_diffuser.system.errors import InputError
 
 MOST_POINTS = 1e8  # of a box: 1.6 GB for the configurations drawn at once
 
 
-def product_flops(box: np.ndarray, planes: float, rows: float, quarter: float) -> float:
+def product_flops(box: Integers | Floats, planes: float, rows: float, quarter: float) -> float:
     """Of the products along x, y and z for a box of points, all folded; real at first."""
     x, y, z = box
     return float(2 * planes * x * y * z + 4 * rows * y * z + 8 * quarter * z)
@@ -53,7 +54,8 @@ class DensityTransform:
         per_cell = grid_points_per_cell(cell, slab.d_min)
         to_steps = fractionalization(cell).T * per_cell
         middle = (structure.positions.min(axis=0) + structure.positions.max(axis=0)) / 2
-        self._to_steps, self.origin = to_steps, middle
+        self.origin: Floats = middle
+        self._to_steps = to_steps
         self._divisions = per_cell * np.array(slab.grid.divisions)
         per_step = np.linalg.inv(to_steps)
         metric = per_step @ per_step.T / self.shapes.radius_A**2
@@ -78,7 +80,7 @@ class DensityTransform:
         other.mean = other.structure_factors(self._structure.positions)
         return other
 
-    def structure_factors(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def structure_factors(self, positions: Floats) -> tuple[Floats, Floats]:
         """F of one configuration: positions (N, 3) Å → real and imaginary part, (V,) float32."""
         sums = np.zeros((3, self.slab.size), np.float32)
         if self.slab.size:
@@ -90,7 +92,7 @@ class DensityTransform:
             kernel.add_moments(once, density, *self._inputs(half_box), *sums)
         return sums[0] * self._sharpen, sums[1] * self._sharpen
 
-    def moments(self, configurations: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    def moments(self, configurations: Floats, weights: Floats | None = None) -> Floats:
         """Weighted sums over configurations about the mean structure.
 
         Parameters
@@ -135,10 +137,10 @@ class DensityTransform:
         box = 2 * self._half_box(self._steps(self._structure.positions[None]))
         return product_flops(box, len(s.h), len(s.row_halves), float((s.row_halves + 1).sum()))
 
-    def _steps(self, configurations: np.ndarray) -> np.ndarray:
+    def _steps(self, configurations: Floats) -> Floats:
         return (configurations[:, self._order] - self.origin) @ self._to_steps
 
-    def _half_box(self, steps: np.ndarray) -> np.ndarray:
+    def _half_box(self, steps: Floats) -> Integers:
         """Half the grid points that hold all configurations (S, N, 3), in steps: (3,) int."""
         farthest = np.abs(steps).max(axis=(0, 1))
         half_box = np.ceil(farthest + self._reach + 1)
@@ -147,19 +149,20 @@ class DensityTransform:
                 f"atoms move too far to be drawn on a grid ({farthest.max():.0f} steps from the "
                 'middle): give narrower ranges of [parameters], or [model] transform = "direct"'
             )
-        return half_box.astype(np.int64)
+        points: Integers = half_box.astype(np.int64)
+        return points
 
     @staticmethod
-    def _planes_of(half_box: np.ndarray) -> tuple[int, int]:
+    def _planes_of(half_box: Integers) -> tuple[int, int]:
         """How many planes of constant x a box has, and how many points each of them."""
         return 2 * half_box[0], 4 * half_box[1] * half_box[2]
 
-    def _draw(self, steps: np.ndarray, background: np.ndarray) -> np.ndarray:
+    def _draw(self, steps: Floats, background: Floats) -> Floats:
         densities = np.empty((len(steps), background.size + kernel.ROW), np.float32)
         kernel.draw(steps, self._atoms, self._drawn, background, densities)
         return densities
 
-    def _inputs(self, half_box: np.ndarray) -> tuple:
+    def _inputs(self, half_box: Integers) -> tuple[kernel.Tables, kernel.Planes, Integers]:
         """The transform kernels' common arguments for a box."""
         s = self.slab
         extents = (int(s.h.max()), *s.table_extent)
@@ -173,7 +176,7 @@ class DensityTransform:
         sizes = np.diff(s.offsets[s.blocks])
         return tables, planes, thread_shares(sizes)
 
-    def _sharpening(self) -> np.ndarray:
+    def _sharpening(self) -> Floats:
         """1/B at every stored value: (V,) float32."""
         s = np.sqrt(self.slab.s_squared())
         return np.interp(s, self.shapes.s, 1 / self.shapes.blur).astype(np.float32)

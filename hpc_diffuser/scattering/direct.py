@@ -7,9 +7,22 @@ from hpc_diffuser.crystal.lattice import fractionalization
 from hpc_diffuser.crystal.structure import Structure
 from hpc_diffuser.kernels import direct_sum
 from hpc_diffuser.scattering.slab import Slab
+from hpc_diffuser.system.arrays import Floats
 
 SAMPLES_AT_ONCE = 4  # their phase tables, 1-2 MB each for 1000 atoms, stay in a shared cache
 _TABLE_STEPS = 8192
+
+# Turns, tables of k and l, their rows, atoms, planes, form factors: see `kernels.direct_sum`.
+_Inputs = tuple[
+    Floats,
+    Floats,
+    Floats,
+    int,
+    int,
+    direct_sum.Atoms,
+    direct_sum.Planes,
+    direct_sum.FormFactors,
+]
 
 
 class DirectTransform:
@@ -28,7 +41,7 @@ class DirectTransform:
 
     def __init__(self, structure: Structure, slab: Slab, factors: AtomFactors | None = None):
         self.slab = slab
-        self.origin = np.zeros(3)
+        self.origin: Floats = np.zeros(3)
         factors = factors or atom_factors(structure)
         self._structure = structure
         self._order = np.argsort(factors.kind, kind="stable")
@@ -43,7 +56,7 @@ class DirectTransform:
         """The same molecule with other factors."""
         return DirectTransform(self._structure, self.slab, factors)
 
-    def structure_factors(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def structure_factors(self, positions: Floats) -> tuple[Floats, Floats]:
         """F of one configuration: positions (N, 3) Å → real and imaginary part, (V,) float32."""
         real, imaginary = np.zeros((2, self.slab.size), np.float32)
         if self.slab.size:
@@ -51,7 +64,7 @@ class DirectTransform:
             direct_sum.structure_factors(*inputs, real, imaginary)
         return real, imaginary
 
-    def moments(self, configurations: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    def moments(self, configurations: Floats, weights: Floats | None = None) -> Floats:
         """Weighted sums over configurations about the mean structure.
 
         Parameters
@@ -79,7 +92,7 @@ class DirectTransform:
         """Operations of the matrix products for one configuration."""
         return 16.0 * len(self._order) * float((self.slab.row_halves + 1).sum())
 
-    def _inputs(self, configurations: np.ndarray) -> tuple:
+    def _inputs(self, configurations: Floats) -> _Inputs:
         """The kernels' common arguments."""
         turns = configurations[:, self._order] @ self._to_turns
         k_extent, l_extent = self.slab.table_extent
@@ -97,14 +110,14 @@ class DirectTransform:
         )
 
 
-def sample_weights(weights: np.ndarray | None, n: int) -> np.ndarray:
+def sample_weights(weights: Floats | None, n: int) -> Floats:
     """What n configurations count, as the kernels take it: (n,) float32; 1 without weights."""
     return np.broadcast_to(1.0 if weights is None else weights, n).astype(np.float32, order="C")
 
 
 def variance_and_mean_squared(
-    sums: np.ndarray, mean: tuple[np.ndarray, np.ndarray], n_samples: int
-) -> tuple[np.ndarray, np.ndarray]:
+    sums: Floats, mean: tuple[Floats, Floats], n_samples: int
+) -> tuple[Floats, Floats]:
     """⟨|F|²⟩ − |⟨F⟩|² and |⟨F⟩|², both (V,) float64, from sums about the mean structure.
 
     Var F = ⟨|D|²⟩ − |⟨D⟩|² for any constant F₀ = F − D: small numbers from small numbers.
@@ -114,7 +127,7 @@ def variance_and_mean_squared(
     return variance, (mean[0] + d_re) ** 2 + (mean[1] + d_im) ** 2
 
 
-def _form_factor_table(factors: AtomFactors, slab: Slab) -> tuple[np.ndarray, float, np.ndarray]:
+def _form_factor_table(factors: AtomFactors, slab: Slab) -> direct_sum.FormFactors:
     """f of each kind on equidistant |s|²: linear interpolation of 8192 steps is good to 1e-7."""
     s2_max = 1 / slab.d_min**2 * 1.01
     per_s2 = _TABLE_STEPS / s2_max

@@ -25,12 +25,14 @@ from scipy.special import gammaln
 from hpc_diffuser.crystal.lattice import (
     PRIMITIVE,
     Centring,
+    along_hkl,
     centring,
     fractionalization,
     reciprocal_metric,
 )
 from hpc_diffuser.crystal.symmetry import grid_operations
 from hpc_diffuser.maps.target import Target
+from hpc_diffuser.system.arrays import Floats, Integers
 from hpc_diffuser.system.errors import InputError
 
 _REACH = 20.0  # in correlation lengths: e^{-20} = 2e-9
@@ -60,8 +62,8 @@ class LatticeHalos:
     lattice: Centring = PRIMITIVE
 
     def factor(
-        self, positions: np.ndarray, q_squared: np.ndarray, sigma_A: float, gamma_A: float
-    ) -> np.ndarray:
+        self, positions: Integers, q_squared: Floats, sigma_A: float, gamma_A: float
+    ) -> Floats:
         """H, to 2e-6 of e^{q²σ²} − 1 between the Bragg peaks and 5e-7 of its height at one.
 
         Parameters
@@ -92,14 +94,14 @@ class LatticeHalos:
 
 
 def halo_factor(
-    indices: np.ndarray,
+    indices: Integers,
     divisions: tuple[int, int, int],
     unit_cell: tuple[float, ...],
-    q_squared: np.ndarray,
+    q_squared: Floats,
     sigma_A: float,
     gamma_A: float,
     lattice: Centring = PRIMITIVE,
-) -> np.ndarray:
+) -> Floats:
     """H at samples (V, 3) with |q|² (V,) in Å⁻², all there are: see `LatticeHalos.factor`."""
     d_min_A = float(2 * np.pi / np.sqrt(q_squared.max()))
     halos = LatticeHalos(unit_cell, divisions, d_min_A, lattice)
@@ -109,12 +111,14 @@ def halo_factor(
 
 def period(divisions: tuple[int, int, int], lattice: Centring) -> tuple[int, int, int]:
     """Samples along h, k, l after which the Bragg peaks repeat: two zones of I, three of R."""
-    return tuple(lattice.steps * n for n in divisions)
+    return along_hkl(lattice.steps * n for n in divisions)
 
 
-def zone_positions(indices: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+def zone_positions(indices: Integers, shape: tuple[int, int, int]) -> Integers:
     """Where in a `period` of this shape each sample (V, 3) lies: (V,) int, its place among all."""
-    return np.ravel_multi_index(tuple(indices.T), shape, mode="wrap").astype(np.int32)
+    h, k, l = indices.T  # noqa: E741
+    places: Integers = np.ravel_multi_index((h, k, l), shape, mode="wrap").astype(np.int32)
+    return places
 
 
 def longest_gamma_A(unit_cell: tuple[float, ...], lattice: Centring = PRIMITIVE) -> float:
@@ -123,7 +127,7 @@ def longest_gamma_A(unit_cell: tuple[float, ...], lattice: Centring = PRIMITIVE)
     Longer ones make halos narrower than the distance of samples, at seven to a
     reciprocal-lattice unit: nothing outside the Bragg peaks tells them apart.
     """
-    return _LONGEST * (_volume(unit_cell) / len(lattice.points)) ** (1 / 3)
+    return float(_LONGEST * (_volume(unit_cell) / len(lattice.points)) ** (1 / 3))
 
 
 def coupling_sums(
@@ -132,7 +136,7 @@ def coupling_sums(
     divisions: tuple[int, int, int],
     unit_cell: tuple[float, ...],
     lattice: Centring = PRIMITIVE,
-) -> np.ndarray:
+) -> Floats:
     """Λ_n − 1 for n = 1, 2, ... at every position in a period.
 
     At hkl = i/divisions the phase of R depends on R modulo divisions alone: the weights of all
@@ -179,7 +183,7 @@ def coupling_sums(
     return np.array(sums).reshape(len(sums), n_bins)
 
 
-def zone_profile(target: Target) -> np.ndarray:
+def zone_profile(target: Target) -> Floats:
     """The target averaged over all Brillouin zones, less its minimum: the paper's halo.
 
     A measured voxel counts once at the position of each of its Laue mates; in a centred lattice
@@ -191,7 +195,8 @@ def zone_profile(target: Target) -> np.ndarray:
         Over a `period`; NaN at positions where nothing is measured.
     """
     lattice = centring(target.space_group, target.grid.unit_cell)
-    shape = period(target.grid.divisions, lattice)
+    divisions = target.grid.whole_divisions()
+    shape = period(divisions, lattice)
     sums = np.zeros((2, int(np.prod(shape))))
     operations = grid_operations(target.grid, target.space_group)
     mates = [target.indices @ operation for operation in operations]
@@ -201,20 +206,22 @@ def zone_profile(target: Target) -> np.ndarray:
         positions = zone_positions(mate, shape)
         sums[0] += np.bincount(positions, weights, sums.shape[1])
         sums[1] += np.bincount(positions, weights * target.intensity, sums.shape[1])
-    sums = _over_peaks(sums.reshape(2, *shape), target.grid.divisions, lattice)
+    counts, totals = _over_peaks(sums.reshape(2, *shape), divisions, lattice)
     mean = np.full(shape, np.nan)
-    np.divide(sums[1], sums[0], out=mean, where=sums[0] > 0)
-    return mean - np.nanmin(mean)
+    np.divide(totals, counts, out=mean, where=counts > 0)
+    profile: Floats = mean - np.nanmin(mean)
+    return profile
 
 
-def _over_peaks(sums: np.ndarray, divisions: tuple[int, int, int], lattice: Centring) -> np.ndarray:
+def _over_peaks(sums: Floats, divisions: tuple[int, int, int], lattice: Centring) -> Floats:
     """Sums (2, n_h, n_k, n_l) over a period, added up over its zones: the same in all of them."""
     peaks = np.indices((lattice.steps,) * 3).reshape(3, -1).T
     shifts = peaks[lattice.allows(peaks)] * np.array(divisions)
-    return sum(np.roll(sums, tuple(shift), axis=(1, 2, 3)) for shift in shifts)
+    rolled = (np.roll(sums, tuple(shift), axis=(1, 2, 3)) for shift in shifts.tolist())
+    return sum(rolled, start=np.zeros_like(sums))
 
 
-def empirical_halo(indices: np.ndarray, profile: np.ndarray, alpha: float) -> np.ndarray:
+def empirical_halo(indices: Integers, profile: Floats, alpha: float) -> Floats:
     """The paper's factor of the rigid body's intensity: the profile to the power α, tiled.
 
     Parameters
@@ -246,7 +253,7 @@ def _terms(largest: float) -> int:
     return int(n[(n > 2 * largest) & (share < np.log(_TOLERANCE))][0])
 
 
-def _power_series(coefficients: np.ndarray, positions: np.ndarray, x: np.ndarray) -> np.ndarray:
+def _power_series(coefficients: Floats, positions: Integers, x: Floats) -> Floats:
     """Σ_{n≥1} c_n xⁿ by Horner's rule, with the coefficients (N, P) of each voxel's position."""
     result = np.zeros(len(x))
     for start in range(0, len(x), _BLOCK):
@@ -259,7 +266,7 @@ def _power_series(coefficients: np.ndarray, positions: np.ndarray, x: np.ndarray
 
 def _lattice_vectors(
     radius_A: float, bins: tuple[int, int, int], unit_cell: tuple[float, ...], lattice: Centring
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Floats, Integers]:
     """Lengths (Å), and places among the bins, of one of each pair ±R ≠ 0 up to the radius."""
     of_points = [_one_coset(radius_A, bins, unit_cell, lattice.steps, p) for p in lattice.points]
     lengths, places = zip(*of_points, strict=True)
@@ -272,7 +279,7 @@ def _one_coset(
     unit_cell: tuple[float, ...],
     steps: int,
     point: tuple[int, int, int],
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Floats, Integers]:
     """The same of one lattice point of the cell and all its translations by whole cells."""
     metric = np.linalg.inv(reciprocal_metric(unit_cell)) / steps**2
     # The sphere's largest u = R·a* is at R ∥ a*.

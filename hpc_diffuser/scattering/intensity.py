@@ -6,6 +6,7 @@ import numpy as np
 
 from hpc_diffuser.crystal.atom_factors import AtomFactors
 from hpc_diffuser.motion.disorder import Disorder
+from hpc_diffuser.system.arrays import Floats
 
 _SELF_STEPS = 4096
 
@@ -22,11 +23,11 @@ class SelfTerms:
         S', of the form factors that residual B-factors have dimmed.
     """
 
-    still: np.ndarray
-    dimmed: np.ndarray
+    still: Floats
+    dimmed: Floats
 
 
-def self_terms(factors: AtomFactors, s_squared: np.ndarray) -> SelfTerms:
+def self_terms(factors: AtomFactors, s_squared: Floats) -> SelfTerms:
     """S = Σ_a o_a² f_a², the intensity of independent atoms, with and without the dimming."""
     weights = np.bincount(factors.kind, factors.occupancies**2)
     if not factors.b_factors_A2.any():
@@ -55,19 +56,19 @@ class Intensity:
         the lattice couples translations.
     """
 
-    internal: np.ndarray
-    rigid: np.ndarray
-    average: np.ndarray
+    internal: Floats
+    rigid: Floats
+    average: Floats
 
 
 def diffuse_intensity(
-    variance: np.ndarray,
-    mean_squared: np.ndarray,
+    variance: Floats,
+    mean_squared: Floats,
     self_terms: SelfTerms,
-    q_squared: np.ndarray,
-    translation: np.ndarray,
+    q_squared: Floats,
+    translation: Floats,
     disorder: Disorder,
-    liquid: np.ndarray | float = 0.0,
+    liquid: Floats | float = 0.0,
 ) -> "Intensity":
     """Guinier's equation for sampled internal motion with unsampled Gaussian motion on top.
 

@@ -13,11 +13,13 @@ import numpy as np
 
 from hpc_diffuser.crystal.lattice import (
     HklGrid,
+    along_hkl,
     fractionalization,
     grid_to_resolution,
     reciprocal_metric,
 )
 from hpc_diffuser.kernels.interpolation import interpolate_planes
+from hpc_diffuser.system.arrays import Floats, Integers
 
 TAPS = (8, 12, 16, 20)  # multiples of 4, as the kernel wants them
 _BETAS = np.arange(3.0, 14.0)
@@ -56,8 +58,8 @@ class BandGrid:
 
 
 def pair_separations(
-    positions: np.ndarray, weights: np.ndarray, spread_A: float, unit_cell: tuple[float, ...]
-) -> list[tuple[np.ndarray, np.ndarray]]:
+    positions: Floats, weights: Floats, spread_A: float, unit_cell: tuple[float, ...]
+) -> list[tuple[Floats, Floats]]:
     """Distribution of fractional distances between pairs of atoms along each axis.
 
     The frequencies that the intensity is made of: along an axis, the pairs at distance x
@@ -93,7 +95,7 @@ def pair_separations(
 def choose_band_grid(
     target: HklGrid,
     d_min: float,
-    separations: list[tuple[np.ndarray, np.ndarray]],
+    separations: list[tuple[Floats, Floats]],
     tolerance: float,
 ) -> BandGrid:
     """The cheapest coarse grid whose interpolation error is below a tolerance.
@@ -106,9 +108,7 @@ def choose_band_grid(
     return min(options, key=_filled_volume)
 
 
-def interpolation_weights(
-    positions: np.ndarray, taps: int, beta: float
-) -> tuple[np.ndarray, np.ndarray]:
+def interpolation_weights(positions: Floats, taps: int, beta: float) -> tuple[Integers, Floats]:
     """Kaiser-windowed sinc at positions in units of coarse samples.
 
     Returns
@@ -123,7 +123,7 @@ def interpolation_weights(
     return first, np.sinc(t) * np.i0(beta * window) / np.i0(beta)
 
 
-def wave_errors(frequencies: np.ndarray, taps: int, beta: float) -> np.ndarray:
+def wave_errors(frequencies: Floats, taps: int, beta: float) -> Floats:
     """Rms error, over all positions, of interpolating waves of unit amplitude.
 
     Parameters
@@ -141,11 +141,12 @@ def wave_errors(frequencies: np.ndarray, taps: int, beta: float) -> np.ndarray:
     waves = np.exp(2j * np.pi * frequencies[:, None] * samples)
     exact = np.exp(2j * np.pi * frequencies[:, None] * _BETWEEN)
     found = np.sum(waves[:, None, :] * weights, axis=2)
-    return np.sqrt(np.mean(np.abs(found - exact) ** 2, axis=1))
+    errors: Floats = np.sqrt(np.mean(np.abs(found - exact) ** 2, axis=1))
+    return errors
 
 
 @cache
-def _weights_between_samples(taps: int, beta: float) -> tuple[np.ndarray, np.ndarray]:
+def _weights_between_samples(taps: int, beta: float) -> tuple[Integers, Floats]:
     """The samples (taps,) about the interval from 0 to 1, and their weights (8, taps) inside."""
     first, weights = interpolation_weights(_BETWEEN, taps, beta)
     return first[0] + np.arange(taps), weights
@@ -169,10 +170,10 @@ class Interpolator:
         Where a voxel is not on the target's grid, or the coarse one ends too near to it.
     """
 
-    def __init__(self, band: BandGrid, target: HklGrid, indices: np.ndarray):
+    def __init__(self, band: BandGrid, target: HklGrid, indices: Integers):
         target.require(indices)
         self._shape = band.grid.shape
-        self._kernels = tuple(_axis_weights(band, target, axis, indices) for axis in range(3))
+        self._kernels = [_axis_weights(band, target, axis, indices) for axis in range(3)]
         planes = np.unique(indices[:, 0])
         self._planes = planes + target.extent[0]
         # Rows of constant h and k, numbered through.
@@ -181,7 +182,7 @@ class Interpolator:
         self._starts = np.searchsorted(row, planes[:, None] * n_rows + np.arange(n_rows + 1))
         self._columns = (indices[:, 2] + target.extent[2]).astype(np.int32)
 
-    def at_voxels(self, volume: np.ndarray) -> np.ndarray:
+    def at_voxels(self, volume: Floats) -> Floats:
         """The voxels' values from a coarse volume.
 
         Parameters
@@ -196,32 +197,37 @@ class Interpolator:
         if volume.shape != self._shape:
             raise IndexError(f"a volume of {volume.shape} points for a grid of {self._shape}")
         values = np.empty(len(self._columns), np.float32)
-        interpolate_planes(
-            volume, *self._kernels, self._planes, self._starts, self._columns, values
-        )
+        h, k, l = self._kernels  # noqa: E741
+        interpolate_planes(volume, h, k, l, self._planes, self._starts, self._columns, values)
         return values
 
 
-def _band_grid(target, d_min, separations, tolerance, taps) -> BandGrid:
+def _band_grid(
+    target: HklGrid,
+    d_min: float,
+    separations: list[tuple[Floats, Floats]],
+    tolerance: float,
+    taps: int,
+) -> BandGrid:
     allowed = tolerance / np.sqrt(3)
     sampling = [_coarsest_sampling(*axis, taps, allowed) for axis in separations]
-    divisions = tuple(n for n, _, _ in sampling)
+    divisions = along_hkl(n for n, _, _ in sampling)
     metric = reciprocal_metric(target.unit_cell)
     # Half a kernel, along the axis where it is longest in Å⁻¹.
     margin = max(taps / 2 / n * np.sqrt(metric[i, i]) for i, n in enumerate(divisions))
     wider = 1 / (1 / d_min + margin)
     grid = grid_to_resolution(target.unit_cell, divisions, wider)
     return BandGrid(
-        grid=HklGrid(grid.unit_cell, divisions, tuple(e + 1 for e in grid.extent)),
+        grid=HklGrid(grid.unit_cell, divisions, along_hkl(e + 1 for e in grid.extent)),
         d_min=wider,
         taps=taps,
-        betas=tuple(beta for _, beta, _ in sampling),
+        betas=along_hkl(beta for _, beta, _ in sampling),
         error=float(np.sqrt(sum(e**2 for _, _, e in sampling))),
     )
 
 
 def _coarsest_sampling(
-    distance: np.ndarray, share: np.ndarray, taps: int, allowed: float
+    distance: Floats, share: Floats, taps: int, allowed: float
 ) -> tuple[float, float, float]:
     """Samples per unit, window and error along one axis: bisection on the sampling."""
     low, high = 2 * distance[0] + 1e-3, 8 * distance[-1]
@@ -236,7 +242,9 @@ def _coarsest_sampling(
     return best or (high, *_best_window(distance, share, taps, high)[::-1])
 
 
-def _best_window(distance, share, taps, sampling) -> tuple[float, float]:
+def _best_window(
+    distance: Floats, share: Floats, taps: int, sampling: float
+) -> tuple[float, float]:
     errors = [
         np.sqrt(np.sum(share * wave_errors(distance / sampling, taps, beta) ** 2))
         for beta in _BETAS
@@ -250,8 +258,8 @@ def _filled_volume(band: BandGrid) -> float:
 
 
 def _axis_weights(
-    band: BandGrid, target: HklGrid, axis: int, indices: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+    band: BandGrid, target: HklGrid, axis: int, indices: Integers
+) -> tuple[Integers, Floats]:
     """First coarse array row and weights for every point of a target axis."""
     positions = target.axis(axis) * band.grid.divisions[axis]
     first, weights = interpolation_weights(positions, band.taps, band.betas[axis])

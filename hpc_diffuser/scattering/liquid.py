@@ -15,10 +15,13 @@ six do for σ up to 1 Å, where the series itself takes dozens and Chebyshev's p
 S stays out of it: the Patterson function's origin peak has a width, that of the resolution.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import scipy.fft
 
 from hpc_diffuser.crystal.lattice import HklGrid, fractionalization
+from hpc_diffuser.system.arrays import Complexes, Floats, Integers
 
 SERIES_ERROR = 3e-4  # of e^{x(y−1)}, beside 1: the whole intensity
 _NODES = 64  # of each variable where the singular functions are found
@@ -40,7 +43,7 @@ class LiquidMotion:
         The largest of all ranks' voxels: it says how many terms are needed.
     """
 
-    def __init__(self, grid: HklGrid, indices: np.ndarray, s_squared_max: float):
+    def __init__(self, grid: HklGrid, indices: Integers, s_squared_max: float):
         grid.require(indices)
         self._grid = grid
         self._shape = padded_shape(grid)
@@ -49,14 +52,15 @@ class LiquidMotion:
         self._parts = np.split(indices[:, 1:] % self._shape[1:], starts[1:])
         self._indices = indices
         self._s_squared_max = s_squared_max
-        self._distances = _distances(grid, self._shape) if len(indices) else None
+        none = np.empty((0, 0, 0), np.float32)
+        self._distances = _distances(grid, self._shape) if len(indices) else none
 
-    def places(self) -> tuple[np.ndarray, np.ndarray]:
+    def places(self) -> tuple[Floats, Floats]:
         """Points of the Patterson function by their distance from the origin: (U,) Å, (U,) Å³.
 
         The volume of all points of a distance; of nearly equal ones together.
         """
-        if self._distances is None:
+        if not self._distances.size:
             return np.empty(0), np.empty(0)
         u = self._distances.ravel()
         cell = 1 / np.linalg.det(fractionalization(self._grid.unit_cell))
@@ -67,9 +71,7 @@ class LiquidMotion:
         there = counts > 0
         return sums[there] / counts[there], counts[there] * point
 
-    def series(
-        self, pairs: np.ndarray, q_squared: np.ndarray, sigma_A: float, gamma_A: float
-    ) -> np.ndarray:
+    def series(self, pairs: Floats, q_squared: Floats, sigma_A: float, gamma_A: float) -> Floats:
         """Σ_{n≥1} (q²σ²)ⁿ/n! [(A−S) ∗ Γ_n] at the voxels.
 
         Parameters
@@ -96,7 +98,7 @@ class LiquidMotion:
             total += (of_x[k, below] + part * np.diff(of_x[k])[below]) * term
         return total
 
-    def _terms(self, pairs: np.ndarray, gamma_A: float, of_y: np.ndarray):
+    def _terms(self, pairs: Floats, gamma_A: float, of_y: Floats) -> Iterator[Floats]:
         """F[P b_k(y)] at the voxels, one after the other.
 
         These functions and their transforms are real: two of them are one complex transform.
@@ -117,7 +119,7 @@ class LiquidMotion:
             yield both.real
             yield both.imag
 
-    def _patterson(self, pairs: np.ndarray) -> np.ndarray:
+    def _patterson(self, pairs: Floats) -> Floats:
         """The inverse transform, real and even: (n_h, n_k, n_l) float32, the origin first."""
         h, k = (
             np.arange(-e, e + 1) % n
@@ -126,7 +128,8 @@ class LiquidMotion:
         last = self._grid.extent[2]
         half = np.zeros((*self._shape[:2], self._shape[2] // 2 + 1), np.float32)
         half[h[:, None], k, : last + 1] = pairs[:, :, last:]
-        return scipy.fft.irfftn(half, s=self._shape)
+        patterson: Floats = scipy.fft.irfftn(half, s=self._shape)
+        return patterson
 
 
 def padded_shape(grid: HklGrid) -> tuple[int, ...]:
@@ -134,7 +137,7 @@ def padded_shape(grid: HklGrid) -> tuple[int, ...]:
     return tuple(scipy.fft.next_fast_len(n, real=True) for n in grid.shape)
 
 
-def _distances(grid: HklGrid, shape: tuple[int, ...]) -> np.ndarray:
+def _distances(grid: HklGrid, shape: tuple[int, ...]) -> Floats:
     """|u| in Å at every point of the Patterson function: (n_h, n_k, n_l) float32."""
     # A step of 1/n in h makes the function repeat after n cells.
     axes = [
@@ -145,10 +148,11 @@ def _distances(grid: HklGrid, shape: tuple[int, ...]) -> np.ndarray:
     u, v, w = (axis.reshape([-1 if i == j else 1 for j in range(3)]) for i, axis in enumerate(axes))
     squared = metric[0, 0] * u**2 + metric[1, 1] * v**2 + metric[2, 2] * w**2
     squared = squared + 2 * (metric[0, 1] * u * v + metric[0, 2] * u * w + metric[1, 2] * v * w)
-    return np.sqrt(np.maximum(squared, 0)).astype(np.float32)
+    distances: Floats = np.sqrt(np.maximum(squared, 0)).astype(np.float32)
+    return distances
 
 
-def separated(x_max: float) -> tuple[np.ndarray, np.ndarray]:
+def separated(x_max: float) -> tuple[Floats, Floats]:
     """Tables of e^x a_k(x) and of b_k(y), k = 1, ..., n, whose products add up to e^{xy} − 1.
 
     The singular value decomposition on Chebyshev's nodes gives the best functions there; their
@@ -181,18 +185,20 @@ def separated(x_max: float) -> tuple[np.ndarray, np.ndarray]:
     return of_x.T, of_y.T
 
 
-def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _kernel(x: Floats, y: Floats) -> Floats:
     """e^{x(y−1)} − e^{−x}: (X, Y)."""
     return np.exp(np.outer(x, y - 1)) - np.exp(-x)[:, None]
 
 
-def _largest_error(kernel, left, singular, right, n, weights) -> float:
+def _largest_error(
+    kernel: Floats, left: Floats, singular: Floats, right: Floats, n: int, weights: Floats
+) -> float:
     """Of the kernel by the first n terms, at the nodes."""
     found = (left[:, :n] * singular[:n]) @ right[:, :n].T
     return float(np.abs(found / np.outer(weights, weights) ** 2 - kernel).max())
 
 
-def _fine_tables(of_y: np.ndarray):
+def _fine_tables(of_y: Floats) -> Iterator[Complexes]:
     """Each two functions of y as one complex table of `_FINE` places: (65536,) complex64."""
     fine, steps = np.linspace(0, 1, _FINE), np.linspace(0, 1, of_y.shape[1])
     for one, other in zip(of_y[::2], of_y[1::2], strict=True):

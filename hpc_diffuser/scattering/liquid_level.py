@@ -23,6 +23,7 @@ from scipy.interpolate import CubicSpline
 from hpc_diffuser.crystal.atom_factors import AtomFactors
 from hpc_diffuser.scattering.intensity import self_terms
 from hpc_diffuser.scattering.liquid import separated
+from hpc_diffuser.system.arrays import Floats, Integers
 
 _BIN_A = 0.05  # of distances
 _AT_ONCE = 64  # atoms whose distances to all others are held in memory
@@ -46,14 +47,14 @@ class IsotropicLevel:
 
     def __init__(
         self,
-        positions: np.ndarray,
+        positions: Floats,
         factors: AtomFactors,
         q_max: float,
-        places: tuple[np.ndarray, np.ndarray],
+        places: tuple[Floats, Floats],
     ):
         rows = np.stack([np.unique(factors.elements, return_inverse=True)[1], factors.volumes_A3])
         _, group = np.unique(rows, axis=1, return_inverse=True)
-        self._group = group.reshape(-1)[factors.kind]
+        self._group: Integers = group.reshape(-1)[factors.kind]
         self._pairs, self._counts = _pair_counts(positions, self._group, factors.occupancies)
         self._r = (np.arange(len(self._counts)) + 0.5) * _BIN_A
         reach = self._r[-1]
@@ -63,8 +64,8 @@ class IsotropicLevel:
         self._of_places = np.sinc(np.outer(self._q, self._u) / np.pi)
 
     def lacking(
-        self, factors: AtomFactors, q_squared: np.ndarray, sigma_A: float, gamma_A: float
-    ) -> np.ndarray:
+        self, factors: AtomFactors, q_squared: Floats, sigma_A: float, gamma_A: float
+    ) -> Floats:
         """What has to be added to `LiquidMotion.series`, times S': (v,) float, electrons².
 
         Parameters
@@ -84,9 +85,10 @@ class IsotropicLevel:
         own = self_terms(factors, (q / (2 * np.pi)) ** 2).dimmed
         cut = own * self._convolved(np.sum(waves, axis=1) / own, x, gamma_A)
         lacking = CubicSpline(q, exact - cut)
-        return lacking(np.sqrt(q_squared)) * np.exp(q_squared * sigma_A**2)
+        level: Floats = lacking(np.sqrt(q_squared)) * np.exp(q_squared * sigma_A**2)
+        return level
 
-    def _convolved(self, debye: np.ndarray, x: np.ndarray, gamma_A: float) -> np.ndarray:
+    def _convolved(self, debye: Floats, x: Floats, gamma_A: float) -> Floats:
         """The series' terms of Debye's curve (Q,), cut at q_max, times e^{−x}: (Q,)."""
         patterson = (debye * self._dq * self._q**2) @ self._of_places / (2 * np.pi**2)
         patterson *= self._volume
@@ -97,12 +99,12 @@ class IsotropicLevel:
             total += np.interp(x, x[-1] * steps, of_x) * term
         return total * np.exp(-x)
 
-    def _pair_factors(self, factors: AtomFactors) -> np.ndarray:
+    def _pair_factors(self, factors: AtomFactors) -> Floats:
         """Products of two groups' factors at the curve's points, both orders: (Q, pairs)."""
         f = self._group_factors(factors, (self._q / (2 * np.pi)) ** 2)
         return np.stack([f[:, i] * f[:, j] * (1 + (i != j)) for i, j in self._pairs], axis=1)
 
-    def _group_factors(self, factors: AtomFactors, s_squared: np.ndarray) -> np.ndarray:
+    def _group_factors(self, factors: AtomFactors, s_squared: Floats) -> Floats:
         """Mean factor of the atoms of each group: (S, groups)."""
         n_groups = self._group.max() + 1
         shares = np.zeros((len(factors.elements), n_groups))
@@ -112,7 +114,7 @@ class IsotropicLevel:
 
 
 def _pair_counts(
-    positions: np.ndarray, group: np.ndarray, occupancies: np.ndarray
+    positions: Floats, group: Integers, occupancies: Floats
 ) -> tuple[list[tuple[int, int]], np.ndarray]:
     """Pairs of groups i ≤ j, and the occupancies' products by distance: (R, pairs) float.
 
@@ -132,11 +134,11 @@ def _pair_counts(
         weights = np.outer(occupancies[some], occupancies)
         np.fill_diagonal(weights[:, first:], 0)
         counts += np.bincount(places.ravel(), weights.ravel(), len(counts))
-    counts = counts.reshape(n_bins, len(pairs))
-    return pairs, counts / np.array([1 if i == j else 2 for i, j in pairs])
+    table = counts.reshape(n_bins, len(pairs))
+    return pairs, table / np.array([1 if i == j else 2 for i, j in pairs])
 
 
-def _quadrature(n: int, end: float) -> tuple[np.ndarray, np.ndarray]:
+def _quadrature(n: int, end: float) -> tuple[Floats, Floats]:
     """Gauss and Legendre's points and weights on 0..end."""
     t, weight = np.polynomial.legendre.leggauss(n)
     return (t + 1) / 2 * end, weight / 2 * end

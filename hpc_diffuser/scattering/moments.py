@@ -7,6 +7,8 @@ ranks then holds the moments, each on its own planes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from hpc_diffuser.crystal.atom_factors import AtomFactors, atom_factors
@@ -24,6 +26,7 @@ from hpc_diffuser.scattering.direct import variance_and_mean_squared
 from hpc_diffuser.scattering.intensity import SelfTerms, self_terms
 from hpc_diffuser.scattering.slab import BLOCK, plane_costs, slab
 from hpc_diffuser.scattering.transform import Transform, choose_transform
+from hpc_diffuser.system.arrays import Floats, Integers
 
 
 class Moments:
@@ -60,7 +63,7 @@ class Moments:
         self,
         modes: Modes,
         grid: HklGrid,
-        indices: np.ndarray,
+        indices: Integers,
         group: Ranks,
         transform: str = "auto",
         factors: AtomFactors | None = None,
@@ -94,16 +97,14 @@ class Moments:
         self._still = atom_factors(modes.structure)
         self._factors = factors or self._still
         self._self_terms = self_terms(self._factors, self.s_squared)
-        self._last: tuple = (None, None)
+        self._last: tuple[object, tuple[Floats, Floats]] | None = None
 
     @property
     def factors(self) -> AtomFactors:
         """Those of the last moments; before any, the densest solvent's."""
         return self._factors
 
-    def of(
-        self, parameters: Parameters, normals: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, SelfTerms]:
+    def of(self, parameters: Parameters, normals: Floats) -> tuple[Floats, Floats, SelfTerms]:
         """Moments over the ensemble.
 
         What only the parameters that need no sampling differ in is not computed again.
@@ -122,11 +123,11 @@ class Moments:
         """
         self._use(self._factors_of(parameters))
         key = _what_is_sampled(parameters, normals, self._factors)
-        if key != self._last[0]:
+        if self._last is None or key != self._last[0]:
             self._last = key, self._computed(parameters, normals)
         return *self._last[1], self._self_terms
 
-    def of_mean(self, parameters: Parameters) -> tuple[np.ndarray, np.ndarray, SelfTerms]:
+    def of_mean(self, parameters: Parameters) -> tuple[Floats, Floats, SelfTerms]:
         """The same of the mean structure alone: a molecule that is rigid inside."""
         self._use(self._factors_of(parameters))
         real, imaginary = (part[self._positions].astype(np.float64) for part in self.transform.mean)
@@ -148,12 +149,10 @@ class Moments:
         self.transform = self.transform.with_factors(factors)
         self._self_terms = self_terms(factors, self.s_squared)
 
-    def _computed(
-        self, parameters: Parameters, normals: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _computed(self, parameters: Parameters, normals: Floats) -> tuple[Floats, Floats]:
         edges = batch_edges(len(normals))
 
-        def batch(i: int) -> np.ndarray:
+        def batch(i: int) -> Floats:
             rows = np.arange(*edges[i : i + 2])
             moved = configurations(self.modes, parameters, normals[rows], rows)
             return self.transform.moments(moved, frame_weights(self.modes, rows))
@@ -161,11 +160,14 @@ class Moments:
         total = self._sharing.sum_as_tree(_sum_tree(batch, self._batches))
         if total is None:
             return np.empty(0), np.empty(0)
-        mean = tuple(part[self._positions] for part in self.transform.mean)
-        return variance_and_mean_squared(total[:, self._positions], mean, len(normals))
+        real, imaginary = (part[self._positions] for part in self.transform.mean)
+        sums = total[:, self._positions]
+        return variance_and_mean_squared(sums, (real, imaginary), len(normals))
 
 
-def _what_is_sampled(parameters: Parameters, normals: np.ndarray, factors: AtomFactors) -> tuple:
+def _what_is_sampled(
+    parameters: Parameters, normals: Floats, factors: AtomFactors
+) -> tuple[object, ...]:
     """All that the moments depend on."""
     p = parameters
     screw = p.disorder.translation_factor().tobytes() if p.screw_correlation else b""
@@ -173,13 +175,13 @@ def _what_is_sampled(parameters: Parameters, normals: np.ndarray, factors: AtomF
     return (*motion, p.screw_correlation, screw, normals.tobytes(), _identity(factors))
 
 
-def _identity(factors: AtomFactors) -> tuple:
+def _identity(factors: AtomFactors) -> tuple[object, ...]:
     """What tells two sets of factors of one structure apart."""
     solvent = (factors.k_sol_eA3, factors.b_sol_A2)
     return (*solvent, factors.b_factors_A2.tobytes(), factors.kind.tobytes())
 
 
-def _sum_tree(part, indices: range) -> np.ndarray:
+def _sum_tree(part: Callable[[int], Floats], indices: range) -> Floats:
     """Sum of part(i) over a power of two of indices, neighbours first."""
     if len(indices) == 1:
         return part(indices[0])

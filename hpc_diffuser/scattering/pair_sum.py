@@ -3,16 +3,17 @@
 import numpy as np
 
 from hpc_diffuser.motion.disorder import Disorder
+from hpc_diffuser.system.arrays import Floats
 
 
 def pair_sum_intensity(
-    positions: np.ndarray,
-    form_factors: np.ndarray,
-    s_vectors: np.ndarray,
-    displacements: np.ndarray,
+    positions: Floats,
+    form_factors: Floats,
+    s_vectors: Floats,
+    displacements: Floats,
     disorder: Disorder,
-    b_factors_A2: np.ndarray | float = 0.0,
-) -> np.ndarray:
+    b_factors_A2: Floats | float = 0.0,
+) -> Floats:
     """The exact diffuse intensity of Gaussian motions, as a sum over pairs of atoms.
 
         I_D(q) = Σ_ab f_a f_b cos q·(r_a−r_b) (e^{qᵀ(C_ab − ½U_a − ½U_b)q} − e^{−½ qᵀ(U_a+U_b)q}),
@@ -59,7 +60,7 @@ def pair_sum_intensity(
     return intensity
 
 
-def _correlated(covariance: np.ndarray) -> np.ndarray:
+def _correlated(covariance: Floats) -> Floats:
     """e^{C_ab − ½(C_aa + C_bb)} − e^{−½(C_aa + C_bb)}: (N, N).
 
     No exponent is above 0, however far atoms move; where C is small, nothing is lost in the

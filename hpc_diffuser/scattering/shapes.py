@@ -16,6 +16,7 @@ import numpy as np
 from hpc_diffuser.crystal.atom_factors import AtomFactors, form_factors
 from hpc_diffuser.crystal.lattice import fractionalization, reciprocal_metric
 from hpc_diffuser.kernels.density import DEGREE, ROW
+from hpc_diffuser.system.arrays import Floats, Integers
 
 DRAWING_ERROR = 1e-3  # rms of |F| over the resolution sphere, relative to its rms
 # The same with displaced solvent, which is wider than the shapes: an error at low resolution
@@ -52,9 +53,9 @@ class AtomShapes:
     width: float
     sharpness: float
     radius_A: float
-    coefficients: np.ndarray
-    blur: np.ndarray
-    s: np.ndarray
+    coefficients: Floats
+    blur: Floats
+    s: Floats
     error: float
 
 
@@ -70,13 +71,12 @@ def fit_shapes(factors: AtomFactors, unit_cell: tuple[float, ...], d_min: float)
     d_min : float, Å
     """
     counts = np.bincount(factors.kind)
-    best = None
+    found: list[AtomShapes] = []
     for width in _widths(unit_cell):
-        found = [_fit(factors, counts, d_min, width, sharpness) for sharpness in SHARPNESS]
-        best = min(found + [best] * (best is not None), key=lambda shapes: shapes.error)
-        if best.error <= DRAWING_ERROR:
+        found += [_fit(factors, counts, d_min, width, sharpness) for sharpness in SHARPNESS]
+        if min(shapes.error for shapes in found) <= DRAWING_ERROR:
             break
-    return best
+    return min(found, key=lambda shapes: shapes.error)
 
 
 def can_be_drawn(unit_cell: tuple[float, ...]) -> bool:
@@ -91,7 +91,7 @@ def _widths(unit_cell: tuple[float, ...]) -> list[float]:
     return [w for w in WIDTHS if w <= (ROW - 1) / _skewness(unit_cell)]
 
 
-def shapes_of_kinds(base: AtomShapes, d_min: float, factors: AtomFactors) -> np.ndarray:
+def shapes_of_kinds(base: AtomShapes, d_min: float, factors: AtomFactors) -> Floats:
     """The same shapes' coefficients for other factors: (K, J) float.
 
     Parameters
@@ -106,10 +106,11 @@ def shapes_of_kinds(base: AtomShapes, d_min: float, factors: AtomFactors) -> np.
     solution = np.linalg.pinv(rows / scale, rcond=1e-13)[:, : len(s)] / scale[:, None]
     blob = _blob_transform(*_profile(d_min, base.width, base.sharpness), s)
     relative = factors.at(s**2) * (np.interp(s, base.s, base.blur) / blob)[:, None]
-    return (solution @ (relative * np.sqrt(share)[:, None])).T
+    coefficients: Floats = (solution @ (relative * np.sqrt(share)[:, None])).T
+    return coefficients
 
 
-def radial_transform(radius: float, degree: int, s: np.ndarray) -> np.ndarray:
+def radial_transform(radius: float, degree: int, s: Floats) -> Floats:
     """Transforms of vʲ, v = 1 − (r/R)², j = 1..degree, over the ball: (S, degree), Å³.
 
     4π ∫ r² vʲ sin(2πsr)/(2πsr) dr by Gauss-Legendre quadrature.
@@ -117,16 +118,19 @@ def radial_transform(radius: float, degree: int, s: np.ndarray) -> np.ndarray:
     t, weight = _quadrature(100, 1.0)
     powers = (1 - t**2)[:, None] ** np.arange(1, degree + 1)
     waves = np.sinc(2 * np.outer(s, t * radius))
-    return 4 * np.pi * radius**3 * (waves * (weight * t**2)) @ powers
+    transforms: Floats = 4 * np.pi * radius**3 * (waves * (weight * t**2)) @ powers
+    return transforms
 
 
-def grid_points_per_cell(unit_cell: tuple[float, ...], d_min: float) -> np.ndarray:
+def grid_points_per_cell(unit_cell: tuple[float, ...], d_min: float) -> Floats:
     """Spheres of the resolution limit lie `SAMPLING` of their diameters apart: (3,) float."""
     spacing = np.sqrt(np.diag(reciprocal_metric(unit_cell)))
     return 2 * SAMPLING / d_min / spacing * _skewness(unit_cell)
 
 
-def _fit(factors, counts, d_min, width, sharpness) -> AtomShapes:
+def _fit(
+    factors: AtomFactors, counts: Integers, d_min: float, width: float, sharpness: float
+) -> AtomShapes:
     """Least squares: the wanted transform up to the limit, none where the grid folds it back."""
     rows, s, share = _design(d_min, width, sharpness)
     target = np.zeros((len(rows), len(counts)))
@@ -148,7 +152,7 @@ def _fit(factors, counts, d_min, width, sharpness) -> AtomShapes:
     )
 
 
-def _design(d_min, width, sharpness) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _design(d_min: float, width: float, sharpness: float) -> tuple[Floats, Floats, Floats]:
     """Rows of the fit, over the blob's transform; |s| and share of the first of them."""
     limit = 1 / d_min
     radius, alpha = _profile(d_min, width, sharpness)
@@ -161,12 +165,12 @@ def _design(d_min, width, sharpness) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return rows, s, share
 
 
-def _profile(d_min, width, sharpness) -> tuple[float, float]:
+def _profile(d_min: float, width: float, sharpness: float) -> tuple[float, float]:
     """Radius in Å and parameter of the blob."""
     return width / (4 * SAMPLING / d_min), sharpness * np.pi * width * (1 - 0.5 / SAMPLING)
 
 
-def _inside(limit: float) -> tuple[np.ndarray, np.ndarray]:
+def _inside(limit: float) -> tuple[Floats, Floats]:
     """|s| up to the limit, and what each counts: by volume, but more at low resolution.
 
     There the errors of all atoms add up in phase.
@@ -176,7 +180,7 @@ def _inside(limit: float) -> tuple[np.ndarray, np.ndarray]:
     return s, share / share.sum()
 
 
-def _folded_back(radius: float, limit: float, s: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _folded_back(radius: float, limit: float, s: Floats, weights: Floats) -> Floats:
     """Transforms at s + G, for the points G of the grid's reciprocal lattice at any angle to s."""
     cosine, cosine_weight = _quadrature(20, 2.0)
     g = 2 * SAMPLING * limit * np.sqrt(_SHELLS[:, 0])[:, None, None]
@@ -185,7 +189,7 @@ def _folded_back(radius: float, limit: float, s: np.ndarray, weights: np.ndarray
     return radial_transform(radius, DEGREE, folded.ravel()) * np.sqrt(weights).reshape(-1, 1)
 
 
-def _rounding(radius: float, width: float) -> np.ndarray:
+def _rounding(radius: float, width: float) -> Floats:
     """What rounding does to F for each term vʲ: 2⁻²⁴ of it at every point, at random: (J,)."""
     t, weight = _quadrature(100, 1.0)
     mean_squares = 3 * (weight * t**2) @ (1 - t**2)[:, None] ** (2 * np.arange(1, DEGREE + 1))
@@ -193,19 +197,20 @@ def _rounding(radius: float, width: float) -> np.ndarray:
     return 2.0**-24 * point_volume * np.sqrt(points * mean_squares)
 
 
-def _rms_factor(factors: AtomFactors, counts: np.ndarray, s: np.ndarray) -> np.ndarray:
+def _rms_factor(factors: AtomFactors, counts: Integers, s: Floats) -> Floats:
     # Of bare atoms: what the solvent leaves of them at low resolution is nearly nothing, and the
     # wrong measure of errors.
-    return np.sqrt(form_factors(factors.elements, s**2) ** 2 @ counts / counts.sum())
+    rms: Floats = np.sqrt(form_factors(factors.elements, s**2) ** 2 @ counts / counts.sum())
+    return rms
 
 
-def _quadrature(n: int, end: float) -> tuple[np.ndarray, np.ndarray]:
+def _quadrature(n: int, end: float) -> tuple[Floats, Floats]:
     """Gauss and Legendre's points and weights on 0..end."""
     t, weight = np.polynomial.legendre.leggauss(n)
     return (t + 1) / 2 * end, weight / 2 * end
 
 
-def _blob_transform(radius: float, alpha: float, s: np.ndarray) -> np.ndarray:
+def _blob_transform(radius: float, alpha: float, s: Floats) -> Floats:
     """Transform of the Kaiser-Bessel blob I₀(α√v), to a constant (Lewitt, JOSA A 7, 1834, 1990).
 
     Nearly the largest share of a compact function's transform that can lie inside a sphere.
@@ -213,7 +218,8 @@ def _blob_transform(radius: float, alpha: float, s: np.ndarray) -> np.ndarray:
     z = np.sqrt(((2 * np.pi * radius * s) ** 2 - alpha**2).astype(complex))
     value = ((np.sin(z) - z * np.cos(z)) / z**3).real
     peak = (alpha * np.cosh(alpha) - np.sinh(alpha)) / alpha**3
-    return value / peak
+    transform: Floats = value / peak
+    return transform
 
 
 def _skewness(unit_cell: tuple[float, ...]) -> float:

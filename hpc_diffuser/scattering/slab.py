@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from hpc_diffuser.crystal.lattice import HklGrid
+from hpc_diffuser.system.arrays import Floats, Integers
 
 BLOCK = 16  # neighbouring planes with one section: the unit of work that ranks share out
 
@@ -37,15 +38,15 @@ class Slab:
 
     grid: HklGrid
     d_min: float
-    h: np.ndarray
-    centres: np.ndarray
-    halves: np.ndarray
-    offsets: np.ndarray
-    row_halves: np.ndarray
-    row_offsets: np.ndarray
+    h: Integers
+    centres: Integers
+    halves: Integers
+    offsets: Integers
+    row_halves: Integers
+    row_offsets: Integers
 
     @cached_property
-    def blocks(self) -> np.ndarray:
+    def blocks(self) -> Integers:
         """Where in `h` each block of planes starts, and the end: (B+1,) int."""
         starts = np.flatnonzero(np.diff(self.h // BLOCK, prepend=-1))
         return np.append(starts, len(self.h)).astype(np.int64)
@@ -61,7 +62,7 @@ class Slab:
         k, l = self.halves.max(axis=0, initial=0)  # noqa: E741
         return int(k), int(l)
 
-    def s_squared(self) -> np.ndarray:
+    def s_squared(self) -> Floats:
         """|s|² at every stored value: (V,) float, Å⁻²."""
         metric, found = self.grid.metric(), [np.empty(0)]
         for h, (k_c, l_c), (rows, columns) in zip(self.h, self.centres, self.halves, strict=True):
@@ -72,7 +73,7 @@ class Slab:
             found.append(np.einsum("vi,ij,vj->v", indices, metric, indices))
         return np.concatenate(found)
 
-    def position_of(self, indices: np.ndarray) -> np.ndarray:
+    def position_of(self, indices: Integers) -> Integers:
         """Where the value of each sample index (V, 3) lies in the slab's arrays: (V,) int.
 
         Raises
@@ -89,10 +90,11 @@ class Slab:
         n_rows, n_columns = (self.halves[plane] + 1).T
         if (rows >= n_rows).any() or (columns >= n_columns).any():
             raise IndexError("samples beyond the sections of the resolution sphere")
-        return self.offsets[plane] + (quadrant * n_rows + rows) * n_columns + columns
+        places: Integers = self.offsets[plane] + (quadrant * n_rows + rows) * n_columns + columns
+        return places
 
 
-def slab(grid: HklGrid, d_min: float, planes: np.ndarray) -> Slab:
+def slab(grid: HklGrid, d_min: float, planes: Integers) -> Slab:
     """The section of the sphere 1/d_min on each of the h-planes `planes` (ascending indices)."""
     planes = np.array(planes, dtype=np.int64)
     sections = [_section(grid.metric(), int(h), 1 / d_min**2) for h in planes]
@@ -112,25 +114,25 @@ def slab(grid: HklGrid, d_min: float, planes: np.ndarray) -> Slab:
     )
 
 
-def plane_costs(grid: HklGrid, d_min: float) -> np.ndarray:
+def plane_costs(grid: HklGrid, d_min: float) -> Integers:
     """Relative cost of the planes h = 0..extent: the voxels of each section."""
     planes = slab(grid, d_min, np.arange(grid.extent[0] + 1))
     return np.add.reduceat(planes.row_halves + 1, planes.row_offsets[:-1])
 
 
-def _largest_in_block(row_halves: list[np.ndarray], block: np.ndarray) -> list[np.ndarray]:
+def _largest_in_block(row_halves: list[Integers], block: Integers) -> list[Integers]:
     """For each plane, the farthest reach of every row on any plane of its block."""
-    found = {}
-    for b, reach in zip(block, row_halves, strict=True):
+    found: dict[int, Integers] = {}
+    for b, reach in zip(block.tolist(), row_halves, strict=True):
         largest = found.setdefault(b, np.full(len(reach), -1))
         if len(largest) < len(reach):
             largest = np.append(largest, np.full(len(reach) - len(largest), -1))
         largest[: len(reach)] = np.maximum(largest[: len(reach)], reach)
         found[b] = largest
-    return [found[b] for b in block]
+    return [found[b] for b in block.tolist()]
 
 
-def _section(metric: np.ndarray, h: int, s2_max: float) -> tuple[tuple[int, int], np.ndarray]:
+def _section(metric: Floats, h: int, s2_max: float) -> tuple[tuple[int, int], Integers]:
     """Centre of the ellipse hᵀMh ≤ s2_max in the plane h, and reach in l of its rows."""
     m = metric[1:, 1:]
     centre = -np.linalg.solve(m, metric[1:, 0]) * h
@@ -153,5 +155,5 @@ def _section(metric: np.ndarray, h: int, s2_max: float) -> tuple[tuple[int, int]
     return (k_c, l_c), np.maximum(upper, lower)
 
 
-def _starts(sizes: np.ndarray | list[int]) -> np.ndarray:
+def _starts(sizes: Integers | list[int]) -> Integers:
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)

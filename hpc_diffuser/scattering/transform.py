@@ -20,6 +20,7 @@ from hpc_diffuser.scattering.shapes import (
     grid_points_per_cell,
 )
 from hpc_diffuser.scattering.slab import Slab, plane_costs
+from hpc_diffuser.system.arrays import Floats
 from hpc_diffuser.system.errors import InputError
 
 
@@ -44,14 +45,14 @@ class Transform(Protocol):
     """
 
     slab: Slab
-    origin: np.ndarray
-    mean: tuple[np.ndarray, np.ndarray]
+    origin: Floats
+    mean: tuple[Floats, Floats]
 
-    def structure_factors(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def structure_factors(self, positions: Floats) -> tuple[Floats, Floats]:
         """F of one configuration: positions (N, 3) Å → real and imaginary part, (V,) float32."""
         ...
 
-    def moments(self, configurations: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    def moments(self, configurations: Floats, weights: Floats | None = None) -> Floats:
         """Weighted sums over configurations about the structure's own F₀.
 
         The same bits for a sample whatever else the slab holds, and however many threads there
