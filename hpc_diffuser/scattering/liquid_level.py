@@ -115,7 +115,7 @@ class IsotropicLevel:
 
 def _pair_counts(
     positions: Floats, group: Integers, occupancies: Floats
-) -> tuple[list[tuple[int, int]], np.ndarray]:
+) -> tuple[list[tuple[int, int]], Floats]:
     """Pairs of groups i ≤ j, and the occupancies' products by distance: (R, pairs) float.
 
     Both orders of two atoms of one group, one of two groups.

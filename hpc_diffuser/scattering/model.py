@@ -19,6 +19,7 @@ from hpc_diffuser.parallel.decomposition import share_planes
 from hpc_diffuser.scattering.halos import LatticeHalos, empirical_halo, period, zone_positions
 from hpc_diffuser.scattering.intensity import Intensity
 from hpc_diffuser.scattering.molecule import Computation, MoleculeModel, molecule_model
+from hpc_diffuser.system.arrays import Floats, Integers
 
 
 class Model(Protocol):
@@ -37,9 +38,9 @@ class Model(Protocol):
     """
 
     group: Ranks
-    rows: np.ndarray
+    rows: Integers
 
-    def internal_motion(self, parameters: Parameters, normals: np.ndarray) -> np.ndarray:
+    def internal_motion(self, parameters: Parameters, normals: Floats) -> Floats:
         """Intensity with the internal motion sampled.
 
         Parameters
@@ -55,7 +56,7 @@ class Model(Protocol):
         """
         ...
 
-    def rigid(self, parameters: Parameters) -> np.ndarray:
+    def rigid(self, parameters: Parameters) -> Floats:
         """Intensity of the mean structure without sampled motion; see above."""
         ...
 
@@ -73,9 +74,9 @@ class Crystal:
         Empirical halo, see `halos.zone_profile`; needed where `halo_alpha` is not 0.
     """
 
-    operations: np.ndarray
+    operations: Integers
     lattice: Centring
-    profile: np.ndarray | None = None
+    profile: Floats | None = None
 
 
 class ForwardModel:
@@ -102,9 +103,9 @@ class ForwardModel:
 
     def __init__(
         self,
-        make: Callable[[np.ndarray, HklGrid], MoleculeModel],
+        make: Callable[[Integers, HklGrid], MoleculeModel],
         grid: HklGrid,
-        indices: np.ndarray,
+        indices: Integers,
         group: Ranks,
         crystal: Crystal,
     ):
@@ -127,7 +128,7 @@ class ForwardModel:
             held = np.argsort(np.concatenate(group.gather_to_all(own)))
             self._mates = held[mates[self.rows]]
 
-    def internal_motion(self, parameters: Parameters, normals: np.ndarray) -> np.ndarray:
+    def internal_motion(self, parameters: Parameters, normals: Floats) -> Floats:
         """Intensity with the internal motion sampled.
 
         Parameters
@@ -143,48 +144,50 @@ class ForwardModel:
         """
         return self.of_crystal(self.molecule.internal_motion(parameters, normals), parameters)
 
-    def rigid(self, parameters: Parameters) -> np.ndarray:
+    def rigid(self, parameters: Parameters) -> Floats:
         """Intensity of the mean structure without sampled motion; see above."""
         return self.of_crystal(self.molecule.rigid(parameters), parameters)
 
-    def of_crystal(self, part: Intensity, parameters: Parameters) -> np.ndarray:
+    def of_crystal(self, part: Intensity, parameters: Parameters) -> Floats:
         """The voxels `rows` from this rank's part of one molecule's intensity."""
         disorder, at_voxels = parameters.disorder, self.molecule.at_voxels
         if disorder.halo_alpha:
-            values = at_voxels(part.internal) + self._profile(disorder.halo_alpha) * at_voxels(
-                part.rigid
-            )
+            factor = self._profile(disorder.halo_alpha)
+            values: Floats = at_voxels(part.internal) + factor * at_voxels(part.rigid)
         else:
             values = at_voxels(part.internal + part.rigid)
         if disorder.halo_sigma_A:
             coupled = self._lattice_sum(disorder.halo_sigma_A, disorder.halo_gamma_A)
             values = values + coupled * at_voxels(part.average)
-        return values if self._mates is None else self._averaged(values)
+        return values if self._mates is None else self._averaged(values, self._mates)
 
-    def _averaged(self, values: np.ndarray) -> np.ndarray:
+    def _averaged(self, values: Floats, mates: Integers) -> Floats:
         parts = self.group.gather_to_all(values.astype(np.float32))
-        return average_over_mates(np.concatenate(parts), self._mates)
+        return average_over_mates(np.concatenate(parts), mates)
 
-    def _profile(self, alpha: float) -> np.ndarray:
+    def _profile(self, alpha: float) -> Floats:
+        if self._crystal.profile is None:
+            raise ValueError("an empirical halo needs its profile: see `halos.zone_profile`")
         voxels = self._expanded[self.molecule.rows]
         return empirical_halo(voxels, self._crystal.profile, alpha)
 
-    def _lattice_sum(self, sigma_A: float, gamma_A: float) -> np.ndarray:
+    def _lattice_sum(self, sigma_A: float, gamma_A: float) -> Floats:
         grid, lattice = self._grid, self._crystal.lattice
-        halos = LatticeHalos(grid.unit_cell, grid.divisions, self._d_min, lattice)
+        divisions = grid.whole_divisions()
+        halos = LatticeHalos(grid.unit_cell, divisions, self._d_min, lattice)
         voxels = self._expanded[self.molecule.rows]
         q_squared = 4 * np.pi**2 * grid.inverse_d_squared(voxels)
-        positions = zone_positions(voxels, period(grid.divisions, lattice))
+        positions = zone_positions(voxels, period(divisions, lattice))
         return halos.factor(positions, q_squared, sigma_A, gamma_A)
 
 
 def forward_model(
     modes: Modes,
     grid: HklGrid,
-    indices: np.ndarray,
+    indices: Integers,
     group: Ranks,
     how: Computation = Computation(),
-    profile: np.ndarray | None = None,
+    profile: Floats | None = None,
 ) -> ForwardModel:
     """The model for these samples: directly on their grid, or interpolated from a coarse one.
 
@@ -202,13 +205,13 @@ def forward_model(
     lattice = centring(modes.space_group, grid.unit_cell)
     crystal = Crystal(grid_operations(grid, modes.space_group), lattice, profile)
 
-    def make(voxels: np.ndarray, holder: HklGrid) -> MoleculeModel:
+    def make(voxels: Integers, holder: HklGrid) -> MoleculeModel:
         return molecule_model(modes, holder, voxels, group, how)
 
     return ForwardModel(make, grid, indices, group, crystal)
 
 
-def collect(model: Model, values: np.ndarray, n_voxels: int) -> np.ndarray | None:
+def collect(model: Model, values: Floats, n_voxels: int) -> Floats | None:
     """All V voxels' values from the ranks that hold them, on the group's root."""
     parts = model.group.gather((model.rows, values))
     if parts is None:
@@ -220,7 +223,7 @@ def collect(model: Model, values: np.ndarray, n_voxels: int) -> np.ndarray | Non
 
 
 def whole_map(
-    model: Model, modes: Modes, grid: HklGrid, indices: np.ndarray, values: np.ndarray
+    model: Model, modes: Modes, grid: HklGrid, indices: Integers, values: Floats
 ) -> DiffuseMap | None:
     """The map of a model's values, on the root; None on the other ranks."""
     collected = collect(model, values, len(indices))

@@ -13,7 +13,7 @@ from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parallel.decomposition import share_planes
-from hpc_diffuser.scattering.intensity import Intensity, diffuse_intensity
+from hpc_diffuser.scattering.intensity import Intensity, SelfTerms, diffuse_intensity
 from hpc_diffuser.scattering.interpolation import (
     PAIR_WIDTH_A,
     BandGrid,
@@ -25,6 +25,7 @@ from hpc_diffuser.scattering.liquid import LiquidMotion
 from hpc_diffuser.scattering.liquid_level import IsotropicLevel
 from hpc_diffuser.scattering.moments import Moments
 from hpc_diffuser.scattering.slab import plane_costs
+from hpc_diffuser.system.arrays import Floats, Integers
 
 INTERPOLATION_ERROR = 5e-4  # relative rms of the intensity: 1 − CC below 1e-6, sampling's is 1e-4
 
@@ -73,9 +74,9 @@ class MoleculeModel(Protocol):
     """
 
     moments: Moments
-    rows: np.ndarray
+    rows: Integers
 
-    def internal_motion(self, parameters: Parameters, normals: np.ndarray) -> Intensity:
+    def internal_motion(self, parameters: Parameters, normals: Floats) -> Intensity:
         """Intensity with the internal motion sampled.
 
         Parameters
@@ -95,7 +96,7 @@ class MoleculeModel(Protocol):
         """Intensity of the mean structure without sampled motion; see above."""
         ...
 
-    def at_voxels(self, values: np.ndarray) -> np.ndarray:
+    def at_voxels(self, values: Floats) -> Floats:
         """A map at the voxels `rows`, (v,), from this rank's part of a computed one."""
         ...
 
@@ -125,14 +126,14 @@ class DirectModel:
         self,
         modes: Modes,
         grid: HklGrid,
-        indices: np.ndarray,
+        indices: Integers,
         group: Ranks,
         how: Computation,
     ):
         self.moments = Moments(
             modes, grid, indices, group, how.transform, how.factors, how.many_kinds
         )
-        self.rows = self.moments.rows
+        self.rows: Integers = self.moments.rows
         self._q_squared = 4 * np.pi**2 * self.moments.s_squared
         # q = 2π N⁻¹ M i: a row vector of indices times this is a Cartesian vector in Å⁻¹.
         divisions = np.array(grid.divisions)[:, None]
@@ -148,7 +149,7 @@ class DirectModel:
                 self._liquid.places(),
             )
 
-    def internal_motion(self, parameters: Parameters, normals: np.ndarray) -> Intensity:
+    def internal_motion(self, parameters: Parameters, normals: Floats) -> Intensity:
         """Intensity with the internal motion sampled.
 
         Parameters
@@ -168,13 +169,16 @@ class DirectModel:
         """Intensity of the mean structure without sampled motion; see above."""
         return self._diffuse(self.moments.of_mean(parameters), parameters)
 
-    def at_voxels(self, values: np.ndarray) -> np.ndarray:
+    def at_voxels(self, values: Floats) -> Floats:
         """A map at the voxels `rows`: as it is."""
         return values
 
-    def _diffuse(self, moments: tuple, parameters: Parameters) -> Intensity:
+    def _diffuse(
+        self, moments: tuple[Floats, Floats, SelfTerms], parameters: Parameters
+    ) -> Intensity:
         variance, mean_squared, self_terms = moments
-        disorder, series = parameters.disorder, 0.0
+        disorder = parameters.disorder
+        series: Floats | float = 0.0
         if disorder.llm_sigma_A:
             # Over S' the pairs are of points, whose distances the correlation is a function of.
             own = self_terms.dimmed
@@ -187,17 +191,18 @@ class DirectModel:
             variance, mean_squared, self_terms, self._q_squared, translation, disorder, series
         )
 
-    def _translation(self, parameters: Parameters) -> np.ndarray:
+    def _translation(self, parameters: Parameters) -> Floats:
         """qᵀUq of the translation that is not sampled, with what the lattice couples."""
         disorder = parameters.disorder
         left = 1 - parameters.screw_correlation**2 * bool(parameters.libration_sigma_deg)
         coupled = disorder.halo_sigma_A**2
-        if np.ndim(disorder.translation_sigma_A) == 0:
+        if isinstance(disorder.translation_sigma_A, int | float):
             return self._q_squared * (left * disorder.translation_sigma_A**2 + coupled)
         covariance = left * disorder.translation_covariance() + coupled * np.eye(3)
         u = self._to_q @ covariance @ self._to_q.T
         i = self.moments.indices.astype(np.float64)
-        return np.einsum("vi,ij,vj->v", i, u, i, optimize=True)
+        squares: Floats = np.einsum("vi,ij,vj->v", i, u, i, optimize=True)
+        return squares
 
 
 class Volume:
@@ -212,7 +217,7 @@ class Volume:
     group : Ranks
     """
 
-    def __init__(self, grid: HklGrid, indices: np.ndarray, rows: np.ndarray, group: Ranks):
+    def __init__(self, grid: HklGrid, indices: Integers, rows: Integers, group: Ranks):
         grid.require(indices)
         self._group = group
         self._shape = grid.shape
@@ -222,7 +227,7 @@ class Volume:
             tuple((indices[filled] + np.array(grid.extent)).T), grid.shape
         )
 
-    def of(self, values: np.ndarray) -> np.ndarray:
+    def of(self, values: Floats) -> Floats:
         """Both Friedel mates of this rank's values and the others': (H, K, L) float32.
 
         0 where nothing is computed.
@@ -263,7 +268,7 @@ class InterpolatedModel:
         self,
         modes: Modes,
         grid: HklGrid,
-        indices: np.ndarray,
+        indices: Integers,
         group: Ranks,
         band: BandGrid,
         how: Computation,
@@ -278,10 +283,10 @@ class InterpolatedModel:
             self._volume = Volume(band.grid, coarse_indices, self.coarse.rows, group)
         planes, voxels = np.unique(indices[:, 0], return_counts=True)
         own = planes[share_planes(voxels, group.size)[group.rank]]
-        self.rows = np.flatnonzero(np.isin(indices[:, 0], own))
+        self.rows: Integers = np.flatnonzero(np.isin(indices[:, 0], own))
         self._interpolator = Interpolator(band, grid, indices[self.rows])
 
-    def internal_motion(self, parameters: Parameters, normals: np.ndarray) -> Intensity:
+    def internal_motion(self, parameters: Parameters, normals: Floats) -> Intensity:
         """This rank's part of the coarse intensity; see `DirectModel`."""
         return self.coarse.internal_motion(parameters, normals)
 
@@ -289,13 +294,13 @@ class InterpolatedModel:
         """The same of the mean structure; see `DirectModel`."""
         return self.coarse.rigid(parameters)
 
-    def at_voxels(self, coarse: np.ndarray) -> np.ndarray:
+    def at_voxels(self, coarse: Floats) -> Floats:
         """The voxels `rows` from this rank's part of a coarse map."""
         return self._interpolator.at_voxels(self._volume.of(coarse))
 
 
 def molecule_model(
-    modes: Modes, grid: HklGrid, indices: np.ndarray, group: Ranks, how: Computation
+    modes: Modes, grid: HklGrid, indices: Integers, group: Ranks, how: Computation
 ) -> MoleculeModel:
     """The cheaper model of one molecule at these samples, or the one asked for.
 
@@ -322,7 +327,7 @@ def liquid_margin(gamma_A: float) -> float:
 
 
 def computed_band(
-    modes: Modes, grid: HklGrid, indices: np.ndarray, how: Computation
+    modes: Modes, grid: HklGrid, indices: Integers, how: Computation
 ) -> BandGrid | None:
     """The coarse grid that a model is interpolated from; None where it is computed directly."""
     if how.grid == "target" and not how.liquid_gamma_A:

@@ -90,7 +90,7 @@ class Moments:
         self._slab = slab(grid, d_min, planes)
         self.transform: Transform = make_transform(modes.structure, self._slab, factors)
         holds = np.isin(indices[:, 0], self._slab.h) & (self._sample_rank == 0)
-        self.rows = np.flatnonzero(holds)
+        self.rows: Integers = np.flatnonzero(holds)
         self.indices = indices[self.rows].astype(np.int16)
         self.s_squared = s_squared[self.rows]
         self._positions = self._slab.position_of(indices[self.rows])
