@@ -156,8 +156,7 @@ def mean_square_displacements(modes: Modes, parameters: Parameters) -> Floats:
     turned = np.sum(_turned(modes, parameters) ** 2, axis=(1, 2))
     left = 1 - parameters.screw_correlation**2 * bool(parameters.libration_sigma_deg)
     common = left * np.trace(disorder.translation_covariance())
-    own = disorder.uncorrelated_sigma_A**2 + disorder.llm_sigma_A**2 + disorder.halo_sigma_A**2
-    total: Floats = internal + turned + common + 3 * own
+    total: Floats = internal + turned + common + disorder.own_mean_square()
     return total
 
 

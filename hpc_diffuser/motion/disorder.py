@@ -51,6 +51,17 @@ class Disorder:
         factor = self.translation_factor()
         return factor @ factor.T
 
+    def own_covariance(self) -> float | Floats:
+        """⟨u uᵀ⟩ in Å² of an atom that moves beside its molecule: one number is along every axis.
+
+        By liquid-like and uncorrelated motion.
+        """
+        return self.llm_sigma_A**2 + self.uncorrelated_sigma_A**2
+
+    def own_mean_square(self) -> float:
+        """⟨|u|²⟩ in Å² of every atom by all but `translation_covariance`."""
+        return 3 * (self.uncorrelated_sigma_A**2 + self.llm_sigma_A**2 + self.halo_sigma_A**2)
+
     def without_translation(self) -> "Disorder":
         """What moves atoms against each other: liquid-like and uncorrelated motion."""
         return Disorder(

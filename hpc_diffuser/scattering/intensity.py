@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpc_diffuser.crystal.atom_factors import AtomFactors
-from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.system.arrays import Floats
 
 _SELF_STEPS = 4096
@@ -65,23 +64,22 @@ def diffuse_intensity(
     variance: Floats,
     mean_squared: Floats,
     self_terms: SelfTerms,
-    q_squared: Floats,
+    own: Floats,
     translation: Floats,
-    disorder: Disorder,
+    coupled: bool,
     liquid: Floats | float = 0.0,
-) -> "Intensity":
+) -> Intensity:
     """Guinier's equation for sampled internal motion with unsampled Gaussian motion on top.
 
     With A = ⟨|F|²⟩ and B = |⟨F⟩|² over the internal ensemble,
 
-        I_D = e^{−q²(σ_l²+σ_u²)} Σ_{n≥0} (q²σ_l²)ⁿ/n! [(A−S') ∗ Γ_n] + S
-              − e^{−q²(σ_l²+σ_u²) − qᵀUq} B,
+        I_D = e^{−qᵀVq} Σ_{n≥0} (q²σ_l²)ⁿ/n! [(A−S') ∗ Γ_n] + S − e^{−qᵀVq − qᵀUq} B,
+        V = σ_l² 1 + U_u, the covariance of what an atom does on its own,
 
     written with the ensemble's variance A − B, so that no large numbers are subtracted. It comes
     in two parts, because a lattice of molecules changes the second:
 
-        I_D = [e^{−q²(σ_l²+σ_u²)} (A − B + liquid) + S − e^{−q²(σ_l²+σ_u²)} S']
-              + e^{−q²(σ_l²+σ_u²)} (1 − e^{−qᵀUq}) B.
+        I_D = [e^{−qᵀVq} (A − B + liquid) + S − e^{−qᵀVq} S'] + e^{−qᵀVq} (1 − e^{−qᵀUq}) B.
 
     Parameters
     ----------
@@ -90,11 +88,12 @@ def diffuse_intensity(
     mean_squared : (V,) float
         B.
     self_terms : SelfTerms
-    q_squared : (V,) float, Å⁻²
-        |q|² = 4π²/d².
+    own : (V,) float
+        qᵀVq, of `Disorder.own_covariance`.
     translation : (V,) float
         qᵀUq.
-    disorder : Disorder
+    coupled : bool
+        Whether the lattice couples translations.
     liquid : (V,) float
         The series' terms from n = 1, see `liquid`; 0 without liquid-like motion.
 
@@ -102,10 +101,9 @@ def diffuse_intensity(
     -------
     Intensity
     """
-    sigma_squared = disorder.llm_sigma_A**2 + disorder.uncorrelated_sigma_A**2
-    damping = np.exp(-q_squared * sigma_squared)
+    damping = np.exp(-own)
     dimmed = mean_squared * damping
-    average = np.exp(-translation) * dimmed if disorder.halo_sigma_A else np.empty(0)
+    average = np.exp(-translation) * dimmed if coupled else np.empty(0)
     internal = (variance + liquid) * damping + (self_terms.still - self_terms.dimmed)
-    internal -= np.expm1(-q_squared * sigma_squared) * self_terms.dimmed
+    internal -= np.expm1(-own) * self_terms.dimmed
     return Intensity(internal, -np.expm1(-translation) * dimmed, average)

@@ -186,9 +186,14 @@ class DirectModel:
             shape = (disorder.llm_sigma_A, disorder.llm_gamma_A)
             series = own * self._liquid.series(pairs, self._q_squared, *shape)
             series += self._level.lacking(self.moments.factors, self._q_squared, *shape)
-        translation = self._translation(parameters)
         return diffuse_intensity(
-            variance, mean_squared, self_terms, self._q_squared, translation, disorder, series
+            variance,
+            mean_squared,
+            self_terms,
+            self._along_q(disorder.own_covariance()),
+            self._translation(parameters),
+            bool(disorder.halo_sigma_A),
+            series,
         )
 
     def _translation(self, parameters: Parameters) -> Floats:
@@ -196,9 +201,14 @@ class DirectModel:
         disorder = parameters.disorder
         left = 1 - parameters.screw_correlation**2 * bool(parameters.libration_sigma_deg)
         coupled = disorder.halo_sigma_A**2
-        if isinstance(disorder.translation_sigma_A, int | float):
-            return self._q_squared * (left * disorder.translation_sigma_A**2 + coupled)
-        covariance = left * disorder.translation_covariance() + coupled * np.eye(3)
+        if not isinstance(disorder.translation_sigma_A, tuple):
+            return self._along_q(left * disorder.translation_sigma_A**2 + coupled)
+        return self._along_q(left * disorder.translation_covariance() + coupled * np.eye(3))
+
+    def _along_q(self, covariance: float | Floats) -> Floats:
+        """qᵀCq at the voxels `rows`: of (3, 3) Å², or of one number for every axis."""
+        if not isinstance(covariance, np.ndarray):
+            return self._q_squared * covariance
         u = self._to_q @ covariance @ self._to_q.T
         i = self.moments.indices.astype(np.float64)
         squares: Floats = np.einsum("vi,ij,vj->v", i, u, i, optimize=True)

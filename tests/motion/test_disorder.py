@@ -49,7 +49,8 @@ def random_modes(n_modes: int, n_atoms: int = N_ATOMS, size_A: float = 0.3) -> n
 def diffuse_intensity(variance, b, s_term, q2, disorder) -> np.ndarray:
     """Both parts together, with isotropic translation."""
     translation = q2 * disorder.translation_sigma_A**2
-    parts = intensity_parts(variance, b, SelfTerms(s_term, s_term), q2, translation, disorder)
+    own = q2 * disorder.own_covariance()
+    parts = intensity_parts(variance, b, SelfTerms(s_term, s_term), own, translation, False)
     return parts.internal + parts.rigid
 
 
