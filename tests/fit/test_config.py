@@ -10,20 +10,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hpc_diffuser.fit.config import Config, flat_config, load_config, parse_config
+from hpc_diffuser.motion.registry import PARAMETERS as ROWS
 from hpc_diffuser.system.errors import InputError
 
 FOLDER = Path("/somewhere")
 KEYS = [(s.name, f.name) for s in fields(Config) for f in fields(s.default_factory)]
 SECTIONS = [s.name for s in fields(Config)]
-NUMBERS = ("parameters.llm_sigma_A", "parameters.uncorrelated_sigma_A", "grid.d_min_A")
+NUMBERS = ("parameters.llm_sigma_A", "parameters.llm_gamma_A", "grid.d_min_A")
 PARAMETERS = tuple(f"parameters.{k}" for s, k in KEYS if s == "parameters")
 CORRELATIONS = tuple(name for name in PARAMETERS if name.endswith("correlation"))
-LISTS = (
-    "parameters.mode_amplitude_A",
-    "parameters.mode_correlation",
-    "parameters.translation_sigma_A",
-    "parameters.translation_correlation",
-)
+LISTS = tuple(f"parameters.{row.name}" for row in ROWS if row.several)
 COUNTS = {
     "structure.n_modes": 0,
     "model.samples": 1,
