@@ -16,8 +16,8 @@ class Disorder:
     translation_sigma_A : float or 3 floats, Å
         Rms displacement of the whole molecule (rigid-body translation): along any axis, or along
         the Cartesian axes x, y, z.
-    uncorrelated_sigma_A : float, Å
-        Rms displacement of every atom on its own along any axis.
+    uncorrelated_sigma_A : float or 3 floats, Å
+        Rms displacement of every atom on its own: along any axis, or along x, y, z.
     translation_correlation : 3 floats, or none
         Of y with x, of z with x, of z with y given x; see `correlation_factor`.
     llm_sigma_A, llm_gamma_A : float, Å
@@ -32,7 +32,7 @@ class Disorder:
     """
 
     translation_sigma_A: float | tuple[float, ...] = 0.0
-    uncorrelated_sigma_A: float = 0.0
+    uncorrelated_sigma_A: float | tuple[float, ...] = 0.0
     translation_correlation: tuple[float, ...] = ()
     llm_sigma_A: float = 0.0
     llm_gamma_A: float = 0.0
@@ -56,11 +56,18 @@ class Disorder:
 
         By liquid-like and uncorrelated motion.
         """
+        if isinstance(self.uncorrelated_sigma_A, tuple):
+            uncorrelated: Floats = np.diag(np.square(self.uncorrelated_sigma_A))
+            return uncorrelated + self.llm_sigma_A**2 * np.eye(3)
         return self.llm_sigma_A**2 + self.uncorrelated_sigma_A**2
 
     def own_mean_square(self) -> float:
         """⟨|u|²⟩ in Å² of every atom by all but `translation_covariance`."""
-        return 3 * (self.uncorrelated_sigma_A**2 + self.llm_sigma_A**2 + self.halo_sigma_A**2)
+        if isinstance(self.uncorrelated_sigma_A, tuple):
+            uncorrelated = sum(sigma**2 for sigma in self.uncorrelated_sigma_A) / 3
+        else:
+            uncorrelated = self.uncorrelated_sigma_A**2
+        return 3 * (uncorrelated + self.llm_sigma_A**2 + self.halo_sigma_A**2)
 
     def without_translation(self) -> "Disorder":
         """What moves atoms against each other: liquid-like and uncorrelated motion."""
