@@ -42,7 +42,7 @@ def _with_range(row: Parameter) -> str:
 
 def parameters_table() -> str:
     """The reference of [parameters]."""
-    heading = ("`[parameters]`", "", "limits", "list of", "give too", "B-factors", "sampled")
+    heading = ("`[parameters]`", "", "limits", "list of", "give too", "B-factors", "anew")
     rows = [
         (
             f"`{row.name}`",
@@ -51,7 +51,7 @@ def parameters_table() -> str:
             row.several,
             ", ".join(f"`{name}`" for name in row.needs),
             row.motion,
-            "yes" if row.sampled else "",
+            "configurations" * row.sampled + "factors" * row.scatters,
         )
         for row in PARAMETERS
     ]

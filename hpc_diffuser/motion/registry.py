@@ -101,8 +101,10 @@ class Parameter:
     least : float
         The least that it may be where it is there at all.
     sampled : bool
-        Whether the Monte Carlo ensemble, or what its atoms scatter, changes with it: the moments
-        are then computed anew. Of translation a screw takes along a part: then that is sampled.
+        Whether the configurations of the Monte Carlo ensemble are others with another value, and
+        their moments computed anew. Of translation a screw takes along a part: that is sampled.
+    scatters : bool
+        Whether what atoms scatter depends on it: then the moments are computed anew too.
     motion : str
         One of `MOTIONS`, whose share of the B-factors it goes into; "" where no atom moves more
         or less by it.
@@ -124,6 +126,7 @@ class Parameter:
     beside: str = ""
     least: float = 0.0
     sampled: bool = False
+    scatters: bool = False
     motion: str = ""
     pair_sum: bool = True
     always: bool = False
@@ -256,7 +259,7 @@ PARAMETERS = (
         FRACTION,
         "of what the other motions leave of the crystal's B-factors: every atom's own motion",
         default_range=(0.0, 1.0),
-        sampled=True,
+        scatters=True,
         motion="residual B",
         pair_sum=False,
     ),
@@ -289,7 +292,7 @@ PARAMETERS = (
         DENSITY,
         "density of the solvent that every atom displaces",
         default_range=(0.0, 0.5),
-        sampled=True,
+        scatters=True,
         pair_sum=False,
     ),
     Parameter(
@@ -300,7 +303,7 @@ PARAMETERS = (
         "its blur",
         default_range=(0.0, 100.0),
         needs=("k_sol_eA3",),
-        sampled=True,
+        scatters=True,
         pair_sum=False,
     ),
     Parameter(

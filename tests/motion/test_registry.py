@@ -9,9 +9,12 @@ import pytest
 
 from hpc_diffuser.fit.b_factors import model_b_factors
 from hpc_diffuser.fit.config import ParametersConfig
+from hpc_diffuser.motion.configurations import configurations
 from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.parameters import Parameters, parameters_from, values_of
 from hpc_diffuser.motion.registry import BY_NAME, MOTIONS, PARAMETERS, TERM_ROWS, TERMS
+from hpc_diffuser.parallel.communicator import Ranks
+from hpc_diffuser.scattering import moments
 
 TABLES = Path(__file__).resolve().parents[2] / "docs" / "tables.py"
 # A model with two correlated modes and every motion, but for halos of two kinds at once.
@@ -83,6 +86,32 @@ def test_who_moves_atoms(modes, row):
         assert np.all(other > one * 1.001)
     elif not row.motion:
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("row", PARAMETERS, ids=NAMES)
+def test_what_is_computed_anew(modes, diffuse, monkeypatch, row):
+    """Configurations of another value are made where the row is sampled, or atoms scatter by it.
+
+    A screw takes a part of the translation along, and what the other motions leave of the
+    B-factors depends on all of them: both are there only where the row is theirs.
+    """
+    made = []
+    monkeypatch.setattr(
+        moments, "configurations", lambda *given: made.append(1) or configurations(*given)
+    )
+    with_b = replace(modes, crystal_b_A2=np.full(12, 200.0))
+    indices = diffuse.grid.indices_between(6, 4)
+    found = moments.Moments(with_b, diffuse.grid, indices, Ranks(), "direct")
+    normals = np.random.default_rng(1).normal(size=(4, 5))
+    calm = {"screw_correlation": 0.0, "residual_b_fraction": 0.0}
+    value = np.add(EVERYTHING[row.name], 0.1).tolist()
+    one, other = ({**EVERYTHING, **calm}, {**EVERYTHING, **calm, row.name: value})
+    counts = []
+    for values in (one, one, other):
+        found.of(parameters_from(values), normals)
+        counts.append(len(made))
+    assert counts[0] == counts[1]
+    assert (counts[2] > counts[1]) == (row.sampled or row.scatters)
 
 
 def test_labels():
