@@ -25,18 +25,17 @@ from hpc_diffuser.crystal.atom_factors import atomic_numbers, form_factors
 from hpc_diffuser.crystal.lattice import fractionalization, grid_to_resolution, laue_operations
 from hpc_diffuser.crystal.structure import Structure
 from hpc_diffuser.fit.config import Config, load_config
-from hpc_diffuser.fit.convergence import enough_samples
+from hpc_diffuser.fit.convergence import samples_needed
 from hpc_diffuser.fit.inputs import load_modes, load_target
-from hpc_diffuser.fit.problem import computation
+from hpc_diffuser.fit.problem import computation, ensemble_sampler
 from hpc_diffuser.fit.scoring import Comparison
 from hpc_diffuser.fit.space import search_space
 from hpc_diffuser.maps.statistics import correlation_sums, pooled_cc
 from hpc_diffuser.maps.target import Target
-from hpc_diffuser.motion.configurations import ensemble_points, mode_factor
+from hpc_diffuser.motion.configurations import mode_factor
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters, values_of
 from hpc_diffuser.motion.registry import BY_NAME
-from hpc_diffuser.motion.sampling import generator
 from hpc_diffuser.parallel.communicator import Ranks, world
 from hpc_diffuser.scattering.density import DensityTransform
 from hpc_diffuser.scattering.direct import DirectTransform
@@ -66,7 +65,7 @@ class Case:
         space = search_space(config.parameters, self.modes.amplitudes_A, correlated)
         self.parameters: Parameters = space.middle
         self.how = computation(config.model, self.modes, space)
-        self._librates = space.librates
+        self.sampler = ensemble_sampler(config.model, self.modes, space)
 
     def at_samples(self, n_samples: int) -> "Case":
         """The same case with a number of samples in place of "auto"."""
@@ -78,10 +77,9 @@ class Case:
         """The forward model that a fit would use."""
         return forward_model(self.modes, self.target.grid, self.target.indices, group, self.how)
 
-    def normals(self, sampler: str, n_samples: int, *purpose: int) -> np.ndarray:
-        """Sample points keyed by the config's seed."""
-        stream = generator(self.config.model.seed, *purpose)
-        return ensemble_points(self.modes, self._librates, sampler, n_samples, stream)
+    def normals(self, kind: str, n_samples: int, *purpose: int) -> np.ndarray:
+        """Sample points of one kind, keyed by the config's seed."""
+        return replace(self.sampler, kind=kind).draw(n_samples, *purpose)
 
     def enough_samples(self) -> int:
         """The configured number of samples; "auto" as a fit would choose it."""
@@ -90,12 +88,8 @@ class Case:
             return options.samples
         model = self.model(Ranks())
         comparison = Comparison(self.target, model, self.config.target.score, "none")
-
-        def draw(n: int, randomisation: int) -> np.ndarray:
-            return self.normals(options.sampler, n, 2, randomisation)
-
-        found = enough_samples(model, comparison, self.parameters, draw, options.map_error)
-        return found.samples
+        needed = samples_needed(model, comparison, self.parameters, options, self.sampler, 2)
+        return needed.samples
 
     def evaluation(self, group: Ranks) -> Callable[[], dict[str, float]]:
         """A function that does one evaluation and returns the seconds of its parts."""
@@ -291,7 +285,7 @@ def _closed_form(case: Case, part: Target) -> np.ndarray:
         structure.positions,
         factors * structure.occupancies,
         hkl @ fractionalization(case.modes.unit_cell),
-        np.tensordot(mode_factor(case.parameters).T, case.modes.vectors, 1),
+        np.tensordot(mode_factor(case.parameters.sampled).T, case.modes.vectors, 1),
         case.parameters.disorder,
     )
 

@@ -9,8 +9,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from hpc_diffuser.fit.config import ModelConfig
 from hpc_diffuser.fit.sampling_error import Convergence
 from hpc_diffuser.fit.scoring import Comparison
+from hpc_diffuser.motion.ensemble import Sampler
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.scattering.model import Model
 
@@ -40,6 +42,36 @@ def convergence(
     scores = [comparison.score(intensity).cc_work for intensity in maps]
     error, spread = float(np.mean(differences)) / 2, float(np.std(scores, ddof=1))
     return Convergence(len(draws[0]), error, spread)
+
+
+def samples_needed(
+    model: Model,
+    comparison: Comparison,
+    parameters: Parameters,
+    options: ModelConfig,
+    sampler: Sampler,
+    *purpose: int,
+) -> Convergence:
+    """The configured number of samples, or as many as the accuracy asks for, and their error.
+
+    Parameters
+    ----------
+    model, comparison, parameters
+        As of `convergence`.
+    options : ModelConfig
+        Of its `samples`, and of its `map_error` where they are "auto".
+    sampler : Sampler
+    *purpose : int
+        What the points are drawn for; the number of the randomisation comes behind.
+    """
+
+    def draw(n_samples: int, randomisation: int) -> np.ndarray:
+        return sampler.draw(n_samples, *purpose, randomisation)
+
+    if options.samples == "auto":
+        return enough_samples(model, comparison, parameters, draw, options.map_error)
+    draws = [draw(options.samples, i) for i in range(RANDOMISATIONS)]
+    return convergence(model, comparison, parameters, draws)
 
 
 def enough_samples(

@@ -25,7 +25,8 @@ from hpc_diffuser.crystal.symmetry import grid_operations, laue_expansion
 from hpc_diffuser.fit.problem import Problem, computation
 from hpc_diffuser.kernels import density as density_kernel
 from hpc_diffuser.kernels import direct_sum
-from hpc_diffuser.motion.configurations import motion_along, n_configurations
+from hpc_diffuser.motion.configurations import motion_along
+from hpc_diffuser.motion.ensemble import n_configurations
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parallel.decomposition import (
     SAMPLE_BATCHES,
@@ -314,7 +315,7 @@ def _drawn_box(
     to_steps = fractionalization(grid.unit_cell).T * per_cell
     reach = shapes.radius_A * np.linalg.norm(to_steps, axis=0).max()
     middle = (structure.positions.min(axis=0) + structure.positions.max(axis=0)) / 2
-    motion = motion_along(to_steps, problem.modes, problem.space.farthest)
+    motion = motion_along(to_steps, problem.modes, problem.space.farthest.sampled)
     farthest = (np.abs((structure.positions - middle) @ to_steps) + FARTHEST * motion).max(axis=0)
     box = 2 * np.ceil(farthest + reach + 1)
     # Beyond that many points a fit ends with an error.

@@ -7,16 +7,16 @@ import numpy as np
 
 from hpc_diffuser.crystal.atom_factors import atom_factors
 from hpc_diffuser.fit.config import Config, ModelConfig
-from hpc_diffuser.fit.convergence import RANDOMISATIONS, convergence, enough_samples
+from hpc_diffuser.fit.convergence import samples_needed
 from hpc_diffuser.fit.inputs import load_modes, load_target
 from hpc_diffuser.fit.run.directory import read_convergence, write_convergence
 from hpc_diffuser.fit.sampling_error import Convergence
 from hpc_diffuser.fit.scoring import Comparison, require_variation
 from hpc_diffuser.fit.space import SearchSpace, search_space
 from hpc_diffuser.maps.target import Target
-from hpc_diffuser.motion.configurations import ensemble_points, rms_motion_A
+from hpc_diffuser.motion.configurations import rms_motion_A
+from hpc_diffuser.motion.ensemble import Sampler
 from hpc_diffuser.motion.modes import Modes
-from hpc_diffuser.motion.sampling import generator
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering.halos import zone_profile
 from hpc_diffuser.scattering.model import ForwardModel, forward_model
@@ -43,8 +43,17 @@ class Problem:
 
         For libration there are three columns more; of frames there may be more than samples.
         """
-        model, stream = self.config.model, generator(self.config.model.seed, *purpose)
-        return ensemble_points(self.modes, self.space.librates, model.sampler, n_samples, stream)
+        return self.sampler.draw(n_samples, *purpose)
+
+    @property
+    def sampler(self) -> Sampler:
+        """What draws them."""
+        return ensemble_sampler(self.config.model, self.modes, self.space)
+
+
+def ensemble_sampler(options: ModelConfig, modes: Modes, space: SearchSpace) -> Sampler:
+    """What draws the sample points of a model, as its config says."""
+    return Sampler(modes, space.librates, options.sampler, options.seed)
 
 
 def computation(options: ModelConfig, modes: Modes, space: SearchSpace) -> Computation:
@@ -53,7 +62,7 @@ def computation(options: ModelConfig, modes: Modes, space: SearchSpace) -> Compu
     if densest.k_sol_eA3:
         factors = atom_factors(modes.structure, densest.k_sol_eA3, densest.b_sol_A2)
     return Computation(
-        motion_A=rms_motion_A(modes, space.middle),
+        motion_A=rms_motion_A(modes, space.middle.sampled),
         grid=options.grid,
         transform=options.transform,
         liquid_gamma_A=space.at_least("llm_gamma_A"),
@@ -135,15 +144,8 @@ def with_samples(problem: Problem, world: Ranks) -> Problem:
     if found is None:
         model, comparison = compare(problem, world)
         parameters = problem.space.parameters(problem.space.bounds.mean(axis=1))
-
-        def draw(samples: int, randomisation: int) -> np.ndarray:
-            return problem.normals(samples, CONVERGENCE, randomisation)
-
-        if options.samples == "auto":
-            found = enough_samples(model, comparison, parameters, draw, options.map_error)
-        else:
-            draws = [draw(options.samples, i) for i in range(RANDOMISATIONS)]
-            found = convergence(model, comparison, parameters, draws)
+        sampler = problem.sampler
+        found = samples_needed(model, comparison, parameters, options, sampler, CONVERGENCE)
         world.from_root(lambda: write_convergence(directory, found))
     if world.is_root:
         log(_convergence_text(found, options.samples == "auto", options.map_error))

@@ -10,9 +10,9 @@ from hpc_diffuser.crystal.lattice import HklGrid, grid_to_resolution
 from hpc_diffuser.crystal.structure import require_same_atoms
 from hpc_diffuser.crystal.symmetry import grid_operations, unique_indices
 from hpc_diffuser.fit.config import Config
-from hpc_diffuser.fit.convergence import enough_samples
+from hpc_diffuser.fit.convergence import samples_needed
 from hpc_diffuser.fit.inputs import load_modes
-from hpc_diffuser.fit.problem import computation
+from hpc_diffuser.fit.problem import computation, ensemble_sampler
 from hpc_diffuser.fit.run.directory import input_hashes
 from hpc_diffuser.fit.scoring import Comparison
 from hpc_diffuser.fit.space import SearchSpace, held_space
@@ -23,11 +23,11 @@ from hpc_diffuser.io.trajectories.in_crystal import crystal_frames
 from hpc_diffuser.maps.diffuse_map import DiffuseMap
 from hpc_diffuser.maps.statistics import shell_edges
 from hpc_diffuser.maps.target import Target
-from hpc_diffuser.motion.configurations import ensemble_points
+from hpc_diffuser.motion.ensemble import Sampler
 from hpc_diffuser.motion.modes import Modes, with_frames
-from hpc_diffuser.motion.sampling import generator
+from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.scattering.model import ForwardModel, forward_model, whole_map
+from hpc_diffuser.scattering.model import Model, forward_model, whole_map
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.progress import log
 
@@ -53,8 +53,9 @@ def simulate(
     indices = unique_indices(grid, np.inf, config.grid.d_min_A, operations)
     how = computation(config.model, modes, space)
     forward = forward_model(modes, grid, indices, world, how)
-    normals = _normals(config, forward, grid, indices, space)
-    values = forward.internal_motion(space.middle, normals)
+    sampler = ensemble_sampler(config.model, modes, space)
+    samples = _samples(config, forward, grid, indices, space.middle, sampler)
+    values = forward.internal_motion(space.middle, sampler.draw(samples))
     diffuse = whole_map(forward, modes, grid, indices, values)
 
     def save() -> None:
@@ -66,30 +67,26 @@ def simulate(
     return diffuse
 
 
-def _normals(
+def _samples(
     config: Config,
-    forward: ForwardModel,
+    forward: Model,
     grid: HklGrid,
     indices: np.ndarray,
-    space: SearchSpace,
-) -> np.ndarray:
-    """The configured number of sample points, or as many as the accuracy asks for."""
-    options, modes = config.model, forward.molecule.moments.modes
-
-    def draw(samples: int, *purpose: int) -> np.ndarray:
-        stream = generator(options.seed, *purpose)
-        return ensemble_points(modes, space.librates, options.sampler, samples, stream)
-
+    parameters: Parameters,
+    sampler: Sampler,
+) -> int:
+    """The configured number of samples, or as many as the accuracy asks for."""
+    options = config.model
     if options.samples != "auto":
-        return draw(options.samples)
+        return options.samples
     nothing = np.zeros(len(indices))
     edges = shell_edges(np.inf, config.grid.d_min_A, 20)
     unmeasured = Target(grid, indices, nothing, None, nothing > 0, edges, "P 1")
     comparison = Comparison(unmeasured, forward, "pooled", "none")
-    found = enough_samples(forward, comparison, space.middle, draw, options.map_error)
+    found = samples_needed(forward, comparison, parameters, options, sampler)
     if forward.group.is_root:
         log(f"samples: {found.samples}; they leave an error 1 - CC of {found.map_error:.1e}")
-    return draw(found.samples)
+    return found.samples
 
 
 def _simulation(config: Config, files: TrajectoryFiles | None) -> tuple[Modes, SearchSpace]:

@@ -6,69 +6,19 @@ import gemmi
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from hpc_diffuser.motion.disorder import Disorder, correlation_factor
+from hpc_diffuser.motion.disorder import correlation_factor
 from hpc_diffuser.motion.modes import Modes
-from hpc_diffuser.motion.parameters import Parameters
-from hpc_diffuser.motion.sampling import normal_samples
+from hpc_diffuser.motion.parameters import Parameters, Sampled
 from hpc_diffuser.system.arrays import Floats, Integers
 
 
-def ensemble_points(
-    modes: Modes, librates: bool, sampler: str, n_samples: int, stream: np.random.Generator
-) -> Floats:
-    """Standard normal points of an ensemble: (S, M) float, with libration (S, M + 3).
-
-    Frames are an ensemble already, whatever the samples asked for; to be turned, each is taken
-    equally often, in the order that `configurations` takes them. What does not move inside is a
-    single configuration.
-
-    Parameters
-    ----------
-    modes : Modes
-    librates : bool
-    sampler : {"sobol", "random"}
-    n_samples : int
-    stream : numpy.random.Generator
-    """
-    if modes.frames is not None:
-        return _turns_of_frames(len(modes.frames), librates, sampler, n_samples, stream)
-    n_columns = len(modes.amplitudes_A) + 3 * librates
-    n_points = n_configurations(modes, librates, n_samples)
-    return normal_samples(sampler, n_points, n_columns, stream)
-
-
-def n_configurations(modes: Modes, librates: bool, n_samples: int) -> int:
-    """How many configurations are computed where so many samples are asked for; see above."""
-    if modes.frames is not None:
-        n_frames = len(modes.frames)
-        return -(-n_samples // n_frames) * n_frames if librates else n_frames
-    return n_samples if len(modes.amplitudes_A) or librates else 1
-
-
-def _turns_of_frames(
-    n_frames: int, librates: bool, sampler: str, n_samples: int, stream: np.random.Generator
-) -> Floats:
-    """Points (S, 3), or (F, 0) without libration: row i is a rotation of frame i mod F.
-
-    Successive Sobol points lie in different parts of space, so that every F-th would turn a frame
-    to one side. A coordinate more deals the points to frames: the slices of it that are equally
-    full have rotations to all sides, each and together.
-    """
-    if not librates:
-        return np.zeros((n_frames, 0))
-    turns = -(-n_samples // n_frames)
-    points = normal_samples(sampler, turns * n_frames, 4, stream)
-    slices = points[np.argsort(points[:, 0], kind="stable"), 1:].reshape(n_frames, turns, 3)
-    return slices.swapaxes(0, 1).reshape(-1, 3)
-
-
-def configurations(modes: Modes, parameters: Parameters, normals: Floats, rows: Integers) -> Floats:
+def configurations(modes: Modes, sampled: Sampled, normals: Floats, rows: Integers) -> Floats:
     """One configuration for each row of standard normal points.
 
     Parameters
     ----------
     modes : Modes
-    parameters : Parameters
+    sampled : Sampled
     normals : (S, M) or (S, M + 3) float
         With libration, the last three are its rotation's.
     rows : (S,) int
@@ -82,40 +32,29 @@ def configurations(modes: Modes, parameters: Parameters, normals: Floats, rows: 
     if modes.frames is not None:
         moved = modes.frames[rows % len(modes.frames)]
     else:
-        fields = np.tensordot(mode_factor(parameters).T, modes.vectors, 1)
+        fields = np.tensordot(mode_factor(sampled).T, modes.vectors, 1)
         moved = modes.structure.positions + np.tensordot(normals[:, :n_modes], fields, 1)
-    return librated(modes, moved, parameters, normals[:, n_modes:])
+    return librated(modes, moved, sampled, normals[:, n_modes:])
 
 
-def frame_weights(modes: Modes, rows: Integers) -> Floats | None:
-    """How much each configuration of `configurations` counts, 1 on average: (S,) float.
-
-    None where all count alike.
-    """
-    weights = modes.weights
-    if weights is None or np.all(weights == weights[0]):
-        return None
-    return (weights * len(weights))[rows % len(weights)]
-
-
-def mode_factor(parameters: Parameters) -> Floats:
+def mode_factor(sampled: Sampled) -> Floats:
     """(M, M) F in Å, lower triangular: the modes' coefficients are F z with z standard normal."""
-    amplitudes = parameters.mode_amplitudes_A
-    return amplitudes[:, None] * correlation_factor(parameters.mode_correlation, len(amplitudes))
+    amplitudes = np.array(sampled.mode_amplitudes_A, dtype=np.float64)
+    return amplitudes[:, None] * correlation_factor(sampled.mode_correlation, len(amplitudes))
 
 
-def librated(modes: Modes, positions: Floats, parameters: Parameters, normals: Floats) -> Floats:
+def librated(modes: Modes, positions: Floats, sampled: Sampled, normals: Floats) -> Floats:
     """Every configuration turned about the mean structure's centre of mass, and screwed.
 
     The rotation vector is σ z with z normal in three dimensions: exact rotations, about axes of
-    all directions alike. With a screw correlation c, the part c of the translation goes along:
-    t = c L z, where L is the translation's factor.
+    all directions alike. A screw takes the part c of the translation along: t = c L z, where L is
+    the translation's factor.
 
     Parameters
     ----------
     modes : Modes
     positions : (S, N, 3) float, Å
-    parameters : Parameters
+    sampled : Sampled
     normals : (S, 3) float
         Unused without libration.
 
@@ -123,13 +62,12 @@ def librated(modes: Modes, positions: Floats, parameters: Parameters, normals: F
     -------
     (S, N, 3) float, Å
     """
-    if not parameters.libration_sigma_deg:
+    if not sampled.libration_sigma_deg:
         return positions
-    turns = np.radians(parameters.libration_sigma_deg) * normals
+    turns = np.radians(sampled.libration_sigma_deg) * normals
     rotations = Rotation.from_rotvec(turns).as_matrix()
     centre = centre_of_mass(modes)
-    screw = parameters.screw_correlation * parameters.disorder.translation_factor()
-    shifts = centre + normals @ screw.T
+    shifts = centre + normals @ sampled.screw().T
     turned: Floats = np.einsum("sij,snj->sni", rotations, positions - centre) + shifts[:, None]
     return turned
 
@@ -148,19 +86,25 @@ def mean_square_displacements(modes: Modes, parameters: Parameters) -> Floats:
     an atom at distance r by 2σ²r² in the square. A screw couples both: see `_turned`.
     """
     disorder = parameters.disorder
-    fields = np.tensordot(mode_factor(parameters).T, modes.vectors, 1)
+    left = 1 - parameters.screw_correlation**2 * bool(parameters.libration_sigma_deg)
+    common = left * np.trace(disorder.translation_covariance())
+    inside = _sampled_squares(modes, parameters.sampled)
+    total: Floats = inside + common + disorder.own_mean_square()
+    return total
+
+
+def _sampled_squares(modes: Modes, sampled: Sampled) -> Floats:
+    """⟨|u|²⟩ of every atom by what is sampled: (N,) Å²."""
+    fields = np.tensordot(mode_factor(sampled).T, modes.vectors, 1)
     internal: Floats = np.sum(fields**2, axis=(0, 2))
     if modes.frames is not None and modes.weights is not None:
         away = modes.frames - np.average(modes.frames, axis=0, weights=modes.weights)
         internal = np.einsum("f,fnx->n", modes.weights, away**2)
-    turned = np.sum(_turned(modes, parameters) ** 2, axis=(1, 2))
-    left = 1 - parameters.screw_correlation**2 * bool(parameters.libration_sigma_deg)
-    common = left * np.trace(disorder.translation_covariance())
-    total: Floats = internal + turned + common + disorder.own_mean_square()
+    total: Floats = internal + np.sum(_turned(modes, sampled) ** 2, axis=(1, 2))
     return total
 
 
-def _turned(modes: Modes, parameters: Parameters) -> Floats:
+def _turned(modes: Modes, sampled: Sampled) -> Floats:
     """What each of libration's three normal points moves every atom by: (N, 3, 3) Å.
 
     To first order in the angle, with the part c of the translation that goes along,
@@ -170,22 +114,24 @@ def _turned(modes: Modes, parameters: Parameters) -> Floats:
     The last term is 0 where L is diagonal: only correlated translations have it. Its mean over a
     molecule is nearly 0, but not over the atoms of one side.
     """
-    if not parameters.libration_sigma_deg:
+    if not sampled.libration_sigma_deg:
         return np.zeros((len(modes.structure), 3, 3))
-    turn = np.radians(parameters.libration_sigma_deg)
+    turn = np.radians(sampled.libration_sigma_deg)
     lever = modes.structure.positions - centre_of_mass(modes)
-    screw = parameters.screw_correlation * parameters.disorder.translation_factor()
-    moved: Floats = np.cross(turn * np.eye(3), lever[:, None]) + screw.T
+    moved: Floats = np.cross(turn * np.eye(3), lever[:, None]) + sampled.screw().T
     return moved
 
 
-def rms_motion_A(modes: Modes, parameters: Parameters) -> float:
-    """Rms displacement per atom, Å, by what is sampled: modes, or frames, and libration."""
-    sampled = replace(parameters, disorder=Disorder())
-    return float(np.sqrt(np.mean(mean_square_displacements(modes, sampled))))
+def rms_motion_A(modes: Modes, sampled: Sampled) -> float:
+    """Rms displacement per atom, Å, by modes, or frames, and libration.
+
+    Without the translation that a screw takes along: that moves all atoms alike.
+    """
+    inside = replace(sampled, screw_A=())
+    return float(np.sqrt(np.mean(_sampled_squares(modes, inside))))
 
 
-def motion_along(axes: Floats, modes: Modes, parameters: Parameters) -> Floats:
+def motion_along(axes: Floats, modes: Modes, sampled: Sampled) -> Floats:
     """Rms displacement of every atom along axes, by what is sampled.
 
     Parameters
@@ -193,18 +139,18 @@ def motion_along(axes: Floats, modes: Modes, parameters: Parameters) -> Floats:
     axes : (3, 3) float
         Columns that Å are projected on.
     modes : Modes
-    parameters : Parameters
+    sampled : Sampled
 
     Returns
     -------
     (N, 3) float
     """
-    away: Floats = np.tensordot(mode_factor(parameters).T, modes.vectors, 1)
+    away: Floats = np.tensordot(mode_factor(sampled).T, modes.vectors, 1)
     if modes.frames is not None and modes.weights is not None:
         away = modes.frames - modes.structure.positions
         away = away * np.sqrt(modes.weights)[:, None, None]
     squares = np.sum((away @ axes) ** 2, axis=0)
-    turned = _turned(modes, parameters) @ axes
+    turned = _turned(modes, sampled) @ axes
     rms: Floats = np.sqrt(squares + np.sum(turned**2, axis=1))
     return rms
 

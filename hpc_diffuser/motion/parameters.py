@@ -14,6 +14,30 @@ _DISORDER = tuple(f.name for f in fields(Disorder))
 
 
 @dataclass(frozen=True)
+class Sampled:
+    """What the Monte Carlo ensemble depends on: with equal ones the configurations are the same.
+
+    Attributes
+    ----------
+    mode_amplitudes_A : M floats, Å
+    mode_correlation : k(k−1)/2 floats
+    libration_sigma_deg : float
+        As of `Parameters`.
+    screw_A : 9 floats, Å, or none
+        c L row by row, the part of the translation's factor that goes along with a libration.
+    """
+
+    mode_amplitudes_A: tuple[float, ...] = ()
+    mode_correlation: tuple[float, ...] = ()
+    libration_sigma_deg: float = 0.0
+    screw_A: tuple[float, ...] = ()
+
+    def screw(self) -> Floats:
+        """c L: (3, 3) Å."""
+        return np.array(self.screw_A or (0.0,) * 9).reshape(3, 3)
+
+
+@dataclass(frozen=True)
 class Parameters:
     """One set of values of the model.
 
@@ -41,6 +65,17 @@ class Parameters:
     residual_b_fraction: float = 0.0
     k_sol_eA3: float = 0.0
     b_sol_A2: float = 0.0
+
+    @property
+    def sampled(self) -> Sampled:
+        """What the Monte Carlo ensemble depends on; of a translation, what a screw takes along."""
+        screw_A: tuple[float, ...] = ()
+        if self.libration_sigma_deg and self.screw_correlation:
+            screw = self.screw_correlation * self.disorder.translation_factor()
+            screw_A = tuple(screw.ravel().tolist())
+        amplitudes = tuple(np.asarray(self.mode_amplitudes_A).tolist())
+        correlation = tuple(self.mode_correlation)
+        return Sampled(amplitudes, correlation, self.libration_sigma_deg, screw_A)
 
 
 def values_of(parameters: Parameters) -> dict[str, Any]:

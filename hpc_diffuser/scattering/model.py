@@ -47,7 +47,7 @@ class Model(Protocol):
         ----------
         parameters : Parameters
         normals : (S, ·) float
-            Standard normal points, the same on all ranks; see `configurations.ensemble_points`.
+            Standard normal points, the same on all ranks; see `ensemble.ensemble_points`.
 
         Returns
         -------

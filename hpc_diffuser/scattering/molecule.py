@@ -83,7 +83,7 @@ class MoleculeModel(Protocol):
         ----------
         parameters : Parameters
         normals : (S, ·) float
-            Standard normal points, the same on all ranks; see `configurations.ensemble_points`.
+            Standard normal points, the same on all ranks; see `ensemble.ensemble_points`.
 
         Returns
         -------

@@ -13,13 +13,10 @@ import numpy as np
 
 from hpc_diffuser.crystal.atom_factors import AtomFactors, atom_factors
 from hpc_diffuser.crystal.lattice import HklGrid
-from hpc_diffuser.motion.configurations import (
-    configurations,
-    frame_weights,
-    residual_b_factors,
-)
+from hpc_diffuser.motion.configurations import configurations, residual_b_factors
+from hpc_diffuser.motion.ensemble import frame_weights
 from hpc_diffuser.motion.modes import Modes
-from hpc_diffuser.motion.parameters import Parameters
+from hpc_diffuser.motion.parameters import Parameters, Sampled
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parallel.decomposition import batch_edges, batches_of, choose_layout, share_planes
 from hpc_diffuser.scattering.direct import variance_and_mean_squared
@@ -122,9 +119,10 @@ class Moments:
         self_terms : SelfTerms
         """
         self._use(self._factors_of(parameters))
-        key = _what_is_sampled(parameters, normals, self._factors)
+        sampled = parameters.sampled
+        key = sampled, _identity(self._factors), normals.tobytes()
         if self._last is None or key != self._last[0]:
-            self._last = key, self._computed(parameters, normals)
+            self._last = key, self._computed(sampled, normals)
         return *self._last[1], self._self_terms
 
     def of_mean(self, parameters: Parameters) -> tuple[Floats, Floats, SelfTerms]:
@@ -149,12 +147,12 @@ class Moments:
         self.transform = self.transform.with_factors(factors)
         self._self_terms = self_terms(factors, self.s_squared)
 
-    def _computed(self, parameters: Parameters, normals: Floats) -> tuple[Floats, Floats]:
+    def _computed(self, sampled: Sampled, normals: Floats) -> tuple[Floats, Floats]:
         edges = batch_edges(len(normals))
 
         def batch(i: int) -> Floats:
             rows = np.arange(*edges[i : i + 2])
-            moved = configurations(self.modes, parameters, normals[rows], rows)
+            moved = configurations(self.modes, sampled, normals[rows], rows)
             return self.transform.moments(moved, frame_weights(self.modes, rows))
 
         total = self._sharing.sum_as_tree(_sum_tree(batch, self._batches))
@@ -163,16 +161,6 @@ class Moments:
         real, imaginary = (part[self._positions] for part in self.transform.mean)
         sums = total[:, self._positions]
         return variance_and_mean_squared(sums, (real, imaginary), len(normals))
-
-
-def _what_is_sampled(
-    parameters: Parameters, normals: Floats, factors: AtomFactors
-) -> tuple[object, ...]:
-    """All that the moments depend on."""
-    p = parameters
-    screw = p.disorder.translation_factor().tobytes() if p.screw_correlation else b""
-    motion = (p.mode_amplitudes_A.tobytes(), p.mode_correlation, p.libration_sigma_deg)
-    return (*motion, p.screw_correlation, screw, normals.tobytes(), _identity(factors))
 
 
 def _identity(factors: AtomFactors) -> tuple[object, ...]:

@@ -6,11 +6,20 @@ import pytest
 from hpc_diffuser.commands.examples.four_helices import example_modes
 from hpc_diffuser.crystal.atom_factors import form_factors
 from hpc_diffuser.crystal.lattice import fractionalization, grid_to_resolution
-from hpc_diffuser.fit.convergence import FEWEST, MOST, RANDOMISATIONS, convergence, enough_samples
+from hpc_diffuser.fit.config import ModelConfig
+from hpc_diffuser.fit.convergence import (
+    FEWEST,
+    MOST,
+    RANDOMISATIONS,
+    convergence,
+    enough_samples,
+    samples_needed,
+)
 from hpc_diffuser.fit.scoring import Comparison
 from hpc_diffuser.maps.statistics import correlation_sums, pooled_cc, shell_edges
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.motion.disorder import Disorder
+from hpc_diffuser.motion.ensemble import Sampler
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.motion.sampling import generator, normal_samples
 from hpc_diffuser.parallel.communicator import Ranks
@@ -113,3 +122,25 @@ def test_the_impossible_is_not_tried_for_ever():
     found = enough_samples(model, comparison, parameters, few, 1e-12)
     assert max(drawn) == MOST
     assert found.map_error > 1e-12
+
+
+@pytest.mark.parametrize("purpose", [(), (3,)])
+def test_configured_samples_are_taken_and_measured(purpose):
+    """So many, whatever the accuracy asked for; randomisations are numbered behind the purpose."""
+    model, comparison, parameters, _, _ = problem(0.3)
+    options, sampler = ModelConfig(samples=16, map_error=1e-9), Sampler(MODES, False, "sobol", 7)
+    found = samples_needed(model, comparison, parameters, options, sampler, *purpose)
+    streams = [generator(7, *purpose, i) for i in range(RANDOMISATIONS)]
+    draws = [normal_samples("sobol", 16, 3, stream) for stream in streams]
+    assert found == convergence(model, comparison, parameters, draws)
+
+
+def test_automatic_samples_are_as_many_as_the_accuracy_asks_for():
+    """The same number, and the same error, as by hand."""
+    model, comparison, parameters, draw, _ = problem(0.3)
+    options, sampler = (
+        ModelConfig(samples="auto", map_error=1e-3),
+        Sampler(MODES, False, "sobol", 7),
+    )
+    found = samples_needed(model, comparison, parameters, options, sampler)
+    assert found == enough_samples(model, comparison, parameters, draw, 1e-3)

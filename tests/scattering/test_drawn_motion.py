@@ -22,8 +22,9 @@ from hpc_diffuser.crystal.lattice import HklGrid, fractionalization
 from hpc_diffuser.crystal.solvent import displaced_volumes
 from hpc_diffuser.io.modes_from_files import modes_from_trajectory
 from hpc_diffuser.io.trajectories.given import TrajectoryFiles
-from hpc_diffuser.motion.configurations import ensemble_points, residual_b_factors
+from hpc_diffuser.motion.configurations import residual_b_factors
 from hpc_diffuser.motion.disorder import Disorder
+from hpc_diffuser.motion.ensemble import ensemble_points
 from hpc_diffuser.motion.modes import Modes, with_frames
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.motion.sampling import generator

@@ -64,7 +64,7 @@ def seen_of_translation():
 
 def expected_in_motion():
     """⟨|F|²⟩ − |⟨F⟩|² e^{−q²σ²} over eight explicit configurations, turned and moved."""
-    moved = factors(configurations(MODES, MOVING, NORMALS, np.arange(8)))
+    moved = factors(configurations(MODES, MOVING.sampled, NORMALS, np.arange(8)))
     squared_mean = np.abs(moved.mean(axis=0)) ** 2
     variance = np.mean(np.abs(moved) ** 2, axis=0) - squared_mean
     return variance + squared_mean * seen_of_translation()
