@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass, 
 from pathlib import Path
 from typing import Any
 
+from hpc_diffuser.fit.search.method import METHODS
 from hpc_diffuser.motion.registry import BY_NAME, PARAMETERS, TERMS, Range
 from hpc_diffuser.system.errors import InputError
 
@@ -160,7 +161,7 @@ _CHOICES = {
     "model.sampler": ("sobol", "random"),
     "model.grid": ("auto", "target", "band-limited"),
     "model.transform": ("auto", "direct", "density"),
-    "search.method": ("bayesian",),
+    "search.method": tuple(METHODS),
 }
 _LEAST = {
     "structure.n_modes": 0,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpc_diffuser.fit.problem import Problem, compare
-from hpc_diffuser.fit.search.bayesian import propose
 from hpc_diffuser.fit.search.history import History, new_history
+from hpc_diffuser.fit.search.method import search_method
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parallel.decomposition import choose_layout
 from hpc_diffuser.system.progress import log
@@ -80,6 +80,8 @@ def measured_costs(problem: Problem) -> Costs:
 
     def evaluate(samples: int) -> None:
         comparison.score(model.internal_motion(parameters, problem.normals(samples, 0)))
+
+    propose = search_method(search.method)
 
     def suggest(history: History) -> None:
         propose(history, bounds, 1, np.random.default_rng(0))

@@ -20,8 +20,8 @@ from hpc_diffuser.fit.run.directory import begin_or_resume, recover_histories, w
 from hpc_diffuser.fit.run.jobs import begin_job, note_job, this_machine
 from hpc_diffuser.fit.run.lock import run_lock
 from hpc_diffuser.fit.scoring import Score
-from hpc_diffuser.fit.search.bayesian import propose
 from hpc_diffuser.fit.search.history import History, new_history
+from hpc_diffuser.fit.search.method import search_method
 from hpc_diffuser.fit.summary import Summary
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.motion.sampling import generator
@@ -230,6 +230,7 @@ class RestartSearch:
         self._deal = deal
         self.seconds = {"proposing": 0.0, "evaluating": 0.0, "saving": 0.0}
         self._model, self._comparison = compare(problem, group)
+        self._proposal = search_method(problem.config.search.method)
 
     def run_all(self, histories: dict[int, History]) -> bool:
         """Search until no restart is left, or all are asked to stop; True if so.
@@ -293,7 +294,8 @@ class RestartSearch:
             return None
         config = self._problem.config
         stream = generator(config.model.seed, PROPOSAL, restart, iteration)
-        return propose(history, self._problem.space.bounds, config.search.initial_points, stream)
+        bounds, n_initial = self._problem.space.bounds, config.search.initial_points
+        return self._proposal(history, bounds, n_initial, stream)
 
     def _evaluate(self, parameters: Parameters, normals: np.ndarray) -> Score:
         return self._comparison.score(self._model.internal_motion(parameters, normals))

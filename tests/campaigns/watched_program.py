@@ -125,14 +125,19 @@ def watch_model(module) -> None:
 
 def watch_refinement(module) -> None:
     """A group's root proposes what to evaluate."""
-    propose = module.propose
+    search_method = module.search_method
 
-    def watched_propose(history, *arguments, **named):
-        note(f"propose {len(history)}")
-        PROPOSED[:] = [len(history)]
-        return propose(history, *arguments, **named)
+    def watched_method(name):
+        propose = search_method(name)
 
-    module.propose = watched_propose
+        def watched_propose(history, *arguments, **named):
+            note(f"propose {len(history)}")
+            PROPOSED[:] = [len(history)]
+            return propose(history, *arguments, **named)
+
+        return watched_propose
+
+    module.search_method = watched_method
 
 
 def watch_checkpoints(module) -> None:

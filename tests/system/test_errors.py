@@ -781,7 +781,7 @@ def test_internal_error_is_one_line_too(call, project, monkeypatch):
     def fail(*_args):
         raise ZeroDivisionError("deliberate")
 
-    monkeypatch.setattr(refinement, "propose", fail)
+    monkeypatch.setattr(refinement, "search_method", lambda name: fail)
     result = call("fit", "fit.toml", folder=project)
     assert result.returncode == 70
     last = result.stderr.splitlines()[-1]

@@ -42,7 +42,7 @@ def propose(
     n_initial: int,
     stream: np.random.Generator,
 ) -> tuple[np.ndarray, Hedge]:
-    """The next point to evaluate.
+    """The next point to evaluate: a `method.SearchMethod`.
 
     Parameters
     ----------

@@ -1,11 +1,8 @@
 """Proposals are a pure function of history, bounds and stream."""
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 
-from hpc_diffuser.fit.run.checkpoints import read_checkpoint, write_checkpoint
 from hpc_diffuser.fit.search import bayesian
 from hpc_diffuser.fit.search.bayesian import propose
 from hpc_diffuser.fit.search.history import Hedge, History, new_history
@@ -25,32 +22,6 @@ def search(history: History, n: int, restart: int = 0) -> History:
         point, hedge = propose(history, BOUNDS, 6, generator(1, restart, iteration))
         history = history.extended(point, valley(point), hedge)
     return history
-
-
-def as_bytes(history: History) -> list[bytes]:
-    """All arrays of a history."""
-    hedge = history.hedge
-    arrays = (history.points, history.objectives, hedge.gains, hedge.candidates, hedge.theta)
-    return [a.tobytes() for a in arrays]
-
-
-def test_resumed_search_proposes_the_same(tmp_path):
-    """Read from its file after every evaluation, a search continues with the same bits."""
-    whole = search(new_history(2), 14)
-    resumed = new_history(2)
-    for n in range(1, 15):
-        write_checkpoint(tmp_path / "c.h5", search(resumed, n))
-        resumed = read_checkpoint(tmp_path / "c.h5")
-    assert as_bytes(resumed) == as_bytes(whole)
-
-
-def test_proposal_is_a_pure_function():
-    """Asked again, in another order: the same bits."""
-    histories = [search(new_history(2), 5)]
-    while len(histories[-1]) < 12:
-        histories.append(search(histories[-1], len(histories[-1]) + 1))
-    for before, after in reversed(list(pairwise(histories))):
-        assert as_bytes(search(before, len(after))) == as_bytes(after)
 
 
 def test_fit_starts_from_the_last_kernel():
@@ -93,37 +64,6 @@ def test_fast_variance_is_that_of_skopt():
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-9)
     np.testing.assert_allclose(found[1] ** 2, expected[1] ** 2, rtol=1e-6, atol=1e-7)
     assert (process.predict(history.points, return_std=True)[1] < 1e-2).all()
-
-
-def test_restarts_differ():
-    """Another restart begins elsewhere."""
-    assert not np.array_equal(
-        search(new_history(2), 2, restart=0).points, search(new_history(2), 2, restart=1).points
-    )
-
-
-def test_initial_points_fill_the_bounds():
-    """The first points are uniform: none outside, and 200 of them reach near each bound."""
-    history = new_history(2)
-    points = np.array([propose(history, BOUNDS, 1, generator(1, i))[0] for i in range(200)])
-    assert (points >= BOUNDS[:, 0]).all() and (points <= BOUNDS[:, 1]).all()
-    span = BOUNDS[:, 1] - BOUNDS[:, 0]
-    np.testing.assert_allclose(points.min(axis=0), BOUNDS[:, 0], atol=0.05 * span.max())
-    np.testing.assert_allclose(points.max(axis=0), BOUNDS[:, 1], atol=0.05 * span.max())
-
-
-def test_finds_the_minimum():
-    """25 evaluations bring a two-dimensional quadratic to within 0.02 of its minimum."""
-    history = search(new_history(2), 25)
-    np.testing.assert_allclose(history.points[history.best], [0.3, 0.4], atol=0.02)
-
-
-def test_perfect_agreement_is_no_obstacle():
-    """An objective of 0 (CC = 1, self-comparison) has a logarithm that is cut, not infinite."""
-    history = search(new_history(2), 7)
-    history = history.extended(np.array([0.3, 0.4]), 0.0, history.hedge)
-    point, _ = propose(history, BOUNDS, 6, generator(1, 0, 8))
-    assert np.isfinite(point).all()
 
 
 @pytest.mark.parametrize("gains", [0.0, 700.0])
