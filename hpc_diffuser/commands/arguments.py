@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from hpc_diffuser import __version__
 from hpc_diffuser.commands.table import COMMANDS, Command
 from hpc_diffuser.system.errors import InputError
-from hpc_diffuser.system.options import REQUIRED, Words, filled, told_fields, words_of
+from hpc_diffuser.system.options import REQUIRED, Words, filled, told_fields
 
 
 class _Parser(argparse.ArgumentParser):
@@ -36,8 +36,8 @@ def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in COMMANDS:
         own = _add_command(commands, command)
-        for name, field in told_fields(command.module.Options) if command.name in words else ():
-            _add_field(own, name, field, words_of(field))
+        for told in told_fields(command.module.Options) if command.name in words else ():
+            _add_field(own, *told)
     return parser
 
 
@@ -54,8 +54,8 @@ def options_of(args: argparse.Namespace, as_typed: str) -> Any:
     return filled(args.command.module.Options, vars(args), as_typed)
 
 
-def _add_command(commands, command: Command) -> argparse.ArgumentParser:
-    parser = commands.add_parser(
+def _add_command(commands: Any, command: Command) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
         command.name,
         help=command.summary,
         description=command.summary,
@@ -67,12 +67,16 @@ def _add_command(commands, command: Command) -> argparse.ArgumentParser:
     return parser
 
 
-def _add_field(parser: argparse.ArgumentParser, name: str, field: Field, words: Words) -> None:
+def _add_field(parser: argparse.ArgumentParser, name: str, field: Field[Any], words: Words) -> None:
     required = field.default is REQUIRED
     if words.kind is bool:
         parser.add_argument(*words.flags, dest=name, action="store_true", help=words.help)
         return
-    common = {"type": _told(words.kind), "help": words.help, "metavar": words.metavar}
+    common: dict[str, Any] = {
+        "type": _told(words.kind),
+        "help": words.help,
+        "metavar": words.metavar,
+    }
     if not required:
         common["default"] = field.default
     if not words.flags:

@@ -8,7 +8,8 @@ import numpy as np
 from hpc_diffuser.commands.map_source import SEARCH, MapSource
 from hpc_diffuser.crystal.lattice import cell_text, check_unit_cell
 from hpc_diffuser.crystal.structure import Structure
-from hpc_diffuser.io.maps.formats import Found, read_any_map
+from hpc_diffuser.io.maps.common import Found
+from hpc_diffuser.io.maps.formats import read_any_map
 from hpc_diffuser.io.structures.files import Crystal, read_structure
 from hpc_diffuser.maps.diffuse_map import DiffuseMap
 from hpc_diffuser.maps.reindexing import (

@@ -14,6 +14,7 @@ from typing import Any
 from hpc_diffuser.system.errors import InputError
 
 REQUIRED: Any = MISSING  # as default: there is none
+_ITS_OWN: Any = object()
 _WORDS, _PART, _TYPED = "words", "part", "typed"
 
 
@@ -70,29 +71,31 @@ def part(options: type) -> Any:
     return field(default_factory=options, metadata={_PART: options})
 
 
-def option_of(options: type, name: str, **changes: Any) -> Any:
+def option_of(options: type, name: str, default: Any = _ITS_OWN) -> Any:
     """A field told as that of another dataclass; with its default, unless another is given."""
     found = {f.name: f for f in fields(options)}[name]
-    return field(**{"default": found.default, "metadata": found.metadata} | changes)
+    default = found.default if default is _ITS_OWN else default
+    return field(default=default, metadata=found.metadata)
 
 
 def typed(default: str) -> Any:
-    """A field that is not told: the command line itself, which files record; see `words_of`."""
+    """A field that is not told: the command line itself, which files record."""
     return field(default=default, metadata={_TYPED: True})
 
 
-def words_of(field: Field) -> Words | None:
+def words_of(field: Field[Any]) -> Words | None:
     """How a field is told; None of a part, or of one that is not told."""
-    return field.metadata.get(_WORDS)
+    words: Words | None = field.metadata.get(_WORDS)
+    return words
 
 
-def told_fields(options: type, prefix: str = "") -> Iterator[tuple[str, Field]]:
-    """All fields with words, those of parts too, as ("about.given.unit_cell", field)."""
+def told_fields(options: type, prefix: str = "") -> Iterator[tuple[str, Field[Any], Words]]:
+    """All fields with words, those of parts too, as ("about.given.unit_cell", field, words)."""
     for each in fields(options):
         if _PART in each.metadata:
             yield from told_fields(each.metadata[_PART], f"{prefix}{each.name}.")
-        elif words_of(each):
-            yield prefix + each.name, each
+        elif words := words_of(each):
+            yield prefix + each.name, each, words
 
 
 def filled(options: type, values: dict[str, Any], as_typed: str, prefix: str = "") -> Any:

@@ -17,7 +17,7 @@ from hpc_diffuser.commands.table import COMMANDS, Command
 from hpc_diffuser.io.maps.given import Given
 from hpc_diffuser.maps.target_options import TargetOptions
 from hpc_diffuser.system.errors import InputError
-from hpc_diffuser.system.options import REQUIRED, CommandOptions, told_fields, words_of
+from hpc_diffuser.system.options import REQUIRED, CommandOptions, told_fields
 
 each_command = pytest.mark.parametrize("command", COMMANDS, ids=[c.name for c in COMMANDS])
 
@@ -30,9 +30,9 @@ def from_words(*words: str) -> CommandOptions:
 def required(command: Command) -> tuple[list[str], dict[str, object]]:
     """What a command cannot do without: as words, and as the dataclass's values."""
     words, values = [], {}
-    for name, field in told_fields(command.module.Options):
+    for name, field, told in told_fields(command.module.Options):
         if field.default is REQUIRED:
-            words += [*words_of(field).flags[-1:], name]
+            words += [*told.flags[-1:], name]
             values[name] = Path(name)
     return words, values
 
@@ -62,7 +62,7 @@ def test_a_command_is_a_file_and_a_row(command):
     options = command.module.Options
     assert issubclass(options, CommandOptions) and options.__dataclass_params__.frozen
     assert callable(command.module.run)
-    flags = [flag for _, field in told_fields(options) for flag in words_of(field).flags]
+    flags = [flag for _, _, words in told_fields(options) for flag in words.flags]
     assert len(flags) == len(set(flags)) and not {"--help", "-h", "--debug"} & set(flags)
 
 
