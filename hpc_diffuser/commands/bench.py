@@ -18,10 +18,15 @@ class Options(CommandOptions):
     config : Path or None
         Without one: as `config_choice.choose_config`.
     json, png : Path or None
+    compare : Path or None
+        An earlier JSON.
     """
 
     config: Path | None = config_argument()
     json: Path | None = option("--json", kind=Path, help="write the numbers to this file too")
+    compare: Path | None = option(
+        "--compare", kind=Path, help="print the numbers beside those of an earlier --json"
+    )
     png: Path | None = option("--png", kind=Path, help="write a figure of error against samples")
 
 
@@ -32,15 +37,23 @@ def run(options: Options) -> None:
     Raises
     ------
     InputError
-        Where the config cannot be used, or its model has no closed form to compare with.
+        Where the config cannot be used, or its model has no closed form to compare with; where
+        `compare` holds no such numbers.
     """
     from hpc_diffuser.commands.benchmark import bench, bench_text
+    from hpc_diffuser.commands.benchmark_figures import (
+        MACHINE,
+        comparison_text,
+        read_figures,
+        this_machine,
+    )
     from hpc_diffuser.kernels.threads import one_thread
     from hpc_diffuser.system.storage import write_json
 
+    before = read_figures(options.compare) if options.compare else None
     with one_thread():  # core-seconds are seconds of one core
-        result = bench(options.config)
-    say(bench_text(result))
+        result = bench(options.config) | {MACHINE: this_machine()}
+    say(bench_text(result) if before is None else comparison_text(result, before))
     if options.json:
         write_json(options.json, result)
     if options.png:

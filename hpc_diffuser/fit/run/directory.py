@@ -244,17 +244,22 @@ def read_convergence(directory: Path) -> Convergence | None:
 
 
 def _manifest(config: Config) -> dict[str, Any]:
-    packages = ("numpy", "scipy", "numba", "scikit-optimize", "scikit-learn", "gemmi", "h5py")
-    programs = {"hpc-diffuser": __version__, "Python": platform.python_version()}
     return {
         "format": "hpc-diffuser/run",
         "version": 1,
         "settings": {k: v for k, v in flat_config(config).items() if k not in _INPUTS},
         "inputs": input_hashes(config),
-        "versions": programs | {name: version(name) for name in packages},
+        "versions": versions(),
         "machine": platform.machine(),
         "cpu": cpu_model(),
     }
+
+
+def versions() -> dict[str, str]:
+    """Of the program and what it computes with: what last bits, and times, may depend on."""
+    packages = ("numpy", "scipy", "numba", "scikit-optimize", "scikit-learn", "gemmi", "h5py")
+    programs = {"hpc-diffuser": __version__, "Python": platform.python_version()}
+    return programs | {name: version(name) for name in packages}
 
 
 def cpu_model() -> str:
