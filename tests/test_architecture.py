@@ -27,7 +27,7 @@ PHYSICS = ("crystal", "motion", "maps", "scattering")
 
 # Library → the modules, or folders, that may import it.
 HOMES = {
-    "mpi4py": ("parallel.communicator",),
+    "mpi4py": ("parallel.mpi",),
     "skopt": ("fit.search.bayesian",),
     "matplotlib": ("commands.figures",),
     "mdtraj": ("io.trajectories.files",),

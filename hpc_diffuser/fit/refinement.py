@@ -119,13 +119,14 @@ def _search_all(problem: Problem, histories: dict[int, History], world: Ranks) -
     unfinished = _unfinished(problem.config, histories)
     n_groups = world.from_root(lambda: choose_groups(problem, world.size, len(unfinished)))
     group_numbers = [group_of(rank, world.size, n_groups) for rank in range(world.size)]
-    group = world.split(group_numbers[world.rank])
     roots = [group_numbers.index(i) for i in range(n_groups)]
     ledger = Ledger(problem, histories, unfinished, world.is_root)
     if world.is_root:
         ledger.begin(world.size, n_groups)
-    search = RestartSearch(problem, group, dealer(world, roots, unfinished, ledger.note))
-    stopped = search.run_all(histories)
+    deal = dealer(world, roots, unfinished, ledger.note)
+    with world.split(group_numbers[world.rank]) as group:
+        search = RestartSearch(problem, group, deal)
+        stopped = search.run_all(histories)
     ledger.close()
     _raise_if_stopped(stopped or stop_requested(), problem.config.run.directory, world)
     return optimiser_share(world.gather(search.seconds))

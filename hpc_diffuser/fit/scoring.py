@@ -58,7 +58,11 @@ class Comparison:
         self._score = score
         self._n_shells = target.n_shells
         self._edges = target.shell_edges
-        self._planes, self._bins = _planes_and_bins(own)
+        planes, self._bins = _planes_and_bins(own)
+        self._lengths = model.group.gather_to_all(len(planes))
+        # Where each plane, in their order, is among all ranks', one rank's behind the other's.
+        held = model.group.concatenated_on_root(planes, self._lengths)
+        self._order = None if held is None else np.argsort(held)
         self._sums = PlaneSums(own.intensity, _weights(own, weights), *self._bins)
 
     def score(self, intensity: np.ndarray) -> Score:
@@ -84,11 +88,11 @@ class Comparison:
     def _on_all_ranks(self, sums: np.ndarray, result: Callable) -> Any:
         """A result from the work and free shells' sums, added over planes in their order."""
         group = self.model.group
-        parts = group.gather((self._planes, sums))
-        if parts is None:
+        columns = 2 * self._n_shells * N_SUMS
+        held = group.concatenated_on_root(sums, [n * columns for n in self._lengths])
+        if held is None:
             return _unless_error(group.broadcast(None))
-        planes = np.concatenate([p for p, _ in parts])
-        total = np.concatenate([s for _, s in parts])[np.argsort(planes)].sum(axis=0)
+        total = held.reshape(-1, columns)[self._order].sum(axis=0)
         try:
             found = result(*total.reshape(2, self._n_shells, N_SUMS))
         except DiffuserError as exc:

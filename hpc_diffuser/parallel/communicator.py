@@ -1,4 +1,4 @@
-"""Messages between ranks; the only module that imports mpi4py.
+"""Messages between ranks.
 
 A program that no launcher started is one rank, and never touches MPI. `Ranks` is the same
 object then: with one rank every exchange is the identity.
@@ -11,29 +11,34 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import time
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from types import TracebackType
 from typing import Any
 
 import numpy as np
 
+from hpc_diffuser.parallel.decomposition import branch_of, branch_points, tree_height
+from hpc_diffuser.parallel.mpi import byte, mpi, serialiser, start_mpi
 from hpc_diffuser.parallel.shared_memory import mapped, new_segment
-from hpc_diffuser.parallel.watching.companion import mpi_has_started, mpi_is_starting
-from hpc_diffuser.system.errors import DiffuserError, InputError, SilentRankError
-from hpc_diffuser.system.launcher import launched_size, launching_mpi
+from hpc_diffuser.system.errors import DiffuserError, SilentRankError
+from hpc_diffuser.system.launcher import launched_size
 
 PATIENCE_S = 1800.0  # until the config says otherwise
 LONGEST_NAP_S = 2e-3
 PASSED_ON_WITHIN_S = 0.2  # what a rank has told, by the launcher, before its own words
 SHARED_FROM_BYTES = 1 << 20  # smaller arrays are not worth a place in a node's shared memory
+BUFFER_FROM_BYTES = 1 << 18  # smaller arrays travel with the object that they are part of
 
 _EXCHANGE, _MAIL = 1, 2  # tags: messages of collective exchanges, and those between two ranks
 
 
 class Ranks:
     """A group of processes that work together.
+
+    Objects travel along a binary tree, to rank 0 or from it, and are pickled once; arrays travel
+    as they are. `with ranks.split(...) as part` frees the part's communicator again.
 
     Parameters
     ----------
@@ -56,6 +61,28 @@ class Ranks:
         self.names: tuple[int, ...] = tuple(range(self.size))
         self._outgoing: list[tuple[Any, bytes]] = []
         self._of_node: Ranks | None = None
+        self._of_leaders: Ranks | None = None
+
+    def __enter__(self) -> Ranks:
+        return self
+
+    def __exit__(
+        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Of an error that not all ranks have, the others know nothing yet: the job is aborted.
+        if error is None or getattr(error, "known_to_all", False):
+            self.free()
+
+    def free(self) -> None:
+        """Give back what MPI keeps for these ranks; called by all of them or by none.
+
+        They are of no use afterwards. MPI has room for some thousand communicators.
+        """
+        for own in (self._of_leaders, self._of_node, self):
+            if own is not None and own._comm is not None:
+                own.meet()
+                own._comm.Free()
+                own._comm = None
 
     @property
     def is_root(self) -> bool:
@@ -64,12 +91,12 @@ class Ranks:
 
     def be_patient(self, seconds: float) -> None:
         """Wait so long for another rank from now on."""
-        self.patience_s = seconds
-        if self._of_node is not None:
-            self._of_node.patience_s = seconds
+        for ranks in (self, self._of_node, self._of_leaders):
+            if ranks is not None:
+                ranks.patience_s = seconds
 
     def split(self, colour: int) -> Ranks:
-        """The ranks with the same colour, in the same order."""
+        """The ranks with the same colour, in the same order; to be freed, see `free`."""
         if self._comm is None:
             return self
         self.meet()
@@ -80,60 +107,125 @@ class Ranks:
     def meet(self) -> None:
         """Wait until all ranks are here."""
         if self.size > 1:
-            self._finish(self._comm.Ibarrier(), "one of " + self._named(range(self.size)))
+            self._finish(self._comm.Ibarrier(), self._anyone())
 
     def broadcast(self, value: Any) -> Any:
         """Rank 0's value on every rank."""
         if self.size == 1:
             return value
+        payload, large, sizes = self._pickled_once(value, BUFFER_FROM_BYTES)
         if not self.is_root:
-            return self._receive(0)
-        payload = _pickle().dumps(value)
-        requests = [self._send(payload, rank) for rank in range(1, self.size)]
-        for rank, request in enumerate(requests, start=1):
-            self._finish(request, self._named([rank]))
-        return value
+            large = [memoryview(bytearray(size)) for size in sizes]
+        for buffer in large:
+            self._broadcast_bytes(buffer)
+        return value if self.is_root else serialiser().loads_oob(payload, large)
 
     def gather(self, value: Any) -> list[Any] | None:
-        """Every rank's value on rank 0, in rank order; None elsewhere."""
+        """Every rank's value on rank 0, in rank order; None elsewhere.
+
+        For large arrays see `concatenated_on_root`.
+        """
+        if self.size == 1:
+            return [value]
+        pickles = [serialiser().dumps(value)]
+        for point in branch_points(self.rank, self.size):
+            branch = branch_of(point, self.size)
+            message = self._receive(point, self._one_of(branch), tree_height(len(branch)))
+            pickles += _unbundled(message)
         if self.is_root:
-            return [value, *(self._receive(rank) for rank in range(1, self.size))]
-        self._finish(self._send(_pickle().dumps(value), 0), self._named([0]))
+            return [value, *map(serialiser().loads, pickles[1:])]
+        parent = self.rank & (self.rank - 1)
+        self._finish(self._send(_bundled(pickles), parent), self._named([parent]))
         return None
 
     def gather_to_all(self, value: Any) -> list[Any]:
-        """Every rank's value on every rank, in rank order."""
+        """Every rank's value on every rank, in rank order.
+
+        For large arrays, and for what is done often, see `concatenated`.
+        """
         if self.size == 1:
             return [value]
-        others = "one of " + self._named(range(self.size))
-        payload = _pickle().dumps(value)
+        payload = np.frombuffer(serialiser().dumps(value), np.uint8)
         lengths = np.empty(self.size, np.int64)
-        self._finish(self._comm.Iallgather(np.array([len(payload)]), lengths), others)
-        ends = np.cumsum(lengths)
-        whole = bytearray(int(ends[-1]))
-        parts = [whole, lengths.tolist(), (ends - lengths).tolist(), _byte()]
-        self._finish(self._comm.Iallgatherv([payload, _byte()], parts), others)
-        view = memoryview(whole)
-        return [_pickle().loads(view[end - n : end]) for n, end in zip(lengths, ends, strict=True)]
+        self._finish(self._comm.Iallgather(np.array([len(payload)]), lengths), self._anyone())
+        whole = self.concatenated(payload, lengths.tolist())
+        return [serialiser().loads(part) for part in np.split(whole, np.cumsum(lengths)[:-1])]
+
+    def concatenated(self, array: np.ndarray, lengths: Sequence[int]) -> np.ndarray:
+        """Every rank's numbers on every rank, one rank's behind the other's: flat.
+
+        Parameters
+        ----------
+        array : ndarray
+            Of the same type on all ranks.
+        lengths : sequence of int
+            How many numbers each rank has, as `gather_to_all(array.size)` tells.
+        """
+        own = np.ascontiguousarray(array).reshape(-1)
+        if self.size == 1:
+            return own
+        whole = np.empty(sum(lengths), own.dtype)
+        starts = np.cumsum([0, *lengths[:-1]]).tolist()
+        request = self._comm.Iallgatherv(own, [whole, (list(lengths), starts)])
+        self._finish(request, self._anyone())
+        return whole
+
+    def concatenated_on_root(self, array: np.ndarray, lengths: Sequence[int]) -> np.ndarray | None:
+        """The same on rank 0; None elsewhere.
+
+        As many messages as of MPI's own Gatherv, but of a rank that is silent the name is known.
+        """
+        own = np.ascontiguousarray(array).reshape(-1)
+        if self.size == 1:
+            return own
+        if not self.is_root:
+            if own.size:
+                self._finish(self._comm.Isend(own, 0, _EXCHANGE), self._named([0]))
+            return None
+        whole = np.empty(sum(lengths), own.dtype)
+        parts = np.split(whole, np.cumsum(lengths)[:-1])
+        parts[0][:] = own
+        coming = {
+            rank: self._comm.Irecv(part, rank, _EXCHANGE)
+            for rank, part in enumerate(parts)
+            if rank and part.size
+        }
+        for rank, request in coming.items():
+            self._finish(request, self._named([rank]))
+        return whole
 
     def all_true(self, value: bool) -> bool:
         """True if `value` is true on every rank."""
-        return all(self.gather_to_all(bool(value)))
+        if self.size == 1:
+            return bool(value)
+        least = np.empty(1, np.uint8)
+        request = self._comm.Iallreduce(np.array([bool(value)], np.uint8), least, mpi().MIN)
+        self._finish(request, self._anyone())
+        return bool(least[0])
 
-    def sum_as_tree(self, array: np.ndarray) -> np.ndarray | None:
-        """Sum over a power of two of ranks, on rank 0; None elsewhere.
+    def sum_as_tree(
+        self, array: np.ndarray, among: Sequence[int] | None = None
+    ) -> np.ndarray | None:
+        """Sum over a power of two of ranks, on the first of them; None elsewhere.
 
         Neighbours are added first, ((0+1)+(2+3)): the same order, hence the same bits, as when
         one rank adds all the parts as a binary tree. `MPI.Reduce` promises no order.
+
+        Parameters
+        ----------
+        array : ndarray
+        among : sequence of int or None
+            The ranks that add theirs, this one among them; all of them by default.
         """
-        step = 1
-        while step < self.size:
-            if self.rank % (2 * step):
-                to = self.rank - step
+        ranks = range(self.size) if among is None else among
+        place, step = ranks.index(self.rank), 1
+        while step < len(ranks):
+            if place % (2 * step):
+                to = ranks[place - step]
                 self._finish(self._comm.Isend(array, to, _EXCHANGE), self._named([to]))
                 return None
             other = np.empty_like(array)
-            source = self.rank + step
+            source = ranks[place + step]
             self._finish(self._comm.Irecv(other, source, _EXCHANGE), self._named([source]))
             array = array + other
             step *= 2
@@ -176,12 +268,9 @@ class Ranks:
         """Rank 0's value on every rank, its large arrays only once on each node, read-only."""
         if self.size == 1:
             return value
-        pickle = _pickle()
-        pickle.THRESHOLD = SHARED_FROM_BYTES
-        payload, large = pickle.dumps_oob(value) if self.is_root else (b"", [])
-        payload, sizes = self.broadcast((payload, [buffer.nbytes for buffer in large]))
+        payload, large, sizes = self._pickled_once(value, SHARED_FROM_BYTES)
         if not sizes:
-            return value if self.is_root else pickle.loads(payload)
+            return value if self.is_root else serialiser().loads(payload)
         place = self.shared_memory(sum(sizes))
         if place is None:
             return self.broadcast(value)
@@ -191,10 +280,10 @@ class Ranks:
         if leaders is not None:
             for piece, buffer in zip(pieces, large or pieces, strict=True):
                 if leaders.is_root:
-                    piece[:] = memoryview(buffer).cast("B")
+                    piece[:] = buffer
                 leaders._broadcast_bytes(piece)
         self.meet()
-        return pickle.loads_oob(payload, [piece.toreadonly() for piece in pieces])
+        return serialiser().loads_oob(payload, [piece.toreadonly() for piece in pieces])
 
     def shared_memory(self, n_bytes: int) -> memoryview | None:
         """Zeroed memory that all ranks of a node see; None where a node has no room for it.
@@ -217,7 +306,7 @@ class Ranks:
 
     def post(self, value: Any, to: int) -> None:
         """Send a message to one rank, which reads it with `mail` when it likes."""
-        payload = _pickle().dumps(value)
+        payload = serialiser().dumps(value)
         self._outgoing = [(r, p) for r, p in self._outgoing if not r.Test()]
         self._outgoing.append((self._send(payload, to, _MAIL), payload))
 
@@ -225,12 +314,12 @@ class Ranks:
         """The next message that has come, and the rank that sent it; None if there is none."""
         if self.size == 1:
             return None
-        status = _mpi().Status()
+        status = mpi().Status()
         message = self._comm.Improbe(tag=_MAIL, status=status)
         if message is None:
             return None
         source = status.Get_source()
-        return self._content(message, status, self._named([source])), source
+        return serialiser().loads(self._content(message, status, self._named([source]))), source
 
     def abort(self, code: int) -> None:
         """End every rank of the job at once."""
@@ -243,24 +332,65 @@ class Ranks:
         names = [self.names[rank] for rank in ranks]
         return f"rank {names[0]}" if len(names) == 1 else f"ranks {names[0]} to {names[-1]}"
 
-    def _send(self, payload: bytes, to: int, tag: int = _EXCHANGE) -> Any:
-        return self._comm.Isend([payload, _byte()], to, tag)
+    def _one_of(self, ranks: Any) -> str:
+        """Ranks of which one is silent; from one alone it is known which."""
+        return self._named(ranks) if len(ranks) == 1 else f"one of {self._named(ranks)}"
 
-    def _receive(self, source: int) -> Any:
-        whom = self._named([source])
-        status = _mpi().Status()
-        # Rank 0 may itself be waiting for whoever is silent, and then knows better who it is.
-        begun = time.monotonic() + (0.5 * self.patience_s if source == 0 else 0.0)
+    def _anyone(self) -> str:
+        return self._one_of(range(self.size))
+
+    def _pickled_once(self, value: Any, threshold: int) -> tuple[Any, list[memoryview], list[int]]:
+        """Rank 0's value, pickled, on every rank, without the arrays of so many bytes; their sizes.
+
+        The arrays themselves are rank 0's alone.
+        """
+        payload, large = b"", []
+        if self.is_root:
+            pickle = serialiser()
+            pickle.THRESHOLD = threshold
+            payload, buffers = pickle.dumps_oob(value)
+            large = [memoryview(buffer).cast("B") for buffer in buffers]
+        sizes = np.array([len(buffer) for buffer in large], np.int64).tobytes()
+        payload, sizes = _unbundled(self._pass_down(_bundled([payload, sizes])))
+        return payload, large, np.frombuffer(sizes, np.int64).tolist()
+
+    def _pass_down(self, message: bytes) -> bytes | bytearray:
+        """Rank 0's message on every rank, along the tree."""
+        if not self.is_root:
+            message = self._from_parent()
+        points = branch_points(self.rank, self.size)
+        requests = {point: self._send(message, point) for point in reversed(points)}
+        for point, request in requests.items():
+            self._finish(request, self._named([point]))
+        return message
+
+    def _from_parent(self) -> bytearray:
+        parent = self.rank & (self.rank - 1)
+        above = [0, parent] if parent else [0]
+        # Whoever is nearer to rank 0 knows better who is silent, and tells first. Rank 0 may itself
+        # be waiting for whoever is silent.
+        later = tree_height(self.size) + parent.bit_count()
+        return self._receive(parent, self._one_of(above), later)
+
+    def _send(self, payload: bytes, to: int, tag: int = _EXCHANGE) -> Any:
+        return self._comm.Isend([payload, byte()], to, tag)
+
+    def _receive(self, source: int, whom: str, later: int) -> bytearray:
+        """A message; patience is longer where `later` of the tree's floors lie between."""
+        grace = 0.5 * self.patience_s * later / tree_height(self.size)
+        status = mpi().Status()
+        begun = time.monotonic() + grace
         message = self._until(lambda: self._comm.Improbe(source, _EXCHANGE, status), whom, begun)
         return self._content(message, status, whom)
 
-    def _content(self, message: Any, status: Any, whom: str) -> Any:
-        buffer = bytearray(status.Get_count(_byte()))
-        self._finish(message.Irecv([buffer, _byte()]), whom)
-        return _pickle().loads(buffer)
+    def _content(self, message: Any, status: Any, whom: str) -> bytearray:
+        buffer = bytearray(status.Get_count(byte()))
+        self._finish(message.Irecv([buffer, byte()]), whom)
+        return buffer
 
     def _broadcast_bytes(self, place: memoryview) -> None:
-        self._finish(self._comm.Ibcast([place, _byte()]), self._named([0]))
+        whom = self._anyone() if self.is_root else self._named([0])
+        self._finish(self._comm.Ibcast([place, byte()]), whom)
 
     def _finish(self, request: Any, whom: str) -> None:
         self._until(request.Test, whom)
@@ -293,16 +423,18 @@ class Ranks:
         """The ranks that share memory with this one."""
         if self._of_node is None:
             self.meet()
-            comm = self._comm.Split_type(_mpi().COMM_TYPE_SHARED, self.rank)
+            comm = self._comm.Split_type(mpi().COMM_TYPE_SHARED, self.rank)
             self._of_node = Ranks(comm, self.patience_s)
         return self._of_node
 
     def _node_leaders(self) -> Ranks | None:
         """The first rank of each node, on those ranks."""
         leads = self._node().is_root
-        self.meet()
-        comm = self._comm.Split(0 if leads else _mpi().UNDEFINED, self.rank)
-        return Ranks(comm, self.patience_s) if leads else None
+        if self._of_leaders is None:
+            self.meet()
+            comm = self._comm.Split(0 if leads else mpi().UNDEFINED, self.rank)
+            self._of_leaders = Ranks(comm if leads else None, self.patience_s)
+        return self._of_leaders if leads else None
 
 
 _world: Ranks | None = None
@@ -319,7 +451,7 @@ def world() -> Ranks:
     """
     global _world
     if _world is None:
-        _world = Ranks() if launched_size() == 1 else Ranks(_start_mpi())
+        _world = Ranks() if launched_size() == 1 else Ranks(start_mpi())
     return _world
 
 
@@ -328,91 +460,14 @@ def started() -> Ranks:
     return _world or Ranks()
 
 
-def _start_mpi() -> Any:
-    mpi_is_starting()
-    MPI = _library()
-    library = MPI.Get_library_version()
-    if not _may_start(launching_mpi(), library):
-        raise _every_ranks(
-            f"{launching_mpi()}'s mpirun started {launched_size()} ranks, but the MPI library that "
-            f"mpi4py found is {_name(library)}: {_remedy(library)}"
-        )
-    MPI.Init_thread()
-    comm = MPI.COMM_WORLD
-    if comm.Get_size() == 1 and launched_size() > 1:
-        raise _every_ranks(
-            f"the launcher started {launched_size()} ranks, but each sees itself as rank 0 of 1: "
-            "the launcher does not belong to the MPI library that mpi4py found, "
-            f"{_name(library)}: {_remedy(library)}"
-        )
-    mpi_has_started()
-    return comm
+def _bundled(parts: list[Any]) -> bytes:
+    """Messages as one: how many, their lengths, themselves."""
+    return b"".join([np.array([len(parts), *map(len, parts)], np.int64).tobytes(), *parts])
 
 
-def _library() -> Any:
-    """MPI, loaded but not started: under another MPI's launcher its start may end the process."""
-    try:
-        import mpi4py
-
-        mpi4py.rc.initialize, mpi4py.rc.finalize = False, True
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a launcher that it suspects: we look ourselves
-            from mpi4py import MPI
-    except (ImportError, RuntimeError) as exc:
-        raise _every_ranks(
-            f"{launched_size() or 'several'} ranks were started, but mpi4py finds no MPI library "
-            f"({str(exc).splitlines()[0]}): load the site's MPI module, or install "
-            "hpc-diffuser[mpi] and use its mpirun"
-        ) from exc
-    return MPI
-
-
-def _may_start(launcher: str | None, library: str) -> bool:
-    """False where a launcher and a library cannot understand each other.
-
-    Parameters
-    ----------
-    launcher : {"Open MPI", "MPICH"} or None
-        None if it is not certain whose it is.
-    library : str
-        As `Get_library_version` tells. MPICH tells with what options it was built: with PMIx it
-        understands Open MPI's launcher. Others that are built on it do not tell.
-    """
-    if launcher == "Open MPI":
-        return not library.startswith("MPICH") or "pmix" in library.lower()
-    return launcher is None or not library.startswith("Open MPI")
-
-
-def _name(library: str) -> str:
-    """The library in a few words: "MPICH Version: 5.0.2", "Open MPI v5.0.11"."""
-    return " ".join(library.splitlines()[0].split(",")[0].split())
-
-
-def _remedy(library: str) -> str:
-    """How to start ranks with this library."""
-    own = os.path.join(os.path.dirname(sys.executable), "mpirun")
-    with_srun = "pmix" if library.startswith("Open MPI") else "pmi2"
-    place = f", {own}" if os.path.exists(own) else ""
-    return f"use that library's own mpirun{place}, or srun --mpi={with_srun}"
-
-
-def _every_ranks(message: str) -> InputError:
-    """An error that each rank finds by itself."""
-    error = InputError(message)
-    error.known_to_all = True
-    return error
-
-
-def _mpi() -> Any:
-    from mpi4py import MPI
-
-    return MPI
-
-
-def _byte() -> Any:
-    return _mpi().BYTE
-
-
-def _pickle() -> Any:
-    """mpi4py's serialiser, for messages between our own ranks; never for files."""
-    return _mpi().Pickle()
+def _unbundled(message: Any) -> list[memoryview]:
+    view = memoryview(message)
+    n = int(np.frombuffer(view, np.int64, 1)[0])
+    lengths = np.frombuffer(view, np.int64, n, offset=8).tolist()
+    ends = np.cumsum([8 * (n + 1), *lengths]).tolist()
+    return [view[begin:end] for begin, end in pairwise(ends)]

@@ -31,6 +31,10 @@ class Layout:
         """(sample rank, slab rank) of a rank of the group."""
         return divmod(rank, self.slab_ranks)
 
+    def sharing(self, slab_rank: int) -> range:
+        """The ranks that share a slab, in the order of their samples."""
+        return range(slab_rank, self.sample_ranks * self.slab_ranks, self.slab_ranks)
+
     def time(self, plane_costs: np.ndarray) -> float:
         """How long the busiest rank works, in the costs' unit."""
         slabs = share_planes(plane_costs, self.slab_ranks)
@@ -78,3 +82,27 @@ def batches_of(sample_rank: int, sample_ranks: int) -> range:
     """The batches that a sample rank computes: a whole branch of the binary tree."""
     n = SAMPLE_BATCHES // sample_ranks
     return range(sample_rank * n, (sample_rank + 1) * n)
+
+
+def branch_points(rank: int, size: int) -> list[int]:
+    """The ranks right above this one in a binary tree that grows from rank 0, lowest first.
+
+    The tree that binary numbers make: a rank hangs on the one without its last 1 bit. The ranks of
+    a branch are neighbours, so what is gathered along it comes in the order of the ranks.
+    """
+    room = rank & -rank or size
+    points, step = [], 1
+    while step < room and rank + step < size:
+        points.append(rank + step)
+        step *= 2
+    return points
+
+
+def branch_of(rank: int, size: int) -> range:
+    """The ranks of the branch that begins at this one."""
+    return range(rank, min(rank + (rank & -rank or size), size))
+
+
+def tree_height(size: int) -> int:
+    """How many messages lie between rank 0 and the farthest of so many ranks."""
+    return max(size - 1, 0).bit_length()

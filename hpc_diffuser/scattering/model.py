@@ -125,7 +125,8 @@ class ForwardModel:
             planes = planes[share_planes(voxels, group.size)[group.rank]]
             self.rows = np.flatnonzero(np.isin(indices[:, 0], planes))
             # Where each mate is among all ranks' voxels, one rank's behind the other's.
-            held = np.argsort(np.concatenate(group.gather_to_all(own)))
+            self._lengths = group.gather_to_all(len(own))
+            held = np.argsort(group.concatenated(own, self._lengths))
             self._mates = held[mates[self.rows]]
 
     def internal_motion(self, parameters: Parameters, normals: Floats) -> Floats:
@@ -162,8 +163,8 @@ class ForwardModel:
         return values if self._mates is None else self._averaged(values, self._mates)
 
     def _averaged(self, values: Floats, mates: Integers) -> Floats:
-        parts = self.group.gather_to_all(values.astype(np.float32))
-        return average_over_mates(np.concatenate(parts), mates)
+        every = self.group.concatenated(values.astype(np.float32), self._lengths)
+        return average_over_mates(every, mates)
 
     def _profile(self, alpha: float) -> Floats:
         if self._crystal.profile is None:
@@ -213,12 +214,14 @@ def forward_model(
 
 def collect(model: Model, values: Floats, n_voxels: int) -> Floats | None:
     """All V voxels' values from the ranks that hold them, on the group's root."""
-    parts = model.group.gather((model.rows, values))
+    group = model.group
+    lengths = group.gather_to_all(len(model.rows))
+    rows = group.concatenated_on_root(model.rows, lengths)
+    parts = group.concatenated_on_root(values.astype(np.float64), lengths)
     if parts is None:
         return None
     whole = np.full(n_voxels, np.nan)
-    for rows, part in parts:
-        whole[rows] = part
+    whole[rows] = parts
     return whole
 
 

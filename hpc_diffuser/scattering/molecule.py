@@ -231,7 +231,8 @@ class Volume:
         grid.require(indices)
         self._group = group
         self._shape = grid.shape
-        filled = np.concatenate(group.gather_to_all(rows))
+        self._lengths = group.gather_to_all(len(rows))
+        filled = group.concatenated(rows, self._lengths)
         # Where all ranks' voxels, in the order of the ranks, lie in the volume.
         self._filled = np.ravel_multi_index(
             tuple((indices[filled] + np.array(grid.extent)).T), grid.shape
@@ -242,10 +243,9 @@ class Volume:
 
         0 where nothing is computed.
         """
-        parts = self._group.gather_to_all(values.astype(np.float32))
         volume = np.zeros(self._shape, np.float32)
         flat = volume.reshape(-1)
-        flat[self._filled] = np.concatenate(parts)
+        flat[self._filled] = self._group.concatenated(values.astype(np.float32), self._lengths)
         # One of each pair lies in the grid's second half; its mate, mirrored about the centre.
         centre = len(flat) // 2
         flat[:centre] = flat[:centre:-1]

@@ -81,7 +81,7 @@ class Moments:
         layout = choose_layout(group.size, blocks)
         self._sample_rank, slab_rank = layout.place(group.rank)
         self._batches = batches_of(self._sample_rank, layout.sample_ranks)
-        self._sharing = group.split(slab_rank)
+        self._sharing = layout.sharing(slab_rank)
         own = share_planes(blocks, layout.slab_ranks)[slab_rank]
         planes = np.flatnonzero((costs > 0) & np.isin(np.arange(len(costs)) // BLOCK, own))
         self._slab = slab(grid, d_min, planes)
@@ -155,7 +155,7 @@ class Moments:
             moved = configurations(self.modes, sampled, normals[rows], rows)
             return self.transform.moments(moved, frame_weights(self.modes, rows))
 
-        total = self._sharing.sum_as_tree(_sum_tree(batch, self._batches))
+        total = self.group.sum_as_tree(_sum_tree(batch, self._batches), self._sharing)
         if total is None:
             return np.empty(0), np.empty(0)
         real, imaginary = (part[self._positions] for part in self.transform.mean)

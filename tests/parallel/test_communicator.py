@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from launching import launch
+from launching import launch, write_config, write_inputs
 
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.system import launcher
@@ -89,6 +89,144 @@ print("fine")
     result = launch(4, folder=tmp_path, code=code)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("fine") == 4
+
+
+# A communicator that counts: messages by kind, and those made and not freed again.
+COUNTED = """
+import sys
+from collections import Counter
+from hpc_diffuser.parallel import communicator
+calls = Counter()
+class Counted:
+    def __init__(self, comm):
+        self.comm = comm
+    def __getattr__(self, name):
+        def call(*arguments, **named):
+            found = getattr(self.comm, name)(*arguments, **named)
+            calls[name] += name == "Free" or bool(found)
+            return Counted(found) if name.startswith("Split") else found
+        return call
+def alive():
+    return calls["Split"] + calls["Split_type"] - calls["Free"]
+ranks = communicator._world = communicator.Ranks(Counted(communicator.start_mpi()))
+def end_all(*error):
+    sys.__excepthook__(*error)
+    ranks.abort(1)
+sys.excepthook = end_all
+"""
+
+
+@pytest.mark.parametrize("size", [3, 5, 8])
+def test_exchanges_along_a_tree(tmp_path, size):
+    """Objects and arrays arrive as they were, in the order of the ranks, whatever their number.
+
+    Arrays may be empty on some ranks, have several axes, lie in memory in another order. What is
+    sent to rank 0 by each and by it to each takes no more than a logarithm of messages there.
+    """
+    code = (
+        COUNTED
+        + """
+import math
+import numpy as np
+size, rank = ranks.size, ranks.rank
+few = math.ceil(math.log2(size))
+calls.clear()
+for value in ({"a": [1, None]}, "x" * 100_000, np.float32(2.5)):
+    assert ranks.broadcast(value if ranks.is_root else None) == value
+assert calls["Isend"] <= 3 * few
+calls.clear()
+assert ranks.gather({"of": rank}) == ([{"of": i} for i in range(size)] if rank == 0 else None)
+assert calls["Improbe"] <= few and calls["Isend"] == (rank > 0)
+assert ranks.gather_to_all((rank, "x" * rank)) == [(i, "x" * i) for i in range(size)]
+large = np.arange(200_000.0).reshape(2, -1).T
+for writeable in (True, False):
+    large.flags.writeable = writeable
+    found = ranks.broadcast((large, 7) if ranks.is_root else None)
+    assert (found[0] == large).all() and found[1] == 7
+    assert found[0].flags.writeable == writeable
+calls.clear()
+own = np.full((rank % 3, 2), rank, np.float32)
+lengths = ranks.gather_to_all(own.size)
+calls.clear()
+expected = np.concatenate([np.full(2 * (i % 3), i) for i in range(size)])
+every = ranks.concatenated(own, lengths)
+assert calls == {"Iallgatherv": 1}
+assert every.dtype == np.float32 and every.tolist() == expected.tolist()
+on_root = ranks.concatenated_on_root(own, lengths)
+assert (on_root is None) == (rank > 0)
+assert rank or on_root.tolist() == expected.tolist()
+for odd in range(-1, size):
+    assert ranks.all_true(rank != odd) == (odd < 0)
+among = [size - 1, 0]
+if rank in among:
+    total = ranks.sum_as_tree(np.array([1.0 + rank]), among)
+    assert (total is None) == (rank == 0) and (rank == 0 or total[0] == 1.0 + size)
+print("fine")
+"""
+    )
+    result = launch(size, folder=tmp_path, code=code)
+    assert result.stdout.count("fine") == size, result.stderr
+
+
+def test_communicators_are_freed(tmp_path):
+    """Of parts that are done with none is left, also where all ranks fail inside.
+
+    MPICH has room for 2048. What the ranks of a node share is made once.
+    """
+    code = (
+        COUNTED
+        + """
+import numpy as np
+from hpc_diffuser.system.errors import InputError
+for i in range(20):
+    with ranks.split(ranks.rank % 2) as part:
+        assert part.all_true(True)
+assert alive() == 0
+def fail():
+    raise InputError("told to all")
+for _ in range(3):
+    try:
+        with ranks.split(0) as part:
+            part.share(np.arange(1_000_000) if part.is_root else None)
+            part.from_root(fail)
+    except InputError:
+        pass
+assert alive() == 0, calls
+for _ in range(3):
+    ranks.share(np.arange(1_000_000) if ranks.is_root else None)
+assert alive() == 1 + ranks.is_root, calls
+print("fine")
+"""
+    )
+    result = launch(2, folder=tmp_path, code=code)
+    assert result.stdout.count("fine") == 2, result.stderr
+
+
+def test_fits_leave_no_communicators(tmp_path):
+    """One fit after the other in one process: as many as after the first, whatever the groups."""
+    write_inputs(tmp_path)
+    write_config(tmp_path)
+    code = (
+        COUNTED
+        + """
+from dataclasses import replace
+from pathlib import Path
+from hpc_diffuser.fit.config import load_config
+from hpc_diffuser.fit.problem import load_problem
+from hpc_diffuser.fit.refinement import refine
+config = load_config(Path("c.toml"))
+config = replace(config, search=replace(config.search, restarts=2, evaluations=1))
+left = []
+for groups in (1, 2, 1):
+    run = replace(config.run, directory=Path(f"run {len(left)}"), groups=groups)
+    refine(load_problem, replace(config, run=run), "", ranks)
+    left.append(alive())
+assert left == left[:1] * 3 and left[0] <= 2, left
+print("fine")
+"""
+    )
+    result = launch(2, folder=tmp_path, code=code)
+    assert result.stdout.count("fine") == 2, result.stderr
 
 
 def test_large_arrays_lie_once_on_a_node(tmp_path):

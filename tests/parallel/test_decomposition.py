@@ -9,9 +9,12 @@ from hpc_diffuser.parallel.decomposition import (
     SAMPLE_BATCHES,
     batch_edges,
     batches_of,
+    branch_of,
+    branch_points,
     choose_layout,
     group_of,
     share_planes,
+    tree_height,
 )
 
 COSTS = st.lists(st.integers(0, 10_000), min_size=1, max_size=80).map(np.array)
@@ -113,3 +116,23 @@ def test_batches_are_shared_out_as_branches(sample_ranks):
     for batches in owned:
         assert len(batches) == SAMPLE_BATCHES // sample_ranks
         assert batches[0] % len(batches) == 0
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 8, 13, 32, 100])
+def test_tree_of_ranks(size):
+    """Every rank hangs on one other, its branch is what hangs on it, and none is far from rank 0.
+
+    How far is counted by walking.
+    """
+    parents = {point: rank for rank in range(size) for point in branch_points(rank, size)}
+    assert set(parents) == set(range(1, size)) and len(parents) == size - 1
+    below: dict[int, set[int]] = {rank: {rank} for rank in range(size)}
+    farthest = 0
+    for rank in range(size):
+        at, steps = rank, 0
+        while at:
+            at, steps = parents[at], steps + 1
+            below[at].add(rank)
+        farthest = max(farthest, steps)
+    assert all(below[rank] == set(branch_of(rank, size)) for rank in range(size))
+    assert farthest <= tree_height(size) < np.log2(size) + 1

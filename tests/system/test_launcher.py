@@ -6,7 +6,7 @@ import sys
 import pytest
 from conftest import environment
 
-from hpc_diffuser.parallel import communicator
+from hpc_diffuser.parallel import communicator, mpi
 from hpc_diffuser.system.launcher import launching_mpi
 
 # First lines of what the libraries tell of themselves, and a line about how they were built.
@@ -48,7 +48,7 @@ def test_whose_launcher(monkeypatch, variables, maker):
 )
 def test_who_understands_whom(launcher, library, may):
     """Refused is only what cannot work: MPICH then ends the process in its start."""
-    assert communicator._may_start(launcher, library) == may
+    assert mpi.may_start(launcher, library) == may
 
 
 @pytest.mark.parametrize(
@@ -57,8 +57,8 @@ def test_who_understands_whom(launcher, library, may):
 )
 def test_remedy_is_of_the_library(library, name, remedy):
     """What is named is the library that is there, and how to start ranks with it."""
-    assert communicator._name(library) == name
-    assert communicator._remedy(library).endswith(f"srun {remedy}")
+    assert mpi.library_name(library) == name
+    assert mpi.remedy(library).endswith(f"srun {remedy}")
 
 
 @pytest.mark.parametrize("command", [("fit", "fit.toml"), ("simulate", "fit.toml")])
@@ -70,7 +70,7 @@ def test_launcher_of_open_mpi(cli, project, command, rank):
         "MPI.Get_library_version())"
     )
     asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    if communicator._may_start("Open MPI", asked.stdout or OPEN_MPI):
+    if mpi.may_start("Open MPI", asked.stdout or OPEN_MPI):
         pytest.skip("the MPI library here is not MPICH")
     variables = {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": rank}
     result = cli(*command, folder=project, **variables)

@@ -18,6 +18,7 @@ import signal
 import time
 from collections.abc import Callable
 
+from hpc_diffuser.parallel.mpi import after_start, before_start
 from hpc_diffuser.system.launcher import RANK_VARIABLES, launched_rank, launched_size
 from hpc_diffuser.system.stopping import ignore_signals
 
@@ -49,6 +50,8 @@ def have_a_second(end_the_job: Callable[[], None]) -> None:
     if os.fork():
         os.close(listening)
         _word = speaking
+        before_start.append(_mpi_is_starting)
+        after_start.append(_mpi_has_started)
         return
     os.close(speaking)
     ignore_signals()
@@ -63,12 +66,12 @@ def has_a_second() -> bool:
     return _word is not None
 
 
-def mpi_is_starting() -> None:
+def _mpi_is_starting() -> None:
     """What the launcher does about a death from now on is enough."""
     _say(_STARTING)
 
 
-def mpi_has_started() -> None:
+def _mpi_has_started() -> None:
     """The other ranks are there."""
     _say(_STARTED)
 
