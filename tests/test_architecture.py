@@ -214,3 +214,14 @@ def test_blas_is_on_one_thread(tmp_path):
     assert result.returncode == 0, result.stderr
     threads = ast.literal_eval(result.stdout.splitlines()[-1])
     assert threads and set(threads) == {1}
+
+
+def test_only_the_streams_print():
+    """What is said goes through `say` or `log`, which know of full disks and readers that left."""
+    printing = {
+        module
+        for module, tree in MODULES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"
+    }
+    assert printing == {"system.streams"}

@@ -46,6 +46,7 @@ from hpc_diffuser.scattering.pair_sum import pair_sum_intensity
 from hpc_diffuser.scattering.slab import Slab, slab
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.memory import peak_memory_MB
+from hpc_diffuser.system.streams import say
 
 _REPEATS = 3
 _SCALING_REPEATS = 9  # ranks disturb each other, and are disturbed: more for a steady median
@@ -179,7 +180,7 @@ def time_group() -> None:
     memory = group.gather(peak_memory_MB())
     if group.is_root:
         medians = {key: statistics.median(t[key] for t in times) for key in times[0]}
-        print(json.dumps(medians | {"first": first, "peak_memory_MB": max(memory)}))
+        say(json.dumps(medians | {"first": first, "peak_memory_MB": max(memory)}))
 
 
 def _own_cost(case: Case) -> dict[str, Any]:

@@ -13,12 +13,12 @@ from inspect import unwrap
 from typing import NoReturn
 
 from hpc_diffuser.commands.arguments import build_parser, options_of
-from hpc_diffuser.commands.running import NEIGHBOUR, failures_told, pin_threads, say_farewell
-from hpc_diffuser.parallel.watching.companion import has_a_second
+from hpc_diffuser.commands.running import failures_told, pin_threads
+from hpc_diffuser.parallel.watching import watch
 from hpc_diffuser.system.errors import DiffuserError, StoppedError, StorageError
 from hpc_diffuser.system.launcher import launched_rank, launched_size
 from hpc_diffuser.system.stopping import ignore_signals
-from hpc_diffuser.system.streams import flush_output, forget_unwritten, usable_streams
+from hpc_diffuser.system.streams import flush_output, forget_unwritten, log, usable_streams
 
 _FIRST_WORD_S = 2.0
 
@@ -101,7 +101,7 @@ def _exit_code(args: argparse.Namespace) -> int:
         ignore_signals()
         _complain(f"internal error: {type(exc).__name__}: {exc}", args.debug)
         _abort(code)
-    say_farewell()
+    watch.leave_with_a_word()
     ignore_signals()
     return code
 
@@ -111,8 +111,7 @@ def _told_by_rank_0(exc: DiffuserError) -> bool:
     if not isinstance(exc, StoppedError) or launched_rank() == 0:
         return False
     time.sleep(_FIRST_WORD_S)
-    watch = sys.modules.get(NEIGHBOUR)
-    return watch is not None and watch.end_is_explained()
+    return watch.end_is_explained()
 
 
 def _complain(message: str, debug: bool, shared: bool = False) -> None:
@@ -120,17 +119,15 @@ def _complain(message: str, debug: bool, shared: bool = False) -> None:
     from hpc_diffuser.parallel.communicator import started
 
     ranks = started()
-    if (shared or not has_a_second()) and launched_rank() > 0:
+    if (shared or not watch.of_all_ranks()) and launched_rank() > 0:
         return
     rank, size = (ranks.rank, ranks.size) if ranks.size > 1 else (launched_rank(), launched_size())
     where = f" (rank {rank} of {size or 'several'})" if size != 1 and not shared else ""
     with contextlib.suppress(OSError):  # nobody may be reading
         if debug:
             traceback.print_exc()
-        line = f"hpc-diffuser: error{where}: {' '.join(message.split())}"
-        print(line, file=sys.stderr, flush=True)
-    if NEIGHBOUR in sys.modules:
-        sys.modules[NEIGHBOUR].have_explained()
+    log(f"hpc-diffuser: error{where}: {' '.join(message.split())}")
+    watch.have_explained()
 
 
 def _abort(code: int) -> None:
@@ -141,6 +138,6 @@ def _abort(code: int) -> None:
         sys.stdout.flush()
     ranks = started()
     with contextlib.suppress(DiffuserError):
-        ranks = world() if has_a_second() else ranks
-    say_farewell()
+        ranks = world() if watch.of_all_ranks() else ranks
+    watch.leave_with_a_word()
     ranks.abort(code)

@@ -8,18 +8,15 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from hpc_diffuser.parallel.watching.companion import dismiss_second, have_a_second
+from hpc_diffuser.parallel.watching import watch
 from hpc_diffuser.system.errors import DiffuserError, InputError, StoppedError
 from hpc_diffuser.system.launcher import launched_size
 
 if TYPE_CHECKING:
     from hpc_diffuser.parallel.communicator import Ranks
-
-NEIGHBOUR = "hpc_diffuser.parallel.watching.neighbour"  # loaded where ranks watch each other
 
 
 def command(run: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -40,9 +37,9 @@ def command(run: Callable[[Any], None]) -> Callable[[Any], None]:
                 run(options)
             except DiffuserError as exc:
                 if exc.known_to_all:
-                    say_farewell()
+                    watch.leave_with_a_word()
                 raise
-            say_farewell()
+            watch.leave_with_a_word()
 
     return as_guest
 
@@ -93,16 +90,15 @@ def pin_threads() -> None:
 
 def expect_ranks() -> None:
     """The first thing that a command on many ranks does: from now on a rank's death is told."""
-    have_a_second(_end_all_ranks)
+    watch.watch_start(_end_all_ranks)
 
 
 def all_ranks() -> Ranks:
     """All ranks, each with an eye on its neighbour."""
     from hpc_diffuser.parallel.communicator import world
-    from hpc_diffuser.parallel.watching.neighbour import watch_neighbour
 
     ranks = world()
-    watch_neighbour(ranks)
+    watch.watch_ranks(ranks)
     return ranks
 
 
@@ -121,13 +117,6 @@ def one_rank(what: str) -> Ranks:
         error.known_to_all = True
         raise error
     return Ranks()
-
-
-def say_farewell() -> None:
-    """The other ranks need not wonder why this one ends."""
-    dismiss_second()
-    if NEIGHBOUR in sys.modules:
-        sys.modules[NEIGHBOUR].leave_with_a_word()
 
 
 def _end_all_ranks() -> None:

@@ -4,13 +4,9 @@ import contextlib
 import sys
 import time
 
+from hpc_diffuser.system.streams import log as log
+
 LOG_EVERY_S = 20.0
-
-
-def log(message: str) -> None:
-    """One line on standard error; if that cannot be written, it is not worth ending a run for."""
-    with contextlib.suppress(OSError):
-        print(message, file=sys.stderr, flush=True)
 
 
 class Progress:

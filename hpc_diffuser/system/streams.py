@@ -53,6 +53,12 @@ def say(text: str, flush: bool = False) -> None:
         raise _unwritten(exc) from exc
 
 
+def log(message: str) -> None:
+    """One line on standard error; if that cannot be written, it is not worth ending a run for."""
+    with contextlib.suppress(OSError):
+        print(message, file=sys.stderr, flush=True)
+
+
 def flush_output() -> None:
     """Have everything that was printed go out; raises like `say`."""
     try:

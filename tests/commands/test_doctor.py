@@ -25,6 +25,7 @@ NAMES = (
     "packages",
     "SLURM",
     "MPI library",
+    "watch",
     "ranks",
     "hosts",
     "CPUs",

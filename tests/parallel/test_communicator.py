@@ -273,7 +273,7 @@ def test_a_silent_rank_is_named(tmp_path):
     """One that is stopped: the others end the job when their patience is at an end."""
     code = """
 import os, signal
-from hpc_diffuser.commands import main as cli
+from hpc_diffuser.commands import main, status
 from hpc_diffuser.parallel.communicator import world
 def wait(*_):
     ranks = world()
@@ -283,8 +283,8 @@ def wait(*_):
         os.kill(os.getpid(), signal.SIGSTOP)
     ranks.gather(1)
     ranks.meet()
-cli._status = wait
-cli.main(["status", "run"])
+status.run = wait
+main.run_program(["status", "run"])
 """
     result = launch(3, folder=tmp_path, code=code)
     assert result.returncode == 70

@@ -4,7 +4,9 @@ import pytest
 from launching import launch
 
 from hpc_diffuser.parallel.communicator import Ranks
+from hpc_diffuser.parallel.watching import watch
 from hpc_diffuser.parallel.watching.neighbour import leave_with_a_word, watch_neighbour
+from hpc_diffuser.system.errors import InputError
 
 CODE = """
 import os, signal, sys, time
@@ -50,14 +52,14 @@ def test_one_rank_has_no_neighbour():
 
 START = """
 import os, sys, time
-from hpc_diffuser.commands import main as cli
+from hpc_diffuser.commands import main, running, status
 def start(args):
-    cli.have_a_second(cli._end_all_ranks)
+    running.expect_ranks()
     if os.environ.get("PMI_RANK", os.environ.get("OMPI_COMM_WORLD_RANK")) == "1":
         END
-    cli._world()
-cli._status = start
-cli.main(["status", "run"])
+    running.all_ranks()
+status.run = start
+main.run_program(["status", "run"])
 """
 
 
@@ -84,10 +86,10 @@ def test_stop_of_one_rank_after_the_others_have_left(tmp_path):
     Of a stop that rank 0 has told, the others are silent.
     """
     code = START.replace("        END\n", "        pass\n").replace(
-        "    cli._world()",
-        "    if cli._world().rank == 1:\n"
+        "    running.all_ranks()",
+        "    if running.all_ranks().rank == 1:\n"
         "        time.sleep(1)\n"
-        "        raise cli.StoppedError('stopped: run again')",
+        "        raise main.StoppedError('stopped: run again')",
     )
     result = launch(3, folder=tmp_path, code=code)
     assert result.returncode == 75
@@ -104,17 +106,73 @@ def test_mpi_that_does_not_start(tmp_path):
     assert "MPI has not started for 1 s" in result.stderr
 
 
+SWITCHED_OFF = """
+import os, sys, threading
+os.environ["HPC_DIFFUSER_WATCH"] = "off"
+from hpc_diffuser.commands import main, running, status
+def work(args):
+    running.expect_ranks()
+    ranks = running.all_ranks()
+    children = open(f"/proc/self/task/{os.getpid()}/children").read().split()
+    assert not children and threading.active_count() == 1
+    assert ranks.gather_to_all(ranks.rank) == [0, 1, 2]
+    END
+    ranks.meet()
+    print("fine")
+status.run = work
+main.run_program(["status", "run"])
+"""
+
+
+def test_without_the_watch(tmp_path):
+    """Switched off there is neither a second process nor a thread, and all else works.
+
+    Also that of an error on one rank all end, and it alone tells.
+    """
+    result = launch(3, folder=tmp_path, code=SWITCHED_OFF.replace("END", "pass"))
+    assert result.returncode == 0 and result.stdout.count("fine") == 3, result.stderr
+    failing = "if ranks.rank == 1: raise RuntimeError('deliberate')"
+    result = launch(3, folder=tmp_path, code=SWITCHED_OFF.replace("END", failing))
+    assert result.returncode != 0 and result.stdout.count("fine") == 0
+    first = next(line for line in result.stderr.splitlines() if line.strip())
+    assert first == "hpc-diffuser: error (rank 1 of 3): internal error: RuntimeError: deliberate"
+
+
+def test_without_a_second_process(monkeypatch):
+    """A site that allows none: the program goes on without."""
+    monkeypatch.setenv("PMI_SIZE", "2")
+    monkeypatch.setattr(watch, "_of_all_ranks", False)
+
+    def refuse():
+        raise BlockingIOError("no more processes")
+
+    monkeypatch.setattr(watch.companion.os, "fork", refuse)
+    watch.watch_start(lambda: None)
+    assert watch.of_all_ranks() and watch.companion._word is None
+
+
+def test_switch_is_on_or_off(monkeypatch):
+    """Anything else is a mistake that every rank finds."""
+    monkeypatch.delenv(watch.SWITCH, raising=False)
+    assert watch.is_on()
+    monkeypatch.setenv(watch.SWITCH, "off")
+    assert not watch.is_on()
+    monkeypatch.setenv(watch.SWITCH, "no")
+    with pytest.raises(InputError, match='HPC_DIFFUSER_WATCH: expected "on" or "off", found "no"'):
+        watch.watch_start(lambda: None)
+
+
 @pytest.mark.parametrize("end", ["os.kill(os.getpid(), 9)", "os._exit(0)"])
 def test_death_before_anybody_watches(tmp_path, end):
     """MPI has started, the neighbours are not yet in place: the second tells, and ends them.
 
     A launcher that is told code 0 does nothing.
     """
-    code = START.replace("END", "cli._end_all_ranks = None").replace(
-        "    cli._world()",
+    code = START.replace("END", "running._end_all_ranks = None").replace(
+        "    running.all_ranks()",
         "    from hpc_diffuser.parallel.communicator import world\n"
         f"    if world().rank == 1: {end}\n"
-        "    cli._world()",
+        "    running.all_ranks()",
     )
     result = launch(3, folder=tmp_path, code=code)
     assert result.returncode != 0 and "has not answered" not in result.stderr

@@ -19,6 +19,7 @@ from hpc_diffuser.commands.checks.files import SHARED_FOLDER, free_MB
 from hpc_diffuser.commands.checks.finding import Finding
 from hpc_diffuser.fit.run.directory import cpu_model
 from hpc_diffuser.parallel.communicator import Ranks, world
+from hpc_diffuser.parallel.watching import watch
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.launcher import launched_size
 from hpc_diffuser.system.memory import Limit, memory_limit_MB, process_limit_MB
@@ -80,6 +81,7 @@ def before_mpi() -> Iterator[Finding]:
     yield Finding("packages", ", ".join(f"{name} {_version(name)}" for name in PACKAGES))
     yield slurm(dict(os.environ))
     yield library()
+    yield watching()
 
 
 def slurm(environment: dict[str, str]) -> Finding:
@@ -108,6 +110,24 @@ def library() -> Finding:
         return Finding("MPI library", " ".join(asked.stdout.split()))
     reason = (asked.stderr.strip().splitlines() or ["no message"])[-1]
     return Finding("MPI library", f"none ({reason[:120]}): one rank runs without, more do not")
+
+
+def watching() -> Finding:
+    """Whether ranks that die are watched for."""
+    try:
+        on = watch.is_on()
+    except InputError as exc:
+        return Finding("watch", "not known", str(exc))
+    if on:
+        return Finding(
+            "watch",
+            "each rank of a fit has a second process, and a neighbour that tells if it dies "
+            f"({watch.SWITCH}=off where a site allows no second processes)",
+        )
+    return Finding(
+        "watch",
+        f"off ({watch.SWITCH}): a rank that dies is noticed by its launcher, or after patience_s",
+    )
 
 
 def start() -> tuple[Ranks, Finding]:

@@ -47,7 +47,13 @@ def have_a_second(end_the_job: Callable[[], None]) -> None:
         return
     listening, speaking = os.pipe()
     launcher = os.getppid()
-    if os.fork():
+    try:
+        second = os.fork()
+    except OSError:  # no room for it: the rank can do without
+        os.close(listening)
+        os.close(speaking)
+        return
+    if second:
         os.close(listening)
         _word = speaking
         before_start.append(_mpi_is_starting)
@@ -59,11 +65,6 @@ def have_a_second(end_the_job: Callable[[], None]) -> None:
         _stand_by(listening, end_the_job, launcher)
     finally:
         os._exit(0)
-
-
-def has_a_second() -> bool:
-    """True on a rank of a command that uses MPI."""
-    return _word is not None
 
 
 def _mpi_is_starting() -> None:
