@@ -1,6 +1,7 @@
-"""The README's sequence for a measured map, as it is written there."""
+"""The README's own-data sequence and the page of a measured map, as they are written there."""
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,18 +11,22 @@ import pytest
 from conftest import HANG_S, environment
 from launching import mpirun
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "nuclease.md"
 
 
-def blocks(language: str, section: str = "### Staphylococcal nuclease") -> list[str]:
+def blocks(
+    language: str, section: str = "## Staphylococcal nuclease", page: Path = PAGE
+) -> list[str]:
     """The blocks of code in a section."""
-    text = README.read_text(encoding="utf-8").split(section)[1]
+    text = page.read_text(encoding="utf-8").split(section)[1]
     return re.findall(rf"```{language}\n(.*?)```", re.split(r"\n##+ ", text)[0], re.S)
 
 
 @pytest.fixture
 def folder(data, tmp_path) -> Path:
-    """The measured map, the structure and the config, under their names in the README."""
+    """The measured map, the structure and the config, under their names in the page."""
     for path in (data / "nuclease").iterdir():
         shutil.copy(path, tmp_path)
     (tmp_path / "nuclease.toml").write_text(blocks("toml")[0])
@@ -44,10 +49,21 @@ def run(commands: str, folder: Path, timeout: float) -> str:
     return done.stdout
 
 
+def test_own_data(call, project):
+    """The README's lines, up to the trial fit, for a map and a structure under its names."""
+    (project / "map.nxs").rename(project / "map.h5")
+    (project / "hpc-diffuser.toml").write_text(blocks("toml", "## Your own data", README)[0])
+    lines = blocks("bash", "## Your own data", README)[0].splitlines()
+    for line in lines[: next(i for i, line in enumerate(lines) if "mpirun" in line)]:
+        done = call(*shlex.split(line, comments=True)[1:], folder=project)
+        assert done.returncode == 0, done.stderr
+    assert "The config works" in done.stdout
+
+
 def test_target_of_nuclease(folder):
-    """The search prints what the README shows, and the target has the voxels that it names."""
+    """The search prints what the page shows, and the target has the voxels that it names."""
     printed = run(blocks("bash")[0], folder, HANG_S)
-    shown = re.search(r"```\n(re-indexing .*?)```", README.read_text(encoding="utf-8"), re.S)[1]
+    shown = re.search(r"```\n(re-indexing .*?)```", PAGE.read_text(encoding="utf-8"), re.S)[1]
     assert shown in printed
     assert re.search(r"^voxels +5084,", printed, re.M)
 
@@ -62,13 +78,13 @@ def test_models_of_nuclease(folder):
     assert float(found["llm+sol"]) > float(found["llm"]) > float(found["rbt"]) + 0.05
 
 
-STILLS = "### The same crystal at three samples per unit"
+STILLS = "## The same crystal at three samples per unit"
 
 
 def test_target_of_stills(folder):
-    """The search's table, and how mates agree, as the README shows them."""
+    """The search's table, and how mates agree, as the page shows them."""
     printed = run(blocks("bash", STILLS)[0].split("mpirun")[0], folder, HANG_S)
-    shown = README.read_text(encoding="utf-8").split(STILLS)[1]
+    shown = PAGE.read_text(encoding="utf-8").split(STILLS)[1]
     for table in re.findall(r"^(re-indexing .*?)^\.\.\.|^(Laue mates.*?)```", shown, re.M | re.S):
         assert "".join(table) in printed
 
