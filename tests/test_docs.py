@@ -79,7 +79,7 @@ def test_commands_are_of_this_program(page):
     """The parser takes every one of them."""
     for command in commands(page):
         try:
-            build_parser().parse_args(words(command))
+            build_parser(words(command)).parse_args(words(command))
         except SystemExit:
             pytest.fail(f"the program does not take: {command}")
 
