@@ -143,6 +143,14 @@ def program() -> Callable[..., subprocess.CompletedProcess]:
     return run_program
 
 
+@pytest.fixture(scope="session")
+def warm_script(tmp_path_factory) -> Path:
+    """The same for shells, as a program by the name of `hpc-diffuser`."""
+    path = tmp_path_factory.mktemp("bin") / "hpc-diffuser"
+    warm.write_script(warm_server().address, path)
+    return path
+
+
 @pytest.fixture
 def cli(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
     """The same in `tmp_path`, or in `folder`: `cli("info", "modes.h5", PMI_RANK="1")`.

@@ -43,15 +43,14 @@ def cases(data: Path) -> Path:
 
 
 @pytest.fixture
-def shown(cases, tmp_path):
+def shown(cases, tmp_path, warm_script):
     """What a case's script prints: `shown("05-scale-nonstandard")`."""
 
     def run(kind: str) -> str:
-        binaries = Path(sys.executable).parent
         done = subprocess.run(
             ["bash", str(cases / kind / "run.sh")],
             cwd=tmp_path,
-            env=environment(HPC_DIFFUSER=str(binaries / "hpc-diffuser"), PYTHON=sys.executable),
+            env=environment(HPC_DIFFUSER=str(warm_script), PYTHON=sys.executable),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -33,9 +33,10 @@ def folder(data, tmp_path) -> Path:
     return tmp_path
 
 
-def run(commands: str, folder: Path, timeout: float) -> str:
+def run(commands: str, folder: Path, timeout: float, programs: Path | None = None) -> str:
     """What a shell prints that stops at the first failure, with this environment's programs."""
-    path = f"{Path(sys.executable).parent}:{environment()['PATH']}"
+    folders = [programs] if programs else []
+    path = ":".join(map(str, [*folders, Path(sys.executable).parent, environment()["PATH"]]))
     done = subprocess.run(
         ["bash", "-ec", commands],
         cwd=folder,
@@ -60,9 +61,9 @@ def test_own_data(call, project):
     assert "The config works" in done.stdout
 
 
-def test_target_of_nuclease(folder):
+def test_target_of_nuclease(folder, warm_script):
     """The search prints what the page shows, and the target has the voxels that it names."""
-    printed = run(blocks("bash")[0], folder, HANG_S)
+    printed = run(blocks("bash")[0], folder, HANG_S, warm_script.parent)
     shown = re.search(r"```\n(re-indexing .*?)```", PAGE.read_text(encoding="utf-8"), re.S)[1]
     assert shown in printed
     assert re.search(r"^voxels +5084,", printed, re.M)
@@ -81,9 +82,10 @@ def test_models_of_nuclease(folder):
 STILLS = "## The same crystal at three samples per unit"
 
 
-def test_target_of_stills(folder):
+def test_target_of_stills(folder, warm_script):
     """The search's table, and how mates agree, as the page shows them."""
-    printed = run(blocks("bash", STILLS)[0].split("mpirun")[0], folder, HANG_S)
+    first = blocks("bash", STILLS)[0].split("mpirun")[0]
+    printed = run(first, folder, HANG_S, warm_script.parent)
     shown = PAGE.read_text(encoding="utf-8").split(STILLS)[1]
     for table in re.findall(r"^(re-indexing .*?)^\.\.\.|^(Laue mates.*?)```", shown, re.M | re.S):
         assert "".join(table) in printed

@@ -5,7 +5,7 @@ fork has its own memory, folder, environment, signals and streams, and ends with
 any process; only its import is missing. What depends on how that went (locales, places for
 compiled kernels) or on a launcher starts cold: `_is_warm` tells them apart by their variables.
 
-As a script, `warm.py SOCKET WORDS...` is the command `hpc-diffuser WORDS...` in such a fork.
+As a program, `warm.py SOCKET WORDS...` is the command `hpc-diffuser WORDS...` in such a fork.
 """
 
 import contextlib
@@ -18,14 +18,16 @@ import socket
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 # Imports depend on these: a process that has others must have imports of its own.
-IMPORTED = ("PYTHON", "LC_", "LANG", "LOCPATH", "NUMBA_", "MPI4PY", "LD_", "HOME", "XDG_", "MPL")
+_PYTHON = ("PYTHONHOME", "PYTHONHASHSEED", "PYTHONIOENCODING", "PYTHONUTF8", "PYTHONUNBUFFERED")
+IMPORTED = (*_PYTHON, "LC_", "LANG", "LOCPATH", "NUMBA_", "MPI4PY", "LD_", "HOME", "XDG_", "MPL")
 LAUNCHED = ("PMI", "OMPI_", "PRTE_", "MV2_", "MPI_LOCAL", "PALS_")
-_AT_ANY_TIME = ("NUMBA_NUM_THREADS", "PYTHONPATH")
+_AT_ANY_TIME = ("NUMBA_NUM_THREADS",)
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # the program's own: one
 
 
@@ -45,7 +47,7 @@ class Forked:
     server : str
         Its socket.
     request : dict
-        "task": "command" or "reader"; "words"; "folder"; "variables"; "mask" of signals.
+        "task": "command" or "reader"; "words"; "folder"; "variables".
     streams : sequence of int
         Descriptors of its standard input, output and error.
 
@@ -156,6 +158,12 @@ def read_by_forks(server: Callable[[], str]) -> None:
     isolated._start = start
 
 
+def write_script(server: str, path: Path) -> None:
+    """A program for shells, which is `hpc-diffuser` in forks of this server's."""
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -SE "{__file__}" "{server}" "$@"\n')
+    path.chmod(0o755)
+
+
 class Server:
     """The process that is forked, for as long as this object is not closed."""
 
@@ -198,34 +206,35 @@ def serve(address: str) -> None:
                 return
             if key.fileobj is listener:
                 _answer(listener.accept()[0], address, waiting)
-            else:
-                _bury(key, waiting)
+            elif key.data is not None:  # not one that was forgotten a moment ago
+                key.data(waiting)
 
 
 def _answer(connection: socket.socket, address: str, waiting: selectors.BaseSelector) -> None:
     """Fork for what is asked, unless it must start cold."""
     _, streams, _, _ = socket.recv_fds(connection, 1, 3)
-    talk = connection.makefile("rwb")
-    request = json.loads(talk.readline())
-    pid = 0
-    if _is_warm(request["variables"]):
-        pid = os.fork()
-        if pid == 0:
-            _end(_run(request, streams, address))
-        waiting.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, talk))
+    with connection.makefile("rb") as asked:
+        request = json.loads(asked.readline())
+    if not _is_warm(request["variables"]):
+        pid = 0
+    elif (pid := os.fork()) == 0:
+        _end(_run(request, streams, address))
     for descriptor in streams:
         os.close(descriptor)
-    connection.close()  # its file keeps it open
-    _tell(talk, pid)
+    _tell(connection, pid)
+    if pid:
+        ended = os.pidfd_open(pid)
 
+        def bury(waiting: selectors.BaseSelector) -> None:
+            """Tell how it ended."""
+            _tell(connection, os.waitpid(pid, 0)[1])
+            waiting.unregister(ended)
+            os.close(ended)
+            connection.close()
 
-def _bury(key: selectors.SelectorKey, waiting: selectors.BaseSelector) -> None:
-    """Tell how a fork ended."""
-    pid, talk = key.data
-    _tell(talk, os.waitpid(pid, 0)[1])
-    waiting.unregister(key.fileobj)
-    os.close(key.fd)
-    talk.close()
+        waiting.register(ended, selectors.EVENT_READ, bury)
+    else:
+        connection.close()
 
 
 def _import_all() -> None:
@@ -242,10 +251,9 @@ def _import_all() -> None:
             importlib.import_module(found.name)
 
 
-def _tell(talk: IO[bytes], number: int) -> None:
+def _tell(connection: socket.socket, number: int) -> None:
     with contextlib.suppress(BrokenPipeError):  # nobody is waiting any more
-        talk.write(b"%d\n" % number)
-        talk.flush()
+        connection.sendall(b"%d\n" % number)
 
 
 def _is_warm(variables: dict[str, str]) -> bool:
@@ -259,32 +267,39 @@ def _imported(variables: dict[str, str]) -> dict[str, str]:
     return {k: v for k, v in found.items() if k not in _AT_ANY_TIME}
 
 
-def _run(request: dict[str, Any], streams: list[int], address: str) -> int | None:
-    """Become the process that was asked for, and do its work."""
-    _become(request, streams)
+def _run(request: dict[str, Any], streams: list[int], address: str) -> int:
+    """Become the process that was asked for, and do its work; its exit code."""
+    try:
+        _become(request, streams)
+        read_by_forks(lambda: address)
+        _work(request["task"], request["words"])
+    except SystemExit as end:
+        return int(end.code or 0)
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def _work(task: str, words: list[str]) -> None:
+    from hpc_diffuser.commands.main import run_program
     from hpc_diffuser.system import child
 
-    read_by_forks(lambda: address)
-    if request["task"] == "reader":
-        asked = json.loads(request["words"][0]) | {"parent": os.getppid()}
-        sys.argv = ["child", json.dumps(asked)]
+    if task == "reader":
+        sys.argv = ["child", json.dumps(json.loads(words[0]) | {"parent": os.getppid()})]
         child.main()
-    from hpc_diffuser.commands.main import run_program
-
-    sys.argv = ["hpc-diffuser", *request["words"]]
-    try:
+    else:
+        sys.argv = ["hpc-diffuser", *words]
         run_program()
-    except SystemExit as end:
-        return end.code
 
 
 def _become(request: dict[str, Any], streams: list[int]) -> None:
-    """Its streams, folder and variables."""
+    """Its streams, folder and variables; everything else that the server has open is closed."""
     import numba
 
     for number, descriptor in enumerate(streams):
         os.dup2(descriptor, number)
-    os.closerange(3, 1024)  # the server's
+    os.closerange(3, 1024)
     sys.stdin, sys.stdout, sys.stderr = (
         open(number, mode, closefd=False)  # noqa: SIM115
         for number, mode in enumerate("rww")
@@ -297,7 +312,7 @@ def _become(request: dict[str, Any], streams: list[int]) -> None:
     numba.config.reload_config()
 
 
-def _end(code: int | None) -> None:
+def _end(code: int) -> None:
     """Leave as an interpreter does, without taking everything apart."""
     import atexit
 
@@ -305,7 +320,7 @@ def _end(code: int | None) -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
-    os._exit(code or 0)
+    os._exit(code)
 
 
 def command(server: str, words: list[str]) -> int:
@@ -315,7 +330,7 @@ def command(server: str, words: list[str]) -> int:
     try:
         return Forked(server, request, (0, 1, 2)).wait()
     except ColdError:
-        return subprocess.call([sys.executable, "-m", "hpc_diffuser", *words])
+        os.execv(sys.executable, [sys.executable, "-m", "hpc_diffuser", *words])
 
 
 if __name__ == "__main__":

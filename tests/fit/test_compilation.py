@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from conftest import HANG_S
 from launching import mpirun
 
@@ -15,6 +16,7 @@ main(["fit", "fit.toml"])
 """
 
 
+@pytest.mark.slow
 def test_only_one_rank_compiles(project, clean_environment, tmp_path):
     """Three ranks, an empty cache: what is saved there is saved once, and by one process.
 

@@ -1,5 +1,7 @@
 """The error of an ensemble average, estimated without knowing the answer, against the answer."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -47,6 +49,7 @@ def exact_target(parameters: Parameters) -> Target:
     return Target(grid, indices, intensity, None, free, shell_edges(12.0, 3.0, 5), "P 1")
 
 
+@functools.cache
 def problem(amplitude_A: float):
     """Model, comparison with the closed form, parameters, and sample points by randomisation."""
     parameters = Parameters(np.full(3, amplitude_A), Disorder(0.3))
@@ -60,7 +63,10 @@ def problem(amplitude_A: float):
     return model, Comparison(target, model, "pooled", "none"), parameters, draw, target
 
 
-@pytest.mark.parametrize(("amplitude_A", "samples"), [(0.15, 16), (0.3, 32), (0.3, 128)])
+@pytest.mark.parametrize(
+    ("amplitude_A", "samples"),
+    [(0.15, 16), (0.3, 32), pytest.param(0.3, 128, marks=pytest.mark.slow)],
+)
 def test_estimated_error_is_the_error(amplitude_A, samples):
     """1 − CC with the closed form, on average over 16 randomisations, within a factor of two.
 

@@ -124,6 +124,7 @@ def test_prediction_on_one_rank(project):
     assert_predicted(predicted, peaks(launch(1, folder=folder, code=TELLING)))
 
 
+@pytest.mark.slow
 def test_prediction_on_two_ranks(project):
     """Rank 0 reads and writes; both hold half the model, and the target in common."""
     folder, problem = project
@@ -133,6 +134,7 @@ def test_prediction_on_two_ranks(project):
     assert_predicted(predicted, peaks(launch(2, folder=folder, code=TELLING)))
 
 
+@pytest.mark.slow
 def test_prediction_of_a_symmetric_crystal_with_liquid_motion(tmp_path):
     """Mates are computed too, and every rank has the Patterson function: as above, two ranks."""
     write_project(tmp_path, 4, 2.2, "auto", (44.0, 44.0, 48.0, 90.0, 90.0, 90.0), "P 43 21 2")

@@ -24,8 +24,8 @@ def alone(inputs) -> tuple:
     ("ranks", "groups"),
     [
         (2, 2),
-        (5, 2),
-        *(pytest.param(*case, marks=pytest.mark.slow) for case in [(3, 0), (3, 1), (8, 1)]),
+        (8, 1),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in [(3, 0), (3, 1), (5, 2)]),
     ],
 )
 def test_same_bits_on_any_number_of_ranks(inputs, alone, ranks, groups):
@@ -59,19 +59,20 @@ def test_same_bits_on_two_threads(inputs, alone):
     assert outcome(folder)[:3] == alone[:3]
 
 
-def test_resumed_on_other_ranks_after_each_evaluation(inputs, alone):
+@pytest.mark.parametrize("evaluations", [3, pytest.param(2, marks=pytest.mark.slow)])
+def test_resumed_on_other_ranks(inputs, alone, evaluations):
     """Cut short again and again, on 1, 2 and 3 ranks in turn: the same bits in the end.
 
-    The fit is stopped by a signal that it sends to itself after every second evaluation.
+    The fit is stopped by a signal that it sends to itself after so many evaluations.
     """
-    folder = run_directory(inputs, "resumed")
+    folder = run_directory(inputs, f"resumed{evaluations}")
     code = (
         "import signal\n"
         "from hpc_diffuser.fit import refinement\n"
         "write, count = refinement.write_checkpoint, []\n"
         "def stop(path, history):\n"
         "    write(path, history); count.append(1)\n"
-        "    if len(count) == 2: signal.raise_signal(signal.SIGUSR1)\n"
+        f"    if len(count) == {evaluations}: signal.raise_signal(signal.SIGUSR1)\n"
         "refinement.write_checkpoint = stop\n"
         "from hpc_diffuser.commands.main import main; main(['fit', 'c.toml'])"
     )
@@ -126,18 +127,20 @@ samples = 8
 """
 
 
-def test_every_term_on_ranks_equals_one(inputs):
+@pytest.mark.parametrize("several", [3, pytest.param(8, marks=pytest.mark.slow)])
+def test_every_term_on_ranks_equals_one(inputs, several):
     """All terms of the model at once, in a crystal with eight molecules a cell: the same map."""
-    folder = run_directory(inputs, "everything")
+    folder = run_directory(inputs, f"everything{several}")
     (folder / "s.toml").write_text(EVERYTHING)
     maps = []
-    for ranks in (1, 8):
+    for ranks in (1, several):
         result = launch(ranks, "simulate", "s.toml", "-o", f"{ranks}.nxs", folder=folder)
         assert result.returncode == 0, result.stderr
         maps.append(read_map(folder / f"{ranks}.nxs").intensity.tobytes())
     assert maps[0] == maps[1]
 
 
+@pytest.mark.slow
 def test_simulate_on_ranks_equals_one(inputs):
     """`simulate` writes the same map on 1 and 3 ranks."""
     folder = run_directory(inputs, "simulate")

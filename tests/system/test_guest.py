@@ -173,7 +173,7 @@ print(double(np.ones(3)).sum())
 """
 
 
-@pytest.mark.parametrize("threads", ["", "1"])
+@pytest.mark.parametrize("threads", [pytest.param("", marks=pytest.mark.slow), "1"])
 def test_numba_still_compiles(project, threads):
     """Numba looks at its variables whenever it compiles, and refuses another number of threads.
 
