@@ -57,6 +57,7 @@ class Forked:
         Where a fork would not do.
     """
 
+    stdin: IO[bytes] | None = None
     stdout: IO[bytes] | None = None
 
     def __init__(self, server: str, request: dict[str, Any], streams: tuple[int, int, int]):
@@ -98,8 +99,9 @@ class Forked:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.stdout:
-            self.stdout.close()
+        for pipe in (self.stdin, self.stdout):
+            if pipe:
+                pipe.close()
         self.wait()
 
 
@@ -121,8 +123,9 @@ def run_forked(
 
 
 def start_reader(server: str, request: dict[str, Any]) -> Forked:
-    """What `isolated._start` does: a reader with its answer in a pipe."""
+    """What `isolated._start` does: a reader between two pipes, for calls and answers."""
     ours, its = os.pipe()
+    calls, call = os.pipe()
     asked = {
         "task": "reader",
         "words": [json.dumps(request)],
@@ -130,16 +133,17 @@ def start_reader(server: str, request: dict[str, Any]) -> Forked:
         "variables": dict(os.environ),
         "path": [os.path.abspath(p) for p in sys.path],
     }
-    pipe = open(ours, "rb")  # noqa: SIM115
+    answers, asking = open(ours, "rb"), open(call, "wb")  # noqa: SIM115
     try:
-        with open(os.devnull) as nothing:
-            forked = Forked(server, asked, (nothing.fileno(), its, 2))
+        forked = Forked(server, asked, (calls, its, 2))
     except ColdError:
-        pipe.close()
+        answers.close()
+        asking.close()
         raise
     finally:
         os.close(its)
-    forked.stdout = pipe
+        os.close(calls)
+    forked.stdin, forked.stdout = asking, answers
     return forked
 
 

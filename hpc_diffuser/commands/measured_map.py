@@ -10,6 +10,7 @@ from hpc_diffuser.crystal.lattice import cell_text, check_unit_cell
 from hpc_diffuser.crystal.structure import Structure
 from hpc_diffuser.io.maps.common import Found
 from hpc_diffuser.io.maps.formats import read_any_map
+from hpc_diffuser.io.opened import Opened, opened
 from hpc_diffuser.io.structures.files import Crystal, read_structure
 from hpc_diffuser.maps.diffuse_map import DiffuseMap
 from hpc_diffuser.maps.reindexing import (
@@ -45,6 +46,7 @@ def load_map(
     source: MapSource,
     options: TargetOptions | None = None,
     known: tuple[Crystal, Path] | None = None,
+    file: Opened | None = None,
 ) -> LoadedMap:
     """Read a map, re-index it, and give it the crystal of the structure.
 
@@ -55,6 +57,8 @@ def load_map(
         Which voxels a search compares: resolution range and halos; by default 10-2.5 Å.
     known : (crystal, Path) or None
         The crystal that the map should be in, where no structure says it, and the file it is of.
+    file : Opened or None
+        The map's file, where it is open already.
 
     Raises
     ------
@@ -66,19 +70,20 @@ def load_map(
     if source.structure is None:
         if source.reindex == SEARCH:
             raise InputError("--reindex search needs the crystal's structure: give --structure")
-        return _loaded(source, None, known or (None, None), options)
+        return _loaded(file, source, None, known or (None, None), options)
     said: list[str] = []
     structure, crystal = read_structure(source.structure, tell=said.append)
     if crystal is None:
         raise InputError(f"{source.structure}: no unit cell: expected a crystal structure")
     unit_cell, space_group = crystal
     crystal = unit_cell, source.given.space_group or space_group
-    loaded = _loaded(source, structure, (crystal, source.structure), options)
+    loaded = _loaded(file, source, structure, (crystal, source.structure), options)
     lines = (f"{source.structure}: {' '.join(line.split())}" for line in said)
     return replace(loaded, said=(*loaded.said, *lines))
 
 
 def _loaded(
+    file: Opened | None,
     source: MapSource,
     structure: Structure | None,
     known: tuple[Crystal | None, Path | None],
@@ -86,7 +91,8 @@ def _loaded(
 ) -> LoadedMap:
     crystal, whose = known
     chosen = None if source.reindex in (None, SEARCH) else parse_reindexing(source.reindex)
-    found = _read(source, crystal, chosen)
+    with opened(file or source.path, "diffuse map") as file:
+        found = _read(file, source, crystal, chosen)
     said = [f"{source.path}: {found.kind}", *(f"assumed      {line}" for line in found.assumed)]
     try:
         if source.reindex == SEARCH:
@@ -109,11 +115,13 @@ def _loaded(
     return LoadedMap(diffuse, tuple(said), name)
 
 
-def _read(source: MapSource, crystal: Crystal | None, chosen: np.ndarray | None) -> Found:
+def _read(
+    file: Opened, source: MapSource, crystal: Crystal | None, chosen: np.ndarray | None
+) -> Found:
     """Where the file lacks a cell, with the structure's, in the file's own indices."""
     found = None
     try:
-        found = read_any_map(source.path, source.given)
+        found = read_any_map(file, source.given)
         if crystal is None or found.has_cell:
             return found
     except InputError:
@@ -128,7 +136,7 @@ def _read(source: MapSource, crystal: Crystal | None, chosen: np.ndarray | None)
         space_group=source.given.space_group or space_group,
     )
     try:
-        return read_any_map(source.path, given)
+        return read_any_map(file, given)
     except InputError:
         # In another order of axes the structure's cell need not fit, but a made-up one may.
         if found is None:

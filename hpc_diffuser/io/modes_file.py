@@ -1,15 +1,21 @@
 """modes.h5: a mean structure and its modes."""
 
-from pathlib import Path
+from __future__ import annotations
 
-import h5py
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from hpc_diffuser.crystal.structure import Structure, require_occupied
 from hpc_diffuser.io.hdf5 import Arrays, read_arrays, require_format, write_hdf5
+from hpc_diffuser.io.opened import Opened
 from hpc_diffuser.io.plausible import check_crystal, check_names, check_numbers
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.system.errors import InputError
+
+if TYPE_CHECKING:
+    import h5py
 
 _TEXT = ("elements", "atom_names", "residue_names", "chain_ids")
 _NUMBERS = ("mean_positions", "vectors", "amplitudes", "residue_numbers")
@@ -41,7 +47,7 @@ def write_modes(path: Path, modes: Modes, provenance: dict[str, str]) -> None:
     write_hdf5(path, fill)
 
 
-def read_modes(path: Path) -> Modes:
+def read_modes(source: Path | Opened) -> Modes:
     """Read and check modes.h5.
 
     Raises
@@ -51,7 +57,7 @@ def read_modes(path: Path) -> Modes:
         are not normalised to Σ|Δ|² = N.
     """
     names = ("@format", "@version", *_NUMBERS, *_TEXT, *_OPTIONAL)
-    return read_arrays(path, "modes file", names, _build)
+    return read_arrays(source, "modes file", names, _build)
 
 
 def _build(arrays: Arrays) -> Modes:

@@ -1,7 +1,8 @@
-"""The process in which native readers run, started by `isolated`; never imported by others."""
+"""The process in which native readers run; `isolated` starts it and asks it."""
 
 import contextlib
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -16,24 +17,61 @@ _PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 
 
 def main() -> None:
-    """Run the reader that the first argument names, and send what it returns."""
-    request = json.loads(sys.argv[1])
-    pipe = _silence()
-    _die_with(request["parent"])
-    _limit(request)
-    with contextlib.suppress(BrokenPipeError):  # nobody is waiting any more
-        _send(pipe, *_answer(request))
+    """As an interpreter of its own: the first argument tells the limits."""
+    sys.stderr.flush()
+    _serve(json.loads(sys.argv[1]), 0)
+
+
+def serve_as_copy(limits: dict[str, Any], asked: int, answer: int) -> None:
+    """As a copy of the program, of whose files, signals and objects nothing is left.
+
+    Parameters
+    ----------
+    limits : dict
+    asked, answer : int
+        File descriptors that calls come from, and answers go to.
+    """
+    gc.freeze()  # what the program has thrown away is not tidied up twice
+    sys.stdin, sys.stdout = open(os.devnull), open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stdout
+    os.dup2(asked, 0)
+    os.dup2(answer, 1)
+    for descriptor in map(int, os.listdir("/proc/self/fd")):
+        if descriptor > 2 and descriptor not in (sys.stdin.fileno(), sys.stdout.fileno()):
+            with contextlib.suppress(OSError):  # that of the listing
+                os.close(descriptor)
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        with contextlib.suppress(OSError, ValueError):
+            signal.signal(number, signal.SIG_DFL)
+    _serve(limits, _mapped())
+
+
+def _serve(limits: dict[str, Any], mapped: int) -> None:
+    """Run the readers that calls name, and send what they return, until no more calls come."""
+    calls, pipe = _silence()
+    _die_with(limits["parent"])
+    _limit(limits, mapped)
+    with contextlib.suppress(BrokenPipeError), open(calls, "rb") as lines:  # or nobody waits
+        for line in lines:
+            signal.alarm(limits["wall_s"])
+            _send(pipe, *_answer(limits, json.loads(line)))
+            signal.alarm(0)
     # Not through the libraries' own tidying up, which may crash after all went well.
     os._exit(0)
 
 
-def _silence() -> int:
-    """The pipe to the parent, which nothing that libraries print can reach."""
-    sys.stderr.flush()
-    pipe, nothing = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, 1)
-    os.dup2(nothing, 2)
-    return pipe
+def _silence() -> tuple[int, int]:
+    """The pipes from and to the parent, which nothing that libraries read or print can reach."""
+    calls, pipe, nothing = os.dup(0), os.dup(1), os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(nothing, stream)
+    return calls, pipe
+
+
+def _mapped() -> int:
+    """Bytes of address space that the program takes already."""
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()
 
 
 def _die_with(parent: int) -> None:
@@ -44,13 +82,12 @@ def _die_with(parent: int) -> None:
         os._exit(1)
 
 
-def _limit(request: dict[str, Any]) -> None:
+def _limit(limits: dict[str, Any], mapped: int) -> None:
     """Ends that the kernel sets, which hold in native code too."""
     _lower(resource.RLIMIT_CORE, 0, 0)
-    _lower(resource.RLIMIT_AS, request["memory"], 0)
-    _lower(resource.RLIMIT_CPU, request["cpu_s"], 5)  # SIGXCPU, and 5 s later SIGKILL
+    _lower(resource.RLIMIT_AS, limits["memory"] + mapped, 0)
+    _lower(resource.RLIMIT_CPU, limits["cpu_s"], 5)  # SIGXCPU, and 5 s later SIGKILL
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.alarm(request["wall_s"])
 
 
 def _lower(which: int, value: int, grace: int) -> None:
@@ -60,17 +97,18 @@ def _lower(which: int, value: int, grace: int) -> None:
     resource.setrlimit(which, (min(soft, value, hard), hard))
 
 
-def _answer(request: dict[str, Any]) -> tuple[dict[str, Any], list]:
+def _answer(limits: dict[str, Any], call: dict[str, Any]) -> tuple[dict[str, Any], list]:
     """The header to send, and the arrays that follow it."""
     try:
-        read = getattr(importlib.import_module(request["module"]), request["name"])
-        arrays = read(*request["arguments"])
+        module, _, name = call["read"].rpartition(".")
+        read = getattr(importlib.import_module(module), name)
+        arrays = read(*call["arguments"])
         described = [(name, *_description(name, array)) for name, array in arrays.items()]
         return {"arrays": described}, list(arrays.values())
     except InputError as exc:
         return {"failure": str(exc), "ours": True}, []
     except MemoryError:
-        most = request["memory"] >> 20
+        most = limits["memory"] >> 20
         return {"failure": f"its reader asked for more than {most} MB: the file is damaged"}, []
     except Exception as exc:  # readers raise whatever their parsers raise
         return {"failure": next(iter(str(exc).strip().splitlines()), type(exc).__name__)}, []
@@ -83,7 +121,7 @@ def _description(name: str, array: Any) -> tuple[str, tuple[int, ...]]:
 
 
 def _send(pipe: int, header: dict[str, Any], arrays: list) -> None:
-    with open(pipe, "wb") as stream:
+    with open(pipe, "wb", closefd=False) as stream:
         stream.write(json.dumps(header).encode() + b"\n")
         for array in arrays:
             if array.nbytes:

@@ -34,7 +34,7 @@ from builders import history_arrays
 from conftest import tiny_project
 
 from hpc_diffuser.fit.run.checkpoints import checkpoint_path, read_checkpoint
-from hpc_diffuser.io.hdf5 import hdf5_arrays
+from hpc_diffuser.io.hdf5_content import hdf5_arrays
 from hpc_diffuser.system.storage import read_json
 
 ERRORS = (errno.ENOSPC, errno.EIO)

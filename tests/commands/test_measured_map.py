@@ -195,6 +195,7 @@ def test_file_without_a_crystal_takes_the_structures(folder, monkeypatch, reinde
         grid = HklGrid(given.unit_cell, (1, 1, 1), (1, 1, 1))
         return Found(DiffuseMap(grid, np.ones((3, 3, 3)), given.space_group), "a map", ("a guess",))
 
+    (folder / "x.lat").write_bytes(b"read by the reader above")
     monkeypatch.setattr(measured_map, "read_any_map", reader)
     loaded = load_map(MapSource(folder / "x.lat", structure=folder / "model.pdb", reindex=reindex))
     expected = (14.0, 17.0, 14.0) if reindex else (14.0, 14.0, 17.0)

@@ -12,7 +12,8 @@ import pytest
 from builders import fails_with
 
 from hpc_diffuser.io import hdf5
-from hpc_diffuser.io.hdf5 import Arrays, hdf5_arrays, read_arrays, require_format, write_hdf5
+from hpc_diffuser.io.hdf5 import Arrays, read_arrays, require_format, write_hdf5
+from hpc_diffuser.io.hdf5_content import hdf5_arrays
 from hpc_diffuser.system.errors import InputError, StorageError
 
 

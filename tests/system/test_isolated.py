@@ -36,11 +36,18 @@ def file(tmp_path) -> Path:
     return tmp_path / "file"
 
 
+@pytest.fixture(params=["copy", "interpreter"])
+def child(request, monkeypatch) -> str:
+    """Which kind of child reads: a copy of this process, or an interpreter of its own."""
+    monkeypatch.setattr(isolated, "_may_copy", lambda: request.param == "copy")
+    return request.param
+
+
 def read_made(_path: str) -> dict[str, np.ndarray]:
     return MADE
 
 
-def test_arrays_come_back_as_they_were(file):
+def test_arrays_come_back_as_they_were(file, child):
     """Every kind, shape, order and letter."""
     found = run_isolated(read_made, [file], "file")
     assert list(found) == list(MADE)
@@ -53,7 +60,7 @@ def read_large(_path: str, n: int) -> dict[str, np.ndarray]:
     return {"a": np.arange(n, dtype=np.float32), "b": np.ones((2, n), np.float32)}
 
 
-def test_large_arrays(file):
+def test_large_arrays(file, child):
     """A hundred megabytes through the pipe, straight into the arrays."""
     found = run_isolated(read_large, [file], "file", 9_000_000)
     np.testing.assert_array_equal(found["a"], np.arange(9_000_000, dtype=np.float32))
@@ -109,7 +116,7 @@ ENDS = {
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_whatever_a_reader_does(file, monkeypatch, end):
+def test_whatever_a_reader_does(file, child, monkeypatch, end):
     """One line that begins with the subject, and this process goes on."""
     # A reader that asks for memory must reach its limit first, also on a slow machine.
     monkeypatch.setattr(isolated, "BASE_CPU_S", 20 if end == "endless memory" else 1)
@@ -127,7 +134,7 @@ def refuse(path: str) -> None:
     raise InputError(f"{path}: not mine")
 
 
-def test_own_errors_of_a_reader(file):
+def test_own_errors_of_a_reader(file, child):
     """They come as they are."""
     with pytest.raises(InputError) as caught:
         run_isolated(refuse, [file], "the file")
@@ -141,7 +148,7 @@ def chatter(_path: str) -> dict[str, np.ndarray]:
     return {"a": np.zeros(1)}
 
 
-def test_chatter_of_libraries_is_not_heard(file, capfd):
+def test_chatter_of_libraries_is_not_heard(file, child, capfd):
     """Neither by the user nor in the arrays."""
     assert run_isolated(chatter, [file], "file")["a"].tolist() == [0]
     assert capfd.readouterr() == ("", "")
@@ -156,7 +163,7 @@ def look_around(_path: str) -> dict[str, np.ndarray]:
     }
 
 
-def test_no_rank_and_no_signals(file, monkeypatch):
+def test_no_rank_and_no_signals(file, child, monkeypatch):
     """A launcher's variables are not passed on, its warnings do not arrive; ours stay as set."""
     for name in (
         "PMI_RANK",
@@ -174,7 +181,7 @@ def test_no_rank_and_no_signals(file, monkeypatch):
     assert {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1} <= set(found["blocked"].tolist())
 
 
-def test_working_folder_is_not_imported_from(file, tmp_path, monkeypatch):
+def test_working_folder_is_not_imported_from(file, child, tmp_path, monkeypatch):
     """A file called numpy.py beside the user's data is data."""
     (tmp_path / "numpy.py").write_text("raise SystemExit(1)")
     (tmp_path / "json.py").write_text("raise SystemExit(1)")
@@ -198,12 +205,12 @@ def warn_group(_path: str) -> dict[str, np.ndarray]:
     return {"a": np.ones(1)}
 
 
-def test_a_warned_reader_reads_on(file):
+def test_a_warned_reader_reads_on(file, child):
     """A batch system warns every process of a job: no crash of the reader."""
     assert run_isolated(warn_group, [file], "file")["a"].tolist() == [1]
 
 
-def test_interrupted_reading_ends_the_child(file, monkeypatch):
+def test_interrupted_reading_ends_the_child(file, child, monkeypatch):
     """Ctrl-C while a slow file is read: at once, with nothing left behind."""
     children = []
     start = isolated._start
@@ -235,14 +242,16 @@ def tell(request):
     print(child.pid, flush=True)
     return child
 isolated._start = tell
+isolated._may_copy = lambda: sys.argv[2] == "copy"
 isolated.run_isolated(test_isolated.wait, [Path(sys.argv[1])], "file")
 """
 
 
-def test_child_dies_with_its_parent(file, clean_environment):
+@pytest.mark.parametrize("kind", ["copy", "interpreter"])
+def test_child_dies_with_its_parent(file, clean_environment, kind):
     """After `kill -9` of the program, or of its rank, no process is left on the node."""
     environment = clean_environment | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", PARENT, str(file)]
+    command = [sys.executable, "-c", PARENT, str(file), kind]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as parent:
         child = int(parent.stdout.readline())
         time.sleep(1)
@@ -261,6 +270,60 @@ def alive(pid: int) -> bool:
     except OSError:
         return False
     return state not in "ZX"
+
+
+def count(_path: str, n: int) -> dict[str, np.ndarray]:
+    return {"process": np.array(os.getpid()), "n": np.array(n)}
+
+
+def test_several_readers_run_in_one_process(file, child):
+    """One after the other, an error of one notwithstanding."""
+    with isolated.Isolation([file], "the file") as isolation:
+        first, second = isolation.run(count, 1), isolation.run(count, 2)
+        with pytest.raises(InputError, match="not mine"):
+            isolation.run(refuse)
+        third = isolation.run(count, 3)
+    assert first["process"] == second["process"] == third["process"] != os.getpid()
+    assert [int(found["n"]) for found in (first, second, third)] == [1, 2, 3]
+
+
+def test_after_a_crash_nothing_is_read(file, child):
+    """What is asked of a child that has ended is refused too."""
+    with isolated.Isolation([file], "the file") as isolation:
+        for _ in range(2):
+            with pytest.raises(InputError, match=r"crashed \(SIGSEGV\)"):
+                isolation.run(crash, int(signal.SIGSEGV))
+
+
+def descriptors(_path: str) -> dict[str, np.ndarray]:
+    held = [os.path.realpath(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd")]
+    return {"held": np.array([name for name in held if name.endswith("held by the program")])}
+
+
+def test_a_child_holds_no_files_of_the_program(file, child, tmp_path):
+    """A lock that a run holds must end with the run."""
+    with (tmp_path / "held by the program").open("w"):
+        assert not len(run_isolated(descriptors, [file], "file")["held"])
+
+
+def test_a_program_with_threads_is_not_copied(file):
+    """Another thread's locks would be held in the copy for ever."""
+    assert len(os.listdir("/proc/self/task")) > 1 or isolated._may_copy()
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+    try:
+        assert not isolated._may_copy()
+    finally:
+        done.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("name", ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"])
+def test_a_rank_is_not_copied(monkeypatch, name):
+    """What a launcher has started may have MPI's own memory and devices open."""
+    monkeypatch.setenv(name, "2")
+    assert not isolated._may_copy()
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "a name too long"])

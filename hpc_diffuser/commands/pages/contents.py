@@ -1,28 +1,26 @@
-"""What a file contains, whichever of ours or of the field's it is."""
+"""What a file contains, whichever of ours or of the field's it is.
+
+Every kind of page loads what it needs itself: who asks for one waits for no other.
+"""
+
+from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hpc_diffuser.commands.map_source import MapSource
-from hpc_diffuser.commands.measured_map import load_map
-from hpc_diffuser.commands.pages.status import status_text
-from hpc_diffuser.crystal.lattice import HklGrid
-from hpc_diffuser.crystal.structure import Structure
-from hpc_diffuser.fit.run.checkpoints import read_checkpoint
-from hpc_diffuser.fit.search.history import History
-from hpc_diffuser.io.hdf5 import read_arrays
-from hpc_diffuser.io.maps.formats import is_map
-from hpc_diffuser.io.maps.native import read_target
-from hpc_diffuser.io.modes_file import read_modes
-from hpc_diffuser.io.structures.files import read_structure
-from hpc_diffuser.maps.diffuse_map import DiffuseMap
-from hpc_diffuser.maps.statistics import cc_star, resolution_range, shell_statistics
-from hpc_diffuser.maps.target import Target
-from hpc_diffuser.motion.modes import Modes, why_no_b_factors
 from hpc_diffuser.system.errors import InputError
-from hpc_diffuser.system.storage import read_json
+
+if TYPE_CHECKING:
+    from hpc_diffuser.commands.map_source import MapSource
+    from hpc_diffuser.crystal.lattice import HklGrid
+    from hpc_diffuser.crystal.structure import Structure
+    from hpc_diffuser.fit.search.history import History
+    from hpc_diffuser.io.opened import Opened
+    from hpc_diffuser.maps.diffuse_map import DiffuseMap
+    from hpc_diffuser.motion.modes import Modes
 
 _SHELLS = 12
 
@@ -36,43 +34,52 @@ def describe(path: Path) -> str:
         Where it is missing or of no known kind.
     """
     if path.is_dir():
+        from hpc_diffuser.commands.pages.status import status_text
+
         return status_text(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file")
-    kind = _kind(path)
-    if kind == "map":
-        return map_page(MapSource(path))[1]
-    if kind not in (*_DESCRIBE, "structure"):
-        raise InputError(
-            f"{path}: of no known kind: expected modes.h5, a diffuse map, target.h5, a "
-            "checkpoint, a run directory, or a PDB or mmCIF structure"
-        )
-    if kind == "structure":
-        return f"{path}: {kind}\n{_structure_text(path)}"
-    read, text = _DESCRIBE[kind]
-    return f"{path}: {kind}\n{text(read(path))}"
+    from hpc_diffuser.io.opened import opened
+
+    with opened(path, "file") as file:
+        kind = _kind(file)
+        if kind == "map":
+            from hpc_diffuser.commands.map_source import MapSource
+
+            return map_page(MapSource(path), file)[1]
+        if kind not in _DESCRIBE:
+            raise InputError(
+                f"{path}: of no known kind: expected modes.h5, a diffuse map, target.h5, a "
+                "checkpoint, a run directory, or a PDB or mmCIF structure"
+            )
+        return f"{path}: {kind}\n{_DESCRIBE[kind](file)}"
 
 
-def map_page(source: MapSource) -> tuple[DiffuseMap, str]:
+def map_page(source: MapSource, file: Opened | None = None) -> tuple[DiffuseMap, str]:
     """A map, and a page about it: what was assumed and done, and what is in its shells."""
-    loaded = load_map(source)
+    from hpc_diffuser.commands.measured_map import load_map
+
+    loaded = load_map(source, file=file)
     return loaded.diffuse, "\n".join([*loaded.said, _map_text(loaded.diffuse)])
 
 
-def _kind(path: Path) -> str:
+def _kind(file: Opened) -> str:
     """By content: our format attribute, a map's layout; else a structure."""
-    with path.open("rb") as file:
-        is_hdf5 = file.read(8) == b"\x89HDF\r\n\x1a\n"
-    if is_hdf5:
-        ours = read_arrays(path, "known HDF5 file", ("@format",), lambda arrays: arrays)
+    if file.is_hdf5:
+        ours = file.arrays(("@format",), "known HDF5 file")
         if "@format" in ours:
             return str(ours["@format"]).removeprefix("hpc-diffuser/")
-    if is_map(path):
+    from hpc_diffuser.io.maps.formats import is_map
+
+    if is_map(file):
         return "map"
-    return "" if is_hdf5 else "structure"
+    return "" if file.is_hdf5 else "structure"
 
 
-def _modes_text(modes: Modes) -> str:
+def _modes_text(file: Opened) -> str:
+    from hpc_diffuser.io.modes_file import read_modes
+
+    modes = read_modes(file)
     amplitudes = modes.amplitudes_A
     total = float(np.sqrt(np.sum(amplitudes**2)))
     lines = [_structure_lines(modes.structure), _crystal_line(modes.unit_cell, modes.space_group)]
@@ -83,6 +90,8 @@ def _modes_text(modes: Modes) -> str:
 
 
 def _crystal_b_text(modes: Modes) -> str:
+    from hpc_diffuser.motion.modes import why_no_b_factors
+
     missing = why_no_b_factors(modes)
     if missing:
         return f"none: {missing}"
@@ -91,6 +100,8 @@ def _crystal_b_text(modes: Modes) -> str:
 
 
 def _map_text(diffuse: DiffuseMap) -> str:
+    from hpc_diffuser.maps.statistics import resolution_range
+
     inside = np.isfinite(diffuse.intensity)
     lines = [_grid_lines(diffuse.grid, diffuse.space_group)]
     if not inside.any():
@@ -110,6 +121,8 @@ def _map_text(diffuse: DiffuseMap) -> str:
 
 def _map_shells(diffuse: DiffuseMap, farthest: float) -> list[str]:
     """A table: how much of each shell was measured, its mean, and how far intensities scatter."""
+    from hpc_diffuser.maps.statistics import shell_statistics
+
     edges = np.linspace(0, farthest, _SHELLS + 1)
     table = zip(*shell_statistics(diffuse.intensity, diffuse.grid, edges), strict=True)
     lines = ["shell d (Å)        measured   complete       mean   deviation/mean"]
@@ -128,7 +141,11 @@ def _d_text(inverse_d: float) -> str:
     return "∞" if inverse_d == 0 else f"{1 / inverse_d:.2f} Å"
 
 
-def _target_text(target: Target) -> str:
+def _target_text(file: Opened) -> str:
+    from hpc_diffuser.io.maps.native import read_target
+    from hpc_diffuser.maps.statistics import cc_star
+
+    target = read_target(file)
     edges, counts = target.shell_edges, target.counts()
     cc_half = target.cc_half()
     ceiling = cc_half is not None and np.isfinite(cc_half).any()
@@ -153,6 +170,9 @@ def _ceiling(cc: float) -> str:
 
 def _read_checkpoint(path: Path) -> tuple[History, list[str]]:
     """A restart's history, and what its parameters are called as far as its run tells."""
+    from hpc_diffuser.fit.run.checkpoints import read_checkpoint
+    from hpc_diffuser.system.storage import read_json
+
     history, summary = read_checkpoint(path), path.parent / "summary.json"
     names: list[str] = []
     with contextlib.suppress(InputError, LookupError, TypeError):
@@ -160,8 +180,8 @@ def _read_checkpoint(path: Path) -> tuple[History, list[str]]:
     return history, names if len(names) == history.points.shape[1] else []
 
 
-def _checkpoint_text(found: tuple[History, list[str]]) -> str:
-    history, names = found
+def _checkpoint_text(file: Opened) -> str:
+    history, names = _read_checkpoint(file.path)
     if not len(history):
         return "evaluations  0"
     point = history.points[history.best]
@@ -179,9 +199,11 @@ def _with_unit(name: str) -> str:
     return f"{name} (Å)" if name.startswith("mode ") else name
 
 
-def _structure_text(path: Path) -> str:
+def _structure_text(file: Opened) -> str:
+    from hpc_diffuser.io.structures.files import read_structure
+
     said: list[str] = []
-    structure, crystal = read_structure(path, tell=said.append)
+    structure, crystal = read_structure(file.path, tell=said.append)
     crystal_line = _crystal_line(*crystal) if crystal else "unit cell    none"
     return "\n".join([*said, _structure_lines(structure), crystal_line])
 
@@ -214,7 +236,8 @@ def _grid_lines(grid: HklGrid, space_group: str) -> str:
 
 
 _DESCRIBE = {
-    "modes": (read_modes, _modes_text),
-    "target": (read_target, _target_text),
-    "checkpoint": (_read_checkpoint, _checkpoint_text),
+    "modes": _modes_text,
+    "target": _target_text,
+    "checkpoint": _checkpoint_text,
+    "structure": _structure_text,
 }

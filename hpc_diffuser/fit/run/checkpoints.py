@@ -14,7 +14,8 @@ import h5py
 import numpy as np
 
 from hpc_diffuser.fit.search.history import ACQUISITIONS, Hedge, History
-from hpc_diffuser.io.hdf5 import Arrays, hdf5_arrays, hdf5_image, require_format
+from hpc_diffuser.io.hdf5 import Arrays, hdf5_image, require_format
+from hpc_diffuser.io.hdf5_content import hdf5_arrays
 from hpc_diffuser.system.errors import InputError, StorageError
 from hpc_diffuser.system.progress import log
 from hpc_diffuser.system.storage import write_bytes

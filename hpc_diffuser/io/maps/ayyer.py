@@ -3,10 +3,11 @@
 The columns of `q_voxel_size` (3, 3) are the steps along the array's axes in Å⁻¹, |q| = 1/d: no 2π.
 """
 
-import math
-from pathlib import Path
+from __future__ import annotations
 
-import h5py
+import math
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from hpc_diffuser.crystal.lattice import fractionalization
@@ -23,19 +24,28 @@ from hpc_diffuser.io.maps.common import (
     without_mask,
 )
 from hpc_diffuser.io.maps.placing import check_values, embedded, grid_of_box
+from hpc_diffuser.io.opened import Opened
 from hpc_diffuser.io.plausible import check_numbers
 from hpc_diffuser.maps.diffuse_map import DiffuseMap
 from hpc_diffuser.system.errors import InputError
+
+if TYPE_CHECKING:
+    import h5py
 
 INTENSITY, STEPS = "diff_intens", "q_voxel_size"
 _ANGLE = 1.0  # degrees
 _MOST_STEP = 1e3  # 1/Å
 
 
-def read_diffuser(path: Path, given: Given) -> Found:
+def looks_like_diffuser(file: Opened) -> bool:
+    """Whether it holds what diffuser calls its intensities."""
+    return INTENSITY in file.names
+
+
+def read_diffuser(file: Opened, given: Given) -> Found:
     """A map of the reference implementation; the cell has to be given."""
     return read_arrays(
-        path, "diffuser map", (INTENSITY, STEPS), lambda arrays: _build(arrays, given)
+        file, "diffuser map", (INTENSITY, STEPS), lambda arrays: _build(arrays, given)
     )
 
 

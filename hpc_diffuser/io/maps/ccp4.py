@@ -31,12 +31,13 @@ from hpc_diffuser.io.maps.placing import (
     embedded,
     grid_of_box,
 )
+from hpc_diffuser.io.opened import Opened
 from hpc_diffuser.maps.diffuse_map import DiffuseMap
 from hpc_diffuser.system.errors import InputError, StorageError
 
 MASKED = -1000.0
 _MASKS = (MASKED, -32768.0, -32767.0)  # the latter from lunus
-_HEADER = 1024
+_HEADER, _STAMP = 1024, 208
 # Places in the header, in words counted from 1.
 _START, _SAMPLING = 5, 8
 _MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
@@ -79,9 +80,14 @@ class _Lattice:
     steps: np.ndarray
 
 
-def read_ccp4(path: Path, given: Given) -> Found:
+def looks_like_ccp4(file: Opened) -> bool:
+    """By the stamp at its place in the header."""
+    return file.head[_STAMP : _STAMP + 4] == b"MAP "
+
+
+def read_ccp4(file: Opened, given: Given) -> Found:
     """A map in reciprocal space."""
-    header, values = _parsed(path.read_bytes())
+    header, values = _parsed(file.plain.read_bytes())
     check_values(values, "the map", values.shape)
     assumed = ["its cell is reciprocal (1/Å, without 2π); -1000, -32768 and NaN where masked"]
     lattice = _lattice(header, given, assumed)

@@ -19,6 +19,7 @@ from hpc_diffuser.io.maps.common import (
     without_mask,
 )
 from hpc_diffuser.io.maps.placing import check_values, embedded, grid_of_axes
+from hpc_diffuser.io.opened import Opened
 from hpc_diffuser.maps.diffuse_map import DiffuseMap
 from hpc_diffuser.system.errors import InputError
 
@@ -29,13 +30,13 @@ _MOST_YAML = 1 << 20
 _BAD_HEADER = (SyntaxError, tokenize.TokenError)  # it is a Python literal
 
 
-def read_eryx(path: Path, given: Given) -> Found:
+def read_eryx(file: Opened, given: Given) -> Found:
     """An .npy file, with the .yaml or .yml of the same name beside it."""
-    values = _array(path)
+    values = _array(file.plain)
     if values.ndim != 3:
         raise InputError(f"an array of shape {values.shape}: expected three axes h, k, l")
     check_values(values, "the array", values.shape)
-    yaml = _beside(path)
+    yaml = _beside(file.plain)
     axes = [_axis(yaml, name, n) for name, n in zip("hkl", values.shape, strict=True)]
     grid, place = grid_of_axes(unit_cell_of(given), axes)
     assumed = [f"sampling of {yaml.name}; NaN where masked"]

@@ -1,46 +1,134 @@
-"""Diffuse maps in the formats of the field: read by their content, written by name."""
+"""Diffuse maps in the formats of the field: read by their content, written by name.
 
-from collections.abc import Callable, Mapping
+A new format is a module with a reader, and a row here.
+"""
+
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from hpc_diffuser.io.hdf5 import outline
-from hpc_diffuser.io.maps import ayyer, ccp4, eryx, lunus, mdx, mtz
+from hpc_diffuser.io.format import Format, at, format_of_content, format_of_name, titles
 from hpc_diffuser.io.maps.common import Found, Given
-from hpc_diffuser.io.maps.native import map_bytes, read_map
-from hpc_diffuser.io.packed import unpacked
+from hpc_diffuser.io.opened import Opened, opened
 from hpc_diffuser.maps.diffuse_map import DiffuseMap
 from hpc_diffuser.system.errors import InputError
-from hpc_diffuser.system.isolated import require_file
 from hpc_diffuser.system.storage import write_bytes
 
-_HDF5 = b"\x89HDF\r\n\x1a\n"
-_HEAD = 4096
 _NOTHING = Given()
-_KNOWN = (
-    "a native map, mdx2, NXRefine, mdx-lib or diffuser HDF5, lunus .lat or .hkl, MTZ, CCP4/MRC, or "
-    "an eryx .npy with its .yaml"
+_CRYSTAL = ("unit cell", "space group", "errors", "halves")
+# The first that knows a file by its content reads it.
+MAPS = (
+    Format(
+        name="native",
+        title="native NeXus",
+        looks="maps.native.looks_native",
+        read="maps.native.read_native",
+        write="maps.native.map_bytes",
+        endings=(".nxs",),
+        keeps_provenance=True,
+        cell="in it",
+        notes="mdx2, nexusformat, NeXpy and h5web open it",
+    ),
+    Format(
+        name="mdx2",
+        title="mdx2 table `hkl_table`",
+        looks="maps.mdx.looks_like_table",
+        read="maps.mdx.read_table",
+        write="maps.mdx.table_bytes",
+        cell="in it, or `--cell`",
+        notes="merged ones; its groups 0 and 1 are the half-maps",
+    ),
+    Format(
+        name="mdx-lib",
+        title="mdx-lib HDF5",
+        looks="maps.mdx.looks_like_mdx_lib",
+        read="maps.mdx.read_mdx_lib",
+        cell="in it",
+        notes="(l, k, h) in the file; `--column` of several",
+    ),
+    Format(
+        name="diffuser",
+        title="diffuser HDF5 (`diff_intens`)",
+        looks="maps.ayyer.looks_like_diffuser",
+        read="maps.ayyer.read_diffuser",
+        write="maps.ayyer.diffuser_bytes",
+        lacks=_CRYSTAL,
+        cell="`--cell`",
+        notes="000 at size//2; steps in 1/Å, without 2π",
+    ),
+    Format(
+        name="mdx2-map",
+        title="mdx2 or NXRefine map",
+        looks="maps.mdx.looks_like_map",
+        read="maps.mdx.read_map",
+        cell="in it, or `--cell`",
+        notes="its axes in any order, of NXRefine Ql, Qk, Qh; the data in the file itself, not a "
+        "link; `--column` of several",
+    ),
+    Format(
+        name="mtz",
+        title="MTZ",
+        starts=(b"MTZ ",),
+        read="maps.mtz.read_mtz",
+        write="maps.mtz.mtz_bytes",
+        endings=(".mtz",),
+        cell="its own, or `--cell` of a supercell's part",
+        notes="IDFF, ID, IMEAN ... or `--column`; SIG and `_half1`, `_half2`; VALM masks; written "
+        "as a supercell",
+    ),
+    Format(
+        name="ccp4",
+        title="CCP4/MRC",
+        looks="maps.ccp4.looks_like_ccp4",
+        read="maps.ccp4.read_ccp4",
+        write="maps.ccp4.ccp4_bytes",
+        endings=(".ccp4", ".map", ".mrc"),
+        lacks=("space group", "errors", "halves"),
+        cell="the reciprocal one, or `--cell` where it is the whole box's or a step's",
+        notes="−1000, −32768 mask; NSTART, else ORIGIN",
+    ),
+    Format(
+        name="eryx",
+        title="eryx `.npy`",
+        starts=(b"\x93NUMPY",),
+        read="maps.eryx.read_eryx",
+        cell="`--cell`",
+        notes="with its `.yaml` beside it",
+    ),
+    Format(
+        name="lat",
+        title="lunus `.lat`",
+        looks="maps.lunus.looks_like_lattice",
+        read="maps.lunus.read_lattice",
+        write="maps.lunus.lattice_bytes",
+        endings=(".lat",),
+        lacks=_CRYSTAL,
+        cell="`--cell`, or by its steps",
+        notes="either byte order; −32768 and −32767 mask, or 0",
+    ),
+    Format(
+        name="hkl",
+        title="lunus `.hkl`",
+        looks="maps.lunus.looks_like_table",
+        read="maps.lunus.read_table",
+        write="maps.lunus.table_bytes",
+        endings=(".hkl",),
+        lacks=_CRYSTAL,
+        cell="`--cell`",
+        notes="one voxel for each integer hkl",
+    ),
 )
-# Format → what makes its bytes, the endings that mean it, and what it has no place for.
-_WRITERS: dict[str, tuple[Callable[[DiffuseMap], bytes], tuple[str, ...], tuple[str, ...]]] = {
-    "native": (map_bytes, (".nxs",), ()),
-    "mdx2": (mdx.table_bytes, (), ()),
-    "mtz": (mtz.mtz_bytes, (".mtz",), ()),
-    "ccp4": (ccp4.ccp4_bytes, (".ccp4", ".map", ".mrc"), ("space group", "errors", "halves")),
-    "lat": (lunus.lattice_bytes, (".lat",), ("unit cell", "space group", "errors", "halves")),
-    "hkl": (lunus.table_bytes, (".hkl",), ("unit cell", "space group", "errors", "halves")),
-    "diffuser": (ayyer.diffuser_bytes, (), ("unit cell", "space group", "errors", "halves")),
-}
-FORMATS = tuple(_WRITERS)
+_WRITTEN = {row.name: row for row in MAPS if row.write}
+FORMATS = tuple(_WRITTEN)
 
 
-def is_map(path: Path) -> bool:
+def is_map(source: Path | Opened) -> bool:
     """Whether a file is a diffuse map of a known format, by its content; packed ones too."""
-    with unpacked(path) as plain:
-        return _reader(plain) is not None
+    with opened(source, "diffuse map") as file:
+        return format_of_content(file, MAPS) is not None
 
 
-def read_any_map(path: Path, given: Given = _NOTHING) -> Found:
+def read_any_map(source: Path | Opened, given: Given = _NOTHING) -> Found:
     """Read a diffuse map of any known format, or one that is packed by gzip.
 
     Raises
@@ -48,17 +136,17 @@ def read_any_map(path: Path, given: Given = _NOTHING) -> Found:
     InputError
         Where it is none, is damaged, or lacks what `given` has to say.
     """
-    require_file(path, "diffuse map")
-    with unpacked(path) as plain:
+    with opened(source, "diffuse map") as file:
         try:
-            read = _reader(plain)
-            if read is None:
-                raise InputError(f"no diffuse map of a known format: expected {_KNOWN}")
-            return read(plain, given)
+            row = format_of_content(file, MAPS)
+            if row is None:
+                known = titles(MAPS).replace("`", "")
+                raise InputError(f"no diffuse map of a known format: expected {known}")
+            return at(row.read)(file, given)
         except InputError as exc:
-            message = str(exc).replace(str(plain), str(path))
-            if str(path) not in message:
-                message = f"{path}: {message}"
+            message = str(exc).replace(str(file.plain), str(file.path))
+            if str(file.path) not in message:
+                message = f"{file.path}: {message}"
             raise InputError(message) from exc
 
 
@@ -76,7 +164,7 @@ def write_any_map(
     diffuse : DiffuseMap
     to : str or None
     provenance : mapping of str → str
-        Of the native format, which has room for it.
+        Of formats that have room for it.
 
     Returns
     -------
@@ -85,77 +173,34 @@ def write_any_map(
         What the map has, but the format has no place for.
     """
     name = to or _format_of(path)
-    if name not in _WRITERS:
+    if name not in _WRITTEN:
         raise InputError(f"--to {name}: expected one of {', '.join(FORMATS)}")
-    make, _, lacks = _WRITERS[name]
+    row = _WRITTEN[name]
     has = {"errors": diffuse.errors, "halves": diffuse.halves}
     try:
-        data = map_bytes(diffuse, provenance) if make is map_bytes else make(diffuse)
+        data = at(row.write)(diffuse, *([provenance] if row.keeps_provenance else []))
     except InputError as exc:
         raise InputError(f"{path}: {exc}") from exc
     write_bytes(path, data)
-    return name, [what for what in lacks if has.get(what, True) is not None]
+    return name, [what for what in row.lacks if has.get(what, True) is not None]
 
 
 def _format_of(path: Path) -> str:
-    for name, (_, endings, _) in _WRITERS.items():
-        if path.suffix.lower() in endings:
-            return name
-    endings = [e for _, some, _ in _WRITERS.values() for e in some]
+    row = format_of_name(path.name, _WRITTEN.values())
+    if row is not None:
+        return row.name
+    endings = [ending for row in _WRITTEN.values() for ending in row.endings]
     raise InputError(
         f"{path}: its ending does not tell the format: expected {', '.join(endings)}, or --to "
         f"{'|'.join(FORMATS)}"
     )
 
 
-def _reader(path: Path) -> Callable[[Path, Given], Found] | None:
-    """What reads a file of this content; None where nothing does."""
-    with path.open("rb") as file:
-        head = file.read(_HEAD)
-    if head.startswith(_HDF5):
-        return _hdf5_reader(path)
-    if head.startswith(b"MTZ "):
-        return mtz.read_mtz
-    if head[208:212] == b"MAP ":
-        return ccp4.read_ccp4
-    if head.startswith(b"\x93NUMPY"):
-        return eryx.read_eryx
-    if lunus.lattice_byte_order(head, path.stat().st_size):
-        return lunus.read_lattice
-    return lunus.read_table if lunus.looks_like_table(head) else None
-
-
-def _hdf5_reader(path: Path) -> Callable[[Path, Given], Found] | None:
-    names = outline(path, "diffuse map")
-    mdx_lib = sorted(
-        name.removeprefix("maps/").removesuffix("@grid_delta")
-        for name in names
-        if name.startswith("maps/") and name.endswith("@grid_delta")
-    )
-    maps = sorted(
-        name.removeprefix("entry/").removesuffix("@signal")
-        for name in names
-        if name.startswith("entry/") and name.endswith("@signal") and name.count("/") == 1
-    )
-    if f"{mdx.TABLE}/ndiv" in names or f"{mdx.TABLE}/h" in names:
-        return mdx.read_table
-    if mdx_lib:
-        return lambda path, given: mdx.read_mdx_lib(path, given, mdx_lib)
-    if ayyer.INTENSITY in names:
-        return ayyer.read_diffuser
-    if "@format" in names:
-        return _read_native if "entry/intensity/h" in names else None
-    if maps:
-        return lambda path, given: _read_mdx2_map(path, given, maps)
-    return _read_native if "entry/intensity/h" in names else None
-
-
-def _read_native(path: Path, given: Given) -> Found:
-    return Found(read_map(path, given.unit_cell, given.space_group), "native map")
-
-
-def _read_mdx2_map(path: Path, given: Given, maps: list[str]) -> Found:
-    name = given.column or ("intensity" if "intensity" in maps else maps[0])
-    if name not in maps:
-        raise InputError(f"holds the maps {', '.join(maps)}: name one with --column")
-    return mdx.read_map(path, given, name)
+def table() -> str:
+    """The rows as the documentation shows them, in Markdown."""
+    lines = ["| format | writes | its cell | notes |", "|---|---|---|---|"]
+    for row in MAPS:
+        by_name = f"`--to {row.name}`" if row.write else ""
+        written = ", ".join(f"`{ending}`" for ending in row.endings) or by_name
+        lines.append(f"| {row.title} | {written} | {row.cell} | {row.notes} |")
+    return "\n".join(lines)

@@ -6,7 +6,6 @@ x fastest. It stores neither cell nor byte order. The sample nearest 000 is int(
 
 import io
 import math
-from pathlib import Path
 
 import numpy as np
 
@@ -32,6 +31,7 @@ from hpc_diffuser.io.maps.placing import (
     grid_of_rows,
     scattered,
 )
+from hpc_diffuser.io.opened import Opened
 from hpc_diffuser.io.plausible import check_numbers
 from hpc_diffuser.io.text import plain_text
 from hpc_diffuser.maps.diffuse_map import DiffuseMap, values_at
@@ -54,9 +54,14 @@ def lattice_byte_order(head: bytes, file_size: int) -> str | None:
     return None
 
 
-def read_lattice(path: Path, given: Given) -> Found:
+def looks_like_lattice(file: Opened) -> bool:
+    """Whether its sizes account for the file's length."""
+    return lattice_byte_order(file.head, file.size) is not None
+
+
+def read_lattice(file: Opened, given: Given) -> Found:
     """A .lat file. Without a cell, one voxel for each integer hkl on right-angled axes."""
-    raw = path.read_bytes()
+    raw = file.plain.read_bytes()
     order = lattice_byte_order(raw[:_HEADER], len(raw))
     if order is None:
         raise InputError("not a lunus lattice: its sizes do not account for the file's length")
@@ -90,10 +95,10 @@ def lattice_bytes(diffuse: DiffuseMap) -> bytes:
     )
 
 
-def looks_like_table(head: bytes) -> bool:
+def looks_like_table(file: Opened) -> bool:
     """Whether a file begins with lines of h k l I."""
     try:
-        lines = [line.partition("#")[0] for line in head.decode("utf-8-sig").splitlines()]
+        lines = [line.partition("#")[0] for line in file.head.decode("utf-8-sig").splitlines()]
         words = [line.split() for line in lines[:3] if line.strip()]
         return bool(words) and all(
             len(w) == 4 and all(_is_whole(x) for x in w[:3]) and float(w[3]) is not None
@@ -103,9 +108,9 @@ def looks_like_table(head: bytes) -> bool:
         return False
 
 
-def read_table(path: Path, given: Given) -> Found:
+def read_table(file: Opened, given: Given) -> Found:
     """A .hkl file: lines of h k l I, one voxel for each integer hkl."""
-    table = _rows(plain_text(path, path.read_bytes(), "table of h k l I"))
+    table = _rows(plain_text(file.path, file.plain.read_bytes(), "table of h k l I"))
     check_numbers(table[:, :3], "hkl", MOST_INDEX)
     check_values(table[:, 3], "the intensity", (len(table),))
     hkl = np.rint(table[:, :3])

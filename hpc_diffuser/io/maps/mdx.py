@@ -7,9 +7,10 @@ mdx-lib: /maps/NAME with `grid_size`, `grid_ori`, `grid_delta` in hkl; MATLAB's 
 show as (l, k, h).
 """
 
-from pathlib import Path
+from __future__ import annotations
 
-import h5py
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from hpc_diffuser import __version__
@@ -31,9 +32,13 @@ from hpc_diffuser.io.maps.placing import (
     grid_of_rows,
     scattered,
 )
+from hpc_diffuser.io.opened import Opened
 from hpc_diffuser.io.plausible import check_numbers
 from hpc_diffuser.maps.diffuse_map import DiffuseMap, values_at
 from hpc_diffuser.system.errors import InputError
+
+if TYPE_CHECKING:
+    import h5py
 
 TABLE = "entry/hkl_table"
 _CRYSTAL = ("entry/crystal/unit_cell", "entry/crystal/space_group")
@@ -50,7 +55,29 @@ _LATTICE = ("a", "b", "c", "alpha", "beta", "gamma")
 _CELL = tuple(f"crystal@{name}" for name in _LATTICE)
 
 
-def read_table(path: Path, given: Given) -> Found:
+def looks_like_table(file: Opened) -> bool:
+    """Whether it has the table, or a part of it."""
+    return f"{TABLE}/ndiv" in file.names or f"{TABLE}/h" in file.names
+
+
+def looks_like_mdx_lib(file: Opened) -> bool:
+    """Whether it has such a map, by the attributes of its grid."""
+    return bool(_members(file, "maps", "grid_delta"))
+
+
+def looks_like_map(file: Opened) -> bool:
+    """Whether it has such a map, and is no file of this program's."""
+    return "@format" not in file.names and bool(_members(file, "entry", "signal"))
+
+
+def _members(file: Opened, group: str, attribute: str) -> list[str]:
+    """What in a group has an attribute, sorted."""
+    inside = (name.removeprefix(f"{group}/") for name in file.names if name.startswith(f"{group}/"))
+    ends = f"@{attribute}"
+    return sorted(n.removesuffix(ends) for n in inside if n.endswith(ends) and "/" not in n)
+
+
+def read_table(file: Opened, given: Given) -> Found:
     """An mdx2 table of hkl: intensity, its errors, and halves where there are any."""
     column = given.column or "intensity"
     wanted = (column, f"{column}_error", "group_0_intensity", "group_1_intensity")
@@ -61,19 +88,26 @@ def read_table(path: Path, given: Given) -> Found:
         table = {k.removeprefix(f"{TABLE}/"): v for k, v in arrays.items()}
         return _build_table(table, wanted, given)
 
-    return read_arrays(path, "mdx2 table", names, build)
+    return read_arrays(file, "mdx2 table", names, build)
 
 
-def read_map(path: Path, given: Given, name: str) -> Found:
-    """A map of mdx2 or NXRefine: the group /entry/NAME, its axes in the order that it names."""
+def read_map(file: Opened, given: Given) -> Found:
+    """A map of mdx2 or NXRefine: the group /entry/NAME, its axes in the order that it names.
+
+    NAME is `--column`, or "intensity", or the first one.
+    """
+    maps = _members(file, "entry", "signal")
+    name = given.column or ("intensity" if "intensity" in maps else maps[0])
+    if name not in maps:
+        raise InputError(f"holds the maps {', '.join(maps)}: name one with --column")
     group = f"entry/{name}"
     tags = (f"{group}@signal", f"{group}@axes")
-    labels = read_arrays(path, "mdx2 map", tags, lambda arrays: [arrays[tag] for tag in tags])
+    labels = read_arrays(file, "mdx2 map", tags, lambda arrays: [arrays[tag] for tag in tags])
     signal, axes = str(labels[0]), [str(axis) for axis in np.atleast_1d(labels[1])]
     axes = axes[0].strip("[]").replace(":", ",").split(",") if len(axes) == 1 else axes
     letters = "".join(axis.lower().removeprefix("q") for axis in axes)
     if sorted(letters) != ["h", "k", "l"]:
-        raise InputError(f"{path}: axes {axes} of {group}: expected h, k, l or Qh, Qk, Ql")
+        raise InputError(f"axes {axes} of {group}: expected h, k, l or Qh, Qk, Ql")
     errors = f"{signal}_errors"
     names = [f"{group}/{n}" for n in (*axes, signal, errors)] + [*_CRYSTAL, *_SAMPLE]
 
@@ -98,7 +132,7 @@ def read_map(path: Path, given: Given, name: str) -> Found:
         kind = "mdx2 map" if axes[0] in "hkl" else "NXRefine map"
         return Found(DiffuseMap(grid, intensity, space_group, sigma), kind, assumed)
 
-    return read_arrays(path, "mdx2 map", names, build)
+    return read_arrays(file, "mdx2 map", names, build)
 
 
 def _check_order(array: np.ndarray, expected: tuple[int, ...], axes: list[str]) -> None:
@@ -137,11 +171,12 @@ def table_bytes(diffuse: DiffuseMap) -> bytes:
     return hdf5_image(fill)
 
 
-def read_mdx_lib(path: Path, given: Given, names: list[str]) -> Found:
+def read_mdx_lib(file: Opened, given: Given) -> Found:
     """A map of mdx-lib: `--column`, or "total", or the only one."""
+    names = _members(file, "maps", "grid_delta")
     name = given.column or ("total" if "total" in names else names[0])
     if name not in names or (given.column is None and "total" not in names and len(names) > 1):
-        raise InputError(f"{path}: holds the maps {', '.join(names)}: name one with --column")
+        raise InputError(f"holds the maps {', '.join(names)}: name one with --column")
     group = f"maps/{name}"
     tags = ("grid_size", "grid_ori", "grid_delta")
     fields = ("I", "sigma", "I1", "I2", "sigma1", "sigma2")
@@ -152,7 +187,7 @@ def read_mdx_lib(path: Path, given: Given, names: list[str]) -> Found:
         return _build_mdx_lib(short, given)
 
     wanted += [*_CELL, "crystal@spaceGroupNumber"]
-    return read_arrays(path, "mdx-lib map", wanted, build)
+    return read_arrays(file, "mdx-lib map", wanted, build)
 
 
 def _build_table(table: Arrays, columns: tuple[str, ...], given: Given) -> Found:

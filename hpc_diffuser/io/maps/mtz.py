@@ -1,7 +1,5 @@
 """MTZ files: integer hkl, or a supercell whose integer HKL are samples between the Bragg peaks."""
 
-from pathlib import Path
-
 import gemmi
 import numpy as np
 
@@ -18,9 +16,9 @@ from hpc_diffuser.io.maps.common import (
     without_mask,
 )
 from hpc_diffuser.io.maps.placing import check_values, grid_of_rows, scattered
+from hpc_diffuser.io.opened import Opened
 from hpc_diffuser.maps.diffuse_map import DiffuseMap, values_at
 from hpc_diffuser.system.errors import InputError
-from hpc_diffuser.system.isolated import run_isolated
 
 # Of decaf, lunus, mdx2, phenix.diffuse and others, the likeliest first.
 _INTENSITIES = ("IDFF", "ID", "IMEAN", "I", "IOBS", "Iobs", "ITOT")
@@ -33,10 +31,9 @@ _SYMMORPHIC = {
 }  # fmt: skip
 
 
-def read_mtz(path: Path, given: Given) -> Found:
+def read_mtz(file: Opened, given: Given) -> Found:
     """One column of intensities, and SIG and _half1, _half2 of the same name."""
-    subject = f"{path}: could not be read as an MTZ file"
-    arrays = run_isolated(_load, [path], subject, given.column)
+    arrays = file.run(_load, given.column, what="an MTZ file")
     column, note = str(arrays["column"]), str(arrays["note"])
     assumed = [f"column {column}; rows that are missing are not measured"]
     unit_cell, divisions = _cell_and_divisions(arrays["cell"], note, given, assumed)

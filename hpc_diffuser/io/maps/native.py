@@ -1,23 +1,29 @@
 """Native diffuse maps (NeXus) and targets, which are such maps with a free set."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 
 from hpc_diffuser import __version__
 from hpc_diffuser.crystal.lattice import HklGrid
 from hpc_diffuser.io.hdf5 import Arrays, hdf5_image, read_arrays, require_format, write_hdf5
+from hpc_diffuser.io.maps.common import Found, Given
 from hpc_diffuser.io.maps.placing import MOST_VALUE, check_values, embedded, grid_of_axes
+from hpc_diffuser.io.opened import Opened
 from hpc_diffuser.io.plausible import check_crystal, check_numbers
 from hpc_diffuser.maps.diffuse_map import DiffuseMap
 from hpc_diffuser.maps.statistics import N_SUMS
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.storage import write_bytes
+
+if TYPE_CHECKING:
+    import h5py
 
 _COMPRESSED = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 _DATA = "entry/intensity"
@@ -53,8 +59,21 @@ def map_bytes(diffuse: DiffuseMap, provenance: Mapping[str, str] = MappingProxyT
     return hdf5_image(fill)
 
 
+def looks_native(file: Opened) -> bool:
+    """Whether it is a map of this program, or one laid out like it that is not of mdx2."""
+    others = any(name.startswith("entry/") and name.endswith("@signal") for name in file.names)
+    return f"{_DATA}/h" in file.names and ("@format" in file.names or not others)
+
+
+def read_native(file: Opened, given: Given) -> Found:
+    """Such a map as any other."""
+    return Found(read_map(file, given.unit_cell, given.space_group), "native map")
+
+
 def read_map(
-    path: Path, unit_cell: tuple[float, ...] | None = None, space_group: str | None = None
+    source: Path | Opened,
+    unit_cell: tuple[float, ...] | None = None,
+    space_group: str | None = None,
 ) -> DiffuseMap:
     """Read a native map, whatever part of reciprocal space it covers, onto a symmetric grid.
 
@@ -65,7 +84,7 @@ def read_map(
         stored = _crystal(arrays)
         return _build_map(arrays, unit_cell or stored[0], space_group or stored[1])
 
-    return read_arrays(path, "diffuse map", _MAP, build)
+    return read_arrays(source, "diffuse map", _MAP, build)
 
 
 def write_target(path: Path, target: Target, provenance: dict[str, Any]) -> None:
@@ -100,7 +119,7 @@ def write_target(path: Path, target: Target, provenance: dict[str, Any]) -> None
     write_hdf5(path, fill)
 
 
-def read_target(path: Path) -> Target:
+def read_target(source: Path | Opened) -> Target:
     """Read a target.
 
     Raises
@@ -108,7 +127,7 @@ def read_target(path: Path) -> Target:
     InputError
         For another format, or a file without voxels.
     """
-    return read_arrays(path, "target", _TARGET, _build_target)
+    return read_arrays(source, "target", _TARGET, _build_target)
 
 
 def _fill_map(

@@ -11,7 +11,7 @@ import numpy as np
 from hpc_diffuser.crystal.chains import tell_chains_apart
 from hpc_diffuser.crystal.residues import is_ion, is_polymer, is_water
 from hpc_diffuser.crystal.structure import Structure
-from hpc_diffuser.io.hdf5 import hdf5_arrays
+from hpc_diffuser.io.hdf5_content import hdf5_arrays
 from hpc_diffuser.io.plausible import MOST_COORDINATE_A, check_names
 from hpc_diffuser.io.trajectories.frames import count_frames, read_trr, require_atoms
 from hpc_diffuser.io.trajectories.kinds import (

@@ -39,7 +39,16 @@ from layouts import (
 )
 
 from hpc_diffuser.crystal.lattice import HklGrid, laue_operations
-from hpc_diffuser.io.maps.formats import FORMATS, Given, is_map, read_any_map, write_any_map
+from hpc_diffuser.io.format import at
+from hpc_diffuser.io.maps import formats
+from hpc_diffuser.io.maps.formats import (
+    FORMATS,
+    MAPS,
+    Given,
+    is_map,
+    read_any_map,
+    write_any_map,
+)
 from hpc_diffuser.io.maps.mtz import symmorphic_group
 from hpc_diffuser.maps.diffuse_map import DiffuseMap
 from hpc_diffuser.maps.target import TargetOptions, make_target
@@ -463,3 +472,19 @@ def test_what_a_format_cannot_hold(tmp_path):
     values[0, 0, 0] = -1000
     with pytest.raises(InputError, match="-1000, which stands for none"):
         write_any_map(tmp_path / "a.ccp4", DiffuseMap(GRID, values, "P 1"))
+
+
+def test_every_row_has_its_functions():
+    """What a row names is there, and no two rows share a name or an ending."""
+    for row in MAPS:
+        assert all(callable(at(place)) for place in (row.read, row.looks, row.write) if place)
+        assert bool(row.looks) != bool(row.starts)
+    for words in ([row.name for row in MAPS], [e for row in MAPS for e in row.endings]):
+        assert len(words) == len(set(words))
+
+
+def test_documentation_shows_the_rows():
+    """The table of formats is what `formats.table` makes of the rows, on one page."""
+    root = Path(__file__).parents[3]
+    pages = [root / "README.md", *root.glob("docs/**/*.md")]
+    assert sum(formats.table() in page.read_text(encoding="utf-8") for page in pages) == 1
