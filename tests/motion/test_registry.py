@@ -112,6 +112,8 @@ def test_what_is_computed_anew(modes, diffuse, monkeypatch, row):
         counts.append(len(made))
     assert counts[0] == counts[1]
     assert (counts[2] > counts[1]) == (row.sampled or row.scatters)
+    keys = [parameters_from(values).sampled for values in (one, other)]
+    assert (keys[0] != keys[1]) == row.sampled
 
 
 def test_labels():
