@@ -94,6 +94,20 @@ def laue_expansion(
     return expanded - np.array([0, reach[1], reach[2]]), mates
 
 
+def expansion_bytes(voxels: int, mates: int, expanded: int, box: int) -> list[float]:
+    """Bytes of each of the arrays that `laue_expansion` works with at once.
+
+    Parameters
+    ----------
+    voxels, mates, expanded : int
+        V, G/2 and E.
+    box : int
+        Points of the grid that holds the expanded samples, of which its tables are half.
+    """
+    tables = [box / 2, 2 * box]
+    return [*tables, 4 * voxels * mates, 8 * expanded, *[24 * expanded] * 3]
+
+
 def average_over_mates(values: Floats, mates: Integers) -> Floats:
     """Mean over the mates (V, G/2) of values (E,): (V,) float64.
 

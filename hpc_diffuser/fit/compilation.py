@@ -5,12 +5,16 @@ that they share. What rank 0 has compiled, the others load from the cache.
 """
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hpc_diffuser.crystal.lattice import grid_to_resolution
 from hpc_diffuser.crystal.structure import Structure
 from hpc_diffuser.fit.scoring import Comparison
+from hpc_diffuser.kernels import density as density_kernel
+from hpc_diffuser.kernels import direct_sum
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.modes import Modes
@@ -72,3 +76,28 @@ def _two_atoms() -> Modes:
         b_factors_A2=np.ones(2),
     )
     return Modes(structure, np.ones((1, 2, 3)) / np.sqrt(3), np.ones(1), _CELL, "P 1")
+
+
+def kernels_compiled() -> bool:
+    """True where numba's cache holds the transforms, from a source that has not changed since."""
+    return all(_cached(kernel) for kernel in (density_kernel.add_moments, direct_sum.add_moments))
+
+
+def kernel_cache_folder() -> Path:
+    """Where numba keeps what it has compiled."""
+    return Path(getattr(density_kernel.add_moments, "stats", _Uncached).cache_path)
+
+
+class _Uncached:
+    """Of kernels that run as plain Python (NUMBA_DISABLE_JIT)."""
+
+    cache_path = "."
+
+
+def _cached(kernel: Any) -> bool:
+    if not hasattr(kernel, "stats"):
+        return True  # plain Python: nothing to compile
+    source = Path(kernel.py_func.__code__.co_filename)
+    name = f"{source.stem}.{kernel.py_func.__name__}-*.nbi"
+    indices = kernel_cache_folder().glob(name)
+    return any(index.stat().st_mtime >= source.stat().st_mtime for index in indices)

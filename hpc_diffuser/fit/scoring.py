@@ -16,7 +16,7 @@ from hpc_diffuser.maps.statistics import (
     correlations,
     pooled_cc,
 )
-from hpc_diffuser.maps.target import Target
+from hpc_diffuser.maps.target import Target, target_arrays
 from hpc_diffuser.scattering.model import Model
 from hpc_diffuser.system.errors import DiffuserError, InputError
 
@@ -101,6 +101,21 @@ class Comparison:
 
     def _score_of(self, work: np.ndarray, free: np.ndarray) -> Score:
         return _score_of_sums(work, free, self._score, self._edges)
+
+
+def kept_bytes(voxels: int, weighted: bool) -> list[float]:
+    """Bytes of each array that a `Comparison` keeps of so many voxels."""
+    return [4 * voxels, 4 * voxels, 8 * voxels * weighted]
+
+
+def building_bytes(voxels: int, has_errors: bool) -> list[float]:
+    """The same of what it is made with: a part of the target, and its bins."""
+    return [*target_arrays(voxels, has_errors), *[8 * voxels] * 4]
+
+
+def masked_bytes(voxels: int) -> list[float]:
+    """The same of one that is made beside a map, of which another part is masked."""
+    return [24 * voxels, 5 * voxels, *[8 * voxels] * 4]
 
 
 def score_at_voxels(target: Target, intensity: np.ndarray, score: str, weights: str) -> Score:

@@ -1,5 +1,6 @@
 """Which thread does what."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,6 +19,11 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         set_num_threads(before)
+
+
+def n_threads() -> int:
+    """Threads that the environment gives the kernels, as the program sets it; else 1."""
+    return int(os.environ.get("NUMBA_NUM_THREADS", "1"))
 
 
 def thread_shares(costs: Floats) -> Integers:

@@ -419,3 +419,8 @@ def outside_halos(
         away = np.linalg.norm((hkl - nearest_bragg(hkl, lattice)) / halo_radius, axis=-1)
         outside[some] = away > 1 + 1e-9
     return outside
+
+
+def target_arrays(voxels: int, has_errors: bool) -> list[float]:
+    """Bytes of each array of a `Target`: indices, intensity, free set, errors."""
+    return [24 * voxels, 4 * voxels, voxels, 4 * voxels * has_errors]

@@ -10,17 +10,21 @@ from hpc_diffuser.crystal.atom_factors import AtomFactors, atom_factors
 from hpc_diffuser.crystal.lattice import fractionalization
 from hpc_diffuser.crystal.structure import Structure
 from hpc_diffuser.kernels import density as kernel
-from hpc_diffuser.kernels.threads import thread_shares
+from hpc_diffuser.kernels.threads import n_threads, thread_shares
+from hpc_diffuser.motion.configurations import motion_along
+from hpc_diffuser.motion.modes import Modes
+from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.scattering.direct import SAMPLES_AT_ONCE, sample_weights
 from hpc_diffuser.scattering.shapes import (
     fit_shapes,
     grid_points_per_cell,
     shapes_of_kinds,
 )
-from hpc_diffuser.scattering.slab import Slab
+from hpc_diffuser.scattering.slab import BLOCK, Slab
 from hpc_diffuser.system.arrays import Floats, Integers
 from hpc_diffuser.system.errors import InputError
 
+FARTHEST = 3.0  # standard deviations that an atom moves, in boxes that hold all samples
 MOST_POINTS = 1e8  # of a box: 1.6 GB for the configurations drawn at once
 
 
@@ -130,6 +134,21 @@ class DensityTransform:
         sums *= (self._sharpen, self._sharpen, self._sharpen**2)
         return sums
 
+    kept_values = 3  # at every stored value, float32: F₀ and what sharpens it
+
+    @staticmethod
+    def working_bytes(
+        modes: Modes, slab: Slab, farthest: Parameters, factors: AtomFactors | None = None
+    ) -> list[float]:
+        """Bytes of each of the arrays that the kernels work with; see `transform.MakeTransform`."""
+        x, y, z = farthest_box(modes, slab, farthest, factors)
+        k, l = (extent + 1 for extent in slab.table_extent)  # noqa: E741
+        box, planes = 4 * x * y * z, min(BLOCK, len(slab.h))
+        # `kernels.density._buffers`: after x, its parts, after y, after z.
+        block = 4 * (2 * planes * y * z + 2 * planes * y * z)
+        block += 4 * SAMPLES_AT_ONCE * 4 * 2 * planes * (k * z / 2 + kernel.TILE * l)
+        return [SAMPLES_AT_ONCE * box, *[box] * 3, *[block] * n_threads()]
+
     @property
     def flops(self) -> float:
         """Operations of the matrix products for one configuration."""
@@ -180,3 +199,21 @@ class DensityTransform:
         """1/B at every stored value: (V,) float32."""
         s = np.sqrt(self.slab.s_squared())
         return np.interp(s, self.shapes.s, 1 / self.shapes.blur).astype(np.float32)
+
+
+def farthest_box(
+    modes: Modes, slab: Slab, farthest: Parameters, factors: AtomFactors | None = None
+) -> Floats:
+    """Points (3,) of the box that holds the molecule as it moves with its largest amplitudes."""
+    structure, cell = modes.structure, slab.grid.unit_cell
+    shapes = fit_shapes(factors or atom_factors(structure), cell, slab.d_min)
+    per_cell = grid_points_per_cell(cell, slab.d_min)
+    to_steps = fractionalization(cell).T * per_cell
+    reach = shapes.radius_A * np.linalg.norm(to_steps, axis=0).max()
+    middle = (structure.positions.min(axis=0) + structure.positions.max(axis=0)) / 2
+    motion = motion_along(to_steps, modes, farthest.sampled)
+    away = (np.abs((structure.positions - middle) @ to_steps) + FARTHEST * motion).max(axis=0)
+    box = 2 * np.ceil(away + reach + 1)
+    # Beyond that many points a fit ends with an error.
+    held: Floats = box * min(1.0, (MOST_POINTS / box.prod()) ** (1 / 3))
+    return held

@@ -6,6 +6,9 @@ from hpc_diffuser.crystal.atom_factors import AtomFactors, atom_factors
 from hpc_diffuser.crystal.lattice import fractionalization
 from hpc_diffuser.crystal.structure import Structure
 from hpc_diffuser.kernels import direct_sum
+from hpc_diffuser.kernels.threads import n_threads
+from hpc_diffuser.motion.modes import Modes
+from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.scattering.slab import Slab
 from hpc_diffuser.system.arrays import Floats
 
@@ -86,6 +89,20 @@ class DirectTransform:
                 inputs = self._inputs(configurations[some])
                 direct_sum.add_moments(weights[some], *inputs, *self.mean, *sums)
         return sums
+
+    kept_values = 2  # at every stored value, float32: F₀
+
+    @staticmethod
+    def working_bytes(
+        modes: Modes, slab: Slab, farthest: Parameters, factors: AtomFactors | None = None
+    ) -> list[float]:
+        """Bytes of each of the arrays that the kernels work with; see `transform.MakeTransform`."""
+        n_atoms, n_elements = len(modes.structure), len(np.unique(modes.structure.elements))
+        k, l = (extent + 1 for extent in slab.table_extent)  # noqa: E741
+        tables = 4 * SAMPLES_AT_ONCE * 2 * n_atoms
+        # Of a plane, form factors, F and sums.
+        plane = 4 * 4 * k * l * (n_elements + 2 + 3)
+        return [tables * k, tables * l, *[plane] * n_threads()]
 
     @property
     def flops(self) -> float:

@@ -202,6 +202,16 @@ class Interpolator:
         return values
 
 
+def kept_bytes(voxels: int) -> list[float]:
+    """Bytes of each array that an `Interpolator` keeps for so many voxels, with their rows."""
+    return [8 * voxels, 4 * voxels]
+
+
+def building_bytes(voxels: int) -> list[float]:
+    """The same of what it is made with."""
+    return [24 * voxels, *[8 * voxels] * 3]
+
+
 def _band_grid(
     target: HklGrid,
     d_min: float,

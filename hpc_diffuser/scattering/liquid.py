@@ -137,6 +137,16 @@ def padded_shape(grid: HklGrid) -> tuple[int, ...]:
     return tuple(scipy.fft.next_fast_len(n, real=True) for n in grid.shape)
 
 
+def kept_bytes(points: int) -> list[float]:
+    """Bytes of each array that `LiquidMotion` keeps for so many points of a Patterson function."""
+    return [4 * points]
+
+
+def series_bytes(voxels: int, points: int) -> list[float]:
+    """The same of what the series is computed with: real and complex functions of u."""
+    return [*[8 * voxels] * 7, *[4 * points] * 3, *[8 * points] * 2]
+
+
 def _distances(grid: HklGrid, shape: tuple[int, ...]) -> Floats:
     """|u| in Å at every point of the Patterson function: (n_h, n_k, n_l) float32."""
     # A step of 1/n in h makes the function repeat after n cells.

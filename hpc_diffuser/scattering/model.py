@@ -212,6 +212,31 @@ def forward_model(
     return ForwardModel(make, grid, indices, group, crystal)
 
 
+def mates_bytes(expanded: int, mates: int, own: int) -> list[float]:
+    """Bytes of each array that `ForwardModel` keeps of symmetry mates.
+
+    Parameters
+    ----------
+    expanded : int
+        Voxels and all their mates.
+    mates : int
+        Of each voxel, itself included.
+    own : int
+        Voxels of this rank.
+    """
+    return [24 * expanded, 8 * mates * own]
+
+
+def averaging_bytes(expanded: int) -> list[float]:
+    """The same of an average over mates: every rank averages from all expanded voxels."""
+    return [4 * expanded] * 3
+
+
+def collecting_bytes(voxels: int, per_voxel: int) -> list[float]:
+    """The same of `collect`, on the root, from parts of so many bytes for each value."""
+    return [(8 + per_voxel) * voxels]
+
+
 def collect(model: Model, values: Floats, n_voxels: int) -> Floats | None:
     """All V voxels' values from the ranks that hold them, on the group's root."""
     group = model.group

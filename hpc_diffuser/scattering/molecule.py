@@ -252,6 +252,21 @@ class Volume:
         return volume
 
 
+def volume_bytes(computed: int) -> list[float]:
+    """Bytes of each array that a `Volume` keeps for so many voxels of all ranks."""
+    return [8 * computed]
+
+
+def volume_building_bytes(computed: int) -> list[float]:
+    """The same of what it is made with."""
+    return [*[8 * computed] * 3, *[24 * computed] * 2]
+
+
+def volume_filling_bytes(own: int, computed: int, points: int) -> list[float]:
+    """The same of a map of so many points that is filled, with `own` voxels of this rank."""
+    return [8 * own, *[4 * computed] * 3, 4 * points]
+
+
 class InterpolatedModel:
     """The same intensity, computed on a coarse grid and interpolated to the samples asked for.
 
@@ -352,3 +367,13 @@ def computed_band(
     band = choose_band_grid(grid, d_min, separations, INTERPOLATION_ERROR)
     dear = plane_costs(band.grid, band.d_min).sum() > 0.8 * direct_cost
     return None if how.grid == "auto" and dear and not how.liquid_gamma_A else band
+
+
+def band_bytes(voxels: int) -> list[float]:
+    """Bytes of each of the arrays that `computed_band` works with: the limit, h of every voxel."""
+    return [8 * voxels, 8 * voxels]
+
+
+def rows_bytes(voxels: int) -> list[float]:
+    """The same of an `InterpolatedModel` that looks which of all voxels are its own."""
+    return [voxels, 8 * voxels, 8 * voxels]

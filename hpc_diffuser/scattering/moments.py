@@ -7,6 +7,7 @@ ranks then holds the moments, each on its own planes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -18,10 +19,22 @@ from hpc_diffuser.motion.ensemble import frame_weights
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters, Sampled
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.parallel.decomposition import batch_edges, batches_of, choose_layout, share_planes
+from hpc_diffuser.parallel.decomposition import (
+    SAMPLE_BATCHES,
+    batch_edges,
+    batches_of,
+    choose_layout,
+    share_planes,
+)
 from hpc_diffuser.scattering.direct import variance_and_mean_squared
 from hpc_diffuser.scattering.intensity import SelfTerms, self_terms
-from hpc_diffuser.scattering.slab import BLOCK, plane_costs, slab
+from hpc_diffuser.scattering.slab import (
+    BLOCK,
+    plane_costs,
+    position_bytes,
+    slab,
+    squared_bytes,
+)
 from hpc_diffuser.scattering.transform import Transform, choose_transform
 from hpc_diffuser.system.arrays import Floats, Integers
 
@@ -161,6 +174,50 @@ class Moments:
         real, imaginary = (part[self._positions] for part in self.transform.mean)
         sums = total[:, self._positions]
         return variance_and_mean_squared(sums, (real, imaginary), len(normals))
+
+
+def kept_bytes(computed: int) -> list[float]:
+    """Bytes of each array that `Moments` keeps for so many voxels, beside its transform's.
+
+    Rows, |s|², places, self-terms, the last moments and their model's q²; indices.
+    """
+    return [*[8 * computed] * 7, 6 * computed]
+
+
+def building_bytes(computed: int, stored: int, elements: int) -> list[list[float]]:
+    """The same of what exists beside each other at the crowded moments of making it.
+
+    Parameters
+    ----------
+    computed, stored : int
+        Voxels, and values of the slab.
+    elements : int
+    """
+    mean = 12 * stored
+    return [
+        [*squared_bytes(stored), mean],
+        [mean, *position_bytes(computed)],
+        [mean, *[8 * computed] * (3 + elements), *[32 * computed] * 3],  # form factors
+    ]
+
+
+def sampling_bytes(atoms: int, samples: int, stored: int, sums: int) -> list[float]:
+    """The same of a batch of configurations, beside the transform's own.
+
+    Parameters
+    ----------
+    atoms, samples, stored : int
+    sums : int
+        Of batches, which are added as a tree, that exist at once.
+    """
+    # Displacements and positions, in Å and in steps.
+    moved = [24 * atoms * math.ceil(samples / SAMPLE_BATCHES)] * 5
+    return [*moved, *[12 * stored] * sums]
+
+
+def intensity_bytes(computed: int, stored: int) -> list[float]:
+    """The same of moments on their way to intensity."""
+    return [12 * stored, 12 * computed, 24 * computed, *[8 * computed] * 9]
 
 
 def _identity(factors: AtomFactors) -> tuple[object, ...]:

@@ -94,6 +94,16 @@ class Slab:
         return places
 
 
+def squared_bytes(stored: int) -> list[float]:
+    """Bytes of each of the arrays that `Slab.s_squared` works with at once."""
+    return [8 * stored] * 4
+
+
+def position_bytes(voxels: int) -> list[float]:
+    """Bytes of each of the arrays that `Slab.position_of` works with at once."""
+    return [*[24 * voxels] * 2, *[16 * voxels] * 3, *[8 * voxels] * 5]
+
+
 def slab(grid: HklGrid, d_min: float, planes: Integers) -> Slab:
     """The section of the sphere 1/d_min on each of the h-planes `planes` (ascending indices)."""
     planes = np.array(planes, dtype=np.int64)

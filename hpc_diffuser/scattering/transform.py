@@ -9,6 +9,8 @@ import numpy as np
 from hpc_diffuser.crystal.atom_factors import AtomFactors, atom_factors
 from hpc_diffuser.crystal.lattice import HklGrid, fractionalization
 from hpc_diffuser.crystal.structure import Structure
+from hpc_diffuser.motion.modes import Modes
+from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.scattering.density import DensityTransform, product_flops
 from hpc_diffuser.scattering.direct import DirectTransform
 from hpc_diffuser.scattering.shapes import (
@@ -83,12 +85,37 @@ class Transform(Protocol):
 
 
 class MakeTransform(Protocol):
-    """How a transform is made; its classes are this."""
+    """How a transform is made, and what memory it will take; its classes are this.
+
+    Attributes
+    ----------
+    kept_values : int
+        Numbers, float32, that it keeps at every stored value of its slab.
+    """
+
+    kept_values: int
 
     def __call__(
         self, structure: Structure, slab: Slab, factors: AtomFactors | None = None
     ) -> Transform:
         """A transform of a structure, whose positions are the mean, on a slab."""
+        ...
+
+    def working_bytes(
+        self, modes: Modes, slab: Slab, farthest: Parameters, factors: AtomFactors | None = None
+    ) -> list[float]:
+        """Bytes of each of the arrays that moments are computed with, on all threads.
+
+        Parameters
+        ----------
+        modes : Modes
+        slab : Slab
+            All planes that are computed, by whichever rank.
+        farthest : Parameters
+            The largest amplitudes that atoms are moved with.
+        factors : AtomFactors or None
+            Those that are hardest to draw; plain form factors without.
+        """
         ...
 
 

@@ -187,8 +187,8 @@ def test_folder_that_cannot_be_locked(tmp_path, monkeypatch):
 @pytest.mark.parametrize("compiled", [True, False])
 def test_cache_that_cannot_be_kept(monkeypatch, compiled):
     """Kernels neither compiled nor to be kept: every start would compile them."""
-    monkeypatch.setattr("hpc_diffuser.fit.footprint.kernels_compiled", lambda: compiled)
-    monkeypatch.setattr("hpc_diffuser.fit.footprint.kernel_cache_folder", lambda: Path("/there"))
+    monkeypatch.setattr("hpc_diffuser.fit.compilation.kernels_compiled", lambda: compiled)
+    monkeypatch.setattr("hpc_diffuser.fit.compilation.kernel_cache_folder", lambda: Path("/there"))
     monkeypatch.setattr(files, "_writable", lambda folder: False)
     found = files.kernel_cache()
     assert "/there" in found.text

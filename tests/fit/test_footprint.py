@@ -18,14 +18,13 @@ from hpc_diffuser.fit.config import ParametersConfig, load_config
 from hpc_diffuser.fit.footprint import (
     Footprint,
     Node,
-    measured_sizes,
     memory_text,
     peak_MB,
     predict,
     refusal,
     require_memory,
-    shares_of_group,
 )
+from hpc_diffuser.fit.phases import measured_sizes, shares_of_group
 from hpc_diffuser.fit.problem import Problem, compare, load_problem
 from hpc_diffuser.fit.space import search_space
 from hpc_diffuser.io.maps.native import write_target
@@ -312,7 +311,7 @@ def test_refusal_is_everyones_and_told_once(tmp_path):
 
 def test_an_empty_cache_is_noticed(tmp_path, clean_environment):
     """Without compiled kernels rank 0 will need room for the compiler."""
-    code = "from hpc_diffuser.fit.footprint import kernels_compiled; print(kernels_compiled())"
+    code = "from hpc_diffuser.fit.compilation import kernels_compiled; print(kernels_compiled())"
     result = subprocess.run(
         [sys.executable, "-c", code],
         env=clean_environment | {"NUMBA_CACHE_DIR": str(tmp_path)},

@@ -32,7 +32,7 @@ INFO = (
     + "from hpc_diffuser.commands.main import run_program; run_program(['info', 'map.nxs'])"
 )
 FOLDER = READ_ONLY + (
-    "from hpc_diffuser.fit.footprint import kernel_cache_folder; print(kernel_cache_folder())"
+    "from hpc_diffuser.fit.compilation import kernel_cache_folder; print(kernel_cache_folder())"
 )
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from hpc_diffuser.crystal.lattice import HklGrid, fractionalization, grid_to_resolution
 from hpc_diffuser.fit.config import Config, ModelConfig, ParametersConfig
-from hpc_diffuser.fit.footprint import measured_sizes
+from hpc_diffuser.fit.phases import measured_sizes
 from hpc_diffuser.fit.problem import Problem
 from hpc_diffuser.fit.scoring import Comparison
 from hpc_diffuser.fit.space import held_space

@@ -30,7 +30,7 @@ def of_folder(folder: Path) -> list[Finding]:
 def kernel_cache() -> Finding:
     """Where compiled kernels are kept, and whether they are there."""
     try:
-        from hpc_diffuser.fit.footprint import kernel_cache_folder, kernels_compiled
+        from hpc_diffuser.fit.compilation import kernel_cache_folder, kernels_compiled
     except InputError as exc:  # there is none at all
         return Finding("kernels", "no cache", str(exc))
     folder = kernel_cache_folder()

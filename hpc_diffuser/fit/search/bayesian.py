@@ -25,6 +25,8 @@ from hpc_diffuser.fit.search.history import Hedge, History
 if TYPE_CHECKING:
     from skopt.learning import GaussianProcessRegressor
 
+CANDIDATES = 10_000  # points at which skopt predicts
+
 IMPROVEMENT = 0.01  # that expected improvement and PI look for: 1 % of 1 − CC
 # Variance of the normalised objective's error. A restart evaluates all points with the same
 # samples: its objective is smooth, and what the samples leave (which differs between restarts)
@@ -128,3 +130,8 @@ def _with_fast_variance() -> "type[GaussianProcessRegressor]":
 
 def _log(objectives: np.ndarray) -> np.ndarray:
     return np.log(np.maximum(objectives, TINY))
+
+
+def proposing_bytes(evaluations: int) -> list[float]:
+    """Bytes of skopt's kernel between candidates and so many points that it was told."""
+    return [8.0 * CANDIDATES * evaluations] * 5

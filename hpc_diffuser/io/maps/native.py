@@ -130,6 +130,37 @@ def read_target(source: Path | Opened) -> Target:
     return read_arrays(source, "target", _TARGET, _build_target)
 
 
+def reading_bytes(voxels: int, points: int, has_errors: bool) -> list[float]:
+    """Bytes of each of the arrays that `read_target` works with at once.
+
+    Half a box of the file's arrays, three arrays of indices.
+
+    Parameters
+    ----------
+    voxels, points : int
+        Of the target, of its whole grid.
+    has_errors : bool
+    """
+    box, v = points / 2, voxels
+    return [4 * box, 4 * box * has_errors, box, box, 24 * v, 24 * v, 24 * v, 4 * v, v]
+
+
+def writing_bytes(voxels: int, points: int, expanded: int) -> list[list[float]]:
+    """The same of the crowded moments of `write_map`: on the whole grid, an HDF5 file's image.
+
+    Parameters
+    ----------
+    voxels, points, expanded : int
+        Of the target, of its whole grid, of the target with all mates.
+    """
+    stored = 7 * expanded  # all mates, and Friedel's, compressed
+    return [
+        [4 * points, 24 * voxels, 24 * voxels],
+        [4 * points, 4 * points, stored],
+        [4 * points, stored, stored],
+    ]
+
+
 def _fill_map(
     file: h5py.File, axes: list[np.ndarray], intensity: np.ndarray, errors: np.ndarray | None
 ) -> None:

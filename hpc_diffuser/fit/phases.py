@@ -1,0 +1,243 @@
+"""What a fit holds in memory at its crowded moments, from its sizes: each phase a list of arrays.
+
+How many bytes its arrays are, each class says itself, in `kept_bytes` and the like beside it;
+here is which of them exist at the same time.
+
+Sizes: V voxels of the target, E with their mates, G points of its whole grid; the computed grid
+has C voxels and stores W values; in small letters, what the rank that has most holds of them.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpc_diffuser.crystal.symmetry import expansion_bytes, grid_operations, laue_expansion
+from hpc_diffuser.fit import scoring
+from hpc_diffuser.fit.problem import Problem, computation
+from hpc_diffuser.fit.search.bayesian import proposing_bytes
+from hpc_diffuser.io.maps import native
+from hpc_diffuser.motion.ensemble import n_configurations
+from hpc_diffuser.parallel.decomposition import choose_layout, share_planes
+from hpc_diffuser.scattering import interpolation, liquid, model, molecule, moments
+from hpc_diffuser.scattering.slab import BLOCK, Slab, slab
+from hpc_diffuser.scattering.transform import choose_transform
+
+Phase = list[float]  # bytes of each of the arrays that exist at the same time
+_KEPT_MAPS = 5  # of intensity: the present one, and four that `convergence` compares
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What the arrays of a fit are as long as.
+
+    Attributes
+    ----------
+    voxels, points : int
+        V, G.
+    box : int
+        Points of the grid that holds the expanded voxels: G, or more where the map holds less.
+    expanded : int
+        E: the target's voxels and all their symmetry mates, one of each Friedel pair.
+    mates : int
+        Of each voxel, itself included: 1 in P 1.
+    plane_voxels : (H,) int
+        Of the expanded voxels, those on each h-plane.
+    liquid_points : int
+        Points of the Patterson function; 0 without liquid-like motion.
+    coarse : Slab
+        All planes that are computed.
+    interpolated : bool
+        From the grid of `coarse`, which otherwise is the target's own.
+    kept_values : int
+        Of the transform, at every stored value.
+    transforming : list of float
+        Bytes of the arrays that the transform works with.
+    atoms, elements : int
+    has_errors, weighted : bool
+    """
+
+    voxels: int
+    points: int
+    box: int
+    expanded: int
+    mates: int
+    plane_voxels: np.ndarray
+    liquid_points: int
+    coarse: Slab
+    interpolated: bool
+    kept_values: int
+    transforming: Phase
+    atoms: int
+    elements: int
+    has_errors: bool
+    weighted: bool
+
+
+@dataclass(frozen=True)
+class Share:
+    """The most that a rank holds: c, w, v; and the sums of batches that it adds as a tree."""
+
+    computed: int
+    stored: int
+    voxels: int
+    sums: int
+
+
+def measured_sizes(problem: Problem) -> Sizes:
+    """Sizes of a problem's arrays; the grid is chosen as `model.forward_model` does."""
+    target, structure, options = problem.target, problem.modes.structure, problem.config.model
+    how = computation(options, problem.modes, problem.space)
+    expanded, mates = target.indices, 1
+    operations = grid_operations(target.grid, target.space_group)
+    if len(operations) > 2:
+        expanded = laue_expansion(expanded, target.grid.divisions, operations)[0]
+        mates = len(operations) // 2
+    holder = target.grid.holding(expanded)
+    band = molecule.computed_band(problem.modes, holder, expanded, how)
+    grid, d_min = (band.grid, band.d_min) if band else (holder, target.d_min)
+    make = choose_transform(structure, grid, d_min, options.transform, how.factors, how.many_kinds)
+    coarse = slab(grid, d_min, np.arange(grid.extent[0] + 1))
+    return Sizes(
+        voxels=len(target.indices),
+        points=math.prod(target.grid.shape),
+        box=math.prod(holder.shape),
+        expanded=len(expanded),
+        mates=mates,
+        plane_voxels=np.bincount(expanded[:, 0]),
+        liquid_points=math.prod(liquid.padded_shape(grid)) if how.liquid_gamma_A else 0,
+        coarse=coarse,
+        interpolated=band is not None,
+        kept_values=make.kept_values,
+        transforming=make.working_bytes(problem.modes, coarse, problem.space.farthest, how.factors),
+        atoms=len(structure),
+        elements=len(np.unique(structure.elements)),
+        has_errors=target.errors is not None,
+        weighted=problem.config.target.weights == "errors",
+    )
+
+
+def shares_of_group(sizes: Sizes, n_ranks: int) -> list[Share]:
+    """What each of a group's ranks holds: the most that one in its row of the layout does."""
+    s = sizes.coarse
+    starts = np.arange(0, len(s.h), BLOCK)
+    blocks = np.add.reduceat(np.add.reduceat(s.row_halves + 1, s.row_offsets[:-1]), starts)
+    stored = np.add.reduceat(np.diff(s.offsets), starts)
+    layout = choose_layout(n_ranks, blocks)
+    slabs = share_planes(blocks, layout.slab_ranks)
+    part = max(blocks[own].sum() for own in slabs) / blocks.sum()
+    planes = sizes.plane_voxels[sizes.plane_voxels > 0]
+    interpolated = max(planes[own].sum() for own in share_planes(planes, n_ranks))
+
+    def share(in_first_row: bool) -> Share:
+        computed = round(part * computed_voxels(sizes)) * in_first_row
+        return Share(
+            computed=computed,
+            stored=int(max(stored[own].sum() for own in slabs)),
+            voxels=int(interpolated) if sizes.interpolated else computed,
+            sums=4 if layout.sample_ranks == 1 else 3,
+        )
+
+    first, others = share(True), share(False)
+    return [first] * layout.slab_ranks + [others] * (n_ranks - layout.slab_ranks)
+
+
+def computed_voxels(sizes: Sizes) -> int:
+    """C: half a sphere of samples, or the target's voxels."""
+    if not sizes.interpolated:
+        return sizes.expanded
+    density = 1 / math.sqrt(np.linalg.det(sizes.coarse.grid.metric()))
+    return round(2 / 3 * math.pi / sizes.coarse.d_min**3 * density)
+
+
+def loading(sizes: Sizes) -> Phase:
+    """The target's file is read, on rank 0."""
+    return native.reading_bytes(sizes.voxels, sizes.points, sizes.has_errors)
+
+
+def held(sizes: Sizes, share: Share) -> Phase:
+    """What a model and its `Comparison` keep."""
+    own = math.ceil(share.voxels / sizes.mates)
+    kept = moments.kept_bytes(share.computed) + [4 * share.stored] * sizes.kept_values
+    if sizes.mates > 1:
+        kept += model.mates_bytes(sizes.expanded, sizes.mates, own)
+    kept += liquid.kept_bytes(sizes.liquid_points)
+    if sizes.interpolated:
+        kept += molecule.volume_bytes(computed_voxels(sizes))
+        kept += interpolation.kept_bytes(share.voxels)
+    return kept + scoring.kept_bytes(own, sizes.weighted)
+
+
+def building(sizes: Sizes, share: Share) -> list[Phase]:
+    """`model.forward_model` and `scoring.Comparison`, from one crowded moment to the next."""
+    voxels, every, computed = share.voxels, sizes.expanded, computed_voxels(sizes)
+    kept = held(sizes, share)
+    coarse = [24 * computed] * sizes.interpolated  # the indices of C, until all is built
+    inside = [*coarse, 8 * computed]  # of `Moments`: all |s|² too
+    phases = [
+        molecule.band_bytes(every),
+        *(inside + m for m in moments.building_bytes(share.computed, share.stored, sizes.elements)),
+        kept + scoring.building_bytes(voxels, sizes.has_errors),
+    ]
+    if sizes.interpolated:
+        phases += [
+            coarse + kept + molecule.volume_building_bytes(computed),
+            coarse + kept + molecule.rows_bytes(every),
+            coarse + kept + interpolation.building_bytes(voxels),
+        ]
+    if sizes.mates > 1:
+        phases.append(expansion_bytes(sizes.voxels, sizes.mates, every, sizes.box))
+    return phases
+
+
+def evaluating(sizes: Sizes, share: Share, n_samples: int) -> list[Phase]:
+    """`internal_motion`, beside maps that were calculated before."""
+    own, stored = share.computed, share.stored
+    per_voxel = 4 if sizes.interpolated else 8
+    kept = held(sizes, share) + [per_voxel * share.voxels] * _KEPT_MAPS
+    batch = moments.sampling_bytes(sizes.atoms, n_samples, stored, share.sums)
+    phases = [
+        kept + batch + sizes.transforming,
+        kept + moments.intensity_bytes(own, stored),
+        kept + scoring.masked_bytes(share.voxels),  # `results._halos`
+    ]
+    if sizes.interpolated:
+        points = math.prod(sizes.coarse.grid.shape)
+        phases.append(kept + molecule.volume_filling_bytes(own, computed_voxels(sizes), points))
+    if sizes.mates > 1:
+        phases.append(kept + model.averaging_bytes(sizes.expanded))
+    if sizes.liquid_points:
+        phases.append(kept + liquid.series_bytes(own, sizes.liquid_points))
+    return phases
+
+
+def proposing(sizes: Sizes, share: Share, evaluations: int) -> Phase:
+    """The next point of a search, beside its model."""
+    return held(sizes, share) + proposing_bytes(evaluations)
+
+
+def finishing(sizes: Sizes, share: Share) -> list[Phase]:
+    """The final map: gathered, then written, on rank 0."""
+    kept = [*held(sizes, share), 8 * sizes.voxels, 8 * share.voxels]
+    per_value = 4 if sizes.interpolated else 8
+    phases = [model.collecting_bytes(sizes.voxels, per_value)]
+    phases += native.writing_bytes(sizes.voxels, sizes.points, sizes.expanded)
+    return [kept + phase for phase in phases]
+
+
+def fitting(problem: Problem, sizes: Sizes, alone: Share, together: Share) -> list[Phase]:
+    """The phases of every rank: those of its group, and those that the whole job does together."""
+    options, search = problem.config.model, problem.config.search
+    # How many "auto" will be is not known yet; hardly more than the final map takes.
+    samples = options.final_samples if options.samples == "auto" else options.samples
+    samples, most = (
+        n_configurations(problem.modes, problem.space.librates, n)
+        for n in (samples, max(samples, options.final_samples))
+    )
+    return [
+        *building(sizes, alone),
+        *evaluating(sizes, alone, samples),
+        *building(sizes, together),
+        *evaluating(sizes, together, most),
+        proposing(sizes, alone, search.evaluations),
+    ]

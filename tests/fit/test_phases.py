@@ -1,0 +1,110 @@
+"""What classes say of their bytes before they are made, against the arrays that they then hold."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hpc_diffuser.crystal.lattice import grid_to_resolution
+from hpc_diffuser.crystal.symmetry import expansion_bytes, grid_operations, laue_expansion
+from hpc_diffuser.fit import scoring
+from hpc_diffuser.maps.target import Target, target_arrays
+from hpc_diffuser.motion.disorder import Disorder
+from hpc_diffuser.motion.parameters import Parameters
+from hpc_diffuser.parallel.communicator import Ranks
+from hpc_diffuser.scattering import liquid, molecule
+from hpc_diffuser.scattering.density import FARTHEST, farthest_box
+from hpc_diffuser.scattering.slab import slab
+from hpc_diffuser.scattering.transform import TRANSFORMS
+
+CELL = (14.0, 15.0, 16.0, 88.0, 105.0, 98.0)
+
+
+def arrays_of(thing: Any) -> list[np.ndarray]:
+    """All arrays that a value's attributes hold, also in tuples."""
+    found, left = [], list(vars(thing).values())
+    while left:
+        value = left.pop()
+        if isinstance(value, tuple | list):
+            left += value
+        elif isinstance(value, np.ndarray):
+            found.append(value)
+    return found
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_transforms_keep_what_they_say(modes, name):
+    """So many float32 arrays as long as the slab's values, and no other that is so long."""
+    grid = grid_to_resolution(CELL, (4, 4, 4), 1.8)
+    planes = slab(grid, 1.8, np.arange(grid.extent[0] + 1))
+    made = TRANSFORMS[name](modes.structure, planes)
+    long = [array for array in arrays_of(made) if array.size == planes.size]
+    assert sum(array.nbytes for array in long) == 4 * planes.size * TRANSFORMS[name].kept_values
+
+
+def test_a_box_holds_atoms_at_their_farthest(modes):
+    """Three standard deviations of translation by modes from the middle, and an atom's reach.
+
+    Along x of an orthogonal cell: the extent of the positions in steps of the box is less by twice
+    that; without motion the box is the transform's own.
+    """
+    grid = grid_to_resolution((14.0, 15.0, 16.0, 90.0, 90.0, 90.0), (2, 2, 2), 2.0)
+    planes = slab(grid, 2.0, np.arange(grid.extent[0] + 1))
+    made = TRANSFORMS["density"](modes.structure, planes)
+    still = Parameters(np.zeros(len(modes.vectors)), Disorder())
+    own = 2 * made._half_box(made._steps(modes.structure.positions[None]))
+    np.testing.assert_array_equal(farthest_box(modes, planes, still), own)
+    sigma = 0.5
+    moving = Parameters(np.full(len(modes.vectors), sigma), Disorder())
+    rms = sigma * np.sqrt(np.sum(modes.vectors**2, axis=0)) @ np.diag(np.diag(made._to_steps))
+    steps = np.abs(made._steps(modes.structure.positions[None])[0])
+    order = made._order
+    expected = 2 * np.ceil((steps + FARTHEST * rms[order]).max(axis=0) + made._reach + 1)
+    np.testing.assert_array_equal(farthest_box(modes, planes, moving), expected)
+
+
+def test_mates():
+    """Of P 43 21 2: what is made is among what exists at the most crowded moment."""
+    grid = grid_to_resolution((20.0, 20.0, 24.0, 90.0, 90.0, 90.0), (2, 2, 2), 3.0)
+    operations = grid_operations(grid, "P 43 21 2")
+    indices = grid.indices_between(9.0, 3.0)
+    expanded, mates = laue_expansion(indices, grid.divisions, operations)
+    said = expansion_bytes(len(indices), mates.shape[1], len(expanded), np.prod(grid.shape))
+    assert mates.nbytes in said and expanded.nbytes in said
+
+
+@pytest.mark.parametrize("has_errors", [True, False])
+def test_target_and_its_comparison(has_errors):
+    """A target's arrays; what a comparison keeps of them is as long as said, or less."""
+    grid = grid_to_resolution(CELL, (3, 3, 3), 2.5)
+    indices = grid.indices_between(6.0, 2.5)
+    values = np.random.default_rng(0).uniform(1, 2, len(indices)).astype(np.float32)
+    target = Target(
+        grid=grid,
+        indices=indices,
+        intensity=values,
+        errors=values if has_errors else None,
+        free=values < 1.1,
+        shell_edges=np.linspace(1 / 6, 1 / 2.5, 4),
+        space_group="P 1",
+    )
+    held = [a for a in (target.indices, values, target.free, target.errors) if a is not None]
+    assert sum(target_arrays(len(indices), has_errors)) == sum(a.nbytes for a in held)
+    model = SimpleNamespace(rows=np.arange(len(indices)), group=Ranks())
+    weights = "errors" if has_errors else "none"
+    made = scoring.Comparison(target, model, "shell-mean", weights)
+    long = [a for a in arrays_of(made._sums) if a.size == len(indices)]
+    said = scoring.kept_bytes(len(indices), weights == "errors")
+    assert sum(a.nbytes for a in long) <= sum(said)
+
+
+def test_liquid_motion_and_volume():
+    """Distances at every point of the Patterson function; places of the voxels in the volume."""
+    grid = grid_to_resolution(CELL, (3, 3, 3), 2.5)
+    indices = grid.indices_between(np.inf, 2.5)
+    made = liquid.LiquidMotion(grid, indices, 1 / 2.5**2)
+    points = int(np.prod(liquid.padded_shape(grid)))
+    assert [made._distances.nbytes] == liquid.kept_bytes(points)
+    volume = molecule.Volume(grid, indices, np.arange(len(indices)), Ranks())
+    assert [volume._filled.nbytes] == molecule.volume_bytes(len(indices))
