@@ -229,9 +229,8 @@ def test_every_model_agrees_with_the_closed_form(name):
     assert abs(scale - 1) < 0.01
 
 
-@pytest.mark.parametrize(
-    "name", ["all", *(pytest.param(n, marks=pytest.mark.slow) for n in MODELS if n != "all")]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
 def test_every_model_of_lysozyme_agrees_with_the_closed_form(name, lysozyme):
     """The same for ten principal components of the real trajectory, at 1000 random voxels."""
     disorder, others = MODELS[name]
