@@ -14,6 +14,7 @@ from hpc_diffuser.commands.examples.four_helices import UNIT_CELL, example_modes
 from hpc_diffuser.crystal.lattice import grid_to_resolution
 from hpc_diffuser.crystal.symmetry import grid_operations, unique_indices
 from hpc_diffuser.fit import footprint as module
+from hpc_diffuser.fit.compilation import compile_kernels
 from hpc_diffuser.fit.config import ParametersConfig, load_config
 from hpc_diffuser.fit.footprint import (
     Footprint,
@@ -92,6 +93,13 @@ def write_project(
     write_target(folder / "target.h5", target, {})
     (folder / "fit.toml").write_text(CONFIG.replace("GRID", grid))
     return load_problem(load_config(folder / "fit.toml"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled(tmp_path_factory) -> None:
+    """Kernels are in the cache: the compiler's memory would be foreseen, and not be needed."""
+    folder = tmp_path_factory.mktemp("compiled")
+    compile_kernels(write_project(folder, 2, 4.0, "target").target, "none")
 
 
 @pytest.fixture(scope="module")
