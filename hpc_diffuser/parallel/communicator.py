@@ -344,17 +344,18 @@ class Ranks:
 
         The arrays themselves are rank 0's alone.
         """
-        payload, large = b"", []
+        message, large = b"", []
         if self.is_root:
             pickle = serialiser()
             pickle.THRESHOLD = threshold
             payload, buffers = pickle.dumps_oob(value)
             large = [memoryview(buffer).cast("B") for buffer in buffers]
-        sizes = np.array([len(buffer) for buffer in large], np.int64).tobytes()
-        payload, sizes = _unbundled(self._pass_down(_bundled([payload, sizes])))
-        return payload, large, np.frombuffer(sizes, np.int64).tolist()
+            sizes = np.array([len(buffer) for buffer in large], np.int64)
+            message = _bundled([payload, sizes.tobytes()])
+        pickled, lengths = _unbundled(self._pass_down(message))
+        return pickled, large, np.frombuffer(lengths, np.int64).tolist()
 
-    def _pass_down(self, message: bytes) -> bytes | bytearray:
+    def _pass_down(self, message: bytes | bytearray) -> bytes | bytearray:
         """Rank 0's message on every rank, along the tree."""
         if not self.is_root:
             message = self._from_parent()
@@ -372,7 +373,7 @@ class Ranks:
         later = tree_height(self.size) + parent.bit_count()
         return self._receive(parent, self._one_of(above), later)
 
-    def _send(self, payload: bytes, to: int, tag: int = _EXCHANGE) -> Any:
+    def _send(self, payload: bytes | bytearray, to: int, tag: int = _EXCHANGE) -> Any:
         return self._comm.Isend([payload, byte()], to, tag)
 
     def _receive(self, source: int, whom: str, later: int) -> bytearray:
