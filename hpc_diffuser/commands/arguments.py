@@ -29,7 +29,8 @@ def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="hpc-diffuser",
         description="Fit internal motions of a protein to its 3-D X-ray diffuse scattering.",
-        epilog="Try the built-in example: mpirun -n 2 hpc-diffuser fit",
+        epilog="Try the built-in example: mpirun -n 2 hpc-diffuser fit. HPC_DIFFUSER_WATCH=off in "
+        "the environment: no second process beside each rank, where a site allows none.",
     )
     parser.add_argument("--version", action="version", version=f"hpc-diffuser {__version__}")
     parser.set_defaults(debug=False)
