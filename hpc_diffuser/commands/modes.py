@@ -50,7 +50,7 @@ def run(options: Options) -> None:
         Where a file cannot be used, or options contradict each other.
     """
     from hpc_diffuser.commands.pages.contents import describe
-    from hpc_diffuser.fit.config import checked_conformer
+    from hpc_diffuser.fit.config_values import checked_conformer
     from hpc_diffuser.io.modes_from_files import (
         modes_from_network,
         modes_from_trajectory,

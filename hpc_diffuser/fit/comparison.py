@@ -24,14 +24,8 @@ from hpc_diffuser.fit.comparison_table import (
     Statistics,
     write_comparison,
 )
-from hpc_diffuser.fit.config import (
-    Config,
-    ModelsConfig,
-    ParametersConfig,
-    StructureConfig,
-    checked_models,
-    terms_of,
-)
+from hpc_diffuser.fit.config import Config, ModelsConfig, ParametersConfig, StructureConfig
+from hpc_diffuser.fit.config_values import checked_models, terms_of
 from hpc_diffuser.fit.inputs import load_modes
 from hpc_diffuser.fit.problem import FINAL, SHUFFLE, Problem, compare
 from hpc_diffuser.fit.refinement import Resumption, refine

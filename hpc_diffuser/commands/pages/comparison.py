@@ -6,7 +6,7 @@ import numpy as np
 
 from hpc_diffuser.commands.pages.report import score_rule, warnings_text
 from hpc_diffuser.fit.comparison_table import ModelComparison, ModelRow, ModelShellRow, Shuffled
-from hpc_diffuser.fit.config import terms_of
+from hpc_diffuser.fit.config_values import terms_of
 from hpc_diffuser.fit.summary import Ceiling, Values
 from hpc_diffuser.motion.registry import PARAMETERS, Parameter
 
