@@ -27,9 +27,9 @@ tempfile.TemporaryFile = refuse
 if sys.argv[1] == "nobody":
     os.path.expanduser = lambda path: path  # a user whom no table knows, in a container
 """
-INFO = (
-    READ_ONLY
-    + "from hpc_diffuser.commands.main import run_program; run_program(['info', 'map.nxs'])"
+SCORE = (
+    READ_ONLY + "from hpc_diffuser.commands.main import run_program; "
+    "run_program(['score', 'map.nxs', 'target.h5'])"
 )
 FOLDER = READ_ONLY + (
     "from hpc_diffuser.fit.compilation import kernel_cache_folder; print(kernel_cache_folder())"
@@ -58,8 +58,8 @@ def homeless(inputs, tmp_path) -> Callable[..., subprocess.CompletedProcess]:
 
 @pytest.mark.parametrize("home", ["/proc/none", "~"])
 def test_temporary_folder(homeless, tmp_path, inputs, home):
-    """The command is done; where kernels go is said once; nothing is made in this folder."""
-    result = homeless(INFO, home)
+    """A command that needs kernels is done; where they go is said once; nothing is made here."""
+    result = homeless(SCORE, home)
     assert result.returncode == 0, result.stderr
     (line,) = result.stderr.splitlines()
     (made,) = tmp_path.iterdir()
@@ -90,7 +90,7 @@ def test_folder_of_the_users_own(homeless, tmp_path):
 def test_nowhere_at_all(homeless, tmp_path):
     """One line with the remedy."""
     tmp_path.chmod(0o777)  # others may put what they like in the folder's place
-    result = homeless(INFO)
+    result = homeless(SCORE)
     assert result.returncode == 65
     assert result.stderr.startswith("hpc-diffuser: error: no folder for compiled kernels: ")
     assert len(result.stderr.splitlines()) == 1 and "set NUMBA_CACHE_DIR" in result.stderr
