@@ -30,7 +30,7 @@ from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.scattering.model import collect, forward_model
+from hpc_diffuser.scattering.model import forward_model
 from hpc_diffuser.scattering.molecule import Computation
 from hpc_diffuser.system.errors import InputError
 
@@ -69,7 +69,7 @@ def search(
         Where no re-indexing makes the map's cell the structure's.
     """
     unit_cell, space_group = crystal
-    divisions = diffuse.grid.divisions
+    divisions = diffuse.grid.whole_divisions()
     allowed = compatible_reindexings(diffuse.grid.unit_cell, unit_cell)
     if not allowed:
         raise InputError(
@@ -79,13 +79,14 @@ def search(
     operations = laue_operations(space_group, unit_cell)
     options = options or search_options(divisions)
     options, _ = with_range(diffuse, options)
-    options = replace(options, d_min_A=max(options.d_min_A, d_min_of_corners(diffuse.grid)))
+    d_min = max(options.limits()[1], d_min_of_corners(diffuse.grid))
+    options = replace(options, d_min_A=d_min)
     calculated: dict[tuple[int, int, int], tuple] = {}
     candidates = []
     for reindexing in distinct_reindexings(allowed, operations):
         new = reindexed_divisions(divisions, reindexing)
         if new not in calculated:
-            grid = grid_to_resolution(unit_cell, new, options.d_min_A)
+            grid = grid_to_resolution(unit_cell, new, d_min)
             calculated[new] = rigid_body(structure, crystal, grid, options)
         cc = reindexing_cc(diffuse, reindexing, operations, *calculated[new])
         candidates.append(Candidate(reindexing, cc, _noise(len(calculated[new][0]), new)))
@@ -126,10 +127,13 @@ def rigid_body(
     modes = Modes(structure, np.empty((0, len(structure), 3)), np.empty(0), unit_cell, space_group)
     model = forward_model(modes, grid, indices, Ranks(), Computation(SIGMA_A))
     values = model.rigid(Parameters(np.empty(0), Disorder(translation_sigma_A=SIGMA_A)))
-    width = 1 / options.d_min_A - 1 / options.d_max_A
-    edges = shell_edges(options.d_max_A, options.d_min_A, max(1, round(width / 0.01)))
+    d_max, d_min = options.limits()
+    width = 1 / d_min - 1 / d_max
+    edges = shell_edges(d_max, d_min, max(1, round(width / 0.01)))
     shells = shell_index(np.sqrt(grid.inverse_d_squared(indices)), edges)
-    return indices, collect(model, values, len(indices)), shells
+    intensity = np.full(len(indices), np.nan)
+    intensity[model.rows] = values  # all of them, on one rank
+    return indices, intensity, shells
 
 
 def decided(candidates: list[Candidate]) -> np.ndarray:

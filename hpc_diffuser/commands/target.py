@@ -51,7 +51,7 @@ def run(options: Options) -> None:
         cut = cut_map(loaded.diffuse, options.cut)
     except InputError as exc:
         raise InputError(f"{source.path}: {exc}") from exc
-    provenance = {"command": "hpc-diffuser target"} | source.hashes()
+    provenance: dict[str, str | int] = {"command": "hpc-diffuser target", **source.hashes()}
     provenance |= {f"target {key}": str(value) for key, value in vars(options.cut).items()}
     provenance |= {"target said": "; ".join(cut.said)}
     provenance |= {"target reindexing": loaded.reindexing, "map said": "; ".join(loaded.said)}

@@ -38,7 +38,7 @@ class Layout:
     def time(self, plane_costs: np.ndarray) -> float:
         """How long the busiest rank works, in the costs' unit."""
         slabs = share_planes(plane_costs, self.slab_ranks)
-        return max(plane_costs[s].sum() for s in slabs) / self.sample_ranks
+        return float(max(plane_costs[s].sum() for s in slabs)) / self.sample_ranks
 
 
 def group_of(rank: int, n_ranks: int, n_groups: int) -> int:

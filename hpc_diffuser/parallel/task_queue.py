@@ -118,11 +118,12 @@ class Caller:
             self._read_answer()
             time.sleep(1e-3)
         self._ask(True, stopping)
+        asked = time.monotonic()
         while (letter := self._world.mail()) is None:
             time.sleep(1e-3)
-            self._world.refuse_silence(self._asked, "rank 0")
+            self._world.refuse_silence(asked, "rank 0")
         self._asked = None
-        task = letter[0]
+        task: int = letter[0]
         if task == WAIT:
             time.sleep(_NAP_S)
         return task

@@ -97,7 +97,7 @@ def _lower(which: int, value: int, grace: int) -> None:
     resource.setrlimit(which, (min(soft, value, hard), hard))
 
 
-def _answer(limits: dict[str, Any], call: dict[str, Any]) -> tuple[dict[str, Any], list]:
+def _answer(limits: dict[str, Any], call: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
     """The header to send, and the arrays that follow it."""
     try:
         module, _, name = call["read"].rpartition(".")
@@ -120,7 +120,7 @@ def _description(name: str, array: Any) -> tuple[str, tuple[int, ...]]:
     return array.dtype.str, array.shape
 
 
-def _send(pipe: int, header: dict[str, Any], arrays: list) -> None:
+def _send(pipe: int, header: dict[str, Any], arrays: list[Any]) -> None:
     with open(pipe, "wb", closefd=False) as stream:
         stream.write(json.dumps(header).encode() + b"\n")
         for array in arrays:

@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from threadpoolctl import threadpool_limits
 
@@ -47,6 +48,6 @@ def _put_back(before: dict[str, str]) -> None:
             os.environ[name] = value
 
 
-def _numba():
+def _numba() -> Any:
     """Numba's settings, of a numba that somebody has loaded."""
     return sys.modules["numba"].config

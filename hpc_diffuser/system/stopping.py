@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -115,7 +115,9 @@ def _on_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-def _put_back(handlers: dict[int, Any], timer: tuple[float, float], elapsed: float) -> None:
+def _put_back(
+    handlers: Mapping[signal.Signals, Any], timer: tuple[float, float], elapsed: float
+) -> None:
     """Handlers as they were; an alarm that was set comes when it would have come."""
     left = max(timer[0] - elapsed, _AGAIN_S) if timer[0] else 0.0
     signal.setitimer(signal.ITIMER_REAL, 0.0)  # none while there may be no handler for it

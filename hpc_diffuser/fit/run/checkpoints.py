@@ -77,7 +77,7 @@ def read_restart(directory: Path, restart: int) -> tuple[History | None, list[Pa
 
     A run may be going on: between two renames there is for a moment only the previous file.
     """
-    damaged = []
+    damaged: list[Path] = []
     newest = checkpoint_path(directory, restart)
     for path in (newest, previous_path(newest)):
         try:
@@ -122,7 +122,8 @@ def _arrays(history: History) -> tuple[np.ndarray, ...]:
 def _history(found: Arrays) -> History:
     require_format(found, "checkpoint")
     arrays = [found[name] for name in _ARRAYS]
-    history = History(*arrays[:2], Hedge(*arrays[2:]))
+    points, objectives, *of_hedge = arrays
+    history = History(points, objectives, Hedge(*of_hedge))
     hedge = history.hedge
     n, d = len(history.objectives), history.points.shape[-1]
     m = ACQUISITIONS if len(hedge.theta) else 0  # both come with the first surrogate

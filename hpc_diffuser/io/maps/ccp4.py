@@ -13,6 +13,7 @@ from pathlib import Path
 import gemmi
 import numpy as np
 
+from hpc_diffuser.crystal.lattice import along_hkl
 from hpc_diffuser.io.maps.common import (
     Found,
     Given,
@@ -277,7 +278,7 @@ def _readings(
     ]
     if scale.max() < _SAME_SCALE * scale.min() and (sampling != header.shape).any():
         readings.append((sampling.astype(float), lengths / sampling, _OTHER_UNIT))
-    found = {}
+    found: dict[tuple[int, int, int], tuple[np.ndarray, str]] = {}
     for divisions, steps, what in readings:
         agrees = wanted is None or np.allclose(divisions, wanted, rtol=_SAME_SCALE - 1)
         if agrees and are_whole(divisions) and _covers(header, divisions):
@@ -324,7 +325,7 @@ def _reciprocal(unit_cell: tuple[float, ...]) -> np.ndarray:
 
 
 def _integers(divisions: np.ndarray) -> tuple[int, int, int]:
-    return tuple(int(n) for n in np.rint(divisions))
+    return along_hkl(int(n) for n in np.rint(divisions))
 
 
 def _cell_text(header: _Header) -> str:

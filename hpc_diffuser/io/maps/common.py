@@ -1,12 +1,13 @@
 """What every reader of a map is told, and what it tells."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import gemmi
 import numpy as np
 
+from hpc_diffuser.crystal.lattice import along_hkl
 from hpc_diffuser.io.maps.given import Given
 from hpc_diffuser.io.maps.placing import MOST_DIVISIONS, as_float
 from hpc_diffuser.io.plausible import check_crystal
@@ -103,7 +104,7 @@ def divisions_of(per_unit: Sequence[float], what: str) -> tuple[int, int, int]:
             f"{what} make {found} samples per reciprocal-lattice unit of the cell: expected whole "
             "numbers; give the crystal's --cell (steps are in 1/Å, without 2π)"
         )
-    return tuple(round(n) for n in per_unit)
+    return along_hkl(round(n) for n in per_unit)
 
 
 def are_whole(per_unit: Sequence[float]) -> bool:
@@ -172,6 +173,6 @@ def measured_rows(diffuse: DiffuseMap) -> np.ndarray:
     return np.argwhere(~np.isnan(diffuse.intensity)) - np.array(diffuse.grid.extent)
 
 
-def numbers_text(numbers: Sequence[float]) -> str:
+def numbers_text(numbers: Iterable[float]) -> str:
     """Three or six numbers, as a message tells them."""
     return " ".join(f"{x:.4g}" for x in numbers)

@@ -3,7 +3,7 @@
 import gemmi
 import numpy as np
 
-from hpc_diffuser.crystal.lattice import canonical_mates, laue_operations
+from hpc_diffuser.crystal.lattice import along_hkl, canonical_mates, laue_operations
 from hpc_diffuser.io.maps.common import (
     Found,
     Given,
@@ -193,4 +193,4 @@ def _noted(note: str) -> tuple[int, int, int] | None:
     words = note.removeprefix(f"{_NOTE}:").split()
     if len(words) != 3 or not all(w.isdigit() and int(w) > 0 for w in words):
         return None
-    return tuple(int(w) for w in words)
+    return along_hkl(int(w) for w in words)

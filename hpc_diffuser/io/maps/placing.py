@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from hpc_diffuser.crystal.lattice import HklGrid
+from hpc_diffuser.crystal.lattice import HklGrid, along_hkl
 from hpc_diffuser.io.plausible import check_grid, check_numbers
 from hpc_diffuser.system.errors import InputError
 
@@ -45,7 +45,7 @@ def grid_of_box(
     what : str
         For the message: "axes h, k, l".
     """
-    extent = tuple(max(abs(first), abs(last)) for first, last in spans)
+    extent = along_hkl(max(abs(first), abs(last)) for first, last in spans)
     grid = HklGrid(unit_cell, divisions, extent)
     check_grid(grid.shape, math.prod(abs(last - first) + 1 for first, last in spans), what)
     place = tuple(
@@ -82,7 +82,7 @@ def grid_of_rows(
         raise InputError(f"{what}: there are none")
     check_numbers(indices, what, MOST_INDEX * MOST_DIVISIONS)
     spans = tuple(zip(indices.min(axis=0).tolist(), indices.max(axis=0).tolist(), strict=True))
-    extent = tuple(max(abs(first), abs(last)) for first, last in spans)
+    extent = along_hkl(max(abs(first), abs(last)) for first, last in spans)
     grid = HklGrid(unit_cell, divisions, extent)
     check_grid(grid.shape, len(indices), what)
     places = np.ravel_multi_index(tuple((indices + np.array(extent)).T), grid.shape)

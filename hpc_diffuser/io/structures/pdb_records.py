@@ -122,7 +122,9 @@ def split_models(lines: list[str]) -> tuple[list[str], list[list[str]], bool]:
     by_end : bool
         Records other than MODEL and ENDMDL separate some of them.
     """
-    models, heading, separators = [[]], [], set()
+    models: list[list[str]] = [[]]
+    heading: list[str] = []
+    separators: set[str] = set()
     for line in lines:
         name = line[:6].upper().rstrip()
         if name in _SEPARATORS and models[-1]:

@@ -56,7 +56,8 @@ class _Node:
 
     def outlives(self, place: int) -> bool:
         """Sleep until a rank ends or lets go; True if it died."""
-        return self._pthread.pthread_mutex_lock(self._lock(place)) == errno.EOWNERDEAD
+        found: int = self._pthread.pthread_mutex_lock(self._lock(place))
+        return found == errno.EOWNERDEAD
 
     def _lock(self, place: int) -> ctypes.c_void_p:
         return ctypes.c_void_p(self._base + _SLOT * place)
