@@ -23,9 +23,8 @@ def alone(inputs) -> tuple:
 @pytest.mark.parametrize(
     ("ranks", "groups"),
     [
-        (2, 2),
         (8, 1),
-        *(pytest.param(*case, marks=pytest.mark.slow) for case in [(3, 0), (3, 1), (5, 2)]),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in [(2, 2), (3, 0), (3, 1), (5, 2)]),
     ],
 )
 def test_same_bits_on_any_number_of_ranks(inputs, alone, ranks, groups):

@@ -111,6 +111,7 @@ def test_example_protein_agrees_with_the_closed_form(disorder):
     assert abs(scale - 1) < 3e-3 * allowed
 
 
+@pytest.mark.slow
 def test_lysozyme_agrees_with_the_closed_form(lysozyme):
     """The same for the real molecule."""
     loss, error, scale = deviation(lysozyme, Disorder(0.46), 0.25, 256)

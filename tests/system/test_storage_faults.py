@@ -69,7 +69,9 @@ def test_damaged_checkpoints(undisturbed, tmp_path, expected):
     assert not {name: wrong for name, wrong in found.items() if wrong}
 
 
-@pytest.mark.parametrize("cases", [full_disks, read_only_disk, turning_read_only])
+@pytest.mark.parametrize(
+    "cases", [full_disks, read_only_disk, pytest.param(turning_read_only, marks=SLOW)]
+)
 def test_disks(inputs, tmp_path, expected, cases):
     """Real file systems: full, mounted read-only, and turning read-only in mid-run."""
     found = dict(cases(inputs, tmp_path, expected))
