@@ -5,6 +5,7 @@ from pathlib import Path
 
 from hpc_diffuser.commands.map_source import MapDescription
 from hpc_diffuser.commands.running import command
+from hpc_diffuser.io.maps.table import FORMATS
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.options import CommandOptions, argument, option, part, switch
 from hpc_diffuser.system.streams import say
@@ -30,7 +31,7 @@ class Options(CommandOptions):
     to: str | None = option(
         "--to",
         metavar="FORMAT",
-        help="native, mdx2 (a table), mtz, ccp4, lat, hkl or diffuser, whatever OUT's ending",
+        help=f"{', '.join(FORMATS)}, whatever OUT's ending",
     )
     complete: bool = switch(
         "--complete", "fill voxels that were not measured from their Laue mates"

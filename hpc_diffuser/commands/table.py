@@ -4,6 +4,9 @@ import importlib
 from types import ModuleType
 from typing import NamedTuple
 
+from hpc_diffuser.io.format import filled, titles
+from hpc_diffuser.io.maps.table import MAPS
+
 
 class Command(NamedTuple):
     """A row of the table.
@@ -85,9 +88,9 @@ COMMANDS = (
     ),
     Command(
         "convert",
-        "A diffuse map in another format. Reads the native format, mdx2, mdx-lib, diffuser HDF5,\n"
-        "lunus .lat and .hkl, MTZ, CCP4/MRC and eryx arrays, told apart by their content; writes\n"
-        ".nxs (native), .mtz (a supercell), .ccp4, .map, .mrc, .lat, .hkl.",
+        "A diffuse map in another format. Reads, told apart by their content,\n"
+        f"{filled(titles(MAPS))}\n"
+        f"Writes {', '.join(end for row in MAPS for end in row.endings)}, or what --to names.",
         "hpc-diffuser convert map.nxs map.mtz",
     ),
     Command(

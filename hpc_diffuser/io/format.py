@@ -1,10 +1,11 @@
-"""What a format is to the program: one row of a table, whichever kind of file it is of.
+"""What a format is to the program: one row of a table.
 
-The tables are `maps.formats`, `structures.formats` and `trajectories.formats`. A row names its
-functions by their places, "maps.mtz.read_mtz", and loads them when they are needed: the command
-line's help is made of the rows too, and has to be there at once.
+The table of maps is `maps.table`. A row names its functions by their places, "maps.mtz.read_mtz",
+and loads them when they are needed: the command line's help is made of the rows too, and has to be
+there at once.
 """
 
+import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
@@ -98,3 +99,8 @@ def titles(among: Iterable[Format]) -> str:
     """As help and messages list them: "XTC, TRR or DCD"; what shares a title comes once."""
     *others, last = dict.fromkeys(row.title for row in among)
     return f"{', '.join(others)} or {last}" if others else last
+
+
+def filled(text: str, width: int = 88) -> str:
+    """Lines of a help text."""
+    return "\n".join(textwrap.wrap(f"{text}.".replace("`", ""), width))

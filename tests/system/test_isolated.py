@@ -189,7 +189,7 @@ def test_working_folder_is_not_imported_from(file, child, tmp_path, monkeypatch)
     assert str(tmp_path) not in run_isolated(look_around, [file], "file")["path"]
 
 
-@pytest.mark.parametrize("module", ["hdf5", "structures.files"])
+@pytest.mark.parametrize("module", ["hdf5_content", "structures.files", "maps.mtz"])
 def test_small_readers_load_little(module):
     """A child that reads HDF5 or PDB is there at once: without what trajectories need."""
     code = f"import sys, hpc_diffuser.io.{module}; print(*sys.modules)"

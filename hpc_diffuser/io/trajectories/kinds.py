@@ -1,12 +1,8 @@
 """Which format a trajectory or a topology is in: by its first bytes, then by its ending."""
 
-import bz2
-import gzip
-import lzma
-from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
+from hpc_diffuser.io.packed import ANY, ENDINGS, packing_of, unpack
 from hpc_diffuser.system.errors import InputError
 
 _ENDINGS = {
@@ -33,19 +29,11 @@ _MAGICS = (
     (b"PSF", "psf"),
     (b"%VERSION", "prmtop"),
 )
-_PACKED: tuple[tuple[bytes, Callable[[Path], BinaryIO]], ...] = (
-    (b"\x1f\x8b", gzip.open),
-    (b"BZh", bz2.open),
-    (b"\xfd7zXZ\x00", lzma.open),
-)
 _MARK, _WIDE = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
-_PACKED_ENDINGS = (".gz", ".bz2", ".xz")
 _PDB_RECORDS = (
     *("HEADER", "TITLE", "COMPND", "SOURCE", "KEYWDS", "EXPDTA", "AUTHOR", "REMARK", "SEQRES"),
     *("CRYST1", "MODEL", "ATOM", "HETATM"),
 )
-# Text packs tenfold, simulations hardly at all: more than this is made to fill a disk.
-_MOST_RATIO, _FREE_BYTES = 100, 64 << 20
 
 
 def kind_of(path: Path, named: str, among: tuple[str, ...]) -> str:
@@ -87,24 +75,21 @@ def unpacked(path: Path, folder: Path) -> Path:
     InputError
         Where it does not unpack, or to far more than real files do.
     """
-    with path.open("rb") as file:
-        start = file.read(8)
-    opener = next((open_ for magic, open_ in _PACKED if start.startswith(magic)), None)
     target = folder / f"unpacked-{len(list(folder.iterdir()))}"
+    packing = packing_of(path, ANY)
+    if packing is not None:
+        unpack(path, packing, target)
+        return target
+    with path.open("rb") as file:
+        start = file.read(len(_MARK))
     if start.startswith(_WIDE):
         raise InputError(f"{path} could not be read: UTF-16 text: save it as UTF-8")
-    if start.startswith(_MARK):
-        opener = _behind_mark
-    if opener is None and path.name.lower().endswith(_PACKED_ENDINGS):
+    if start == _MARK:  # with which editors of Windows begin a text
+        target.write_bytes(path.read_bytes()[len(_MARK) :])
+    elif path.name.lower().endswith(ENDINGS):
         target.symlink_to(path.absolute())
-        return target
-    if opener is None:
+    else:
         return path
-    try:
-        with opener(path) as packed, target.open("wb") as plain:
-            _copy(packed, plain, _FREE_BYTES + _MOST_RATIO * path.stat().st_size)
-    except (EOFError, OSError, ValueError, lzma.LZMAError) as exc:
-        raise InputError(f"{path} could not be read: its packing is damaged ({exc})") from exc
     return target
 
 
@@ -120,20 +105,6 @@ def without_blank_end(path: Path, folder: Path) -> Path:
     target = folder / f"whole-{len(list(folder.iterdir()))}"
     target.write_bytes(text.rstrip() + b"\n")
     return target
-
-
-def _behind_mark(path: Path) -> BinaryIO:
-    """A text without the byte order mark that editors of Windows begin it with."""
-    file = path.open("rb")
-    file.seek(len(_MARK))
-    return file
-
-
-def _copy(packed: BinaryIO, plain: BinaryIO, most: int) -> None:
-    while piece := packed.read(1 << 20):
-        plain.write(piece)
-        if plain.tell() > most:
-            raise ValueError(f"it unpacks to more than {most >> 20} MB")
 
 
 def _by_content(path: Path) -> str:
@@ -153,6 +124,6 @@ def _of_text(start: bytes) -> str:
 
 def _by_ending(name: str, among: tuple[str, ...]) -> str:
     plain = name.lower()
-    for packed in _PACKED_ENDINGS:
+    for packed in ENDINGS:
         plain = plain.removesuffix(packed)
     return next((kind for kind in among if plain.endswith(_ENDINGS[kind])), "")

@@ -40,16 +40,14 @@ from layouts import (
 
 from hpc_diffuser.crystal.lattice import HklGrid, laue_operations
 from hpc_diffuser.io.format import at
-from hpc_diffuser.io.maps import formats
 from hpc_diffuser.io.maps.formats import (
-    FORMATS,
-    MAPS,
     Given,
     is_map,
     read_any_map,
     write_any_map,
 )
 from hpc_diffuser.io.maps.mtz import symmorphic_group
+from hpc_diffuser.io.maps.table import FORMATS, MAPS, markdown
 from hpc_diffuser.maps.diffuse_map import DiffuseMap
 from hpc_diffuser.maps.target import TargetOptions, make_target
 from hpc_diffuser.system.errors import InputError
@@ -484,7 +482,7 @@ def test_every_row_has_its_functions():
 
 
 def test_documentation_shows_the_rows():
-    """The table of formats is what `formats.table` makes of the rows, on one page."""
+    """The table of formats is what `table.markdown` makes of the rows, on one page."""
     root = Path(__file__).parents[3]
     pages = [root / "README.md", *root.glob("docs/**/*.md")]
-    assert sum(formats.table() in page.read_text(encoding="utf-8") for page in pages) == 1
+    assert sum(markdown() in page.read_text(encoding="utf-8") for page in pages) == 1

@@ -335,7 +335,7 @@ def test_packed_bomb(files):
     """Zeros by the gigabyte in a file of a megabyte: refused before they fill the disk."""
     path, top = files("pdb", "dcd")
     top.write_bytes(gzip.compress(top.read_bytes() + bytes(1 << 27)))
-    assert_refused(path, top, "its packing is damaged .it unpacks to more than 7[0-9] MB")
+    assert_refused(path, top, "unpacks to more than such a file can hold")
 
 
 def test_damaged_packing(files):
@@ -343,7 +343,7 @@ def test_damaged_packing(files):
     path, top = files("pdb", "dcd")
     packed = gzip.compress(top.read_bytes())
     top.write_bytes(packed[: len(packed) // 2])
-    assert_refused(path, top, "top.pdb could not be read: its packing is damaged")
+    assert_refused(path, top, r"top.pdb: its gzip data break off: make it again")
 
 
 def trr_frame(parts: dict[str, np.ndarray], atoms: int, kind: str = ">f4") -> bytes:
