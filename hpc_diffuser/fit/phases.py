@@ -229,7 +229,7 @@ def fitting(problem: Problem, sizes: Sizes, alone: Share, together: Share) -> li
     """The phases of every rank: those of its group, and those that the whole job does together."""
     options, search = problem.config.model, problem.config.search
     # How many "auto" will be is not known yet; hardly more than the final map takes.
-    samples = options.final_samples if options.samples == "auto" else options.samples
+    samples = options.final_samples if isinstance(options.samples, str) else options.samples
     samples, most = (
         n_configurations(problem.modes, problem.space.librates, n)
         for n in (samples, max(samples, options.final_samples))
