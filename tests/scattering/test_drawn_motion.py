@@ -204,7 +204,10 @@ MOVING = {
 }
 
 
-@pytest.mark.parametrize("name", ["TLS, correlated modes", "weighted frames, libration"])
+@pytest.mark.parametrize(
+    "name",
+    ["TLS, correlated modes", pytest.param("weighted frames, libration", marks=pytest.mark.slow)],
+)
 def test_example_protein_agrees_with_plain_monte_carlo(name):
     """1 − CC < 1e-3, scale within 1 %.
 
