@@ -22,6 +22,13 @@ Arrays = dict[str, np.ndarray]
 Built = TypeVar("Built")
 
 
+def library_version() -> str:
+    """Of the HDF5 library itself, as 1.14.6."""
+    import h5py
+
+    return str(h5py.version.hdf5_version)
+
+
 def write_hdf5(path: Path, fill: Callable[[h5py.File], None]) -> None:
     """Replace an HDF5 file in one step."""
     write_bytes(path, hdf5_image(fill))

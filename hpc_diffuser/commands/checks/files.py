@@ -53,7 +53,7 @@ def locks(folder: Path) -> Finding:
     from hpc_diffuser.io import hdf5
 
     setting = os.environ.get("HDF5_USE_FILE_LOCKING", "not set")
-    text = f"HDF5 {hdf5.h5py.version.hdf5_version}, HDF5_USE_FILE_LOCKING {setting}; "
+    text = f"HDF5 {hdf5.library_version()}, HDF5_USE_FILE_LOCKING {setting}; "
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
