@@ -53,6 +53,8 @@ class Trajectory:
         What was assumed, and frames that hold no coordinates.
     lettered : bool
         Whether the topology names chains; else they are A, B, C, in its order.
+    places : (N,) int
+        Where its atoms stand among all of the topology's, from 0.
     """
 
     structure: Structure
@@ -64,6 +66,7 @@ class Trajectory:
     left_out: tuple[str, ...]
     notes: tuple[str, ...]
     lettered: bool
+    places: np.ndarray
 
 
 def read_trajectory(
@@ -99,7 +102,7 @@ def read_trajectory(
         "write a trajectory of fewer frames, or of fewer atoms",
     )
     frames, boxes = (10 * found.pop(name).astype(np.float64) for name in ("frames_nm", "boxes_nm"))
-    rows, bonds = found.pop("rows"), found.pop("bonds")
+    rows, bonds, places = (found.pop(name) for name in ("rows", "bonds", "places"))
     others, n_atoms, lettered = (int(found.pop(x)) for x in ("others", "n_atoms", "lettered"))
     left_out = tuple(found.pop("left_out").tolist())
     _check(trajectory, frames)
@@ -112,7 +115,16 @@ def read_trajectory(
         notes.append(f"{trajectory}: {others} frames without coordinates are left aside")
     chosen = None if selection is None else rows
     return Trajectory(
-        structure, frames, boxes, bonds, chosen, n_atoms, left_out, tuple(notes), bool(lettered)
+        structure,
+        frames,
+        boxes,
+        bonds,
+        chosen,
+        n_atoms,
+        left_out,
+        tuple(notes),
+        bool(lettered),
+        places,
     )
 
 
@@ -163,6 +175,7 @@ def _load(
         "n_atoms": np.array(atoms.n_atoms),
         "lettered": np.array(any((chain.chain_id or "").strip() for chain in atoms.chains)),
         "rows": np.searchsorted(kept, rows),
+        "places": kept,
         "bonds": _bonds(atoms, kept),
         "left_out": _left_out(atoms, kept, names["elements"]),
     } | {name: values[kept] for name, values in names.items()}

@@ -36,6 +36,10 @@ class CrystalFrames:
         The reference's B-factors; NaN of atoms that it lacks.
     notes : tuple of str
         What was left out, mended and assumed, and how far the frames are from the reference.
+    crystal_positions : (N, 3) float, Å
+        The reference's; NaN of atoms that it lacks.
+    places : (N,) int
+        Where the atoms stand among all of the topology's, from 0.
     """
 
     structure: Structure
@@ -43,6 +47,8 @@ class CrystalFrames:
     crystal: tuple
     crystal_b_A2: np.ndarray
     notes: tuple[str, ...]
+    crystal_positions: np.ndarray
+    places: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,8 @@ def crystal_frames(files: TrajectoryFiles) -> CrystalFrames:
         crystal,
         np.where(kept >= 0, reference.b_factors_A2[kept], np.nan),
         tuple(notes),
+        np.where(kept[:, None] >= 0, reference.positions[kept], np.nan),
+        found.places[rows],
     )
 
 

@@ -141,11 +141,20 @@ def test_a_selection_means_what_it_says(read, protein, moving):
     assert len(found.structure) == len(structure)
     assert np.isnan(found.crystal_b_A2).sum() == len(WATER)
     assert not any(line.startswith("left out") for line in found.notes)
+    assert np.isnan(found.crystal_positions[len(protein) :]).all()
     alone = read(structure, frames, protein, selection="name CA")
     assert set(alone.structure.atom_names) == {"CA"}
     carbons = structure.atom_names[: len(protein)] == "CA"
     every = expected(frames[:, : len(protein)], protein)[:, carbons]
     np.testing.assert_allclose(alone.positions, every, atol=1e-4)
+
+
+def test_places_are_the_topologys(read, protein, moving):
+    """With water before the protein, and atoms that the crystal lacks: where each one stands."""
+    structure, crystal = joined(WATER, protein), protein.select(np.arange(3, len(protein)))
+    found = read(structure, moving(structure), crystal)
+    assert structure.select(found.places).names() == found.structure.names()
+    np.testing.assert_allclose(found.crystal_positions, crystal.positions, atol=1e-3)
 
 
 def test_what_the_crystal_lacks_is_left_out(read, protein, moving):
