@@ -30,7 +30,7 @@ HOMES = {
     "mpi4py": ("parallel.mpi",),
     "skopt": ("fit.search.bayesian",),
     "matplotlib": ("commands.figures",),
-    "mdtraj": ("io.trajectories.files",),
+    "mdtraj": ("io.trajectories.native",),
     "h5py": ("io", "fit.run"),
     "numba": ("kernels",),
     "tqdm": ("system.progress",),

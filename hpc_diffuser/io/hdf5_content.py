@@ -21,9 +21,12 @@ _FILTERS = {1, 2, 3, 32000}
 # A file of zeros may be compressed a thousandfold, but such a file is small: real data is noise.
 _MOST_NAMES = 10_000
 _MOST_BYTES, _FREE_BYTES, _MOST_RATIO = 64 << 30, 64 << 20, 100
+_ALL = slice(None)
 
 
-def hdf5_arrays(source: Path | io.BytesIO, names: Iterable[str] | None = None) -> Arrays:
+def hdf5_arrays(
+    source: Path | io.BytesIO, names: Iterable[str] | None = None, part: slice = _ALL
+) -> Arrays:
     """Datasets and attributes of a file as plain arrays, read in this process.
 
     Parameters
@@ -32,6 +35,8 @@ def hdf5_arrays(source: Path | io.BytesIO, names: Iterable[str] | None = None) -
         Of a file from elsewhere, call this in a child process only.
     names : iterable of str
         As in `read_arrays`; by default all datasets, and the attributes of the root.
+    part : slice
+        Along the first axis of datasets that have one; by default all.
 
     Raises
     ------
@@ -45,7 +50,13 @@ def hdf5_arrays(source: Path | io.BytesIO, names: Iterable[str] | None = None) -
         found = ((n, _find(file, n)) for n in (_everything(file) if names is None else names))
         items = {name: item for name, item in found if item is not None}
         _refuse_size(items, size)
-        return {name: _plain(name, item) for name, item in items.items()}
+        return {name: _plain(name, item, part) for name, item in items.items()}
+
+
+def hdf5_length(source: Path, name: str) -> int:
+    """How long a dataset's first axis is."""
+    with h5py.File(source, "r", locking=False) as file:
+        return int(_find(file, name).shape[0])
 
 
 def outline(path: str) -> Arrays:
@@ -141,10 +152,10 @@ def _refuse_storage(name: str, item: Any) -> None:
         )
 
 
-def _plain(name: str, item: Any) -> np.ndarray:
+def _plain(name: str, item: Any, part: slice) -> np.ndarray:
     """The numbers, in this machine's byte order, or the text."""
     if _is_dataset(item):
-        value = item[()]
+        value = item[part] if item.shape else item[()]
     else:
         value = np.empty(item.shape, item.dtype)
         item.read(value)

@@ -121,6 +121,11 @@ class Isolation:
             self.close()
             raise
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the child has crashed, or was let go: it can be asked no more."""
+        return self._child.returncode is not None
+
     def close(self) -> None:
         """Let the child go, and wait for its end."""
         for pipe in (self._child.stdin, self._child.stdout):

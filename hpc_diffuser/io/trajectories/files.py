@@ -1,33 +1,25 @@
-"""Molecular-dynamics trajectories, through mdtraj; the only module that imports it."""
+"""Molecular-dynamics trajectories: what they are of, and their frames, a few or all at once.
 
-import sys
+The readers themselves run in a child process (`native`), which keeps the files open.
+"""
+
 import tempfile
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from hpc_diffuser.crystal.chains import tell_chains_apart
-from hpc_diffuser.crystal.residues import is_ion, is_polymer, is_water
 from hpc_diffuser.crystal.structure import Structure
-from hpc_diffuser.io.hdf5_content import hdf5_arrays
 from hpc_diffuser.io.plausible import MOST_COORDINATE_A, check_names
-from hpc_diffuser.io.trajectories.frames import count_frames, read_trr, require_atoms
-from hpc_diffuser.io.trajectories.kinds import (
-    TOPOLOGIES,
-    TRAJECTORIES,
-    kind_of,
-    unpacked,
-    without_blank_end,
-)
-from hpc_diffuser.io.trajectories.topology_names import UNKNOWN, topology_names
+from hpc_diffuser.io.trajectories import native
 from hpc_diffuser.system.errors import InputError
-from hpc_diffuser.system.isolated import require_file, run_isolated
+from hpc_diffuser.system.isolated import Isolation, require_file
 from hpc_diffuser.system.memory import require_room
 
 _PARENT_BYTES = 16  # of a coordinate that comes in single precision: Å in double, and once more
-_PER_NM = {"nanometers": np.float32(1), "angstrom": np.float32(10)}
+_NAMES = ("elements", "atom_names", "residue_names", "chain_ids", "insertion_codes")
 
 
 @dataclass(frozen=True)
@@ -37,7 +29,8 @@ class Trajectory:
     Attributes
     ----------
     structure : Structure
-        Its atoms at the first frame, but for water, ions and hydrogens that nobody asks for.
+        Its atoms at the first of these frames, but for water, ions and hydrogens that nobody asks
+        for.
     frames : (F, N, 3) float, Å
     boxes : (F, 3, 3) float, Å
         Vectors of the periodic box as rows; 0 or NaN where there is none.
@@ -69,14 +62,28 @@ class Trajectory:
     places: np.ndarray
 
 
-def read_trajectory(
-    trajectory: Path, topology: Path, selection: str | None = None, hydrogens: bool = False
-) -> Trajectory:
-    """All frames of a trajectory.
+@dataclass(frozen=True)
+class FrameRange:
+    """Some frames of one file.
+
+    Attributes
+    ----------
+    file : int
+        Which of the trajectories.
+    numbers : (F,) int
+        Its frames, ascending, counted from 0.
+    """
+
+    file: int
+    numbers: np.ndarray
+
+
+class TrajectoryReader:
+    """Trajectories of one topology, open in a process of its own, until it is closed.
 
     Parameters
     ----------
-    trajectory : Path
+    trajectories : sequence of Path
         XTC, TRR, DCD, NetCDF, MDTraj's HDF5, GRO, multi-model PDB, by the file's first bytes or
         its ending; packed or not.
     topology : Path
@@ -89,43 +96,152 @@ def read_trajectory(
     Raises
     ------
     InputError
-        Where a file cannot be read or ends within a frame, the two do not belong together, an
-        element is not known, a coordinate is not finite, or the selection is none.
+        Where a file is missing or empty.
     """
-    require_file(trajectory, "trajectory")
-    require_file(topology, "topology")
-    subject = f"{trajectory} could not be read with topology {topology}"
-    found = run_isolated(_load, [trajectory, topology], subject, selection, hydrogens)
-    require_room(
-        _PARENT_BYTES * found["frames_nm"].size,
-        f"{trajectory}, {len(found['frames_nm'])} frames of {found['frames_nm'].shape[1]} atoms,",
-        "write a trajectory of fewer frames, or of fewer atoms",
-    )
-    frames, boxes = (10 * found.pop(name).astype(np.float64) for name in ("frames_nm", "boxes_nm"))
-    rows, bonds, places = (found.pop(name) for name in ("rows", "bonds", "places"))
-    others, n_atoms, lettered = (int(found.pop(x)) for x in ("others", "n_atoms", "lettered"))
-    left_out = tuple(found.pop("left_out").tolist())
-    _check(trajectory, frames)
-    for name in ("elements", "atom_names", "residue_names", "chain_ids", "insertion_codes"):
-        check_names(found[name], f"{topology}: {name}")
-    occupancies, b_factors = np.ones(frames.shape[1]), np.zeros(frames.shape[1])
-    structure = Structure(frames[0], **found, occupancies=occupancies, b_factors_A2=b_factors)
-    structure, notes = _with_chains(structure, topology)
-    if others:
-        notes.append(f"{trajectory}: {others} frames without coordinates are left aside")
-    chosen = None if selection is None else rows
-    return Trajectory(
-        structure,
-        frames,
-        boxes,
-        bonds,
-        chosen,
-        n_atoms,
-        left_out,
-        tuple(notes),
-        bool(lettered),
-        places,
-    )
+
+    def __init__(
+        self,
+        trajectories: Sequence[Path],
+        topology: Path,
+        selection: str | None = None,
+        hydrogens: bool = False,
+    ):
+        for path in trajectories:
+            require_file(path, "trajectory")
+        require_file(topology, "topology")
+        self.trajectories, self.topology = tuple(trajectories), topology
+        self._selected = selection is not None
+        self._folder = tempfile.TemporaryDirectory()
+        self._words = (selection, hydrogens, self._folder.name)
+        self._isolation: Isolation | None = None
+        self._outline: dict[str, np.ndarray] | None = None
+
+    def counts(self) -> list[int]:
+        """How many frames each trajectory has; of binary formats their headers are looked through.
+
+        Raises
+        ------
+        InputError
+            Where a file cannot be read or ends within a frame, the two do not belong together, an
+            element is not known, or the selection is none.
+        """
+        counts: list[int] = self._found()["counts"].tolist()
+        return counts
+
+    def n_atoms(self) -> tuple[int, int]:
+        """How many atoms are read, and how many the topology has."""
+        found = self._found()
+        return len(found["elements"]), int(found["n_atoms"])
+
+    def trajectory(self, some: Sequence[FrameRange]) -> Trajectory:
+        """What the files hold, with some of their frames, in this order.
+
+        Raises
+        ------
+        InputError
+            As of `counts` and `frames`.
+        """
+        found = self._found()
+        room = _PARENT_BYTES * 3 * len(found["elements"]) * sum(len(x.numbers) for x in some)
+        named = ", ".join(map(str, self.trajectories))
+        what = f"{named}, {sum(len(x.numbers) for x in some)} frames of {len(found['elements'])}"
+        remedy = "write a trajectory of fewer frames, or of fewer atoms"
+        require_room(room, f"{what} atoms,", remedy)
+        frames, boxes = map(np.concatenate, zip(*map(self.frames, some), strict=True))
+        names = {name: found[name] for name in (*_NAMES, "residue_numbers")}
+        n = frames.shape[1]
+        structure = Structure(frames[0], **names, occupancies=np.ones(n), b_factors_A2=np.zeros(n))
+        structure, notes = _with_chains(structure, self.topology)
+        for path, others in zip(self.trajectories, found["others"], strict=True):
+            if others:
+                notes.append(f"{path}: {others} frames without coordinates are left aside")
+        return Trajectory(
+            structure,
+            frames,
+            boxes,
+            found["bonds"],
+            found["rows"] if self._selected else None,
+            int(found["n_atoms"]),
+            tuple(found["left_out"].tolist()),
+            tuple(notes),
+            bool(found["lettered"]),
+            found["places"],
+        )
+
+    def frames(self, some: FrameRange) -> tuple[np.ndarray, np.ndarray]:
+        """Positions (F, N, 3) and boxes (F, 3, 3) of some frames, in Å.
+
+        Raises
+        ------
+        InputError
+            Naming the first frame that cannot be read, or has a coordinate that cannot be.
+        """
+        try:
+            positions, boxes = self._read(some)
+        except InputError as exc:
+            raise self._of_one_frame(some, exc) from exc
+        _check(self.trajectories[some.file], positions, some.numbers)
+        return positions, boxes
+
+    def _read(self, some: FrameRange) -> tuple[np.ndarray, np.ndarray]:
+        isolation = self._child()
+        isolation.subject = self._subject(some.file)
+        numbers = [int(number) for number in some.numbers]
+        found = isolation.run(native.frames, *self._words, some.file, numbers)
+        positions, boxes = (
+            10 * found.pop(name).astype(np.float64) for name in ("frames_nm", "boxes_nm")
+        )
+        return positions, boxes
+
+    def _of_one_frame(self, some: FrameRange, error: InputError) -> InputError:
+        """The error with the number of the frame that it is of, found by reading one by one."""
+        for number in some.numbers:
+            try:
+                self._read(FrameRange(some.file, np.array([number])))
+            except InputError as exc:
+                return InputError(f"frame {number + 1} of {exc}")
+        return error
+
+    def _found(self) -> dict[str, np.ndarray]:
+        if self._outline is None:
+            isolation = self._child()
+            isolation.subject = self._subject(0)
+            found = isolation.run(native.outline, *self._words)
+            for name in _NAMES:
+                check_names(found[name], f"{self.topology}: {name}")
+            self._outline = found
+        return self._outline
+
+    def _subject(self, which: int) -> str:
+        return f"{self.trajectories[which]} could not be read with topology {self.topology}"
+
+    def _child(self) -> Isolation:
+        """The child; another one where it has crashed."""
+        if self._isolation is None or self._isolation.has_ended:
+            files = [*self.trajectories, self.topology]
+            self._isolation = Isolation(files, self._subject(0))
+        return self._isolation
+
+    def close(self) -> None:
+        """Let the child go."""
+        if self._isolation is not None:
+            self._isolation.close()
+        self._folder.cleanup()
+
+    def __enter__(self) -> "TrajectoryReader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def read_trajectory(
+    trajectory: Path, topology: Path, selection: str | None = None, hydrogens: bool = False
+) -> Trajectory:
+    """All frames of a trajectory; parameters and errors as of `TrajectoryReader`."""
+    with TrajectoryReader([trajectory], topology, selection, hydrogens) as reader:
+        every = [FrameRange(i, np.arange(count)) for i, count in enumerate(reader.counts())]
+        return reader.trajectory(every)
 
 
 def _with_chains(structure: Structure, topology: Path) -> tuple[Structure, list[str]]:
@@ -137,229 +253,12 @@ def _with_chains(structure: Structure, topology: Path) -> tuple[Structure, list[
     return structure, [f"{topology}: {note}" for note in notes]
 
 
-def _check(trajectory: Path, frames: np.ndarray) -> None:
+def _check(trajectory: Path, frames: np.ndarray, numbers: np.ndarray) -> None:
     """Raise InputError naming the first frame with a coordinate that cannot be."""
-    for number, frame in enumerate(frames, 1):
+    for number, frame in zip(numbers + 1, frames, strict=True):
         if not np.isfinite(frame).all():
             raise InputError(f"{trajectory}: frame {number} has coordinates that are not finite")
         if np.abs(frame).max() > MOST_COORDINATE_A:
             raise InputError(
                 f"{trajectory}: frame {number} has coordinates beyond {MOST_COORDINATE_A:g} Å"
             )
-
-
-def _load(
-    trajectory: str, topology: str, selection: str | None, hydrogens: bool
-) -> dict[str, np.ndarray]:
-    """Runs in a child process: everything that mdtraj has to do."""
-    with tempfile.TemporaryDirectory() as folder:
-        moving, still = (unpacked(Path(name), Path(folder)) for name in (trajectory, topology))
-        kind = kind_of(moving, trajectory, TRAJECTORIES)
-        moving = without_blank_end(moving, Path(folder)) if kind == "gro" else moving
-        atoms = _topology(still, topology)
-        names = topology_names(atoms, still, kind_of(still, topology, TOPOLOGIES), topology)
-        _set_elements(atoms, names["elements"])
-        rows = np.empty(0, int) if selection is None else _select(atoms, selection)
-        solute = ~_solvent(atoms)
-        if not hydrogens:
-            solute &= names["elements"] != "H"
-        kept = np.union1d(np.flatnonzero(solute), rows)
-        if not len(kept):
-            raise InputError(f"{topology}: nothing but water, ions and hydrogens")
-        subject = f"{trajectory} could not be read with topology {topology}"
-        xyz, boxes, others = _frames_nm(moving, kind, atoms, kept, subject)
-    return {
-        "frames_nm": xyz,
-        "boxes_nm": boxes,
-        "others": np.array(others),
-        "n_atoms": np.array(atoms.n_atoms),
-        "lettered": np.array(any((chain.chain_id or "").strip() for chain in atoms.chains)),
-        "rows": np.searchsorted(kept, rows),
-        "places": kept,
-        "bonds": _bonds(atoms, kept),
-        "left_out": _left_out(atoms, kept, names["elements"]),
-    } | {name: values[kept] for name, values in names.items()}
-
-
-def _solvent(topology: object) -> np.ndarray:
-    """Which atoms are of water, or ions by themselves: (N,) bool."""
-    return np.array([_is_solvent(residue) for residue in topology.residues for _ in residue.atoms])
-
-
-def _is_solvent(residue: object) -> bool:
-    if is_water(residue.name) or residue.n_atoms != 1:
-        return is_water(residue.name)
-    # Some programs call the residue of every ion ION.
-    names = (residue.name, next(residue.atoms).name)
-    return not is_polymer(residue.name) and any(map(is_ion, names))
-
-
-def _left_out(topology: object, kept: np.ndarray, elements: np.ndarray) -> np.ndarray:
-    """What is not read: water and ions by their molecules, hydrogens by atoms: (L,) str."""
-    read = np.zeros(topology.n_atoms, bool)
-    read[kept] = True
-    gone, hydrogens = Counter(), 0
-    for residue in topology.residues:
-        rows = [atom.index for atom in residue.atoms]
-        if _is_solvent(residue) and not read[rows].any():
-            gone["water molecules" if is_water(residue.name) else residue.name] += 1
-        else:
-            hydrogens += int((~read[rows] & (elements[rows] == "H")).sum())
-    parts = [f"{count} {name}" for name, count in gone.items()]
-    return np.array(parts + ([f"{hydrogens} hydrogens"] if hydrogens else []), str)
-
-
-def _topology(path: Path, named: str) -> object:
-    """As mdtraj reads it, but PRMTOP's residues, which mdtraj counts from 0, from 1."""
-    import mdtraj
-    from mdtraj.formats import GroTrajectoryFile
-
-    kind = kind_of(path, named, TOPOLOGIES)
-    if kind == "pdb":
-        return mdtraj.load_pdb(str(path), frame=0).topology
-    if kind == "gro":
-        with GroTrajectoryFile(str(path)) as file:
-            return file.topology
-    if kind == "psf":
-        return mdtraj.load_psf(str(path))
-    topology = mdtraj.load_prmtop(str(path))
-    for residue in topology.residues:
-        residue.resSeq += 1
-    return topology
-
-
-def _bonds(topology: object, kept: np.ndarray) -> np.ndarray:
-    """Among the atoms that are read, counted as they are: (B, 2) int."""
-    pairs = np.array([(a.index, b.index) for a, b in topology.bonds], int).reshape(-1, 2)
-    return np.searchsorted(kept, pairs[np.isin(pairs, kept).all(axis=1)])
-
-
-def _set_elements(topology: object, symbols: np.ndarray) -> None:
-    """For selections by element, where mdtraj has guessed another one."""
-    from mdtraj.core import element
-
-    for atom, symbol in zip(topology.atoms, symbols.tolist(), strict=True):
-        atom.element = element.virtual if symbol == UNKNOWN else element.get_by_symbol(symbol)
-
-
-def _frames_nm(
-    path: Path, kind: str, topology: object, rows: np.ndarray, subject: str
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Frames (F, K, 3) of atoms, their boxes (F, 3, 3), and how many more hold no coordinates.
-
-    Whatever goes wrong is one line.
-    """
-    try:
-        expected = count_frames(path, kind, topology.n_atoms)
-        xyz, boxes, others = _coordinates_nm(path, kind, topology, rows)
-    except InputError as exc:
-        raise InputError(f"{subject}: {exc}") from exc
-    except MemoryError:
-        raise
-    except Exception as exc:  # parsers raise whatever they come upon
-        reason = next(iter(str(exc).splitlines()), type(exc).__name__)
-        raise InputError(
-            f"{subject}: of other atoms, cut short or damaged ({reason}): give the topology of "
-            "this trajectory, or copy it again"
-        ) from exc
-    if not len(xyz) and others:
-        raise InputError(
-            f"{subject}: none of its {others} frames holds coordinates, only velocities or forces: "
-            "write a trajectory of coordinates (nstxout or nstxout-compressed above 0)"
-        )
-    if expected not in (None, len(xyz) + others) or not len(xyz):
-        raise InputError(f"{subject}: {len(xyz)} frames could be read, expected {expected or 1}")
-    return xyz, boxes, others
-
-
-def _coordinates_nm(
-    path: Path, kind: str, topology: object, rows: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """The same, unguarded."""
-    if kind == "trr":
-        return read_trr(path, topology.n_atoms, rows)
-    if kind == "hdf5":
-        xyz, boxes = _hdf5_nm(path)
-        require_atoms(xyz.shape[1], topology.n_atoms, "frame 1")
-        return xyz[:, rows], boxes, 0
-    if kind in _COUNTS:
-        require_atoms(_COUNTS[kind](path), topology.n_atoms, "frame 1")
-    if kind == "pdb":  # with rows given, other atoms would pass
-        loaded = _loader(kind)(str(path), top=topology)
-        xyz = loaded.xyz[:, rows]
-    else:
-        loaded = _loader(kind)(str(path), top=topology, atom_indices=rows)
-        xyz = loaded.xyz
-    boxes = loaded.unitcell_vectors
-    return xyz, np.zeros((len(xyz), 3, 3)) if boxes is None else boxes, 0
-
-
-def _loader(kind: str):
-    import mdtraj
-    from mdtraj.formats.gro import load_gro
-
-    named = {"xtc": mdtraj.load_xtc, "dcd": mdtraj.load_dcd, "netcdf": mdtraj.load_netcdf}
-    return (named | {"pdb": mdtraj.load_pdb, "gro": load_gro})[kind]
-
-
-def _netcdf_atoms(path: Path) -> int:
-    # Where it is installed, mdtraj prefers this to SciPy; but it reads what was cut off as zeros.
-    sys.modules["netCDF4"] = None
-    from mdtraj.formats import NetCDFTrajectoryFile
-
-    with NetCDFTrajectoryFile(str(path)) as file:
-        return file.n_atoms
-
-
-def _gro_atoms(path: Path) -> int:
-    with path.open("rb") as file:
-        file.readline()
-        return int(file.readline())
-
-
-_COUNTS = {"netcdf": _netcdf_atoms, "gro": _gro_atoms}
-
-
-def _hdf5_nm(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """MDTraj's layout, without PyTables, which would unpickle attributes; AMBER's NetCDF-4 too."""
-    cell = ("cell_lengths", "cell_angles")
-    found = hdf5_arrays(path, ["coordinates", "coordinates@units", *cell])
-    xyz, units = found.get("coordinates"), str(found.get("coordinates@units"))
-    if xyz is None or xyz.dtype.kind != "f" or xyz.ndim != 3 or xyz.shape[2] != 3:
-        shape = "none" if xyz is None else f"{xyz.dtype} {xyz.shape}"
-        raise InputError(
-            f"expected coordinates (frames, atoms, 3) of MDTraj's HDF5 or AMBER's NetCDF-4, found "
-            f"{shape}"
-        )
-    if units not in _PER_NM:
-        raise InputError(
-            f'expected coordinates with units = "nanometers" or "angstrom", found {units!r:.40}'
-        )
-    lengths, angles = (found.get(name) for name in cell)
-    shape = (len(xyz), 3)
-    if not (np.shape(lengths) == np.shape(angles) == shape):
-        return xyz / _PER_NM[units], np.zeros((*shape, 3))
-    return xyz / _PER_NM[units], _box_vectors(lengths, angles) / _PER_NM[units]
-
-
-def _box_vectors(lengths: np.ndarray, angles: np.ndarray) -> np.ndarray:
-    """Of edges and angles (F, 3) the vectors as rows (F, 3, 3), in the unit of the edges."""
-    from mdtraj.utils import lengths_and_angles_to_box_vectors
-
-    with np.errstate(all="ignore"):  # of no box at all
-        return np.stack(lengths_and_angles_to_box_vectors(*lengths.T, *angles.T), axis=1)
-
-
-def _select(topology: object, selection: str) -> np.ndarray:
-    """Rows of the selected atoms: (K,) int, ascending."""
-    try:
-        rows = topology.select(selection)
-    except Exception as exc:  # a syntax error, from one of several parsers
-        reason = next(iter(str(exc).splitlines()), type(exc).__name__)
-        raise InputError(
-            f'selection "{selection}" is not in mdtraj\'s language ({reason}); '
-            "an example: name CA and resid 0 to 50"
-        ) from exc
-    if not len(rows):
-        raise InputError(f'selection "{selection}" matches no atom')
-    return np.sort(rows)

@@ -91,31 +91,47 @@ class _TrrFrame(NamedTuple):
     end: int
 
 
-def read_trr(path: Path, n_atoms: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+class TrrFrames:
     """The frames of a whole TRR file that hold coordinates; others hold velocities or forces.
 
-    Returns
-    -------
-    positions_nm : (F, K, 3) float
-        Of the atoms `rows`.
-    boxes_nm : (F, 3, 3) float
-        The box vectors as rows, 0 where there are none.
-    others : int
-        How many frames hold no coordinates.
+    Attributes
+    ----------
+    count, others : int
+        How many hold coordinates, and how many do not.
     """
-    positions, boxes, others = [], [], 0
-    with path.open("rb") as file:
-        for frame in _trr_frames(file):
-            after = frame.end
-            if frame.places is None:
-                others += 1
-            else:
+
+    def __init__(self, path: Path, n_atoms: int):
+        self._path, self._n_atoms = path, n_atoms
+        self._frames: list[tuple[_TrrFrame, int]] = []
+        self.others = 0
+        with path.open("rb") as file:
+            for frame in _trr_frames(file):
+                if frame.places is None:
+                    self.others += 1
+                else:
+                    self._frames.append((frame, frame.places))
+                file.seek(frame.end)
+        self.count = len(self._frames)
+
+    def read(self, numbers: list[int], rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Some of those with coordinates, counted from 0.
+
+        Returns
+        -------
+        positions_nm : (F, K, 3) float
+            Of the atoms `rows`.
+        boxes_nm : (F, 3, 3) float
+            The box vectors as rows, 0 where there are none.
+        """
+        positions, boxes = [], []
+        with self._path.open("rb") as file:
+            for frame, place in map(self._frames.__getitem__, numbers):
                 kind = f">f{frame.real}"
-                positions.append(_reals(file, frame.places, kind, 3 * n_atoms).reshape(-1, 3)[rows])
+                every = _reals(file, place, kind, 3 * self._n_atoms)
+                positions.append(every.reshape(-1, 3)[rows])
                 box = np.zeros(9) if frame.box is None else _reals(file, frame.box, kind, 9)
                 boxes.append(box.reshape(3, 3))
-            file.seek(after)
-    return np.array(positions), np.array(boxes), others
+        return np.array(positions), np.array(boxes)
 
 
 def _reals(file: BinaryIO, place: int, kind: str, count: int) -> np.ndarray:
