@@ -60,7 +60,7 @@ def _add_command(commands: Any, command: Command) -> argparse.ArgumentParser:
         command.name,
         help=command.summary,
         description=command.summary,
-        epilog=f"example:\n  {command.example}",
+        epilog="example:\n  " + command.example.replace("\n", "\n  "),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")

@@ -4,6 +4,7 @@ import importlib
 from types import ModuleType
 from typing import NamedTuple
 
+from hpc_diffuser.commands.exports.table import KINDS
 from hpc_diffuser.io.format import filled, titles
 from hpc_diffuser.io.maps.table import MAPS
 
@@ -18,7 +19,7 @@ class Command(NamedTuple):
     summary : str
         For the list of commands, and above the command's own help.
     example : str
-        A line that can be copied.
+        A line that can be copied, or several.
     """
 
     name: str
@@ -92,6 +93,13 @@ COMMANDS = (
         f"{filled(titles(MAPS))}\n"
         f"Writes {', '.join(end for row in MAPS for end in row.endings)}, or what --to names.",
         "hpc-diffuser convert map.nxs map.mtz",
+    ),
+    Command(
+        "export",
+        "Motions for other programs: modes of modes.h5, or all motions of a run's answer, as NMD\n"
+        "(NMWiz, ProDy), multi-model PDB or DCD, PDB with B-factors or ANISOU; projections of a\n"
+        "trajectory on modes, and overlaps of two bases, as CSV.",
+        "\n".join(kind.example for kind in KINDS),
     ),
     Command(
         "info",

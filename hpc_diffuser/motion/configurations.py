@@ -93,6 +93,34 @@ def mean_square_displacements(modes: Modes, parameters: Parameters) -> Floats:
     return total
 
 
+def displacement_covariances(modes: Modes, parameters: Parameters) -> Floats:
+    """⟨u uᵀ⟩ of every atom by all motions but the residual: (N, 3, 3) Å².
+
+    Its trace is `mean_square_displacements`, exact and approximate where that is.
+    """
+    sampled, disorder = parameters.sampled, parameters.disorder
+    fields: Floats = np.tensordot(mode_factor(sampled).T, modes.vectors, 1)
+    if modes.frames is not None and modes.weights is not None:
+        away = modes.frames - np.average(modes.frames, axis=0, weights=modes.weights)
+        fields = away * np.sqrt(modes.weights)[:, None, None]
+    turned = _turned(modes, sampled)
+    own = disorder.own_covariance()
+    alike = own * np.eye(3) if isinstance(own, float) else own
+    inside: Floats = np.einsum("mni,mnj->nij", fields, fields)
+    librations: Floats = np.einsum("nki,nkj->nij", turned, turned)
+    total: Floats = inside + librations + alike + rigid_covariance(parameters)
+    return total
+
+
+def rigid_covariance(parameters: Parameters) -> Floats:
+    """⟨t tᵀ⟩ of the translations that no libration takes along, the lattice's too: (3, 3) Å²."""
+    disorder = parameters.disorder
+    left = 1 - parameters.screw_correlation**2 * bool(parameters.libration_sigma_deg)
+    lattice = disorder.halo_sigma_A**2 * np.eye(3)
+    covariance: Floats = left * disorder.translation_covariance() + lattice
+    return covariance
+
+
 def _sampled_squares(modes: Modes, sampled: Sampled) -> Floats:
     """⟨|u|²⟩ of every atom by what is sampled: (N,) Å²."""
     fields = np.tensordot(mode_factor(sampled).T, modes.vectors, 1)

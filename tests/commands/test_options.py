@@ -50,10 +50,11 @@ def test_defaults_are_those_of_the_dataclass(command):
 
 @each_command
 def test_the_example_is_understood(command):
-    """The line that --help shows: its words are the command's."""
-    before, _, words = command.example.partition("hpc-diffuser ")
-    assert before in ("", "mpirun -n 64 ")
-    assert isinstance(from_words(*words.split()), command.module.Options)
+    """The lines that --help shows: their words are the command's."""
+    for line in command.example.splitlines():
+        before, _, words = line.partition("hpc-diffuser ")
+        assert before in ("", "mpirun -n 64 ")
+        assert isinstance(from_words(*words.split()), command.module.Options)
 
 
 @each_command

@@ -142,19 +142,59 @@ def _check(path: Path, structure: Structure) -> None:
 
 def write_pdb(path: Path, structure: Structure, crystal: Crystal) -> None:
     """Write a structure as PDB, with its cell and B-factors."""
+    write_bytes(path, pdb_bytes(path, structure, crystal))
+
+
+def pdb_bytes(
+    path: Path,
+    structure: Structure,
+    crystal: Crystal,
+    frames: np.ndarray | None = None,
+    covariances_A2: np.ndarray | None = None,
+) -> bytes:
+    """A structure as PDB, with its cell and B-factors.
+
+    Parameters
+    ----------
+    path : Path
+        For messages.
+    structure : Structure
+    crystal : (unit cell, space group)
+    frames : (F, N, 3) float, Å, or None
+        Positions of as many models.
+    covariances_A2 : (N, 3, 3) float, Å², or None
+        ⟨u uᵀ⟩ of every atom, for ANISOU records.
+
+    Raises
+    ------
+    InputError
+        Where a number has no place in the format's columns.
+    """
     model_file = gemmi.Structure()
     model_file.cell = gemmi.UnitCell(*crystal[0])
     model_file.spacegroup_hm = crystal[1]
-    model = gemmi.Model(1)
-    for row in range(len(structure)):
-        _residue(model, structure, row).add_atom(_atom(structure, row))
-    model_file.add_model(model)
+    model = _model(structure, covariances_A2)
+    for number, positions in enumerate([structure.positions] if frames is None else frames, 1):
+        model.num = number
+        for cra, position in zip(model.all(), positions.tolist(), strict=True):
+            cra.atom.pos = gemmi.Position(*position)
+        model_file.add_model(model)
     model_file.setup_entities()
     try:
-        text = model_file.make_pdb_string()
+        return model_file.make_pdb_string().encode()
     except RuntimeError as exc:
         raise InputError(f"{path}: the structure does not fit the PDB format: {exc}") from exc
-    write_bytes(path, text.encode())
+
+
+def _model(structure: Structure, covariances_A2: np.ndarray | None) -> gemmi.Model:
+    model = gemmi.Model(1)
+    for row in range(len(structure)):
+        atom = _atom(structure, row)
+        if covariances_A2 is not None:
+            (xx, xy, xz), (_, yy, yz), (*_, zz) = covariances_A2[row].tolist()
+            atom.aniso = gemmi.SMat33f(xx, yy, zz, xy, xz, yz)
+        _residue(model, structure, row).add_atom(atom)
+    return model
 
 
 def _load(path: str, conformer: str, hydrogens: bool) -> Arrays:

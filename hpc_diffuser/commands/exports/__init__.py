@@ -1,0 +1,1 @@
+"""What `export` writes: a row of the table for each kind, and what makes it."""

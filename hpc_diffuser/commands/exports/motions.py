@@ -1,0 +1,82 @@
+"""Modes, paths along them and ensembles, for viewers."""
+
+import numpy as np
+
+from hpc_diffuser.commands.export import Options
+from hpc_diffuser.commands.exports.made import Made
+from hpc_diffuser.commands.exports.source import Source
+from hpc_diffuser.crystal.structure import atom_label
+from hpc_diffuser.io.motions.conformations import conformation_files
+from hpc_diffuser.io.motions.nmd import nmd_bytes
+from hpc_diffuser.motion.configurations import residual_b_factors
+from hpc_diffuser.motion.drawn import drawn_ensemble, mode_path
+from hpc_diffuser.system.errors import InputError
+
+_PATH, _LEAST_PATH, _ENSEMBLE = 20, 4, 50
+
+
+def nmd(source: Source, options: Options) -> Made:
+    """All modes that move."""
+    source.require_modes()
+    still = [str(i + 1) for i, a in enumerate(source.modes.amplitudes_A) if not a > 0]
+    written = len(source.modes.amplitudes_A) - len(still)
+    if not written:
+        raise InputError(
+            f"{source.path}: all amplitudes are 0: nothing would move: give --amplitudes"
+        )
+    said = [f"{options.output}: {written} modes of {len(source.modes.structure)} atoms"]
+    if still:
+        said.append(f"left out, as their amplitude is 0: {', '.join(still)}")
+    if source.parameters.mode_correlation:
+        said.append("left out, as the format has no place for it: the modes' correlations")
+    files = {options.output: nmd_bytes(source.modes, options.output.stem)}
+    return Made(files, tuple(said))
+
+
+def along_mode(source: Source, options: Options) -> Made:
+    """Models along one mode."""
+    source.require_modes()
+    modes, n_models = source.modes, options.models or _PATH
+    if options.mode > len(modes.amplitudes_A):
+        raise InputError(
+            f"--mode {options.mode}: {source.path} has modes 1 to {len(modes.amplitudes_A)}"
+        )
+    if n_models < _LEAST_PATH:
+        raise InputError(
+            f"--models {n_models}: expected at least {_LEAST_PATH}, to go there and back"
+        )
+    row = options.mode - 1
+    amplitude = float(modes.amplitudes_A[row])
+    if not amplitude > 0:
+        raise InputError(
+            f"--mode {options.mode}: its amplitude in {source.path} is 0: nothing would move: "
+            "give --amplitudes, or another mode"
+        )
+    frames = mode_path(modes, row, options.reach * amplitude, n_models)
+    lengths = options.reach * amplitude * np.linalg.norm(modes.vectors[row], axis=1)
+    farthest = int(lengths.argmax())
+    said = (
+        f"{options.output}: {n_models} models along mode {options.mode}, {options.reach:g} "
+        f"standard deviations of {amplitude:.3f} Å to either side; farthest "
+        f"{atom_label(modes.structure, farthest)}, {lengths[farthest]:.1f} Å"
+    )
+    return _conformations(source, options, frames, said)
+
+
+def ensemble(source: Source, options: Options) -> Made:
+    """Models drawn from all motions."""
+    source = source.modes_alone() if options.modes_only else source
+    modes, parameters, n_models = source.modes, source.parameters, options.models or _ENSEMBLE
+    residual = residual_b_factors(modes, parameters) if parameters.residual_b_fraction else None
+    frames = drawn_ensemble(modes, parameters, n_models, options.seed, residual)
+    said = f"{options.output}: {n_models} models, {source.motions()}"
+    return _conformations(source, options, frames, said)
+
+
+def _conformations(source: Source, options: Options, frames: np.ndarray, said: str) -> Made:
+    modes = source.modes
+    files = conformation_files(
+        options.output, modes.structure, frames, (modes.unit_cell, modes.space_group)
+    )
+    others = [f"its atoms: {path}" for path in files if path != options.output]
+    return Made(files, (said, *others))

@@ -1,0 +1,155 @@
+"""The kinds of files for other programs: a row each. Loads no arrays: the command line needs it.
+
+A new kind (a script for a viewer, a movie) is a function and a row here.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from hpc_diffuser.system.errors import InputError
+
+
+class Kind(NamedTuple):
+    """A row of the table.
+
+    Attributes
+    ----------
+    name : str
+        Of `--write`.
+    what : str
+        For help and documentation.
+    endings : tuple of str
+        Of what is written, in lower case.
+    options : tuple of str
+        The fields of `export.Options` that it heeds; others are refused.
+    make : str
+        The place beside this module of the function that makes the files.
+    readers : str
+        Programs, for the documentation.
+    example : str
+        A line that can be copied.
+    needs : tuple of str
+        The options that must be given.
+    """
+
+    name: str
+    what: str
+    endings: tuple[str, ...]
+    options: tuple[str, ...]
+    make: str
+    readers: str
+    example: str
+    needs: tuple[str, ...] = ()
+
+    @property
+    def maker(self) -> Callable[..., Any]:
+        """The function; it loads what takes long only when it is asked for."""
+        module, _, name = self.make.partition(".")
+        found: Callable[..., Any] = getattr(import_module(f"{__package__}.{module}"), name)
+        return found
+
+
+_TRAJECTORY = ("trajectory", "topology", "reference")
+KINDS = (
+    Kind(
+        "nmd",
+        "all modes, with their amplitudes",
+        (".nmd",),
+        ("amplitudes",),
+        "motions.nmd",
+        "NMWiz in VMD, ProDy",
+        "hpc-diffuser export modes.h5 modes.nmd",
+    ),
+    Kind(
+        "mode",
+        "models along one mode, there and back",
+        (".pdb", ".dcd"),
+        ("amplitudes", "mode", "reach", "models"),
+        "motions.along_mode",
+        "PyMOL, ChimeraX, VMD, mdtraj",
+        "hpc-diffuser export run mode1.pdb --write mode --mode 1 --reach 2",
+    ),
+    Kind(
+        "ensemble",
+        "models drawn from all motions together",
+        (".pdb", ".dcd"),
+        ("amplitudes", "models", "seed", "modes_only"),
+        "motions.ensemble",
+        "the same",
+        "hpc-diffuser export run ensemble.dcd --write ensemble --models 100",
+    ),
+    Kind(
+        "b-factors",
+        "a structure with the B-factors of all motions",
+        (".pdb",),
+        ("amplitudes", "modes_only"),
+        "displacements.b_factors",
+        "PyMOL, ChimeraX, Coot, gemmi",
+        "hpc-diffuser export run b.pdb --write b-factors",
+    ),
+    Kind(
+        "anisou",
+        "the same with anisotropic displacement parameters",
+        (".pdb",),
+        ("amplitudes", "modes_only"),
+        "displacements.anisou",
+        "the same",
+        "hpc-diffuser export run anisou.pdb --write anisou",
+    ),
+    Kind(
+        "projections",
+        "how far every frame of a trajectory lies along each mode, in Å",
+        (".csv",),
+        (*_TRAJECTORY, "selection", "conformer", "hydrogens"),
+        "tables.projections",
+        "spreadsheets, pandas, R",
+        "hpc-diffuser export modes.h5 coefficients.csv --write projections --trajectory md.xtc "
+        "--topology md.pdb --reference 6o2h.pdb",
+        _TRAJECTORY,
+    ),
+    Kind(
+        "overlap",
+        "cosines between all modes of two bases, and their RMSIP",
+        (".csv",),
+        ("other",),
+        "tables.overlaps",
+        "the same",
+        "hpc-diffuser export modes.h5 overlap.csv --write overlap --with network.h5",
+        ("other",),
+    ),
+)
+NAMES = tuple(kind.name for kind in KINDS)
+
+
+def kind_for(name: str | None, ending: str, output: str) -> Kind:
+    """The row that is asked for: by its name, or by an ending that only one has.
+
+    Raises
+    ------
+    InputError
+        Where the ending is not the kind's, or leaves a choice.
+    """
+    fitting = [kind for kind in KINDS if ending in kind.endings]
+    if name is None and len(fitting) == 1:
+        return fitting[0]
+    if name is None and fitting:
+        raise InputError(
+            f"{output}: may be of several kinds: expected --write "
+            f"{'|'.join(kind.name for kind in fitting)}"
+        )
+    kinds = KINDS if name is None else [kind for kind in KINDS if kind.name == name]
+    endings = dict.fromkeys(ending for kind in kinds for ending in kind.endings)
+    if ending not in endings:
+        what = f"--write {name}" if name else "its ending"
+        raise InputError(f"{output}: {what}: expected a name in {', '.join(endings)}")
+    return kinds[0]
+
+
+def kinds_table() -> str:
+    """The rows as the documentation shows them, in Markdown."""
+    lines = ["| `--write` | what | endings | opened by |", "|---|---|---|---|"]
+    for kind in KINDS:
+        endings = ", ".join(f"`{ending}`" for ending in kind.endings)
+        lines.append(f"| `{kind.name}` | {kind.what} | {endings} | {kind.readers} |")
+    return "".join(f"{line}\n" for line in lines)

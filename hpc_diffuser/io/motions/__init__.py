@@ -1,0 +1,1 @@
+"""Motions for other programs: modes and conformations, written only."""

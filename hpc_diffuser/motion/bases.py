@@ -1,0 +1,127 @@
+"""Bases of modes compared: overlaps, and the root mean square inner product."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpc_diffuser.crystal.matching import same_atoms
+from hpc_diffuser.crystal.structure import best_rotations
+from hpc_diffuser.motion.modes import Modes
+from hpc_diffuser.system.arrays import Floats, Integers
+from hpc_diffuser.system.errors import InputError
+
+_LEAST = 3  # atoms, to be superposed
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Two bases of one molecule, over the atoms that both have.
+
+    Attributes
+    ----------
+    matrix : (M, K) float
+        Cosines between the modes of either, from −1 to 1; a mode's sign means nothing.
+    rmsip : float
+        Of the first `n_compared` of either: Hess (2002), Phys. Rev. E 65, 031910.
+    n_compared : int
+    n_atoms : int
+        In common.
+    turned_deg : float
+        By what the other molecule was turned onto the first one.
+    """
+
+    matrix: Floats
+    rmsip: float
+    n_compared: int
+    n_atoms: int
+    turned_deg: float
+
+
+def overlap(modes: Modes, other: Modes, n_compared: int = 10) -> Overlap:
+    """Compare two bases, the other one turned as its mean structure fits the first one's best.
+
+    Parameters
+    ----------
+    modes, other : Modes
+    n_compared : int
+        How many modes of either the RMSIP is over, at most.
+
+    Raises
+    ------
+    InputError
+        Where they have too few atoms in common to be of one molecule.
+    """
+    rows, partners = common_atoms(modes, other)
+    turn = _turn(other.structure.positions[partners], modes.structure.positions[rows])
+    ours = modes.vectors[:, rows].reshape(len(modes.vectors), -1)
+    theirs = (other.vectors[:, partners] @ turn.T).reshape(len(other.vectors), -1)
+    k = min(n_compared, len(ours), len(theirs))
+    cosine = (np.trace(turn) - 1) / 2
+    return Overlap(
+        _unit(ours) @ _unit(theirs).T,
+        rmsip(ours[:k], theirs[:k]),
+        k,
+        len(rows),
+        float(np.degrees(np.arccos(np.clip(cosine, -1, 1)))),
+    )
+
+
+def rmsip(ours: Floats, theirs: Floats) -> float:
+    """√(Σ_ij (u_i·v_j)²/k) of the spaces that two times k vectors span: 1 where they are one.
+
+    Parameters
+    ----------
+    ours, theirs : (k, D) float
+        Of parts of molecules they need be neither normalised nor orthogonal.
+    """
+    products = np.linalg.qr(ours.T)[0].T @ np.linalg.qr(theirs.T)[0]
+    return float(np.sqrt(np.sum(products**2) / len(ours)))
+
+
+def common_atoms(modes: Modes, other: Modes) -> tuple[Integers, Integers]:
+    """Rows of the atoms that two bases have in common, in either: (K,) int.
+
+    Raises
+    ------
+    InputError
+        Where they are not half of the smaller one's.
+    """
+    partners = same_atoms(modes.structure, other.structure)
+    rows = np.flatnonzero(partners >= 0)
+    n, m = len(modes.structure), len(other.structure)
+    if len(rows) < max(_LEAST, min(n, m) / 2):
+        raise InputError(
+            f"{len(rows)} atoms in common, of {n} and {m}: expected half of the fewer ones at "
+            "least: give bases of one molecule, with the names of its residues and atoms"
+        )
+    return rows, partners[rows]
+
+
+def coefficients(modes: Modes, positions: Floats) -> Floats:
+    """How far configurations lie along each mode, in the modes' normalisation: (F, M) Å.
+
+    Σ_a Δ_a·(x_a − ⟨x_a⟩)/N: over the ensemble that modes are the principal components of, a
+    column's standard deviation is the mode's amplitude, the rms displacement per atom.
+
+    Parameters
+    ----------
+    modes : Modes
+    positions : (F, N, 3) float, Å
+    """
+    away = positions - modes.structure.positions
+    found: Floats = np.tensordot(away, modes.vectors, ([1, 2], [1, 2])) / len(modes.structure)
+    return found
+
+
+def _turn(moving: Floats, target: Floats) -> Floats:
+    """The rotation that fits `moving` to `target` best: (3, 3)."""
+    moving, target = moving - moving.mean(axis=0), target - target.mean(axis=0)
+    turn: Floats = best_rotations((target.T @ moving)[None])[0]
+    return turn
+
+
+def _unit(rows: Floats) -> Floats:
+    """Of length 1; rows that are 0 stay so."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    units: Floats = rows / np.where(lengths > 0, lengths, 1.0)
+    return units

@@ -1,0 +1,126 @@
+"""Configurations to look at: along one mode, or drawn from all of a model's motions together.
+
+A fit needs no drawing of what its intensity knows exactly; eyes do.
+"""
+
+import numpy as np
+
+from hpc_diffuser.motion.configurations import configurations, rigid_covariance
+from hpc_diffuser.motion.modes import Modes
+from hpc_diffuser.motion.parameters import Parameters
+from hpc_diffuser.motion.sampling import generator, normal_samples
+from hpc_diffuser.system.arrays import Floats, Integers
+from hpc_diffuser.system.memory import require_room
+
+# What random streams are for: the first number after the seed.
+_WHOLE, _OWN, _FRAMES = 0, 1, 2
+
+
+def mode_path(modes: Modes, row: int, reach_A: float, n_models: int) -> Floats:
+    """Positions along one mode, there and back: the last is followed by the first.
+
+    Their coefficients are reach · sin(2πt/n): of a multiple of four models, one is at either end.
+
+    Parameters
+    ----------
+    modes : Modes
+    row : int
+        The mode's, from 0.
+    reach_A : float
+        The largest coefficient: rms displacement per atom in Å at either end.
+    n_models : int
+
+    Returns
+    -------
+    (n_models, N, 3) float, Å
+    """
+    coefficients = reach_A * np.sin(2 * np.pi * np.arange(n_models) / n_models)
+    moved: Floats = modes.structure.positions + coefficients[:, None, None] * modes.vectors[row]
+    return moved
+
+
+def drawn_ensemble(
+    modes: Modes,
+    parameters: Parameters,
+    n_models: int,
+    seed: int,
+    residual_b_A2: Floats | None = None,
+) -> Floats:
+    """Configurations by all motions of a model, alike in weight.
+
+    Modes, translation and libration have the model's mean and covariance exactly where there are
+    at least twice as many models as these have coefficients (`sampling.normal_samples`). What
+    every atom does beside its molecule is random.
+
+    Parameters
+    ----------
+    modes : Modes
+        Its frames, if it has such, are drawn by their weights.
+    parameters : Parameters
+    n_models : int
+    seed : int
+        The same one draws the same ensemble.
+    residual_b_A2 : (N,) float, Å², or None
+        B-factors that every atom has besides, as of `residual_b_factors`.
+
+    Returns
+    -------
+    (n_models, N, 3) float, Å
+    """
+    n_modes, n_atoms = len(modes.amplitudes_A), len(modes.structure)
+    require_room(
+        8.0 * (12 * n_models * n_atoms + 3 * n_atoms**2 * bool(parameters.disorder.llm_sigma_A)),
+        f"an ensemble of {n_models} models of {n_atoms} atoms",
+        "draw fewer models",
+    )
+    normals = normal_samples("sobol", n_models, n_modes + 6, generator(seed, _WHOLE))
+    rows = _frame_rows(modes, n_models, seed)
+    moved = configurations(modes, parameters.sampled, normals[:, : n_modes + 3], rows)
+    shifts = normals[:, n_modes + 3 :] @ _root(rigid_covariance(parameters))
+    own = _own_displacements(modes, parameters, n_models, seed, residual_b_A2)
+    ensemble: Floats = moved + shifts[:, None] + own
+    return ensemble
+
+
+def _frame_rows(modes: Modes, n_models: int, seed: int) -> Integers:
+    """Which frame each model starts from; of no meaning without frames."""
+    if modes.weights is None:
+        return np.arange(n_models)
+    stream = generator(seed, _FRAMES)
+    return stream.choice(len(modes.weights), n_models, p=modes.weights)
+
+
+def _own_displacements(
+    modes: Modes, parameters: Parameters, n_models: int, seed: int, residual_b_A2: Floats | None
+) -> Floats:
+    """What atoms do beside their molecule, liquid-like and each alone: (S, N, 3) Å."""
+    disorder, positions = parameters.disorder, modes.structure.positions
+    stream = generator(seed, _OWN)
+    shape = (n_models, *positions.shape)
+    found: Floats = stream.standard_normal(shape) * np.broadcast_to(
+        disorder.uncorrelated_sigma_A, 3
+    )
+    if residual_b_A2 is not None:
+        sigmas = np.sqrt(residual_b_A2 / (8 * np.pi**2))
+        found = found + stream.standard_normal(shape) * sigmas[:, None]
+    if disorder.llm_sigma_A:
+        factor = disorder.llm_sigma_A * _liquid_factor(positions, disorder.llm_gamma_A)
+        found = found + factor @ stream.standard_normal(shape)
+    return found
+
+
+def _liquid_factor(positions: Floats, gamma_A: float) -> Floats:
+    """(N, N) L, lower triangular, with L Lᵀ = e^{−r/γ} of all pairs of atoms."""
+    squares = np.sum(positions**2, axis=1)
+    products = squares[:, None] + squares - 2 * positions @ positions.T
+    correlation = np.exp(-np.sqrt(np.maximum(products, 0.0)) / gamma_A)
+    np.fill_diagonal(correlation, 1 + 1e-9)  # two atoms may lie at one place
+    factor: Floats = np.linalg.cholesky(correlation)
+    return factor
+
+
+def _root(covariance: Floats) -> Floats:
+    """The symmetric square root, of a singular matrix too."""
+    variances, axes = np.linalg.eigh(covariance)
+    root: Floats = axes * np.sqrt(np.maximum(variances, 0.0)) @ axes.T
+    return root
