@@ -10,6 +10,8 @@ from hpc_diffuser.commands.examples.two_state import TwoStateMaps
 from hpc_diffuser.crystal.lattice import HklGrid, reciprocal_metric
 from hpc_diffuser.fit.summary import Summary
 from hpc_diffuser.maps.diffuse_map import DiffuseMap
+from hpc_diffuser.motion.convergence import FEWEST_FRAMES, PAIRS, Convergence
+from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.storage import write_bytes
 
@@ -129,6 +131,79 @@ def _section(panel, plane: np.ndarray, grid: HklGrid, across: int):
     panel.set_xlabel(f"along {'hkl'[u]} (1/Å)")
     panel.set_ylabel(f"{'hkl'[v]} upwards (1/Å)")
     return image
+
+
+def plot_convergence(path: Path, modes: Modes) -> None:
+    """Whether the modes' trajectory was long enough: its parts, its modes, its blocks.
+
+    Raises
+    ------
+    InputError
+        Where matplotlib is not installed, or nothing is known of the frames.
+    """
+    found = modes.convergence
+    if found is None:
+        raise InputError(
+            f"no figure: modes.h5 says nothing of a trajectory's parts: expected modes of a "
+            f"trajectory of {FEWEST_FRAMES} frames or more, made by this version"
+        )
+    figure, panels = _subplots(1, 3, figsize=(12.0, 4.2))
+    _parts(panels[0], found)
+    _along_modes(panels[1], found)
+    _blocks(panels[2], found)
+    for panel in panels:
+        panel.grid(alpha=0.3)
+    _save(figure, path)
+
+
+def _parts(panel, found: Convergence) -> None:
+    """RMSIP and covariance overlap of halves and thirds, beside frames in random order."""
+    places = np.arange(len(PAIRS))
+    curves = (
+        (found.rmsip, found.random_rmsip, "RMSIP", _BLUE, "o"),
+        (found.overlap, found.random_overlap, "covariance overlap", _ORANGE, "s"),
+    )
+    for values, random, label, colour, marker in curves:
+        panel.plot(places, values, marker, color=colour, label=label)
+        panel.plot(places, random, marker, mfc="none", color=colour, label="in random order")
+    panel.set_xticks(places, [f"{parts}\n{i + 1}, {j + 1}" for parts, _, i, j in PAIRS])
+    panel.set(xlim=(-0.5, len(PAIRS) - 0.5), ylim=(0, 1))
+    panel.set_title(f"parts of {found.n_frames} frames, {found.compared} modes", fontsize=10)
+    panel.legend(frameon=False, fontsize=8)
+
+
+def _along_modes(panel, found: Convergence) -> None:
+    """Cosine content, and independent frames, mode by mode."""
+    numbers = np.arange(1, found.compared + 1)
+    panel.bar(numbers, found.cosine_content, color=_ORANGE, alpha=0.7)
+    panel.set(ylim=(0, 1), xlabel="mode")
+    panel.set_ylabel("cosine content (bars)", color=_ORANGE)
+    panel.set_xticks(numbers)
+    beside = panel.twinx()
+    beside.plot(numbers, found.independent, "o-", ms=4, color=_BLUE)
+    beside.set_ylim(0, 1.1 * float(found.independent.max()))
+    beside.set_ylabel("independent frames (points)", color=_BLUE)
+    panel.set_title("first modes", fontsize=10)
+
+
+def _blocks(panel, found: Convergence) -> None:
+    """Covariance overlap of blocks with all frames, by their length."""
+    lengths = found.block_lengths
+    panel.semilogx(lengths, found.block_overlap, "o-", ms=4, color=_BLUE, label="of a block")
+    panel.semilogx(
+        lengths,
+        found.random_block_overlap,
+        "o--",
+        ms=4,
+        mfc="none",
+        color=_GREY,
+        label="of random frames",
+    )
+    panel.set_xticks(lengths[::2], [str(length) for length in lengths[::2]])
+    panel.minorticks_off()
+    panel.set(ylim=(0, 1), xlabel="frames", ylabel="covariance overlap with all frames")
+    panel.set_title(f"blocks: worth {found.independent_blocks:.0f} independent frames", fontsize=10)
+    panel.legend(frameon=False, fontsize=8)
 
 
 def plot_two_state(path: Path, maps: TwoStateMaps) -> None:

@@ -1,12 +1,18 @@
 """The command `info`: what a file contains."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hpc_diffuser.commands.map_source import MapDescription
 from hpc_diffuser.commands.running import command
 from hpc_diffuser.system.options import CommandOptions, argument, option, part
 from hpc_diffuser.system.streams import say
+
+if TYPE_CHECKING:
+    from hpc_diffuser.motion.modes import Modes
 
 
 @dataclass(frozen=True)
@@ -22,7 +28,12 @@ class Options(CommandOptions):
     """
 
     file: Path = argument("file", help="modes, map, target, checkpoint or structure")
-    png: Path | None = option("--png", kind=Path, help="of a map: a figure of its central sections")
+    png: Path | None = option(
+        "--png",
+        kind=Path,
+        help="a figure: of a map its central sections; of modes.h5 whether the trajectory was long "
+        "enough",
+    )
     about: MapDescription = part(MapDescription)
 
 
@@ -40,6 +51,10 @@ def run(options: Options) -> None:
     if options.about.is_empty and not options.png:
         say(contents.describe(options.file))
         return
+    of_modes = contents.modes_page(options.file) if options.about.is_empty else None
+    if of_modes and options.png:
+        _show_modes(options.png, *of_modes)
+        return
     loaded, page = contents.map_page(options.about.of(options.file))
     say(page)
     if options.png:
@@ -47,3 +62,12 @@ def run(options: Options) -> None:
 
         plot_sections(options.png, loaded)
         say(f"central sections: {options.png}")
+
+
+def _show_modes(png: Path, modes: Modes, page: str) -> None:
+    """Their page, and the figure of their trajectory's parts."""
+    from hpc_diffuser.commands.figures import plot_convergence
+
+    say(page)
+    plot_convergence(png, modes)
+    say(f"whether the trajectory was long enough: {png}")

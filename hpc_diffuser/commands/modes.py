@@ -23,6 +23,8 @@ class Options(CommandOptions):
     n_modes : int
         How many to keep.
     output : Path
+    png : Path or None
+        A figure: whether the trajectory is long enough.
     command : str
         As it was typed: the file records it.
     """
@@ -37,6 +39,9 @@ class Options(CommandOptions):
         "--n-modes", default=20, kind=whole, help="how many to keep (default: %(default)s)"
     )
     output: Path = option("-o", "--output", default=Path("modes.h5"), kind=Path)
+    png: Path | None = option(
+        "--png", kind=Path, help="a figure: whether the trajectory is long enough"
+    )
     command: str = typed("hpc-diffuser modes")
 
 
@@ -73,6 +78,11 @@ def run(options: Options) -> None:
     for note in notes:
         say(note)
     say(f"mean structure with effective B-factors: {pdb}")
+    if options.png:
+        from hpc_diffuser.commands.figures import plot_convergence
+
+        plot_convergence(options.png, modes)
+        say(f"whether the trajectory is long enough: {options.png}")
 
 
 def _files(options: Options) -> TrajectoryFiles | None:
@@ -81,6 +91,8 @@ def _files(options: Options) -> TrajectoryFiles | None:
     if (trajectory is None) != (topology is None):
         raise InputError("--trajectory and --topology go together: give both, or neither")
     if trajectory is None or topology is None:
+        if options.png:
+            raise InputError("--png shows whether a trajectory is long enough: give --trajectory")
         return None
     if options.hydrogens and options.selection is not None:
         raise InputError("--hydrogens and --select: the selection says what is kept: give one")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from hpc_diffuser.crystal.structure import Structure, require_occupied
 from hpc_diffuser.io.hdf5 import Arrays, read_arrays, require_format, write_hdf5
 from hpc_diffuser.io.opened import Opened
 from hpc_diffuser.io.plausible import check_crystal, check_names, check_numbers
+from hpc_diffuser.motion.convergence import PAIRS, Convergence
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.system.errors import InputError
 
@@ -24,6 +26,8 @@ _OPTIONAL = (
     *("insertion_codes", "occupancies", "b_factors_A2", _CRYSTAL_B),
     *("@unit_cell", "@space_group"),
 )
+_MOST_FRAMES = 1e12
+_CONVERGENCE = {field.name: f"convergence/{field.name}" for field in fields(Convergence)}
 
 
 def write_modes(path: Path, modes: Modes, provenance: dict[str, str]) -> None:
@@ -41,6 +45,9 @@ def write_modes(path: Path, modes: Modes, provenance: dict[str, str]) -> None:
         file["b_factors_A2"] = modes.structure.b_factors_A2
         if modes.crystal_b_A2 is not None:
             file[_CRYSTAL_B] = modes.crystal_b_A2
+        if modes.convergence is not None:
+            for name, place in _CONVERGENCE.items():
+                file[place] = getattr(modes.convergence, name)
         for name in (*_TEXT, "insertion_codes"):
             file[name] = np.char.encode(getattr(modes.structure, name), "ascii")
 
@@ -56,7 +63,7 @@ def read_modes(source: Path | Opened) -> Modes:
         For another format, shapes that disagree, numbers that are not finite, or vectors that
         are not normalised to Σ|Δ|² = N.
     """
-    names = ("@format", "@version", *_NUMBERS, *_TEXT, *_OPTIONAL)
+    names = ("@format", "@version", *_NUMBERS, *_TEXT, *_OPTIONAL, *_CONVERGENCE.values())
     return read_arrays(source, "modes file", names, _build)
 
 
@@ -79,10 +86,34 @@ def _build(arrays: Arrays) -> Modes:
         unit_cell=tuple(float(x) for x in arrays.get("@unit_cell", ())),
         space_group=str(arrays.get("@space_group", "P 1")),
         crystal_b_A2=arrays.get(_CRYSTAL_B),
+        convergence=_convergence(arrays),
     )
     _check(modes)
     _check_crystal_b(modes.crystal_b_A2, n)
     return modes
+
+
+def _convergence(arrays: Arrays) -> Convergence | None:
+    """Of a trajectory, if the program that wrote the file looked at that."""
+    if _CONVERGENCE["n_frames"] not in arrays:
+        return None
+    found = {name: arrays[place] for name, place in _CONVERGENCE.items()}
+    for name, place in _CONVERGENCE.items():
+        check_numbers(found[name], f'dataset "{place}"', _MOST_FRAMES)
+    compared, lengths = found["cosine_content"].shape, found["block_lengths"].shape
+    shapes = {
+        **dict.fromkeys(("n_frames", "compared", "share", "independent_blocks"), ()),
+        **dict.fromkeys(("rmsip", "overlap", "random_rmsip", "random_overlap"), (len(PAIRS),)),
+        **dict.fromkeys(("cosine_content", "independent"), compared),
+        **dict.fromkeys(("block_lengths", "block_overlap", "random_block_overlap"), lengths),
+    }
+    for name, shape in shapes.items():
+        if found[name].shape != shape:
+            raise InputError(
+                f'dataset "{_CONVERGENCE[name]}" is of shape {found[name].shape}: expected {shape}'
+            )
+    kinds = {"n_frames": int, "compared": int, "share": float, "independent_blocks": float}
+    return Convergence(**found | {name: kind(found[name]) for name, kind in kinds.items()})
 
 
 def _check(modes: Modes) -> None:

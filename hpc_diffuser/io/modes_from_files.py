@@ -4,12 +4,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from hpc_diffuser.io.modes_file import write_modes
 from hpc_diffuser.io.structures.files import read_structure, write_pdb
 from hpc_diffuser.io.trajectories.given import TrajectoryFiles
 from hpc_diffuser.io.trajectories.in_crystal import crystal_frames
+from hpc_diffuser.motion.convergence import FEWEST_FRAMES, SPACE, Convergence, convergence
 from hpc_diffuser.motion.elastic_network import elastic_network_modes
 from hpc_diffuser.motion.modes import Modes, effective_b_factors, principal_components
+from hpc_diffuser.system.arrays import Floats
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.progress import log
 
@@ -30,11 +34,33 @@ def modes_from_trajectory(
     for note in found.notes:
         tell(note)
     frames = found.positions
-    vectors, amplitudes = principal_components(frames, n_modes)
+    vectors, amplitudes = principal_components(frames, max(n_modes, SPACE))
     mean = replace(
         found.structure, positions=frames.mean(axis=0), b_factors_A2=effective_b_factors(frames)
     )
-    return Modes(mean, vectors, amplitudes, *found.crystal, crystal_b_A2=found.crystal_b_A2)
+    enough = _convergence(frames, mean.positions, vectors[:SPACE])
+    if enough is None:
+        tell(
+            f"{files.trajectory}: {len(frames)} frames: too few to tell whether it is long enough "
+            f"({FEWEST_FRAMES} at least)"
+        )
+    return Modes(
+        mean,
+        vectors[:n_modes],
+        amplitudes[:n_modes],
+        *found.crystal,
+        crystal_b_A2=found.crystal_b_A2,
+        convergence=enough,
+    )
+
+
+def _convergence(frames: Floats, mean: Floats, vectors: Floats) -> Convergence | None:
+    """Whether the frames are enough, by their coefficients along the first modes."""
+    n_frames, n_atoms = frames.shape[:2]
+    away = (frames - mean).reshape(n_frames, -1)
+    coefficients = away @ vectors.reshape(len(vectors), -1).T / n_atoms
+    share = float(np.sum(coefficients**2) * n_atoms / np.sum(away**2))
+    return convergence(coefficients, share)
 
 
 def modes_from_network(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hpc_diffuser.crystal.structure import Structure
+from hpc_diffuser.motion.convergence import Convergence
 from hpc_diffuser.system.arrays import Floats
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.memory import require_room
@@ -34,6 +35,8 @@ class Modes:
         Of the frames; they add up to 1.
     crystal_b_A2 : (N,) float, Å², or None
         The crystal structure's B-factors of these atoms; NaN where it lacks them.
+    convergence : Convergence or None
+        Of a trajectory: whether it was long enough.
     """
 
     structure: Structure
@@ -44,6 +47,7 @@ class Modes:
     frames: Floats | None = None
     weights: Floats | None = None
     crystal_b_A2: Floats | None = None
+    convergence: Convergence | None = None
 
     def __post_init__(self) -> None:
         if (self.frames is None) != (self.weights is None):

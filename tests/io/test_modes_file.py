@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hpc_diffuser.io.modes_file import read_modes, write_modes
+from hpc_diffuser.motion.convergence import convergence
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.system.errors import InputError
 
@@ -28,6 +29,60 @@ def test_round_trip_is_exact(tmp_path, modes):
     """Every number to the last bit, every name."""
     write_modes(tmp_path / "m.h5", modes, {})
     assert_same(read_modes(tmp_path / "m.h5"), modes)
+
+
+@pytest.fixture
+def looked_at(modes) -> Modes:
+    """Modes of a trajectory of 150 000 frames of which something is known."""
+    found = convergence(np.random.default_rng(0).standard_normal((40, 12)))
+    return replace(modes, convergence=replace(found, n_frames=150_000, share=0.5))
+
+
+def test_round_trip_of_convergence(tmp_path, looked_at):
+    """Every number of it; integers stay such; modes that are not a trajectory's have none."""
+    write_modes(tmp_path / "m.h5", looked_at, {})
+    found, expected = read_modes(tmp_path / "m.h5").convergence, looked_at.convergence
+    for field in fields(expected):
+        np.testing.assert_array_equal(getattr(found, field.name), getattr(expected, field.name))
+        assert type(getattr(found, field.name)) is type(getattr(expected, field.name))
+    write_modes(tmp_path / "m.h5", replace(looked_at, convergence=None), {})
+    assert read_modes(tmp_path / "m.h5").convergence is None
+
+
+def remove(name: str) -> Callable[[h5py.File], None]:
+    """Delete one dataset."""
+    return lambda file: file.__delitem__(name)
+
+
+def swap(name: str, value: object) -> Callable[[h5py.File], None]:
+    """Replace one dataset by another, of any shape and type."""
+
+    def change(file: h5py.File) -> None:
+        del file[name]
+        file[name] = value
+
+    return change
+
+
+UNFIT_CONVERGENCE = {
+    "one is missing": (remove("convergence/rmsip"), "there is no 'convergence/rmsip'"),
+    "NaN": (swap("convergence/overlap", np.full(4, np.nan)), '"convergence/overlap" holds NaN'),
+    "text": (swap("convergence/share", "half"), '"convergence/share": expected numbers'),
+    "another shape": (swap("convergence/rmsip", np.ones(5)), "(5,): expected (4,)"),
+    "other blocks": (swap("convergence/block_overlap", np.ones(2)), '"convergence/block_overlap"'),
+    "frames by mode": (swap("convergence/n_frames", np.ones(2)), '"convergence/n_frames"'),
+    "modes by mode": (swap("convergence/compared", np.ones(2)), '"convergence/compared"'),
+}
+
+
+@pytest.mark.parametrize("damage", UNFIT_CONVERGENCE)
+def test_unfit_convergence(tmp_path, looked_at, damage):
+    """Named, as everything else in the file."""
+    change, reason = UNFIT_CONVERGENCE[damage]
+    write_modes(tmp_path / "m.h5", looked_at, {})
+    with h5py.File(tmp_path / "m.h5", "r+") as file:
+        change(file)
+    assert_refused(tmp_path / "m.h5", reason)
 
 
 def test_round_trip_of_awkward_values(tmp_path, modes):

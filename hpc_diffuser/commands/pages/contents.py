@@ -55,6 +55,20 @@ def describe(path: Path) -> str:
         return f"{path}: {kind}\n{_DESCRIBE[kind](file)}"
 
 
+def modes_page(path: Path) -> tuple[Modes, str] | None:
+    """Modes, and the page about them; None of any other file."""
+    from hpc_diffuser.io.modes_file import read_modes
+    from hpc_diffuser.io.opened import opened
+
+    if not path.is_file():
+        return None
+    with opened(path, "file") as file:
+        if _kind(file) != "modes":
+            return None
+        modes = read_modes(file)
+    return modes, f"{path}: modes\n{_modes_lines(modes)}"
+
+
 def map_page(source: MapSource, file: Opened | None = None) -> tuple[DiffuseMap, str]:
     """A map, and a page about it: what was assumed and done, and what is in its shells."""
     from hpc_diffuser.commands.measured_map import load_map
@@ -79,13 +93,20 @@ def _kind(file: Opened) -> str:
 def _modes_text(file: Opened) -> str:
     from hpc_diffuser.io.modes_file import read_modes
 
-    modes = read_modes(file)
+    return _modes_lines(read_modes(file))
+
+
+def _modes_lines(modes: Modes) -> str:
+    from hpc_diffuser.commands.pages.convergence import convergence_lines
+
     amplitudes = modes.amplitudes_A
     total = float(np.sqrt(np.sum(amplitudes**2)))
     lines = [_structure_lines(modes.structure), _crystal_line(modes.unit_cell, modes.space_group)]
     lines.append(f"crystal's B  {_crystal_b_text(modes)}")
     lines.append(f"modes        {len(amplitudes)}, together {total:.3f} Å rms per atom")
     lines += [f"  mode {i + 1:3d}   {a:.4f} Å" for i, a in enumerate(amplitudes)]
+    if modes.convergence is not None:
+        lines += convergence_lines(modes.convergence)
     return "\n".join(lines)
 
 

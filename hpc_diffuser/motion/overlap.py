@@ -1,0 +1,61 @@
+"""How far two sets of modes span one space, and two covariance matrices are of one shape."""
+
+import numpy as np
+
+from hpc_diffuser.system.arrays import Floats
+
+
+def rmsip(one: Floats, other: Floats) -> float:
+    """Root mean square inner product of two sets of modes: 1 where they span one space, 0 apart.
+
+    Parameters
+    ----------
+    one, other : (K, D) and (L, D) float
+        Orthonormal rows. Where one set has fewer, what it lacks counts as not overlapping.
+
+    Notes
+    -----
+    √(Σ_ij (a_i·b_j)²/K): Amadei, Ceruso & Di Nola (1999), Proteins 36, 419. Of two spaces of K
+    dimensions that chance has laid in D, the square is K/D on average.
+    """
+    most = max(len(one), len(other))
+    return float(min(np.linalg.norm(one @ other.T) / np.sqrt(most), 1.0)) if most else 0.0
+
+
+def covariance_overlap(one: Floats, other: Floats) -> float:
+    """Overlap of two covariance matrices (D, D): 1 where they are equal, 0 where orthogonal.
+
+    Notes
+    -----
+    1 − ‖A^½ − B^½‖/√(tr A + tr B): Hess (2002), Phys. Rev. E 65, 031910, Eqs. 10 and 11. Unlike
+    the RMSIP it knows how large the motions are, and no number of modes must be chosen.
+    """
+    return overlap_of_roots(square_root(one), square_root(other))
+
+
+def overlap_of_roots(one: Floats, other: Floats) -> float:
+    """The same of two covariance matrices' square roots (D, D); of two that are 0 it is 1."""
+    both = np.sum(one**2) + np.sum(other**2)  # tr A = ‖A^½‖²
+    return float(max(1 - np.linalg.norm(one - other) / np.sqrt(both), 0.0)) if both else 1.0
+
+
+def square_root(covariance: Floats) -> Floats:
+    """The symmetric root (D, D) of a covariance matrix (D, D)."""
+    variances, axes = np.linalg.eigh(covariance)
+    root: Floats = (axes * np.sqrt(np.clip(variances, 0, None))) @ axes.T
+    return root
+
+
+def leading_axes(covariance: Floats, count: int, still: float = 0.0) -> Floats:
+    """The directions (K, D) of largest variance, of those that move; K ≤ count, orthonormal rows.
+
+    Parameters
+    ----------
+    covariance : (D, D) float
+    count : int
+    still : float
+        A variance no larger than this is what rounding leaves of none.
+    """
+    variances, axes = np.linalg.eigh(covariance)
+    moving = int(np.sum(variances > still))
+    return np.ascontiguousarray(axes.T[::-1][: min(count, moving)])
