@@ -1,6 +1,7 @@
-"""The pages' tables of parameters, written between their marks: python docs/tables.py
+"""The pages' tables of parameters and exports, written between their marks: python docs/tables.py
 
-Their rows are those of `hpc_diffuser.motion.registry`; a test holds the pages to them.
+Their rows are those of `hpc_diffuser.motion.registry` and `hpc_diffuser.commands.exports.table`; a
+test holds the pages to them.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from hpc_diffuser.commands.exports.table import KINDS
 from hpc_diffuser.motion.registry import BY_NAME, PARAMETERS, TERM_ROWS, TERMS, Parameter
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -64,6 +66,15 @@ def _limits(row: Parameter) -> str:
     return f"{text} {row.quantity.unit}".rstrip()
 
 
+def exports_table() -> str:
+    """What `export` writes."""
+    rows = [
+        (f"`{kind.name}`", kind.what, ", ".join(f"`{e}`" for e in kind.endings), kind.readers)
+        for kind in KINDS
+    ]
+    return _table(("`--write`", "what", "endings", "for"), rows)
+
+
 def _table(heading: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     lines = [
         "".join(f"| {cell} " if cell else "| " for cell in cells) for cells in (heading, *rows)
@@ -72,7 +83,11 @@ def _table(heading: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "".join(f"{line}|\n" for line in lines)
 
 
-TABLES: dict[str, Callable[[], str]] = {"terms": terms_table, "parameters": parameters_table}
+TABLES: dict[str, Callable[[], str]] = {
+    "terms": terms_table,
+    "parameters": parameters_table,
+    "exports": exports_table,
+}
 
 
 def with_tables(text: str) -> str:

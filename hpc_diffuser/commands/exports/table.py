@@ -144,12 +144,3 @@ def kind_for(name: str | None, ending: str, output: str) -> Kind:
         what = f"--write {name}" if name else "its ending"
         raise InputError(f"{output}: {what}: expected a name in {', '.join(endings)}")
     return kinds[0]
-
-
-def kinds_table() -> str:
-    """The rows as the documentation shows them, in Markdown."""
-    lines = ["| `--write` | what | endings | opened by |", "|---|---|---|---|"]
-    for kind in KINDS:
-        endings = ", ".join(f"`{ending}`" for ending in kind.endings)
-        lines.append(f"| `{kind.name}` | {kind.what} | {endings} | {kind.readers} |")
-    return "".join(f"{line}\n" for line in lines)
