@@ -9,6 +9,7 @@ import numpy as np
 from hpc_diffuser.commands.examples.two_state import TwoStateMaps
 from hpc_diffuser.crystal.lattice import HklGrid, reciprocal_metric
 from hpc_diffuser.fit.summary import Summary
+from hpc_diffuser.io.restraint_files import Restraints, by_residue
 from hpc_diffuser.maps.diffuse_map import DiffuseMap
 from hpc_diffuser.motion.convergence import FEWEST_FRAMES, PAIRS, Convergence
 from hpc_diffuser.motion.modes import Modes
@@ -238,6 +239,37 @@ def plot_two_state(path: Path, maps: TwoStateMaps) -> None:
         f"(CC {between:.2f}; with the halos {everywhere:.2f})",
         fontsize=11,
     )
+    _save(figure, path)
+
+
+def plot_restraints(path: Path, restraints: Restraints) -> None:
+    """RMSF, B and restraints by residue: the crystal's, the trajectory's, and that before it.
+
+    Raises
+    ------
+    InputError
+        Where matplotlib is not installed.
+    """
+    labels, found = by_residue(restraints)
+    figure, panels = _subplots(3, 1, figsize=(8.0, 7.2), sharex=True)
+    curves = (
+        ("crystal", "crystal", _BLUE),
+        ("before", "trajectory before", _GREY),
+        ("trajectory", "trajectory", _ORANGE),
+    )
+    number = np.arange(len(labels))
+    for panel, column in zip(panels, ("RMSF_A", "B_A2"), strict=False):
+        for name, label, colour in curves:
+            if (values := found.get(f"{name}_{column}")) is not None:
+                panel.plot(number, values, color=colour, lw=1.2, label=label)
+    panels[2].bar(number, found["k_kJ_mol_nm2"], color=_BLUE, width=0.8)
+    names = ("RMSF (Å)", "B (Å²)", "restraint (kJ/mol/nm²)")
+    for panel, name in zip(panels, names, strict=True):
+        panel.set_ylabel(name)
+        panel.grid(alpha=0.3)
+    panels[0].legend(frameon=False)
+    ticks = number[:: max(1, len(labels) // 8)]
+    panels[2].set_xticks(ticks, [labels[i] for i in ticks])
     _save(figure, path)
 
 

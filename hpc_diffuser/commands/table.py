@@ -40,6 +40,14 @@ COMMANDS = (
         "hpc-diffuser modes --trajectory md.xtc --topology md.pdb --reference 6o2h.pdb -o modes.h5",
     ),
     Command(
+        "restraints",
+        "Position restraints with which a simulation fluctuates as the crystal's B-factors say,\n"
+        "from an unrestrained trajectory, or corrected from a restrained one: a table, and\n"
+        "include files for GROMACS.",
+        "hpc-diffuser restraints --trajectory md.xtc --topology md.gro --reference 6o2h.pdb "
+        "--gromacs topol.top",
+    ),
+    Command(
         "target",
         "Cut a diffuse map to what a fit is compared with: halos around Bragg peaks masked,\n"
         "a resolution range, Laue mates merged, a free set of whole Brillouin zones. Tells how\n"

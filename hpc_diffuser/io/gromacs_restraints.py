@@ -1,0 +1,99 @@
+"""Position restraints as GROMACS reads them: an include file for each molecule type."""
+
+from hpc_diffuser.crystal.residues import canonical_atom, same_residue
+from hpc_diffuser.crystal.structure import atom_label
+from hpc_diffuser.io.gromacs_topology import GromacsTopology
+from hpc_diffuser.io.restraint_files import Restraints, told
+from hpc_diffuser.system.errors import InputError
+
+
+def includes_of(
+    restraints: Restraints, topology: GromacsTopology, provenance: dict[str, str]
+) -> dict[str, bytes]:
+    """A `[ position_restraints ]` include for each molecule type that has restrained atoms.
+
+    Raises
+    ------
+    InputError
+        Where the topology's order is not the trajectory's; where several molecules are of one
+        type, and would share their restraints; where a type before them is not known.
+    """
+    rows: dict[str, list[tuple[int, float]]] = {}
+    numbered = _numbered(restraints, topology)
+    for (name, number), constant in zip(numbered, restraints.constants.tolist(), strict=True):
+        rows.setdefault(name, []).append((number, constant))
+    return {name: _include(name, rows[name], told(restraints, provenance)) for name in rows}
+
+
+def _include(name: str, rows: list[tuple[int, float]], told: list[str]) -> bytes:
+    lines = [
+        f"; position restraints of molecule type {name}; hydrogens are free",
+        *(f"; {line}" for line in told),
+        "[ position_restraints ]",
+        ";  atom  type         fcx         fcy         fcz   (kJ/mol/nm^2)",
+    ]
+    for number, constant in rows:
+        if constant > 0:
+            lines.append(f"{number:7d}     1" + 3 * f" {constant:11.4f}")
+    return ("\n".join(lines) + "\n").encode("ascii", "backslashreplace")
+
+
+def _numbered(restraints: Restraints, topology: GromacsTopology) -> list[tuple[str, int]]:
+    """Molecule type and number in it, from 1, of every atom."""
+    found, s = [], restraints.structure
+    spans = _spans(topology)
+    for row, place in enumerate(restraints.places.tolist()):
+        span = next((x for x in spans if x[1] <= place < x[2]), None)
+        if span is None:
+            raise InputError(_beyond(topology, atom_label(s, row), place))
+        name, first, _ = span
+        residue, number, atom = topology.types[name].atoms[place - first]
+        same = canonical_atom(atom, residue) == canonical_atom(
+            str(s.atom_names[row]), str(s.residue_names[row])
+        )
+        if not same or not same_residue(residue, str(s.residue_names[row])):
+            raise InputError(
+                f"{topology.path}: atom {place + 1} of the system is {residue} {number}/{atom}, "
+                f"and {atom_label(s, row)} in the trajectory's topology: expected one order of "
+                "atoms: give the topology that the simulation was started from"
+            )
+        found.append((name, place - first + 1))
+    _require_single(topology, {name for name, _ in found})
+    return found
+
+
+def _spans(topology: GromacsTopology) -> list[tuple[str, int, int]]:
+    """(type, first atom, end) of all molecules before the first of an unknown type."""
+    spans, first = [], 0
+    for name, count in topology.molecules:
+        if name not in topology.types:
+            break
+        for _ in range(count):
+            spans.append((name, first, first + len(topology.types[name].atoms)))
+            first = spans[-1][2]
+    return spans
+
+
+def _beyond(topology: GromacsTopology, label: str, place: int) -> str:
+    lacking = [name for name, _ in topology.molecules if name not in topology.types]
+    if not lacking:
+        return (
+            f"{topology.path}: has no atom {place + 1}, which is {label} in the trajectory's "
+            "topology: give the topology that the simulation was started from"
+        )
+    return (
+        f"{topology.path}: molecule type {lacking[0]}, which comes before {label}, is in no file "
+        "that it includes and that is found: set GMXLIB to the force fields' folder, or "
+        'leave the atoms behind it out (--select "protein")'
+    )
+
+
+def _require_single(topology: GromacsTopology, names: set[str]) -> None:
+    for name in sorted(names):
+        copies = sum(count for other, count in topology.molecules if other == name)
+        if copies > 1:
+            raise InputError(
+                f"{topology.path}: {copies} molecules are of type {name}, and would share one set "
+                "of restraints: give each a type of its own (copy its .itp under another name), "
+                'or leave them out (--select "protein")'
+            )
