@@ -7,6 +7,7 @@ import numpy as np
 from hpc_diffuser.crystal.matching import same_atoms
 from hpc_diffuser.crystal.structure import best_rotations
 from hpc_diffuser.motion.modes import Modes
+from hpc_diffuser.motion.overlap import rmsip
 from hpc_diffuser.system.arrays import Floats, Integers
 from hpc_diffuser.system.errors import InputError
 
@@ -22,7 +23,7 @@ class Overlap:
     matrix : (M, K) float
         Cosines between the modes of either, from −1 to 1; a mode's sign means nothing.
     rmsip : float
-        Of the first `n_compared` of either: Hess (2002), Phys. Rev. E 65, 031910.
+        Of the spaces that the first `n_compared` of either span: see `overlap.rmsip`.
     n_compared : int
     n_atoms : int
         In common.
@@ -59,23 +60,11 @@ def overlap(modes: Modes, other: Modes, n_compared: int = 10) -> Overlap:
     cosine = (np.trace(turn) - 1) / 2
     return Overlap(
         _unit(ours) @ _unit(theirs).T,
-        rmsip(ours[:k], theirs[:k]),
+        rmsip(_orthonormal(ours[:k]), _orthonormal(theirs[:k])),
         k,
         len(rows),
         float(np.degrees(np.arccos(np.clip(cosine, -1, 1)))),
     )
-
-
-def rmsip(ours: Floats, theirs: Floats) -> float:
-    """√(Σ_ij (u_i·v_j)²/k) of the spaces that two times k vectors span: 1 where they are one.
-
-    Parameters
-    ----------
-    ours, theirs : (k, D) float
-        Of parts of molecules they need be neither normalised nor orthogonal.
-    """
-    products = np.linalg.qr(ours.T)[0].T @ np.linalg.qr(theirs.T)[0]
-    return float(np.sqrt(np.sum(products**2) / len(ours)))
 
 
 def common_atoms(modes: Modes, other: Modes) -> tuple[Integers, Integers]:
@@ -118,6 +107,12 @@ def _turn(moving: Floats, target: Floats) -> Floats:
     moving, target = moving - moving.mean(axis=0), target - target.mean(axis=0)
     turn: Floats = best_rotations((target.T @ moving)[None])[0]
     return turn
+
+
+def _orthonormal(rows: Floats) -> Floats:
+    """Rows that span the same: those of parts of molecules are not orthogonal any more."""
+    columns: Floats = np.linalg.qr(rows.T)[0]
+    return columns.T
 
 
 def _unit(rows: Floats) -> Floats:
