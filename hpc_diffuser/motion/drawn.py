@@ -14,6 +14,7 @@ from hpc_diffuser.system.memory import require_room
 
 # What random streams are for: the first number after the seed.
 _WHOLE, _OWN, _FRAMES = 0, 1, 2
+_MODEL_BYTES = 96  # of an atom of a model, as measured
 
 
 def mode_path(modes: Modes, row: int, reach_A: float, n_models: int) -> Floats:
@@ -34,6 +35,7 @@ def mode_path(modes: Modes, row: int, reach_A: float, n_models: int) -> Floats:
     -------
     (n_models, N, 3) float, Å
     """
+    _require_room(modes, n_models)
     coefficients = reach_A * np.sin(2 * np.pi * np.arange(n_models) / n_models)
     moved: Floats = modes.structure.positions + coefficients[:, None, None] * modes.vectors[row]
     return moved
@@ -67,12 +69,9 @@ def drawn_ensemble(
     -------
     (n_models, N, 3) float, Å
     """
-    n_modes, n_atoms = len(modes.amplitudes_A), len(modes.structure)
-    require_room(
-        8.0 * (12 * n_models * n_atoms + 3 * n_atoms**2 * bool(parameters.disorder.llm_sigma_A)),
-        f"an ensemble of {n_models} models of {n_atoms} atoms",
-        "draw fewer models",
-    )
+    n_modes = len(modes.amplitudes_A)
+    is_liquid = bool(parameters.disorder.llm_sigma_A)
+    _require_room(modes, n_models, 24.0 * len(modes.structure) ** 2 * is_liquid)
     normals = normal_samples("sobol", n_models, n_modes + 6, generator(seed, _WHOLE))
     rows = _frame_rows(modes, n_models, seed)
     moved = configurations(modes, parameters.sampled, normals[:, : n_modes + 3], rows)
@@ -80,6 +79,12 @@ def drawn_ensemble(
     own = _own_displacements(modes, parameters, n_models, seed, residual_b_A2)
     ensemble: Floats = moved + shifts[:, None] + own
     return ensemble
+
+
+def _require_room(modes: Modes, n_models: int, besides: float = 0.0) -> None:
+    n_atoms = len(modes.structure)
+    what = f"{n_models} models of {n_atoms} atoms"
+    require_room(_MODEL_BYTES * n_models * n_atoms + besides, what, "make fewer models")
 
 
 def _frame_rows(modes: Modes, n_models: int, seed: int) -> Integers:

@@ -162,6 +162,10 @@ MISTAKES = {
     "too many": (["modes.h5", "a.nmd", "--amplitudes", "1,1,1"], "3 for the 2 modes of modes.h5"),
     "negative": (["modes.h5", "a.nmd", "--amplitudes=-1"], "expected lengths in Å as 0.4,0.2,0"),
     "path": (["modes.h5", "a.pdb", "--write", "mode", "--models", "3"], "expected at least 4"),
+    "room": (
+        ["modes.h5", "a.dcd", "--write", "mode", "--models", "99999999999"],
+        "99999999999 models of 12 atoms",
+    ),
     "useless": (["modes.h5", "a.nmd", "--seed", "2"], "--seed: of no use to --write nmd"),
     "lacking": (["modes.h5", "a.csv", "--write", "overlap"], "expected --with too"),
     "itself": (["model.pdb", "model.pdb", "--write", "b-factors"], "modes file"),

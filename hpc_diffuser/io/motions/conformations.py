@@ -8,7 +8,9 @@ import numpy as np
 from hpc_diffuser.crystal.structure import Structure
 from hpc_diffuser.io.motions.dcd import dcd_bytes
 from hpc_diffuser.io.structures.files import Crystal, pdb_bytes
+from hpc_diffuser.system.memory import require_room
 
+_PDB_BYTES = 350  # of an atom of a model, as measured
 Files = dict[Path, bytes]
 
 
@@ -40,6 +42,8 @@ def conformation_files(
 
 
 def _models(path: Path, structure: Structure, frames: np.ndarray, crystal: Crystal) -> Files:
+    what = f"a PDB of {len(frames)} models of {len(structure)} atoms"
+    require_room(_PDB_BYTES * frames.size / 3, what, "make fewer models, or a .dcd")
     return {path: pdb_bytes(path, structure, crystal, frames=frames)}
 
 
