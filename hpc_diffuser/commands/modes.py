@@ -5,8 +5,9 @@ from pathlib import Path
 
 from hpc_diffuser.commands.running import command
 from hpc_diffuser.io.trajectories.given import TrajectoryFiles
+from hpc_diffuser.motion.network_options import Network
 from hpc_diffuser.system.errors import InputError
-from hpc_diffuser.system.options import CommandOptions, option, option_of, typed, whole
+from hpc_diffuser.system.options import CommandOptions, option, option_of, part, typed, whole
 from hpc_diffuser.system.streams import say
 
 
@@ -22,6 +23,8 @@ class Options(CommandOptions):
         As of `TrajectoryFiles`.
     n_modes : int
         How many to keep.
+    network : Network
+        Of an elastic network.
     output : Path
     png : Path or None
         A figure: whether the trajectory is long enough.
@@ -38,6 +41,7 @@ class Options(CommandOptions):
     n_modes: int = option(
         "--n-modes", default=20, kind=whole, help="how many to keep (default: %(default)s)"
     )
+    network: Network = part(Network)
     output: Path = option("-o", "--output", default=Path("modes.h5"), kind=Path)
     png: Path | None = option(
         "--png", kind=Path, help="a figure: whether the trajectory is long enough"
@@ -68,8 +72,11 @@ def run(options: Options) -> None:
     files = _files(options)
     notes: list[str] = []
     if files is None:
-        modes = modes_from_network(reference, options.n_modes, conformer, options.hydrogens)
+        modes = modes_from_network(
+            reference, options.n_modes, conformer, options.hydrogens, options.network, notes.append
+        )
         hashes, inputs = {"sha256 reference": sha256(reference)}, [reference]
+        hashes["elastic network"] = "\n".join(notes)
     else:
         modes = modes_from_trajectory(files, options.n_modes, notes.append)
         hashes, inputs = files.hashes(), [files.trajectory, files.topology, reference]
@@ -94,6 +101,11 @@ def _files(options: Options) -> TrajectoryFiles | None:
         if options.png:
             raise InputError("--png shows whether a trajectory is long enough: give --trajectory")
         return None
+    if options.network != Network():
+        raise InputError(
+            "--neighbours, --contact-strength and --b-factors are of an elastic network: leave "
+            "them or --trajectory out"
+        )
     if options.hydrogens and options.selection is not None:
         raise InputError("--hydrogens and --select: the selection says what is kept: give one")
     return TrajectoryFiles(

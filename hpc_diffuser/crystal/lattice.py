@@ -190,7 +190,7 @@ PRIMITIVE = Centring()
 
 def centring(space_group: str, unit_cell: tuple[float, ...] | None = None) -> Centring:
     """Of a space group; raises InputError where gemmi does not know it. See `laue_operations`."""
-    vectors = np.array(_space_group(space_group, unit_cell).operations().cen_ops)
+    vectors = np.array(space_group_of(space_group, unit_cell).operations().cen_ops)
     step = np.gcd.reduce([gemmi.Op.DEN, *vectors.ravel()])
     points = sorted(along_hkl(vector) for vector in (vectors // step).tolist())
     return Centring(int(gemmi.Op.DEN // step), tuple(points))
@@ -241,12 +241,19 @@ def laue_operations(space_group: str, unit_cell: tuple[float, ...] | None = None
     InputError
         Where gemmi does not know the space group.
     """
-    group = _space_group(space_group, unit_cell)
+    group = space_group_of(space_group, unit_cell)
     rotations = np.array([op.rot for op in group.operations()]) // gemmi.Op.DEN
     return np.unique(np.concatenate([rotations, -rotations]), axis=0)
 
 
-def _space_group(name: str, unit_cell: tuple[float, ...] | None) -> gemmi.SpaceGroup:
+def space_group_of(name: str, unit_cell: tuple[float, ...] | None) -> gemmi.SpaceGroup:
+    """Of a name and, where that leaves axes open, a cell (Å, degrees).
+
+    Raises
+    ------
+    InputError
+        Where gemmi does not know the space group.
+    """
     alpha, gamma = (unit_cell[3], unit_cell[5]) if unit_cell else (0.0, 0.0)
     group = gemmi.find_spacegroup_by_name(name, alpha, gamma)
     if group is None:

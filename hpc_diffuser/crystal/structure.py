@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, fields, replace
 from typing import SupportsIndex
 
+import gemmi
 import numpy as np
 
 from hpc_diffuser.system.arrays import Floats, Integers, Mask, Names
@@ -62,6 +63,12 @@ def residue_label(structure: Structure, index: SupportsIndex) -> str:
 def atom_label(structure: Structure, index: SupportsIndex) -> str:
     """An atom as people write it: `A/LYS 1/CA`."""
     return f"{residue_label(structure, index)}/{structure.atom_names[index]}"
+
+
+def centre_of_mass(structure: Structure) -> Floats:
+    """Of the atoms as far as they are there: (3,) Å."""
+    masses = np.array([gemmi.Element(str(e)).weight for e in structure.elements])
+    return np.average(structure.positions, axis=0, weights=masses * structure.occupancies)
 
 
 def require_occupied(structure: Structure, where: str) -> None:

@@ -11,8 +11,9 @@ from hpc_diffuser.io.structures.files import read_structure, write_pdb
 from hpc_diffuser.io.trajectories.given import TrajectoryFiles
 from hpc_diffuser.io.trajectories.in_crystal import crystal_frames
 from hpc_diffuser.motion.convergence import FEWEST_FRAMES, SPACE, Convergence, convergence
-from hpc_diffuser.motion.elastic_network import elastic_network_modes
 from hpc_diffuser.motion.modes import Modes, effective_b_factors, principal_components
+from hpc_diffuser.motion.network_modes import network_modes
+from hpc_diffuser.motion.network_options import Network
 from hpc_diffuser.system.arrays import Floats
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.progress import log
@@ -64,9 +65,14 @@ def _convergence(frames: Floats, mean: Floats, vectors: Floats) -> Convergence |
 
 
 def modes_from_network(
-    reference: Path, n_modes: int, conformer: str = "A", hydrogens: bool = False
+    reference: Path,
+    n_modes: int,
+    conformer: str = "A",
+    hydrogens: bool = False,
+    network: Network | None = None,
+    tell: Callable[[str], None] = log,
 ) -> Modes:
-    """Elastic-network modes of a crystal structure, scaled to its B-factors.
+    """Elastic-network modes of a crystal structure, as large as its B-factors say.
 
     Parameters
     ----------
@@ -74,11 +80,30 @@ def modes_from_network(
     n_modes : int
     conformer, hydrogens
         As of `read_structure`.
+    network : Network or None
+        None: as by default.
+    tell : callable
+        Given, line by line, what was found and fitted; by default to standard error.
+
+    Raises
+    ------
+    InputError
+        Without a unit cell, and as of `network_modes`.
     """
     structure, crystal = read_structure(reference, conformer, hydrogens)
     if crystal is None:
-        raise InputError(f"{reference}: no unit cell: expected a crystal structure")
-    vectors, amplitudes = elastic_network_modes(structure, n_modes)
+        raise InputError(
+            f"{reference}: no unit cell: expected a crystal structure; its neighbours, and the "
+            "diffuse map, need one: add a CRYST1 record"
+        )
+    try:
+        vectors, amplitudes, notes = network_modes(
+            structure, crystal, n_modes, network or Network()
+        )
+    except InputError as exc:
+        raise InputError(f"{reference}: {exc}") from exc
+    for note in notes:
+        tell(note)
     return Modes(structure, vectors, amplitudes, *crystal, crystal_b_A2=structure.b_factors_A2)
 
 

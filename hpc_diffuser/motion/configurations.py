@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-import gemmi
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from hpc_diffuser.crystal.structure import centre_of_mass
 from hpc_diffuser.motion.disorder import correlation_factor
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters, Sampled
@@ -66,17 +66,10 @@ def librated(modes: Modes, positions: Floats, sampled: Sampled, normals: Floats)
         return positions
     turns = np.radians(sampled.libration_sigma_deg) * normals
     rotations = Rotation.from_rotvec(turns).as_matrix()
-    centre = centre_of_mass(modes)
+    centre = centre_of_mass(modes.structure)
     shifts = centre + normals @ sampled.screw().T
     turned: Floats = np.einsum("sij,snj->sni", rotations, positions - centre) + shifts[:, None]
     return turned
-
-
-def centre_of_mass(modes: Modes) -> Floats:
-    """Of the mean structure: (3,) Å."""
-    structure = modes.structure
-    masses = np.array([gemmi.Element(str(e)).weight for e in structure.elements])
-    return np.average(structure.positions, axis=0, weights=masses * structure.occupancies)
 
 
 def mean_square_displacements(modes: Modes, parameters: Parameters) -> Floats:
@@ -145,7 +138,7 @@ def _turned(modes: Modes, sampled: Sampled) -> Floats:
     if not sampled.libration_sigma_deg:
         return np.zeros((len(modes.structure), 3, 3))
     turn = np.radians(sampled.libration_sigma_deg)
-    lever = modes.structure.positions - centre_of_mass(modes)
+    lever = modes.structure.positions - centre_of_mass(modes.structure)
     moved: Floats = np.cross(turn * np.eye(3), lever[:, None]) + sampled.screw().T
     return moved
 

@@ -20,6 +20,7 @@ from hpc_diffuser import __version__
 from hpc_diffuser.commands.examples.protein import build_protein
 from hpc_diffuser.commands.pages.report import report_text
 from hpc_diffuser.crystal.atom_factors import form_factors
+from hpc_diffuser.crystal.contacts import crystal_contacts
 from hpc_diffuser.crystal.lattice import fractionalization
 from hpc_diffuser.fit.refinement import optimiser_share
 from hpc_diffuser.fit.run.checkpoints import checkpoint_path, read_checkpoint, write_checkpoint
@@ -30,7 +31,8 @@ from hpc_diffuser.io.modes_file import read_modes
 from hpc_diffuser.io.structures.files import read_structure, write_pdb
 from hpc_diffuser.io.trajectories.given import TrajectoryFiles
 from hpc_diffuser.io.trajectories.in_crystal import crystal_frames
-from hpc_diffuser.motion.elastic_network import elastic_network_modes
+from hpc_diffuser.motion.elastic_network import elastic_network_modes, internal_motion
+from hpc_diffuser.motion.springs import Neighbours
 from hpc_diffuser.system.errors import StoppedError
 from hpc_diffuser.system.storage import sha256
 
@@ -177,17 +179,45 @@ def test_output_is_ours_alone(cli, simulation):
 
 
 def test_modes_from_an_elastic_network(call, simulation, tmp_path):
-    """Without a trajectory: together they give the mean B-factor, 10 Å² of the protein.
+    """Of a molecule alone, kept modes that give the mean B-factor, 10 Å² of the protein.
 
     10 = 8π²⟨u²⟩/3 is 0.616 Å rms per atom.
     """
     reference = simulation / "reference.pdb"
-    succeeded(call("modes", "--reference", reference, "--n-modes", 4, "-o", "m.h5"))
+    plain = ("--neighbours", "none", "--b-factors", "modes")
+    succeeded(call("modes", "--reference", reference, "--n-modes", 4, *plain, "-o", "m.h5"))
     modes = read_modes(tmp_path / "m.h5")
     assert len(modes.amplitudes_A) == 4
     np.testing.assert_allclose(modes.crystal_b_A2, alternating_b_factors())
     assert (np.diff(modes.amplitudes_A) <= 0).all()
     assert np.linalg.norm(modes.amplitudes_A) == pytest.approx(np.sqrt(30 / (8 * np.pi**2)))
+
+
+def test_shares_of_the_b_factors(call, tmp_path):
+    """B-factors that are the network's own, and a translation's, are found to be: and told.
+
+    ⟨|u|²⟩ of all internal modes in 8 Å² and σ_t = 0.3 Å, written to 0.01 Å² of B: the fit gives
+    both back, and amplitudes √(8/λN) by the eigenvalues of the network's matrix.
+    """
+    protein = build_protein()
+    around = Neighbours(crystal_contacts(protein.positions, *CRYSTAL, 10.0), 0.3)
+    motion = internal_motion(protein.positions, 4, around)
+    b = 8 * np.pi**2 * (0.3**2 + 8 * motion.squares / 3)
+    write_pdb(tmp_path / "p.pdb", replace(protein, b_factors_A2=b), CRYSTAL)
+    page = succeeded(call("modes", "--reference", "p.pdb", "--n-modes", 4, "-o", "m.h5"))
+    assert "fitted with a correlation of 1.000" in page
+    assert "0.300 Å\n" in page and "springs of 0.3 times" in page
+    expected = np.sqrt(8 / motion.stiffness / len(protein))
+    np.testing.assert_allclose(read_modes(tmp_path / "m.h5").amplitudes_A, expected, rtol=1e-3)
+    with h5py.File(tmp_path / "m.h5") as file:
+        assert "translation" in file.attrs["elastic network"]
+
+
+def test_network_options_are_of_no_trajectory(call):
+    """Refused in one line before anything is read."""
+    files = ("--trajectory", "t.xtc", "--topology", "t.pdb", "--reference", "m.pdb")
+    result = call("modes", *files, "--neighbours", "none")
+    assert result.returncode == 65 and "are of an elastic network" in result.stderr
 
 
 def test_conformer_and_hydrogens_of_the_reference(call, tmp_path):

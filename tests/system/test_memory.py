@@ -250,9 +250,9 @@ def test_predicted_memory_is_what_is_used(work):
     assert predicted == pytest.approx(used, rel=1 / 6)
 
 
-@pytest.mark.parametrize("n_atoms", [100, 1500])
+@pytest.mark.parametrize("n_atoms", [100, 3000])
 def test_network_that_does_not_fit(call, tmp_path, monkeypatch, n_atoms):
-    """(3N)² numbers of 8 bytes, twice: 309 MB for 1500 atoms, 1.4 MB for 100. Told at once."""
+    """Factors of the slabs, 500 MB and more for 3000 atoms, 1.4 MB for 100. Told at once."""
     radius_A = (20 * n_atoms) ** (1 / 3) / 2  # about as dense as a protein
     structure = random_structure(np.random.default_rng(2), n_atoms, radius_A, ("C",))
     write_pdb(tmp_path / "a.pdb", structure, ((40.0, 40.0, 40.0, 90.0, 90.0, 90.0), "P 1"))
@@ -263,7 +263,7 @@ def test_network_that_does_not_fit(call, tmp_path, monkeypatch, n_atoms):
         return
     assert result.returncode == 65
     told = result.stderr.splitlines()[-1]
-    assert "not enough memory: the elastic network of 1500 atoms will need about " in told
+    assert "not enough memory: the elastic network of 3000 atoms will need about " in told
     assert "give a file of fewer atoms" in told
 
 
