@@ -88,9 +88,9 @@ def _with_image(tree: KDTree, image: Floats, turn: Floats, reach_A: float) -> Co
     """Contacts of the tree's atoms with one image of all atoms."""
     low, high = tree.mins - reach_A, tree.maxes + reach_A
     near = np.flatnonzero(((image > low) & (image < high)).all(axis=1))
-    rows = tree.query_ball_point(image[near], reach_A, return_sorted=True)
-    mates = np.repeat(near, [len(r) for r in rows])
-    atoms = np.concatenate([np.empty(0, int), *(np.array(r, int) for r in rows)])
+    rows = [np.array(r, int) for r in tree.query_ball_point(image[near], reach_A)]
+    mates = np.repeat(near, [r.size for r in rows])
+    atoms = np.concatenate([np.empty(0, int), *rows])
     steps = image[mates] - tree.data[atoms]
     apart = np.linalg.norm(steps, axis=1) >= SAME_PLACE_A
     atoms, mates, steps = atoms[apart], mates[apart], steps[apart]

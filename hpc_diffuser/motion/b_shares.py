@@ -94,5 +94,5 @@ def fit_shares(b_factors_A2: Floats, squares: Floats, positions: Floats, centre:
 
 def correlation(a: Floats, b: Floats) -> float:
     """Pearson's, of two (N,); NaN where either is the same everywhere."""
-    flat = min(np.std(x) / max(np.mean(np.abs(x)), 1e-300) for x in (a, b)) < 1e-9
+    flat = any(np.std(x) <= 1e-9 * np.max(np.abs(x)) for x in (a, b))
     return float("nan") if flat else float(np.corrcoef(a, b)[0, 1])

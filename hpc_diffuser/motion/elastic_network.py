@@ -237,7 +237,8 @@ def require_one_piece(positions: Floats, cutoff_A: float = CUTOFF_A) -> None:
     near = KDTree(positions).query_pairs(cutoff_A, output_type="ndarray")
     shape = len(positions), len(positions)
     graph = coo_array((np.ones(len(near), bool), (near[:, 0], near[:, 1])), shape=shape)
-    if connected_components(graph, directed=False, return_labels=False) > 1:
+    pieces, _ = connected_components(graph, directed=False)
+    if pieces > 1:
         raise _falls_apart(cutoff_A)
 
 

@@ -6,6 +6,7 @@ Cholesky factors. Memory goes as Σ n² over slabs of n atoms instead of N².
 """
 
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 import scipy.linalg
@@ -99,7 +100,9 @@ class SlabCholesky:
         return _triangular(self._factors[i], right, 1, overwrite)
 
 
-def _triangular(factor: Floats, right: Floats, transposed: int, overwrite: bool) -> Floats:
+def _triangular(
+    factor: Floats, right: Floats, transposed: Literal[0, 1], overwrite: bool
+) -> Floats:
     found: Floats = scipy.linalg.solve_triangular(
         factor, right, lower=True, trans=transposed, overwrite_b=overwrite, check_finite=False
     )
