@@ -85,6 +85,8 @@ def _add_field(parser: argparse.ArgumentParser, name: str, field: Field[Any], wo
         return
     if words.metavar is None and words.choices is None:
         common["metavar"] = words.flags[-1].lstrip("-").replace("-", "_").upper()
+    if words.several:
+        common["nargs"] = "+"
     parser.add_argument(*words.flags, dest=name, required=required, choices=words.choices, **common)
 
 

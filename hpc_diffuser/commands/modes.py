@@ -1,14 +1,23 @@
 """The command `modes`: motion modes of a trajectory, or of an elastic network."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hpc_diffuser.commands.running import command
-from hpc_diffuser.io.trajectories.given import TrajectoryFiles
+from hpc_diffuser.commands.running import all_ranks, command, expect_ranks
+from hpc_diffuser.io.trajectories.given import Analysis, TrajectoryFiles
 from hpc_diffuser.motion.network_options import Network
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.options import CommandOptions, option, option_of, part, typed, whole
 from hpc_diffuser.system.streams import say
+
+if TYPE_CHECKING:
+    from hpc_diffuser.motion.modes import Modes
+    from hpc_diffuser.parallel.communicator import Ranks
+
+_N_MODES = 20  # where nobody says how many
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,14 +26,14 @@ class Options(CommandOptions):
 
     Attributes
     ----------
-    trajectory, topology : Path or None
+    trajectory : Path, tuple of Path, or None
+    topology : Path or None
         Without them: an elastic network of the reference.
-    reference, selection, conformer, hydrogens
+    reference, selection, conformer, hydrogens, first, last, stride
         As of `TrajectoryFiles`.
-    n_modes : int
-        How many to keep.
-    network : Network
-        Of an elastic network.
+    analysis : Analysis
+    n_modes : int or None
+        How many to keep; None: 20, or as many as there are.
     output : Path
     png : Path or None
         A figure: whether the trajectory is long enough.
@@ -32,14 +41,26 @@ class Options(CommandOptions):
         As it was typed: the file records it.
     """
 
-    trajectory: Path | None = option_of(TrajectoryFiles, "trajectory", default=None)
+    trajectory: Path | tuple[Path, ...] | None = option(
+        "--trajectory",
+        kind=Path,
+        several=True,
+        help="XTC, TRR, DCD, NetCDF, HDF5 of MDTraj, GRO or PDB; several of one topology are read "
+        "one after the other",
+    )
     topology: Path | None = option_of(TrajectoryFiles, "topology", default=None)
     reference: Path = option_of(TrajectoryFiles, "reference")
     selection: str | None = option_of(TrajectoryFiles, "selection")
     conformer: str = option_of(TrajectoryFiles, "conformer")
     hydrogens: bool = option_of(TrajectoryFiles, "hydrogens")
-    n_modes: int = option(
-        "--n-modes", default=20, kind=whole, help="how many to keep (default: %(default)s)"
+    first: int = option_of(TrajectoryFiles, "first")
+    last: int | None = option_of(TrajectoryFiles, "last")
+    stride: int = option_of(TrajectoryFiles, "stride")
+    analysis: Analysis = part(Analysis)
+    n_modes: int | None = option(
+        "--n-modes",
+        kind=whole,
+        help=f"how many to keep (default: {_N_MODES}, or all)",
     )
     network: Network = part(Network)
     output: Path = option("-o", "--output", default=Path("modes.h5"), kind=Path)
@@ -58,29 +79,53 @@ def run(options: Options) -> None:
     InputError
         Where a file cannot be used, or options contradict each other.
     """
-    from hpc_diffuser.commands.pages.contents import describe
+    expect_ranks()
+    ranks = all_ranks()
     from hpc_diffuser.fit.config_values import checked_conformer
-    from hpc_diffuser.io.modes_from_files import (
-        modes_from_network,
-        modes_from_trajectory,
-        save_modes,
-    )
+
+    checked_conformer("--conformer", options.conformer)
+    files = _files(options)
+    if files is None:
+        ranks.from_root(lambda: _network(options))
+    else:
+        _trajectory(options, files, ranks)
+
+
+def _network(options: Options) -> None:
+    """On one rank."""
+    from hpc_diffuser.io.modes_from_files import modes_from_network
     from hpc_diffuser.system.storage import sha256
 
-    reference, conformer = options.reference, options.conformer
-    checked_conformer("--conformer", conformer)
-    files = _files(options)
     notes: list[str] = []
-    if files is None:
-        modes = modes_from_network(
-            reference, options.n_modes, conformer, options.hydrogens, options.network, notes.append
-        )
-        hashes, inputs = {"sha256 reference": sha256(reference)}, [reference]
-        hashes["elastic network"] = "\n".join(notes)
-    else:
-        modes = modes_from_trajectory(files, options.n_modes, notes.append)
-        hashes, inputs = files.hashes(), [files.trajectory, files.topology, reference]
-    pdb = save_modes(options.output, modes, inputs, {"command": options.command} | hashes)
+    how = options.conformer, options.hydrogens, options.network, notes.append
+    modes = modes_from_network(options.reference, options.n_modes or _N_MODES, *how)
+    used = {"sha256 reference": sha256(options.reference), "elastic network": "\n".join(notes)}
+    _save(options, modes, [options.reference], used, notes)
+
+
+def _trajectory(options: Options, files: TrajectoryFiles, ranks: Ranks) -> None:
+    """On all ranks."""
+    from hpc_diffuser.io.modes_from_files import modes_on_ranks
+
+    notes: list[str] = []
+    found = modes_on_ranks(files, options.n_modes, options.analysis, ranks, notes.append)
+
+    def save() -> None:
+        assert found is not None
+        modes, used = found
+        inputs = [*files.trajectories, files.topology, files.reference]
+        _save(options, modes, inputs, files.hashes() | used, notes)
+
+    ranks.from_root(save)
+
+
+def _save(
+    options: Options, modes: Modes, inputs: list[Path], used: dict[str, str], notes: list[str]
+) -> None:
+    from hpc_diffuser.commands.pages.contents import describe
+    from hpc_diffuser.io.modes_from_files import save_modes
+
+    pdb = save_modes(options.output, modes, inputs, {"command": options.command} | used)
     say(describe(options.output))
     for note in notes:
         say(note)
@@ -115,4 +160,7 @@ def _files(options: Options) -> TrajectoryFiles | None:
         options.selection,
         options.conformer,
         options.hydrogens,
+        options.first,
+        options.last,
+        options.stride,
     )

@@ -40,6 +40,24 @@ class Link:
     beside: Integers
 
 
+@dataclass(frozen=True)
+class Brought:
+    """A fragment that was brought beside another, in how many frames, and which of them is first.
+
+    Attributes
+    ----------
+    fragment, beside : str
+        Their first and last residues.
+    frames, first : int
+        Frames are counted from 1.
+    """
+
+    fragment: str
+    beside: str
+    frames: int
+    first: int
+
+
 def bring_together(
     frames: Floats,
     boxes: Floats,
@@ -48,7 +66,8 @@ def bring_together(
     structure: Structure,
     reference: Structure,
     source: str,
-) -> list[str]:
+    numbers: Integers | None = None,
+) -> list[Brought]:
     """Bring fragments into the image of the box where the crystal has them.
 
     Parameters
@@ -63,10 +82,12 @@ def bring_together(
     structure, reference : Structure
     source : str
         The file, for messages.
+    numbers : (F,) int or None
+        The frames' numbers in it; by default 1, 2, 3 …
 
     Returns
     -------
-    list of str
+    list of Brought
         What was brought where.
 
     Raises
@@ -79,9 +100,10 @@ def bring_together(
     links = _links(places, of_atom)
     if not links:
         return []
+    counted = np.arange(len(frames)) + 1 if numbers is None else numbers
     turns = _turns(frames[:, match.mobile_rows], places, of_atom)
     told = (_bring(frames, boxes, fragments, x, turns, match, places) for x in links)
-    notes, heights = [], box_heights(boxes)
+    brought, heights = [], box_heights(boxes)
     for link, (moved, before, after) in zip(links, told, strict=True):
         rows = match.mobile_rows[[link.rows[0], link.beside[0]]]
         name, neighbour = (_name(structure, fragments == fragments[row]) for row in rows)
@@ -94,18 +116,15 @@ def bring_together(
             has_box = usable(boxes[frame : frame + 1])[0]
             torn = moved[frame] or not has_box or after[frame] > _CERTAIN * heights[frame]
             raise InputError(
-                f"{source}: frame {frame + 1}: {name} lies {before[frame]:.1f} Å from its place "
-                f"beside {neighbour} in the reference, "
+                f"{source}: frame {counted[frame]}: {name} lies {before[frame]:.1f} Å from its "
+                f"place beside {neighbour} in the reference, "
                 f"{nearest if has_box else 'and the file tells no box'}: "
                 f"{REMEDY if torn else _MOVED}; or leave it out (--select)"
             )
         if moved.any():
-            notes.append(
-                f"{source}: {name} was in another image of the periodic box than {neighbour} in "
-                f"{moved.sum()} of {len(frames)} frames, the first is frame "
-                f"{int(np.argmax(moved)) + 1}: brought beside it"
-            )
-    return notes
+            first = int(counted[np.argmax(moved)])
+            brought.append(Brought(name, neighbour, int(moved.sum()), first))
+    return brought
 
 
 def _bring(

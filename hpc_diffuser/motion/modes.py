@@ -6,13 +6,21 @@ deviation of the coefficient, is the rms displacement per atom in Å.
 
 from dataclasses import dataclass, replace
 
+import gemmi
 import numpy as np
+from scipy.linalg import eigh
+from scipy.sparse.linalg import eigsh
 
 from hpc_diffuser.crystal.structure import Structure
 from hpc_diffuser.motion.convergence import Convergence
 from hpc_diffuser.system.arrays import Floats
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.memory import require_room
+
+WEIGHTINGS = ("none", "mass", "electrons")
+# Amplitudes beside the largest that are rounding: of frames; of what only their squares tell.
+_ROUNDING, _ROUNDING_OF_SQUARES = 1e-10, 1e-6
+_DENSE = 3000  # rows of a matrix that a direct solver is quick with
 
 
 @dataclass(frozen=True)
@@ -84,11 +92,13 @@ def effective_b_factors(frames: Floats) -> Floats:
     return b_factors
 
 
-def principal_components(frames: Floats, n_modes: int) -> tuple[Floats, Floats]:
+def principal_components(
+    frames: Floats, n_modes: int, scales: Floats | None = None
+) -> tuple[Floats, Floats]:
     """Principal components of superposed coordinates, largest first.
 
-    The singular value decomposition of the centred frames gives the covariance matrix's
-    eigenvectors without ever forming it: its eigenvalues are squares and cannot be negative.
+    The smaller of two matrices is diagonalised, for its first components alone: the coordinates'
+    covariance, or the frames' products (Gram matrix), which has the same eigenvalues.
 
     Parameters
     ----------
@@ -96,6 +106,8 @@ def principal_components(frames: Floats, n_modes: int) -> tuple[Floats, Floats]:
         Superposed coordinates, F ≥ 2.
     n_modes : int
         At most this many; fewer where the ensemble spans fewer.
+    scales : (N,) float or None
+        What each atom's coordinates count, as of `atom_scales`; None: all alike.
 
     Returns
     -------
@@ -105,7 +117,10 @@ def principal_components(frames: Floats, n_modes: int) -> tuple[Floats, Floats]:
 
     Notes
     -----
-    Amadei, Linssen & Berendsen (1993), Proteins 17, 412 ("essential dynamics"), unweighted.
+    Amadei, Linssen & Berendsen (1993), Proteins 17, 412 ("essential dynamics"). Of scaled
+    coordinates s_a x_a the components v are orthonormal, so that the fields Δ ∝ v_a/s_a have
+    Σ_a s_a² Δ_ia·Δ_ja = 0 for i ≠ j: with √mass as scale they are orthogonal as kinetic energy
+    is, not as displacements are. Their coefficients are uncorrelated all the same.
     """
     n_frames, n_atoms = frames.shape[:2]
     if n_frames < 2:
@@ -115,30 +130,137 @@ def principal_components(frames: Floats, n_modes: int) -> tuple[Floats, Floats]:
         f"the principal components of {n_frames} frames of {n_atoms} atoms",
         "take every second frame or fewer, or --select fewer atoms",
     )
-    frames = frames.astype(np.float64)
-    centred = (frames - frames.mean(axis=0)).reshape(n_frames, -1)
-    _, singular, vectors = np.linalg.svd(centred, full_matrices=False)
-    amplitudes = singular / np.sqrt(n_frames * n_atoms)
-    # What rounding leaves of coordinates that do not move is no motion.
-    rounding = 1e-12 * np.linalg.norm(frames) + 1e-10 * singular[0]
-    spanned = int(np.sum(singular > rounding))
-    if spanned == 0:
+    rows = frames.reshape(n_frames, -1).astype(np.float64)
+    rows *= np.ones(3 * n_atoms) if scales is None else np.repeat(scales, 3)
+    size = float(np.linalg.norm(rows))
+    rows -= rows.mean(axis=0)
+    if n_frames > 3 * n_atoms:
+        return components_of_comoment(rows.T @ rows, n_frames, size, n_modes, scales)
+    _, states = largest_eigenpairs(rows @ rows.T, n_modes)
+    directions = np.linalg.qr((states @ rows).T)[0].T
+    singular = np.linalg.norm(rows @ directions.T, axis=0)
+    order = np.argsort(-singular, kind="stable")
+    kept = order[: _spanned(singular[order], size, _ROUNDING)]
+    return displacement_fields(directions[kept], singular[kept] / np.sqrt(n_frames), scales)
+
+
+def components_of_comoment(
+    comoment: Floats, n_frames: int, size: float, n_modes: int, scales: Floats | None = None
+) -> tuple[Floats, Floats]:
+    """The same of Σ_f (x − x̄)(x − x̄)ᵀ (3N, 3N) of the scaled coordinates of so many frames.
+
+    Parameters
+    ----------
+    comoment : (3N, 3N) float
+        Overwritten.
+    n_frames : int
+    size : float
+        √Σ x² of all the coordinates: what rounding is measured by.
+    n_modes, scales
+        As of `principal_components`.
+    """
+    squares, directions = largest_eigenpairs(comoment, n_modes)
+    singular = np.sqrt(np.maximum(squares, 0))
+    kept = _spanned(singular, size, _ROUNDING_OF_SQUARES)
+    return displacement_fields(directions[:kept], singular[:kept] / np.sqrt(n_frames), scales)
+
+
+def largest_eigenpairs(matrix: Floats, n_pairs: int) -> tuple[Floats, Floats]:
+    """The largest eigenvalues (M,) of a symmetric matrix, and its eigenvectors as rows (M, K).
+
+    Of a large one, Lanczos' few, from a fixed start: the same bits in every run.
+    """
+    size = len(matrix)
+    n_pairs = min(n_pairs, size)
+    if size > _DENSE and n_pairs < size // 20:
+        start = np.random.default_rng(1).standard_normal(size)
+        values, columns = eigsh(matrix, n_pairs, which="LA", v0=start)
+    else:
+        some = (size - n_pairs, size - 1)
+        values, columns = eigh(matrix, subset_by_index=some, overwrite_a=True, check_finite=False)
+    order = np.argsort(-values, kind="stable")
+    return values[order], columns[:, order].T
+
+
+def _spanned(singular: Floats, size: float, rounding: float) -> int:
+    """How many directions hold motion: what rounding leaves of still coordinates is none."""
+    found = int(np.sum(singular > 1e-12 * size + rounding * singular[0]))
+    if found == 0:
         raise InputError("all frames are identical: there is no motion to take modes from")
-    kept = min(n_modes, spanned)
-    return normalised(vectors[:kept], n_atoms), amplitudes[:kept]
+    return found
 
 
 def _decomposition_bytes(rows: int, columns: int) -> float:
-    """Memory of a singular value decomposition, as measured (LAPACK's gesdd).
+    """Memory of the decomposition, as measured: coordinates; the smaller matrix and its work."""
+    return 8 * (rows * columns + 3 * min(rows, columns) ** 2)
 
-    The matrix in double precision, centred, and two copies for LAPACK; both bases; its work.
+
+def most_modes(n_frames: int, n_atoms: int) -> int:
+    """How many modes so many frames of so many atoms can have."""
+    return min(n_frames - 1, 3 * n_atoms)
+
+
+def atom_scales(structure: Structure, weighting: str) -> Floats | None:
+    """What each atom's coordinates count in principal components: (N,) float; None: alike.
+
+    Parameters
+    ----------
+    structure : Structure
+    weighting : {"none", "mass", "electrons"}
+        √mass, as in normal modes; the number of electrons, by which displacements change the
+        structure factor.
     """
-    rank = min(rows, columns)
-    return 8 * (4 * rows * columns + rank * (rows + columns) + 4 * rank**2)
+    if weighting == "none":
+        return None
+    elements = [gemmi.Element(str(symbol)) for symbol in structure.elements]
+    if weighting == "mass":
+        return np.sqrt([element.weight for element in elements])
+    return np.array([float(element.atomic_number) for element in elements])
+
+
+def displacement_fields(
+    directions: Floats, deviations: Floats, scales: Floats | None
+) -> tuple[Floats, Floats]:
+    """Components of scaled coordinates as displacements: fields (M, N, 3), amplitudes (M,) Å.
+
+    Parameters
+    ----------
+    directions : (M, 3N) float
+        Orthonormal.
+    deviations : (M,) float
+        Standard deviations along them.
+    scales : (N,) float or None
+    """
+    n_atoms = directions.shape[1] // 3
+    if scales is None:
+        return normalised(directions, n_atoms), deviations / np.sqrt(n_atoms)
+    moved = directions / np.repeat(scales, 3)
+    lengths = np.linalg.norm(moved, axis=1)
+    return normalised(moved / lengths[:, None], n_atoms), deviations * lengths / np.sqrt(n_atoms)
+
+
+def projections(
+    frames: Floats, mean: Floats, vectors: Floats, scales: Floats | None = None
+) -> Floats:
+    """Coefficients α of frames along modes, in Å: (F, M) float; x = x̄ + Σ_i α_i Δ_i.
+
+    Parameters
+    ----------
+    frames : (F, N, 3) float, Å
+        Superposed.
+    mean : (N, 3) float, Å
+    vectors : (M, N, 3) float
+    scales : (N,) float or None
+        Those that the modes were made with.
+    """
+    dual = vectors if scales is None else vectors * scales[:, None] ** 2
+    dual = dual / np.sum(dual * vectors, axis=(1, 2))[:, None, None]
+    found: Floats = (frames - mean).reshape(len(frames), -1) @ dual.reshape(len(dual), -1).T
+    return found
 
 
 def normalised(rows: Floats, n_atoms: int) -> Floats:
-    """Orthonormal rows (M, 3N) as fields with Σ|Δ|² = N, largest component positive."""
+    """Rows (M, 3N) of length 1 as fields with Σ|Δ|² = N, largest component positive."""
     largest = np.abs(rows).argmax(axis=1)
     signs = np.sign(rows[np.arange(len(rows)), largest])
     fields: Floats = rows * signs[:, None] * np.sqrt(n_atoms)

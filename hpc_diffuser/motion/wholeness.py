@@ -60,22 +60,28 @@ class Torn:
 
 @dataclass(frozen=True)
 class _Molecules:
-    """Bonds with the atoms' names, and the file that they are from."""
+    """Bonds with the atoms' names, the file that they are from, and its frames' numbers."""
 
     structure: Structure
     bonds: Bonds
     source: str
+    numbers: Integers
 
     def bond(self, index: int) -> str:
         first, second = (atom_label(self.structure, row) for row in self.bonds.pairs[index])
         return f"{first} - {second}"
 
     def refusal(self, frame: int, reason: str) -> InputError:
-        return InputError(f"{self.source}: frame {frame + 1}: {reason}")
+        return InputError(f"{self.source}: frame {self.numbers[frame]}: {reason}")
 
 
 def make_whole(
-    frames: Floats, boxes: Floats, bonds: Bonds, structure: Structure, source: str
+    frames: Floats,
+    boxes: Floats,
+    bonds: Bonds,
+    structure: Structure,
+    source: str,
+    numbers: Integers | None = None,
 ) -> Torn | None:
     """Bring the atoms of every molecule into the nearest images of each other.
 
@@ -90,6 +96,8 @@ def make_whole(
         The atoms' names.
     source : str
         The file, for messages.
+    numbers : (F,) int or None
+        The frames' numbers in it; by default 1, 2, 3 …
 
     Returns
     -------
@@ -101,7 +109,8 @@ def make_whole(
         Naming frame, bond and remedy: where there is no box to mend with, where it does not mend,
         where bonds are too long for a box to be the reason, or in another unit.
     """
-    molecules = _Molecules(structure, bonds, source)
+    counted = np.arange(len(frames)) + 1 if numbers is None else numbers
+    molecules = _Molecules(structure, bonds, source, counted)
     count, first = 0, None
     for block in _blocks(frames, len(bonds.pairs)):
         lengths = _lengths(frames[block], bonds)
@@ -110,40 +119,48 @@ def make_whole(
         where = np.flatnonzero(torn.any(axis=1))
         if not len(where):
             continue
-        numbers = block.start + where
+        rows = block.start + where
         if first is None:
             worst = int(np.argmax(lengths[where[0]] - bonds.lengths_A))
-            first = int(numbers[0]) + 1, molecules.bond(worst), float(lengths[where[0], worst])
+            number = int(counted[rows[0]])
+            first = number, molecules.bond(worst), float(lengths[where[0], worst])
         for i in where:
             _require_box(lengths[i], boxes[block][i], molecules, block.start + i)
-        frames[numbers] = _mended(frames[numbers], boxes[numbers], molecules, numbers)
+        frames[rows] = _mended(frames[rows], boxes[rows], molecules, rows)
         count += len(where)
-    _require_lengths(frames, molecules)
     return Torn(count, *first) if first else None
 
 
-def _require_lengths(frames: Floats, molecules: _Molecules) -> None:
+def require_lengths(frames: Floats, bonds: Bonds, structure: Structure, source: str) -> None:
     """Raise InputError for a bond that is longer, or shorter, than the crystal's in most frames.
 
     By less than a box tears, so that only an exchange of neighbours makes it.
+
+    Parameters
+    ----------
+    frames : (F, N, 3) float, Å
+        Of whole molecules; some tell as well as all.
+    bonds, structure, source
+        As of `make_whole`.
     """
-    known = molecules.bonds.known & (molecules.bonds.lengths_A < _CHEMICAL_A)
-    bonds = molecules.bonds.select(known)
+    bonds = bonds.select(bonds.known & (bonds.lengths_A < _CHEMICAL_A))
     if not len(bonds.pairs):
         return
-    lengths = np.median(_lengths(frames[_sample(frames)], bonds), axis=0)
+    lengths = np.median(_lengths(frames[sample_of(len(frames))], bonds), axis=0)
     errors = np.abs(lengths - bonds.lengths_A)
     worst = int(np.argmax(errors))
     if errors[worst] > _PERSISTENT_A:
-        named = _Molecules(molecules.structure, bonds, molecules.source)
+        named = _Molecules(structure, bonds, source, np.empty(0, int))
         raise InputError(
-            f"{molecules.source}: the bond {named.bond(worst)} is {lengths[worst]:.1f} Å long in "
+            f"{source}: the bond {named.bond(worst)} is {lengths[worst]:.1f} Å long in "
             f"most frames, in the reference {bonds.lengths_A[worst]:.1f} Å: {_OTHER_ATOMS}"
         )
 
 
-def _sample(frames: Floats) -> Floats:
-    return np.unique(np.linspace(0, len(frames) - 1, _SAMPLE).astype(int))
+def sample_of(n_frames: int) -> Integers:
+    """The frames of so many that tell how long bonds usually are: (S,) int."""
+    sample: Integers = np.unique(np.linspace(0, n_frames - 1, _SAMPLE).astype(int))
+    return sample
 
 
 def believed(frames: Floats, boxes: Floats, bonds: Bonds) -> Bonds:
@@ -151,7 +168,7 @@ def believed(frames: Floats, boxes: Floats, bonds: Bonds) -> Bonds:
 
     Between one chain's end and the next one's beginning some readers see a bond.
     """
-    some = _sample(frames)
+    some = sample_of(len(frames))
     doubtful = np.flatnonzero(~bonds.known)
     ends = frames[some][:, bonds.pairs[doubtful]]
     steps = ends[:, :, 1] - ends[:, :, 0]

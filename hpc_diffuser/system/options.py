@@ -33,6 +33,8 @@ class Words:
     metavar : str or None
         What stands for the value in the help.
     choices : tuple of str, or None
+    several : bool
+        Whether the flag takes one word or more; the value is then a tuple.
     """
 
     flags: tuple[str, ...]
@@ -40,6 +42,7 @@ class Words:
     help: str | None = None
     metavar: str | None = None
     choices: tuple[str, ...] | None = None
+    several: bool = False
 
 
 def argument(
@@ -56,9 +59,11 @@ def option(
     help: str | None = None,
     metavar: str | None = None,
     choices: tuple[str, ...] | None = None,
+    several: bool = False,
 ) -> Any:
-    """A field that is told by a flag and a word."""
-    return field(default=default, metadata={_WORDS: Words(flags, kind, help, metavar, choices)})
+    """A field that is told by a flag and a word, or several."""
+    words = Words(flags, kind, help, metavar, choices, several)
+    return field(default=default, metadata={_WORDS: words})
 
 
 def switch(flag: str, help: str) -> Any:
@@ -154,6 +159,9 @@ def _as_word_says(name: str, words: Words, value: Any) -> Any:
         return bool(value)
     if words.choices and value not in words.choices:
         raise InputError(f"{called}: expected one of {', '.join(words.choices)}, found {value}")
+    if words.several and isinstance(value, list | tuple):
+        one = dataclasses.replace(words, several=False)
+        return tuple(_as_word_says(name, one, each) for each in value)
     word = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
     try:
         return words.kind(word)

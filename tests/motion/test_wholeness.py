@@ -10,7 +10,7 @@ from hpc_diffuser.crystal.matching import Match, match_atoms
 from hpc_diffuser.crystal.periodic_box import usable
 from hpc_diffuser.crystal.structure import Structure
 from hpc_diffuser.motion.bonds import Bonds, expected_bonds, fragments
-from hpc_diffuser.motion.wholeness import believed, make_whole
+from hpc_diffuser.motion.wholeness import believed, make_whole, require_lengths
 from hpc_diffuser.system.errors import InputError
 
 FRAMES = 4
@@ -228,6 +228,7 @@ def test_neighbours_exchanged(frames, bonds, protein, boxed):
     boxes = np.tile(BOXES["cubic"], (FRAMES, 1, 1)) * boxed
     with pytest.raises(InputError, match=r"the bond A/.* Å long .* in another order"):
         make_whole(frames[:, rows], boxes, bonds, protein, "md.xtc")
+        require_lengths(frames[:, rows], bonds, protein, "md.xtc")
 
 
 def test_a_frame_of_zeros(frames, bonds, protein):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpc_diffuser.system.options import REQUIRED, option, switch
+from hpc_diffuser.system.options import REQUIRED, option, switch, whole
 from hpc_diffuser.system.storage import sha256
 
 
@@ -13,16 +13,21 @@ class TrajectoryFiles:
 
     Attributes
     ----------
-    trajectory, topology, reference : Path
+    trajectory : Path or tuple of Path
+        One, or several of one topology, one after the other; see `trajectories`.
+    topology, reference : Path
     selection : str or None
         In mdtraj's language; None: what the reference has of it, but for water and ions.
     conformer : str
         Of the reference, as of `read_structure`.
     hydrogens : bool
         Without a selection: also those bonded to the reference's atoms.
+    first, last, stride : int
+        Which frames of each trajectory: every `stride`-th from `first` on up to `last`, counted
+        from 1; None: to its end.
     """
 
-    trajectory: Path = option(
+    trajectory: Path | tuple[Path, ...] = option(
         "--trajectory",
         default=REQUIRED,
         kind=Path,
@@ -55,7 +60,54 @@ class TrajectoryFiles:
         "reference's atoms",
     )
 
+    first: int = option(
+        "--first",
+        default=1,
+        kind=whole,
+        help="the first frame to take of each trajectory, counted from 1 (default: %(default)s)",
+    )
+    last: int | None = option("--last", kind=whole, help="the last one (default: all)")
+    stride: int = option(
+        "--stride", default=1, kind=whole, help="take every so manieth frame (default: %(default)s)"
+    )
+
+    @property
+    def trajectories(self) -> tuple[Path, ...]:
+        """All of them."""
+        return (self.trajectory,) if isinstance(self.trajectory, Path) else tuple(self.trajectory)
+
     def hashes(self) -> dict[str, str]:
-        """SHA-256 of the three files, as attributes for what is made of them."""
-        names = ("trajectory", "topology", "reference")
-        return {f"sha256 {name}": sha256(getattr(self, name)) for name in names}
+        """SHA-256 of the files, as attributes for what is made of them."""
+        files = {"trajectory": self.trajectories[0]}
+        files |= {f"trajectory {i}": path for i, path in enumerate(self.trajectories[1:], 2)}
+        files |= {"topology": self.topology, "reference": self.reference}
+        return {f"sha256 {name}": sha256(path) for name, path in files.items()}
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """How modes are made of a trajectory's frames.
+
+    Attributes
+    ----------
+    superpose : {"crystal", "mean"}
+        What frames are superposed on: the crystal structure; their own mean, in passes until it
+        settles.
+    weighting : {"none", "mass", "electrons"}
+        By what the components are weighted.
+    """
+
+    superpose: str = option(
+        "--superpose",
+        default="crystal",
+        choices=("crystal", "mean"),
+        help="on the reference, or in passes on the frames' own mean, until it stays "
+        "(default: %(default)s)",
+    )
+    weighting: str = option(
+        "--weighting",
+        default="none",
+        choices=("none", "mass", "electrons"),
+        help="what atoms count in the components: alike, their masses, their electrons squared "
+        "(default: %(default)s)",
+    )
