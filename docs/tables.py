@@ -1,7 +1,7 @@
-"""The pages' tables of parameters and exports, written between their marks: python docs/tables.py
+"""The pages' tables, written between their marks: python docs/tables.py
 
-Their rows are those of `hpc_diffuser.motion.registry` and `hpc_diffuser.commands.exports.table`; a
-test holds the pages to them.
+Their rows are those of `hpc_diffuser.motion.registry`, `hpc_diffuser.commands.exports.table` and
+`hpc_diffuser.io.maps.table`; a test holds the pages to them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hpc_diffuser.commands.exports.table import KINDS
+from hpc_diffuser.io.maps.table import markdown
 from hpc_diffuser.motion.registry import BY_NAME, PARAMETERS, TERM_ROWS, TERMS, Parameter
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,6 +76,11 @@ def exports_table() -> str:
     return _table(("`--write`", "what", "endings", "for"), rows)
 
 
+def maps_table() -> str:
+    """The formats of measured maps."""
+    return f"{markdown()}\n"
+
+
 def _table(heading: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     lines = [
         "".join(f"| {cell} " if cell else "| " for cell in cells) for cells in (heading, *rows)
@@ -87,6 +93,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "terms": terms_table,
     "parameters": parameters_table,
     "exports": exports_table,
+    "maps": maps_table,
 }
 
 

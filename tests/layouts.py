@@ -51,10 +51,22 @@ def at(values: np.ndarray) -> np.ndarray:
     return values[~np.isnan(VALUES)]
 
 
-def assert_is_the_map(found: DiffuseMap, values: np.ndarray = VALUES) -> None:
-    assert found.grid.divisions == DIVISIONS and found.grid.extent == EXTENT
+def assert_is_the_map(
+    found: DiffuseMap, values: np.ndarray = VALUES, divisions: tuple[int, ...] = DIVISIONS
+) -> None:
+    assert found.grid.divisions == divisions and found.grid.extent == EXTENT
     np.testing.assert_allclose(found.grid.unit_cell, CELL, rtol=1e-5)
     np.testing.assert_array_equal(found.intensity, values)
+
+
+def native(path: Path) -> Path:
+    with h5py.File(path, "w") as file:
+        file.attrs["format"] = "hpc-diffuser/map"
+        for name, axis in zip("hkl", AXES, strict=True):
+            file[f"entry/intensity/{name}"] = axis
+        file["entry/intensity/intensity"] = VALUES
+        file["entry/crystal/unit_cell"], file["entry/crystal/space_group"] = np.array(CELL), "P 1"
+    return path
 
 
 def mdx2_table(path: Path, crystal: bool = True, halves: bool = False) -> Path:
@@ -170,7 +182,9 @@ def eryx(path: Path, n: tuple[int, ...] = DIVISIONS) -> Path:
     return path
 
 
+# By the kind that the reader calls it; one at least of every format in `maps.table`.
 LAYOUTS = {
+    "native map": (native, Given()),
     "mdx2 table": (mdx2_table, Given()),
     "mdx2 map": (mdx2_map, Given(unit_cell=CELL)),
     "mdx-lib map": (mdx_lib, Given()),
@@ -178,5 +192,6 @@ LAYOUTS = {
     "lunus lattice": (lattice, Given(unit_cell=CELL)),
     "supercell MTZ": (supercell_mtz, Given(unit_cell=CELL)),
     "CCP4 map": (ccp4, Given()),
+    "lunus table of h k l I": (table, Given(unit_cell=CELL)),
     "eryx array": (lambda path: eryx(path.with_suffix(".npy")), Given(unit_cell=CELL)),
 }

@@ -54,6 +54,10 @@ class Format:
         Whether it has room for where the data come from, which `write` is given too.
     lacks : tuple of str
         What it has no place for.
+    integer_hkl : bool
+        Whether it holds no other samples than those of integer hkl.
+    measured_only : bool
+        Whether it holds rows for the measured voxels, and nothing of the others.
     cell : str
         Where its unit cell comes from, for the documentation.
     notes : str
@@ -69,6 +73,8 @@ class Format:
     write: str = ""
     keeps_provenance: bool = False
     lacks: tuple[str, ...] = ()
+    integer_hkl: bool = False
+    measured_only: bool = False
     cell: str = ""
     notes: str = ""
 

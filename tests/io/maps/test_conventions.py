@@ -394,7 +394,8 @@ def test_what_the_structure_of_a_map_does_not_say(tmp_path):
 # Packed, marked, renamed.
 
 
-@pytest.mark.parametrize("kind", [k for k in LAYOUTS if k != "eryx array"])
+# Half of a text is whole too; an eryx array has a file beside it.
+@pytest.mark.parametrize("kind", [k for k in LAYOUTS if not k.startswith(("eryx", "lunus table"))])
 def test_packed_maps(tmp_path, kind):
     """By their first bytes: the same map under any name; a damaged one is named as it is."""
     write, given = LAYOUTS[kind]
