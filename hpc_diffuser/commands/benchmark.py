@@ -301,6 +301,7 @@ def _translation_sampled(case: Case) -> Case:
         vectors=np.concatenate([case.modes.vectors, rigid]),
         amplitudes_A=np.concatenate([case.modes.amplitudes_A, np.zeros(3)]),
     )
+    other.sampler = replace(case.sampler, modes=other.modes)
     other.parameters = replace(
         parameters,
         mode_amplitudes_A=np.append(parameters.mode_amplitudes_A, np.ones(3)),
