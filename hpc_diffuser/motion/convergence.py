@@ -21,6 +21,7 @@ SPACE = 100  # modes to project on: the larger, the less is overlap that could n
 PAIRS = (("halves", 2, 0, 1), ("thirds", 3, 0, 1), ("thirds", 3, 0, 2), ("thirds", 3, 1, 2))
 _BLOCKS = (2, 3, 4, 5, 7, 10, 20, 50, 100, 200, 500, 1000)  # of one trajectory
 _LONG = 5  # blocks: in no more than so many the correlation of neighbouring frames is told
+_MOST_FRAMES = 10_000  # that are looked at; of more, every second, third and so on
 _DRAWN = 20  # blocks looked at, and drawings of random frames
 _WINDOW = 2.5  # times the inefficiency, so 5 correlation times: Sokal
 _STILL = 1e-14  # of all variance: what rounding leaves of none
@@ -85,22 +86,30 @@ def convergence(
     runs : sequence of int
         Frames of each trajectory, where there are several; they add up to F. Parts and blocks
         are cut from all of them, one behind the other.
+
+    Notes
+    -----
+    Of more than 10 000 frames every second, third and so on is looked at, so that the work does
+    not grow with them: no more than so many need be told to be independent.
     """
     n_frames, n_modes = projections.shape
     if n_frames < FEWEST_FRAMES or not n_modes:
         return None
-    centred = projections - projections.mean(axis=0)
+    step = -(-n_frames // _MOST_FRAMES)
+    of_runs = [run[::step] for run in np.split(projections, np.cumsum(runs)[:-1])]
+    some = np.concatenate(of_runs)
+    centred = some - some.mean(axis=0)
     compared = min(COMPARED, n_modes, n_frames // 3 - 1)
-    of_runs = np.split(centred[:, :compared], np.cumsum(runs)[:-1])
+    first = np.split(centred[:, :compared], np.cumsum([len(run) for run in of_runs])[:-1])
     lengths, along, random, independent = block_overlaps(centred)
     return Convergence(
         n_frames,
         compared,
         share,
         *_parts(centred, compared),
-        np.max([cosine_content(run) for run in of_runs], axis=0),
-        n_frames / statistical_inefficiency(of_runs),
-        lengths,
+        np.max([cosine_content(run) for run in first], axis=0),
+        len(centred) / statistical_inefficiency(first),
+        step * lengths,
         along,
         random,
         independent,

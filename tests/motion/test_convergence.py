@@ -137,6 +137,20 @@ def test_frames_twice_as_often_are_worth_the_same():
     assert often.independent.min() == pytest.approx(seldom.independent.min(), rel=0.2)
 
 
+def test_many_frames_are_thinned():
+    """25 000 frames, one in three of which is looked at: the same answer, in frames.
+
+    At φ = 0.99 there are 25 000·0.01/1.99 = 126 independent frames along a mode, 251 by the blocks.
+    """
+    series = autoregressive(np.random.default_rng(14), 0.99, (25_000, 20)) * SCALES[:20]
+    found = looked_at(series)
+    assert found.n_frames == 25_000 and found.block_lengths[0] == 3 * (8334 // 2)
+    assert np.median(found.independent) == pytest.approx(126, rel=0.2)
+    assert found.independent_blocks == pytest.approx(251, rel=0.2)
+    twice = convergence(on_components(series), runs=(12_499, 12_501))
+    assert twice is not None and twice.rmsip[0] == pytest.approx(found.rmsip[0], abs=0.02)
+
+
 def test_identical_halves():
     """The same frames once more: 1, whatever the measure."""
     half = np.random.default_rng(6).standard_normal((50, 40)) * SCALES

@@ -67,10 +67,10 @@ def _drifting(found: Convergence) -> list[str]:
     if not modes:
         return []
     contents = ", ".join(f"{found.cosine_content[i - 1]:.2f}" for i in modes)
-    name, are = ("mode", "is") if len(modes) == 1 else ("modes", "are")
+    drift = "mode {} drifts" if len(modes) == 1 else "modes {} drift"
     return [
-        f"{name} {_listed(modes)} {are} of a drift, as in a random walk (cosine content {contents} "
-        "of 1): direction and amplitude are of this run, not of the molecule: run several times "
+        f"{drift.format(_listed(modes))} as a random walk does (cosine content {contents}, where "
+        "1 is all): direction and amplitude are this run's, not the molecule's: run several times "
         "as long, leave out the beginning, or take several runs"
     ]
 

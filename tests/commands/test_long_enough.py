@@ -55,7 +55,7 @@ def test_a_walk_is_not_long_enough(call, walk, tmp_path):
     assert done.returncode == 0, done.stderr
     page = done.stdout
     assert "long enough? 60 frames\n" in page
-    assert "of a drift, as in a random walk" in page and "times as long" in page
+    assert "as a random walk does" in page and "times as long" in page
     assert "halves 1, 2" in page and "thirds 2, 3" in page
     assert page.endswith("whether the trajectory is long enough: enough.png\n")
     assert (tmp_path / "enough.png").read_bytes()[:4] == b"\x89PNG"
@@ -110,9 +110,9 @@ def test_drifting_modes_are_named():
     found = independent_frames(400)
     content = np.array([0.51, 0.2, 0.8, 0.9, *found.cosine_content[4:]])
     (said,) = verdict(replace(found, cosine_content=content))
-    assert said.startswith("modes 1 and 3 are of a drift") and "0.51, 0.80 of 1" in said
+    assert said.startswith("modes 1 and 3 drift") and "0.51, 0.80, where" in said
     (said,) = verdict(replace(found, cosine_content=content - 0.02))
-    assert said.startswith("mode 3 is of a drift")
+    assert said.startswith("mode 3 drifts")
 
 
 def test_halves_that_differ():
