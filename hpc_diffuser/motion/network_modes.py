@@ -4,7 +4,7 @@ import numpy as np
 
 from hpc_diffuser.crystal.contacts import crystal_contacts
 from hpc_diffuser.crystal.structure import Structure, atom_label, centre_of_mass
-from hpc_diffuser.motion.b_shares import B_OF_SQUARE, BShares, fit_shares
+from hpc_diffuser.motion.b_shares import B_OF_SQUARE, BShares, correlation, fit_shares
 from hpc_diffuser.motion.elastic_network import (
     CUTOFF_A,
     InternalMotion,
@@ -51,7 +51,17 @@ def network_modes(
     notes: list[str] = []
     around = _neighbours(structure, crystal, network, notes)
     motion = internal_motion(structure.positions, n_modes, around)
-    return motion.vectors, _amplitudes(structure, motion, network, notes), notes
+    amplitudes = _amplitudes(structure, motion, network, notes)
+    known = structure.b_factors_A2 > 0
+    if known.any():
+        kept = np.einsum("m,mnx->n", amplitudes**2, motion.vectors**2)
+        mean = B_OF_SQUARE * float(kept.mean())
+        cc = correlation(kept[known], structure.b_factors_A2[known])
+        notes.append(
+            f"modes kept   {len(amplitudes)}, mean B {mean:.2f} Å², correlation of it with the "
+            f"crystal's {_cc_text(cc)}"
+        )
+    return motion.vectors, amplitudes, notes
 
 
 def _neighbours(
@@ -88,15 +98,10 @@ def _amplitudes(
     fitted = None
     if network.b_factors == "shares" and (b > 0).any():
         fitted = fit_shares(b, motion.squares, structure.positions, centre_of_mass(structure))
-        notes += _fit_lines(fitted)
+        alone = correlation(motion.squares[b > 0], b[b > 0])
+        notes += _fit_lines(fitted, alone)
     if fitted and fitted.internal > _LEAST_SHARE:
         amplitudes: Floats = np.sqrt(fitted.square_A2 / motion.stiffness / n_atoms)
-        inside = fitted.square_A2 * float(motion.squares.mean())
-        kept = float(np.sum(amplitudes**2))
-        notes.append(
-            f"  of it        the {len(amplitudes)} modes kept {100 * kept / inside:.0f} %, "
-            f"mean B {B_OF_SQUARE * kept:.2f} Å²"
-        )
         return amplitudes
     if fitted:
         notes.append(
@@ -120,11 +125,15 @@ def _tell_unknown(structure: Structure, notes: list[str]) -> None:
         )
 
 
-def _fit_lines(fitted: BShares) -> list[str]:
-    cc = "none" if np.isnan(fitted.cc) else f"{fitted.cc:.3f}"
+def _fit_lines(fitted: BShares, alone: float) -> list[str]:
     return [
-        f"B-factors    of {fitted.atoms} atoms, fitted with a correlation of {cc} by",
+        f"B-factors    of {fitted.atoms} atoms, fitted with a correlation of {_cc_text(fitted.cc)}",
         f"  translation  {100 * fitted.translation:3.0f} %   {fitted.translation_sigma_A:.3f} Å",
         f"  libration    {100 * fitted.libration:3.0f} %   {fitted.libration_sigma_deg:.2f}°",
-        f"  internal     {100 * fitted.internal:3.0f} %   all of the network's modes",
+        f"  internal     {100 * fitted.internal:3.0f} %   all of the network's modes, of which "
+        f"the correlation is {_cc_text(alone)}",
     ]
+
+
+def _cc_text(cc: float) -> str:
+    return "none" if np.isnan(cc) else f"{cc:.3f}"
