@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from hpc_diffuser.commands import modes
 from hpc_diffuser.commands.exports.table import KINDS, NAMES, Kind, kind_for
 from hpc_diffuser.commands.running import command
 from hpc_diffuser.io.trajectories.given import TrajectoryFiles
@@ -66,7 +67,7 @@ class Options(CommandOptions):
         The basis to compare with, modes or run.
     config : Path or None
         The run's, where it lies elsewhere now.
-    trajectory, topology, reference, selection, conformer, hydrogens
+    trajectory, topology, reference, selection, conformer, hydrogens, first, last, stride
         As of `TrajectoryFiles`.
     """
 
@@ -106,12 +107,15 @@ class Options(CommandOptions):
     config: Path | None = option(
         "--config", kind=Path, help="of a run: its config, where that lies elsewhere now"
     )
-    trajectory: Path | None = option_of(TrajectoryFiles, "trajectory", default=None)
+    trajectory: Path | tuple[Path, ...] | None = option_of(modes.Options, "trajectory")
     topology: Path | None = option_of(TrajectoryFiles, "topology", default=None)
     reference: Path | None = option_of(TrajectoryFiles, "reference", default=None)
     selection: str | None = option_of(TrajectoryFiles, "selection")
     conformer: str = option_of(TrajectoryFiles, "conformer")
     hydrogens: bool = option_of(TrajectoryFiles, "hydrogens")
+    first: int = option_of(TrajectoryFiles, "first")
+    last: int | None = option_of(TrajectoryFiles, "last")
+    stride: int = option_of(TrajectoryFiles, "stride")
 
 
 @command

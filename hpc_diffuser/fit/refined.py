@@ -32,12 +32,15 @@ class Refined(NamedTuple):
         Which point that is, in words.
     files : tuple of Path
         That the molecule was read from.
+    modes_file : Path or None
+        That of them which its modes are in.
     """
 
     modes: Modes
     parameters: Parameters
     answer_is: str
     files: tuple[Path, ...]
+    modes_file: Path | None
 
 
 def read_refined(directory: Path, config_path: Path | None = None) -> Refined:
@@ -65,7 +68,7 @@ def read_refined(directory: Path, config_path: Path | None = None) -> Refined:
             f"{directory}: the answer is of {len(parameters.mode_amplitudes_A)} modes, its config "
             f"of {len(modes.amplitudes_A)}: run hpc-diffuser fit again, which writes it anew"
         )
-    return Refined(modes, parameters, outcome.answer_is, files)
+    return Refined(modes, parameters, outcome.answer_is, files, config.structure.modes)
 
 
 def _outcome(directory: Path) -> Outcome:

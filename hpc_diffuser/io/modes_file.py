@@ -12,9 +12,11 @@ from hpc_diffuser.crystal.structure import Structure, require_occupied
 from hpc_diffuser.io.hdf5 import Arrays, read_arrays, require_format, write_hdf5
 from hpc_diffuser.io.opened import Opened
 from hpc_diffuser.io.plausible import check_crystal, check_names, check_numbers
+from hpc_diffuser.io.trajectories.given import Analysis
 from hpc_diffuser.motion.convergence import PAIRS, Convergence
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.system.errors import InputError
+from hpc_diffuser.system.options import words_of
 
 if TYPE_CHECKING:
     import h5py
@@ -65,6 +67,25 @@ def read_modes(source: Path | Opened) -> Modes:
     """
     names = ("@format", "@version", *_NUMBERS, *_TEXT, *_OPTIONAL, *_CONVERGENCE.values())
     return read_arrays(source, "modes file", names, _build)
+
+
+def read_analysis(path: Path) -> Analysis:
+    """How a file's modes were made of a trajectory; as by default where it does not say."""
+    names = [f"@{field.name}" for field in fields(Analysis)]
+    return read_arrays(path, "modes file", names, _analysis)
+
+
+def _analysis(arrays: Arrays) -> Analysis:
+    found = {name.removeprefix("@"): str(value) for name, value in arrays.items()}
+    for field in fields(Analysis):
+        words = words_of(field)
+        value = found.get(field.name, field.default)
+        if words and words.choices and value not in words.choices:
+            raise InputError(
+                f'attribute "{field.name}": expected one of {", ".join(words.choices)}, found '
+                f"{value!r:.40}"
+            )
+    return Analysis(**found)
 
 
 def _build(arrays: Arrays) -> Modes:

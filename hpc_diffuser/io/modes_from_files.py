@@ -80,6 +80,7 @@ def modes_on_ranks(
     used = {
         "frames": "; ".join(stream.used),
         "superposition": how,
+        "superpose": analysis.superpose,
         "weighting": analysis.weighting,
     }
     enough = None

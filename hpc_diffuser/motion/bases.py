@@ -86,22 +86,6 @@ def common_atoms(modes: Modes, other: Modes) -> tuple[Integers, Integers]:
     return rows, partners[rows]
 
 
-def coefficients(modes: Modes, positions: Floats) -> Floats:
-    """How far configurations lie along each mode, in the modes' normalisation: (F, M) Å.
-
-    Σ_a Δ_a·(x_a − ⟨x_a⟩)/N: over the ensemble that modes are the principal components of, a
-    column's standard deviation is the mode's amplitude, the rms displacement per atom.
-
-    Parameters
-    ----------
-    modes : Modes
-    positions : (F, N, 3) float, Å
-    """
-    away = positions - modes.structure.positions
-    found: Floats = np.tensordot(away, modes.vectors, ([1, 2], [1, 2])) / len(modes.structure)
-    return found
-
-
 def _turn(moving: Floats, target: Floats) -> Floats:
     """The rotation that fits `moving` to `target` best: (3, 3)."""
     moving, target = moving - moving.mean(axis=0), target - target.mean(axis=0)

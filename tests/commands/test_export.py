@@ -122,20 +122,48 @@ def test_overlap(call, project, modes):
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-def test_projections_of_lysozyme(call, data, tmp_path):
-    """Columns' standard deviations are the modes' amplitudes; columns are uncorrelated."""
+def lysozyme(data):
+    """The words that name its trajectory."""
     folder = data / "lysozyme"
-    files = [f"--{x}" for x in ("trajectory", "topology", "reference")]
+    flags = ("--trajectory", "--topology", "--reference")
     names = (folder / x for x in ("trajectory.xtc", "topology.pdb", "6o2h.pdb"))
-    where = [word for pair in zip(files, names, strict=True) for word in pair]
-    assert call("modes", *where, "--n-modes", "10").returncode == 0
-    said = written(call, tmp_path, "modes.h5", "a.csv", "--write", "projections", *where)
-    assert "a.csv: 101 frames along 10 modes" in said
+    return [word for pair in zip(flags, names, strict=True) for word in pair]
+
+
+@pytest.mark.parametrize(
+    "how", [(), ("--superpose", "mean", "--weighting", "mass"), ("--stride", "2")], ids=str
+)
+def test_projections_of_lysozyme(call, data, tmp_path, how):
+    """Columns' standard deviations are the modes' amplitudes; columns are uncorrelated.
+
+    Superposed and weighted as the file says that its modes were.
+    """
+    where = lysozyme(data)
+    done = call("modes", *where, "--n-modes", "5", *how)
+    assert done.returncode == 0, done.stderr
+    frames = how if "--stride" in how else ()
+    words = ("modes.h5", "a.csv", "--write", "projections", *where, *frames)
+    said = written(call, tmp_path, *words)
+    n = 51 if frames else 101
+    assert f"a.csv: {n} frames along 5 modes" in said
     found = np.loadtxt(tmp_path / "a.csv", delimiter=",", skiprows=1)
-    np.testing.assert_array_equal(found[:, 0], np.arange(1, 102))
+    np.testing.assert_array_equal(found[:, 0], np.arange(1, n + 1))
     amplitudes = read_modes(tmp_path / "modes.h5").amplitudes_A
     covariance = np.cov(found[:, 1:].T, bias=True)
     np.testing.assert_allclose(covariance, np.diag(amplitudes**2), atol=2e-6)
+
+
+def test_projections_of_another_molecule(call, data, project):
+    """Modes of twelve atoms in a trajectory of lysozyme: how many are in common is told."""
+    words = ("modes.h5", "a.csv", "--write", "projections", *lysozyme(data))
+    done = call("export", *words, folder=project)
+    assert (
+        done.returncode == 65 and "has 0 of the modes' 12 atoms, but not A/ALA 1/N" in done.stderr
+    )
+    with h5py.File(project / "modes.h5", "r+") as file:
+        file.attrs["weighting"] = "charm"
+    done = call("export", *words, folder=project)
+    assert done.returncode == 65 and "expected one of none, mass, electrons" in done.stderr
 
 
 def test_from_python(project):

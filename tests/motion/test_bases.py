@@ -9,8 +9,8 @@ from molecules import OTHER, SEQUENCE
 from scipy.linalg import subspace_angles
 from scipy.spatial.transform import Rotation
 
-from hpc_diffuser.motion.bases import coefficients, overlap
-from hpc_diffuser.motion.modes import Modes, normalised, principal_components
+from hpc_diffuser.motion.bases import overlap
+from hpc_diffuser.motion.modes import Modes, normalised, principal_components, projections
 from hpc_diffuser.system.errors import InputError
 
 
@@ -75,7 +75,7 @@ def test_coefficients_are_in_the_modes_normalisation():
     )
     vectors, amplitudes = principal_components(frames, 5)
     mean = replace(structure, positions=frames.mean(axis=0))
-    found = coefficients(Modes(mean, vectors, amplitudes, (), "P 1"), frames)
+    found = projections(frames, mean.positions, vectors)
     covariance = np.cov(found.T, bias=True)
     np.testing.assert_allclose(covariance, np.diag(amplitudes**2), atol=1e-10)
     away = (frames - mean.positions).reshape(30, -1)

@@ -26,6 +26,8 @@ class Source:
     parameters : Parameters
     files : tuple of Path
         That it was read from.
+    modes_file : Path or None
+        That of them which its modes are in.
     said : tuple of str
         Lines for the user.
     """
@@ -34,6 +36,7 @@ class Source:
     modes: Modes
     parameters: Parameters
     files: tuple[Path, ...]
+    modes_file: Path | None
     said: tuple[str, ...] = ()
 
     def with_amplitudes(self, amplitudes_A: tuple[float, ...]) -> "Source":
@@ -82,10 +85,10 @@ def read_source(path: Path, config: Path | None = None) -> Source:
         if config is not None:
             raise InputError(f"--config: of a run, and {path} is a file: leave it out")
         modes = read_modes(path)
-        return Source(path, modes, Parameters(modes.amplitudes_A), (path,))
+        return Source(path, modes, Parameters(modes.amplitudes_A), (path,), path)
     found = read_refined(path, config)
     modes = found.modes
     if modes.frames is None:
         modes = replace(modes, amplitudes_A=found.parameters.mode_amplitudes_A)
     said = (f"{path}: {found.answer_is}",)
-    return Source(path, modes, found.parameters, found.files, said)
+    return Source(path, modes, found.parameters, found.files, found.modes_file, said)

@@ -51,6 +51,7 @@ class Kind(NamedTuple):
 
 
 _TRAJECTORY = ("trajectory", "topology", "reference")
+_OF_IT = ("selection", "conformer", "hydrogens", "first", "last", "stride")
 KINDS = (
     Kind(
         "nmd",
@@ -101,7 +102,7 @@ KINDS = (
         "projections",
         "how far every frame of a trajectory lies along each mode, in Å",
         (".csv",),
-        (*_TRAJECTORY, "selection", "conformer", "hydrogens"),
+        (*_TRAJECTORY, *_OF_IT),
         "tables.projections",
         "spreadsheets, pandas, R",
         "hpc-diffuser export modes.h5 coefficients.csv --write projections --trajectory md.xtc "

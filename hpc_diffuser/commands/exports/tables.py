@@ -1,46 +1,46 @@
 """Tables about modes: projections of a trajectory, and how alike two bases are."""
 
+from dataclasses import fields
+
 import numpy as np
 
 from hpc_diffuser.commands.export import Options
 from hpc_diffuser.commands.exports.made import Made
 from hpc_diffuser.commands.exports.source import Source, read_source
-from hpc_diffuser.crystal.matching import same_atoms
-from hpc_diffuser.crystal.structure import Structure, atom_label
+from hpc_diffuser.fit.config_values import checked_conformer
+from hpc_diffuser.io.modes_file import read_analysis
 from hpc_diffuser.io.trajectories.given import TrajectoryFiles
-from hpc_diffuser.io.trajectories.in_crystal import crystal_frames
-from hpc_diffuser.motion.bases import coefficients, overlap
+from hpc_diffuser.io.trajectories.projected import projected_frames
+from hpc_diffuser.motion.bases import overlap
 from hpc_diffuser.system.errors import InputError
 
 
 def projections(source: Source, options: Options) -> Made:
-    """Of every frame, superposed as for modes: a row of coefficients in Å."""
+    """Of every frame, superposed as for the modes: a row of coefficients in Å."""
     source.require_modes()
-    trajectory, topology, reference = options.trajectory, options.topology, options.reference
-    assert trajectory and topology and reference  # `needs` of the kind's row
-    files = TrajectoryFiles(
-        trajectory,
-        topology,
-        reference,
-        options.selection,
-        options.conformer,
-        options.hydrogens,
-    )
-    found = crystal_frames(files)
-    rows = _rows_of(source, found.structure, str(trajectory))
-    values = coefficients(source.modes, found.positions[:, rows])
+    assert source.modes_file  # where there are modes
+    files, notes = _trajectory(options), list[str]()
+    analysis = read_analysis(source.modes_file)
+    values = projected_frames(files, source.modes, analysis, notes.append)
     names = ["frame", *(f"mode_{i + 1}_A" for i in range(values.shape[1]))]
     lines = [f"{i},{_row(row)}" for i, row in enumerate(values, start=1)]
-    spread = values.std(axis=0)
+    pairs = zip(values.std(axis=0), source.modes.amplitudes_A, strict=True)
     said = (
-        *found.notes,
+        *notes,
         f"{options.output}: {len(values)} frames along {values.shape[1]} modes",
         "standard deviations in Å, and the modes' amplitudes: "
-        + ", ".join(
-            f"{a:.3f} ({b:.3f})" for a, b in zip(spread, source.modes.amplitudes_A, strict=True)
-        ),
+        + ", ".join(f"{a:.3f} ({b:.3f})" for a, b in pairs),
     )
-    return Made({options.output: _csv(names, lines)}, said, (trajectory, topology, reference))
+    inputs = (*files.trajectories, files.topology, files.reference)
+    return Made({options.output: _csv(names, lines)}, said, inputs)
+
+
+def _trajectory(options: Options) -> TrajectoryFiles:
+    checked_conformer("--conformer", options.conformer)
+    if options.hydrogens and options.selection is not None:
+        raise InputError("--hydrogens and --select: the selection says what is kept: give one")
+    given = {field.name: getattr(options, field.name) for field in fields(TrajectoryFiles)}
+    return TrajectoryFiles(**given)
 
 
 def overlaps(source: Source, options: Options) -> Made:
@@ -64,20 +64,6 @@ def overlaps(source: Source, options: Options) -> Made:
     if found.turned_deg > 1:
         said.append(f"{other.path} was turned by {found.turned_deg:.0f}° to fit {source.path}")
     return Made({options.output: _csv(names, lines)}, tuple(said), other.files)
-
-
-def _rows_of(source: Source, structure: Structure, trajectory: str) -> np.ndarray:
-    """Where the modes' atoms are in a trajectory: (N,) int."""
-    own = source.modes.structure
-    rows = same_atoms(own, structure)
-    missing = np.flatnonzero(rows < 0)
-    if len(missing):
-        raise InputError(
-            f"{source.path} and {trajectory}: {len(own) - len(missing)} of the modes' {len(own)} "
-            f"atoms are in common; the trajectory lacks {atom_label(own, missing[0])}: expected "
-            "all: give the trajectory of this molecule, with the options that modes was run with"
-        )
-    return rows
 
 
 def _row(values: np.ndarray) -> str:
