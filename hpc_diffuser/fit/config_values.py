@@ -78,6 +78,18 @@ def _text(name: str, value: Any) -> str:
     return value
 
 
+def _space_group(name: str, value: Any) -> str:
+    # Loaded here: who reads a config need not know crystals, unless it names one.
+    from hpc_diffuser.crystal.lattice import space_group_of
+
+    try:
+        space_group_of(_text(name, value), None)
+    except InputError as exc:
+        message = str(exc)
+        raise InputError(message if message.startswith(name) else f"{name}: {message}") from None
+    return str(value)
+
+
 def _path(name: str, value: Any) -> str:
     if max(len(os.fsencode(part)) for part in _text(name, value).split("/")) > 255:
         raise InputError(f"{name} should be a path, found {shown(value)}")
@@ -198,7 +210,7 @@ _SPECIAL = {
     "structure.conformer": checked_conformer,
     "structure.hydrogens": _yes_or_no,
     "crystal.unit_cell": _unit_cell,
-    "crystal.space_group": _text,
+    "crystal.space_group": _space_group,
     "grid.oversampling": _oversampling,
     "grid.d_min_A": _resolution,
     "models.compare": _models,

@@ -101,7 +101,11 @@ MISTAKES = {
     "cell": (["map.nxs", "a.mtz", "--cell", "1,2,3"], "expected six numbers"),
     "divisions": (["map.nxs", "a.mtz", "--divisions", "7"], "expected three whole numbers"),
     "integers": (["map.nxs", "a.hkl"], "a table of integer h k l cannot hold"),
-    "group": (["map.nxs", "a.mtz", "--space-group", "P 99"], 'space group "P 99" is unknown'),
+    "group": (["map.nxs", "a.nxs", "--space-group", "P 99"], 'space group "P 99" is unknown'),
+    "group of MTZ": (
+        ["map.nxs", "a.mtz", "--space-group", "P 99"],
+        'space group "P 99" is unknown',
+    ),
 }
 
 
@@ -112,6 +116,15 @@ def test_mistakes(call, map_file, name):
     before = sorted(map_file.parent.iterdir())
     done = call("convert", *arguments)
     assert done.returncode == 65 and reason in done.stderr
+    assert done.stderr.count("\n") == 1 and sorted(map_file.parent.iterdir()) == before
+
+
+@pytest.mark.parametrize("words", [("info",), ("target", "--d-min", "3", "-o", "a.h5")], ids=str)
+def test_unknown_space_group(call, map_file, words):
+    """Refused as by convert, whoever reads the map."""
+    before = sorted(map_file.parent.iterdir())
+    done = call(words[0], "map.nxs", *words[1:], "--space-group", "P 99")
+    assert done.returncode == 65 and 'space group "P 99" is unknown' in done.stderr
     assert done.stderr.count("\n") == 1 and sorted(map_file.parent.iterdir()) == before
 
 

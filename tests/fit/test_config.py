@@ -249,6 +249,12 @@ def test_values_beyond_any_use(name):
     complaint(name, BEYOND[name])
 
 
+def test_unknown_space_group():
+    """Refused with the config, before anything is read or written."""
+    found = complaint("crystal.space_group", '"P 99"')
+    assert 'space group "P 99" is unknown: write it like' in found
+
+
 @pytest.mark.parametrize("value", ["0", "-1.6", "0.0"])
 def test_resolution_is_positive(value):
     """A resolution of 0 Å or below has no grid."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from hpc_diffuser.crystal.lattice import space_group_of
 from hpc_diffuser.io.format import at, format_of_content, format_of_name, titles
 from hpc_diffuser.io.maps.common import Found, Given
 from hpc_diffuser.io.maps.table import FORMATS, MAPS, WRITTEN
@@ -30,10 +31,13 @@ def read_any_map(source: Path | Opened, given: Given = _NOTHING) -> Found:
     Raises
     ------
     InputError
-        Where it is none, is damaged, or lacks what `given` has to say.
+        Where it is none, is damaged, or lacks what `given` has to say; for a given space group
+        that is none.
     """
     with opened(source, "diffuse map") as file:
         try:
+            if given.space_group is not None:
+                space_group_of(given.space_group, given.unit_cell)
             row = format_of_content(file, MAPS)
             if row is None:
                 known = titles(MAPS).replace("`", "")
