@@ -121,20 +121,25 @@ def _convergence(arrays: Arrays) -> Convergence | None:
     found = {name: arrays[place] for name, place in _CONVERGENCE.items()}
     for name, place in _CONVERGENCE.items():
         check_numbers(found[name], f'dataset "{place}"', _MOST_FRAMES)
-    compared, lengths = found["cosine_content"].shape, found["block_lengths"].shape
-    shapes = {
-        **dict.fromkeys(("n_frames", "compared", "share", "independent_blocks"), ()),
-        **dict.fromkeys(("rmsip", "overlap", "random_rmsip", "random_overlap"), (len(PAIRS),)),
-        **dict.fromkeys(("cosine_content", "independent"), compared),
-        **dict.fromkeys(("block_lengths", "block_overlap", "random_block_overlap"), lengths),
-    }
-    for name, shape in shapes.items():
+    _require_shapes(found, ("n_frames", "compared", "share", "independent_blocks"), ())
+    _require_shapes(found, ("rmsip", "overlap", "random_rmsip", "random_overlap"), (len(PAIRS),))
+    _require_shapes(found, ("cosine_content", "independent"), (int(found["compared"]),))
+    of_blocks = (found["block_lengths"].size,)
+    _require_shapes(found, ("block_lengths", "block_overlap", "random_block_overlap"), of_blocks)
+    for name in ("n_frames", "compared", "independent", "independent_blocks", "block_lengths"):
+        if not found[name].size or found[name].min() < 1:
+            raise InputError(f'dataset "{_CONVERGENCE[name]}" should hold numbers from 1 up')
+    kinds = {"n_frames": int, "compared": int, "share": float, "independent_blocks": float}
+    found["block_lengths"] = found["block_lengths"].astype(int)
+    return Convergence(**found | {name: kind(found[name]) for name, kind in kinds.items()})
+
+
+def _require_shapes(found: Arrays, names: tuple[str, ...], shape: tuple[int, ...]) -> None:
+    for name in names:
         if found[name].shape != shape:
             raise InputError(
                 f'dataset "{_CONVERGENCE[name]}" is of shape {found[name].shape}: expected {shape}'
             )
-    kinds = {"n_frames": int, "compared": int, "share": float, "independent_blocks": float}
-    return Convergence(**found | {name: kind(found[name]) for name, kind in kinds.items()})
 
 
 def _check(modes: Modes) -> None:

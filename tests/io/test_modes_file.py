@@ -64,6 +64,12 @@ def swap(name: str, value: object) -> Callable[[h5py.File], None]:
     return change
 
 
+def remove_blocks(file: h5py.File) -> None:
+    """Empty tables, that agree."""
+    for name in ("block_lengths", "block_overlap", "random_block_overlap"):
+        swap(f"convergence/{name}", np.empty(0))(file)
+
+
 UNFIT_CONVERGENCE = {
     "one is missing": (remove("convergence/rmsip"), "there is no 'convergence/rmsip'"),
     "NaN": (swap("convergence/overlap", np.full(4, np.nan)), '"convergence/overlap" holds NaN'),
@@ -71,6 +77,12 @@ UNFIT_CONVERGENCE = {
     "another shape": (swap("convergence/rmsip", np.ones(5)), "(5,): expected (4,)"),
     "other blocks": (swap("convergence/block_overlap", np.ones(2)), '"convergence/block_overlap"'),
     "frames by mode": (swap("convergence/n_frames", np.ones(2)), '"convergence/n_frames"'),
+    "no frame counts": (swap("convergence/independent", np.zeros(10)), "numbers from 1 up"),
+    "a table of lengths": (
+        swap("convergence/block_lengths", np.ones((2, 2))),
+        '"convergence/block_lengths" is of shape (2, 2): expected (4,)',
+    ),
+    "no blocks": (remove_blocks, '"convergence/block_lengths" should hold numbers from 1 up'),
     "modes by mode": (swap("convergence/compared", np.ones(2)), '"convergence/compared"'),
 }
 
