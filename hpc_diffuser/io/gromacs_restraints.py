@@ -41,37 +41,46 @@ def _include(name: str, rows: list[tuple[int, float]], told: list[str]) -> bytes
 def _numbered(restraints: Restraints, topology: GromacsTopology) -> list[tuple[str, int]]:
     """Molecule type and number in it, from 1, of every atom."""
     found, s = [], restraints.structure
-    spans = _spans(topology)
+    spans = _spans(topology, int(restraints.places.max()))
     for row, place in enumerate(restraints.places.tolist()):
         span = next((x for x in spans if x[1] <= place < x[2]), None)
         if span is None:
             raise InputError(_beyond(topology, atom_label(s, row), place))
-        name, first, _ = span
-        residue, number, atom = topology.types[name].atoms[place - first]
-        same = canonical_atom(atom, residue) == canonical_atom(
-            str(s.atom_names[row]), str(s.residue_names[row])
-        )
-        if not same or not same_residue(residue, str(s.residue_names[row])):
-            raise InputError(
-                f"{topology.path}: atom {place + 1} of the system is {residue} {number}/{atom}, "
-                f"and {atom_label(s, row)} in the trajectory's topology: expected one order of "
-                "atoms: give the topology that the simulation was started from"
-            )
-        found.append((name, place - first + 1))
+        _require_same(restraints, row, topology, span)
+        found.append((span[0], place - span[1] + 1))
     _require_single(topology, {name for name, _ in found})
     return found
 
 
-def _spans(topology: GromacsTopology) -> list[tuple[str, int, int]]:
-    """(type, first atom, end) of all molecules before the first of an unknown type."""
+def _spans(topology: GromacsTopology, last: int) -> list[tuple[str, int, int]]:
+    """(type, first atom, end) of the molecules up to an atom, or to the first unknown type."""
     spans, first = [], 0
     for name, count in topology.molecules:
         if name not in topology.types:
             break
-        for _ in range(count):
-            spans.append((name, first, first + len(topology.types[name].atoms)))
-            first = spans[-1][2]
+        size = len(topology.types[name].atoms)
+        for _ in range(count if size else 0):
+            if first > last:
+                return spans
+            spans.append((name, first, first + size))
+            first += size
     return spans
+
+
+def _require_same(
+    restraints: Restraints, row: int, topology: GromacsTopology, span: tuple[str, int, int]
+) -> None:
+    """Raise InputError where an atom is another one in the two topologies."""
+    s, place = restraints.structure, int(restraints.places[row])
+    residue, number, atom = topology.types[span[0]].atoms[place - span[1]]
+    name, ours = str(s.atom_names[row]), str(s.residue_names[row])
+    if same_residue(residue, ours) and canonical_atom(atom, residue) == canonical_atom(name, ours):
+        return
+    raise InputError(
+        f"{topology.path}: atom {place + 1} of the system is {residue} {number}/{atom}, and "
+        f"{atom_label(s, row)} in the trajectory's topology: expected one order of atoms: give "
+        "the topology that the simulation was started from"
+    )
 
 
 def _beyond(topology: GromacsTopology, label: str, place: int) -> str:

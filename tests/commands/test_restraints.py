@@ -221,6 +221,7 @@ TOPS = {
     "unknown": ("Protein 1", "SOL 2\nProtein 1", "molecule type SOL, which comes before A/"),
     "short": ("Protein 1", "Protein 0", "molecule type SOL, which comes before A/"),
     "no system": ("[ molecules ]", "[ nothing ]", "no [ molecules ]: expected the topology of"),
+    "endless": ("Protein 1", "Protein 999999999999999", "would share"),
     "damaged": ("Protein 1", "Protein one", "line 15, in [ molecules ], has 2 words (Protein one)"),
     "cycle": ("; by hand", '#include "topol.top"', "includes itself"),
 }
