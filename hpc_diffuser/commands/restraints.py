@@ -29,7 +29,7 @@ class Options(CommandOptions):
 
     Attributes
     ----------
-    trajectory, topology, reference, selection, conformer
+    trajectory, topology, reference, selection, conformer, first, last, stride
         As of `TrajectoryFiles`.
     temperature_K : float
     scale : float
@@ -45,11 +45,21 @@ class Options(CommandOptions):
         As it was typed: the files record it.
     """
 
-    trajectory: Path = option_of(TrajectoryFiles, "trajectory", default=REQUIRED)
-    topology: Path = option_of(TrajectoryFiles, "topology", default=REQUIRED)
+    trajectory: Path | tuple[Path, ...] = option(
+        "--trajectory",
+        default=REQUIRED,
+        kind=Path,
+        several=True,
+        help="XTC, TRR, DCD, NetCDF, HDF5 of MDTraj, GRO or PDB; several of one topology are read "
+        "one after the other",
+    )
+    topology: Path = option_of(TrajectoryFiles, "topology")
     reference: Path = option_of(TrajectoryFiles, "reference")
     selection: str | None = option_of(TrajectoryFiles, "selection")
     conformer: str = option_of(TrajectoryFiles, "conformer")
+    first: int = option_of(TrajectoryFiles, "first")
+    last: int | None = option_of(TrajectoryFiles, "last")
+    stride: int = option_of(TrajectoryFiles, "stride")
     temperature_K: float = option(
         "--temperature",
         default=300.0,
@@ -107,13 +117,16 @@ def run(options: Options) -> None:
         options.reference,
         options.selection,
         options.conformer,
+        first=options.first,
+        last=options.last,
+        stride=options.stride,
     )
     notes: list[str] = []
     restraints = restraints_from_trajectory(
         files, options.temperature_K, options.scale, options.previous, notes.append
     )
     outputs = _outputs(options, files, restraints)
-    _write(options, outputs)
+    _write(options, files, outputs)
     if options.png is not None:
         from hpc_diffuser.commands.figures import plot_restraints
 
@@ -153,12 +166,13 @@ def _outputs(options: Options, files: TrajectoryFiles, restraints: Restraints) -
     return found
 
 
-def _write(options: Options, outputs: dict[Path, bytes]) -> None:
+def _write(options: Options, files: TrajectoryFiles, outputs: dict[Path, bytes]) -> None:
     """All files, the table last: where it is, the others are."""
     from hpc_diffuser.system.storage import write_bytes
 
-    given = (options.trajectory, options.topology, options.reference, options.previous)
-    inputs = {path.resolve() for path in (*given, options.gromacs) if path is not None}
+    given = (*files.trajectories, files.topology, files.reference)
+    more = (options.previous, options.gromacs)
+    inputs = {path.resolve() for path in (*given, *more) if path is not None}
     for path in [*outputs, options.png]:
         if path is not None and path.resolve() in inputs:
             raise InputError(f"{path} is an input, and would be replaced: give another --output")

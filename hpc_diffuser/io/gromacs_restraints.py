@@ -54,7 +54,8 @@ def _numbered(restraints: Restraints, topology: GromacsTopology) -> list[tuple[s
 
 def _spans(topology: GromacsTopology, last: int) -> list[tuple[str, int, int]]:
     """(type, first atom, end) of the molecules up to an atom, or to the first unknown type."""
-    spans, first = [], 0
+    spans: list[tuple[str, int, int]] = []
+    first = 0
     for name, count in topology.molecules:
         if name not in topology.types:
             break

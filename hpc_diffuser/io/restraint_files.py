@@ -33,6 +33,8 @@ class Restraints:
         Of the energy ½ k |r − r₀|²; 0 for an atom that is free.
     temperature_K, scale : float
         As of `motion.restraints`.
+    used : str
+        Which frames of which trajectory.
     before_b_A2 : (N,) float, Å², or None
         The trajectory's of the table that these go on from.
     """
@@ -43,6 +45,7 @@ class Restraints:
     constants: Floats
     temperature_K: float
     scale: float
+    used: str
     before_b_A2: Floats | None = None
 
 
@@ -168,7 +171,11 @@ def _columns(structure: Structure, places: Integers) -> tuple:
 
 def told(restraints: Restraints, provenance: dict[str, str]) -> list[str]:
     """What every file says of how it was made: lines without a mark of comments."""
-    how = {"temperature (K)": f"{restraints.temperature_K:g}", "scale": f"{restraints.scale:g}"}
+    how = {
+        "frames": restraints.used,
+        "temperature (K)": f"{restraints.temperature_K:g}",
+        "scale": f"{restraints.scale:g}",
+    }
     return [f"{key}: {' '.join(value.split())}" for key, value in (provenance | how).items()]
 
 

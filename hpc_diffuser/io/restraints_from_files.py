@@ -9,9 +9,9 @@ import numpy as np
 from hpc_diffuser.crystal.structure import Structure, atom_label
 from hpc_diffuser.io.restraint_files import Restraints, earlier_values
 from hpc_diffuser.io.trajectories.given import TrajectoryFiles
-from hpc_diffuser.io.trajectories.in_crystal import CrystalFrames, crystal_frames
-from hpc_diffuser.motion.modes import effective_b_factors
+from hpc_diffuser.io.trajectories.stream import CrystalStream, crystal_stream
 from hpc_diffuser.motion.restraints import force_constants, updated_restraints
+from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.system.arrays import Floats, Mask
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.progress import log
@@ -47,15 +47,18 @@ def restraints_from_trajectory(
         For files that cannot be used, fewer than two frames or frames without motion, no atom with
         a B-factor, or a previous table of other atoms.
     """
-    found = crystal_frames(files)
-    if len(found.positions) < 2:
-        raise InputError(f"{files.trajectory}: one frame has no motion: expected at least two")
-    for note in found.notes:
+    source = ", ".join(map(str, files.trajectories))
+    with crystal_stream(files, Ranks()) as found:
+        if found.n_frames < 2:
+            raise InputError(f"{source}: one frame has no motion: expected at least two")
+        every = b_factors_of(found)
+        notes, used = found.notes(), "; ".join(found.used)
+    for note in notes:
         tell(note)
     kept = _with_b_factors(found, files.reference, tell)
-    moving = effective_b_factors(found.positions)[kept]
+    moving = every[kept]
     if moving.max() < _LEAST_B_A2:
-        raise InputError(f"{files.trajectory}: all frames are identical: there is no motion")
+        raise InputError(f"{source}: all frames are identical: there is no motion")
     structure, places = _in_crystal(found, kept), found.places[kept]
     before: Floats = np.zeros(len(structure))
     b_before: Floats | None = None
@@ -64,17 +67,35 @@ def restraints_from_trajectory(
     crystal = force_constants(structure.b_factors_A2, temperature_K)
     now = force_constants(np.maximum(moving, _LEAST_B_A2), temperature_K)
     constants = updated_restraints(before, crystal, now, scale)
-    return Restraints(structure, places, moving, constants, temperature_K, scale, b_before)
+    return Restraints(structure, places, moving, constants, temperature_K, scale, used, b_before)
 
 
-def _in_crystal(found: CrystalFrames, kept: Mask) -> Structure:
+def b_factors_of(stream: CrystalStream) -> Floats:
+    """B = 8π²⟨u²⟩/3 of every atom over the frames of a trajectory, in one pass: (N,) Å².
+
+    Means and squares of rounds of frames are merged as of Chan, Golub & LeVeque (1983), Am. Stat.
+    37, 242.
+    """
+    width = 3 * len(stream.structure)
+    count, mean, squares = 0, np.zeros(width), np.zeros(width)
+    for rows in stream.rounds(lambda frames: frames.reshape(len(frames), -1), width):
+        centre, total = rows.mean(axis=0), count + len(rows)
+        away = centre - mean
+        squares += ((rows - centre) ** 2).sum(axis=0) + away**2 * (count * len(rows) / total)
+        mean += away * (len(rows) / total)
+        count = total
+    b_factors: Floats = 8 * np.pi**2 / 3 * (squares / count).reshape(-1, 3).sum(axis=1)
+    return b_factors
+
+
+def _in_crystal(found: CrystalStream, kept: Mask) -> Structure:
     """Atoms at the crystal's positions, with its B-factors."""
     structure = found.structure.select(kept)
     positions, b_factors = found.crystal_positions[kept], found.crystal_b_A2[kept]
     return replace(structure, positions=positions, b_factors_A2=b_factors)
 
 
-def _with_b_factors(found: CrystalFrames, reference: Path, tell: Callable[[str], None]) -> Mask:
+def _with_b_factors(found: CrystalStream, reference: Path, tell: Callable[[str], None]) -> Mask:
     """Which atoms can be restrained, (N,) bool; the others are told."""
     b, heavy = found.crystal_b_A2, found.structure.elements != "H"
     lacking, none = heavy & np.isnan(b), heavy & (b <= 0)

@@ -33,7 +33,7 @@ def required(command: Command) -> tuple[list[str], dict[str, object]]:
     for name, field, told in told_fields(command.module.Options):
         if field.default is REQUIRED:
             words += [*told.flags[-1:], name]
-            values[name] = Path(name)
+            values[name] = (Path(name),) if told.several else Path(name)
     return words, values
 
 

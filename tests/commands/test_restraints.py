@@ -12,6 +12,8 @@ from hpc_diffuser.commands import restraints
 from hpc_diffuser.commands.examples.protein import build_protein
 from hpc_diffuser.crystal.structure import Structure
 from hpc_diffuser.io.structures.files import write_pdb
+from hpc_diffuser.io.trajectories.given import TrajectoryFiles
+from hpc_diffuser.io.trajectories.in_crystal import crystal_frames
 from hpc_diffuser.system.errors import InputError
 
 CRYSTAL = ((60.0, 61.0, 62.0, 90.0, 95.0, 90.0), "P 1")
@@ -145,6 +147,20 @@ def test_wells_become_restraints(simulated, folder, call):
     for place, value in zip(own.tolist(), k.tolist(), strict=True):
         if value > 0:
             assert found[place + 1] == pytest.approx((value,) * 3, abs=1e-4)
+
+
+def test_frames_of_several_trajectories(folder, call):
+    """One pass over all of them, of the frames that are asked for: NumPy's variance of them."""
+    given = ("--trajectory", "md.dcd", "md.dcd", *FILES[2:])
+    done = call("restraints", *given, "--first", "11", "--last", "350", "--stride", "3")
+    assert done.returncode == 0, done.stderr
+    text = (folder / "restraints.csv").read_text()
+    assert "frames: " in text and "sha256 trajectory 2: " in text
+    files = TrajectoryFiles(*(folder / name for name in FILES[1::2]))
+    chosen = crystal_frames(files).positions[10:350:3]
+    squares = np.var(np.concatenate([chosen, chosen]), axis=0).sum(axis=1)
+    b = [float(row["trajectory_B_A2"]) for row in rows_of(folder / "restraints.csv")]
+    np.testing.assert_allclose(b, 8 * np.pi**2 / 3 * squares, rtol=1e-7)
 
 
 def test_files_say_where_they_are_from(folder, call):
