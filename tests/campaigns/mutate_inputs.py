@@ -37,10 +37,12 @@ from hpc_diffuser.commands.pages.contents import describe
 from hpc_diffuser.crystal.lattice import grid_to_resolution
 from hpc_diffuser.fit.config import load_config
 from hpc_diffuser.fit.inputs import load_modes, load_target
+from hpc_diffuser.io.gromacs_topology import read_gromacs_topology
 from hpc_diffuser.io.maps.formats import Given, read_any_map, write_any_map
 from hpc_diffuser.io.maps.native import write_map, write_target
 from hpc_diffuser.io.modes_file import write_modes
 from hpc_diffuser.io.modes_from_files import modes_from_network, modes_from_trajectory
+from hpc_diffuser.io.restraint_files import Restraints, read_table, table_of
 from hpc_diffuser.io.structures.files import write_pdb
 from hpc_diffuser.io.trajectories.given import TrajectoryFiles
 from hpc_diffuser.maps.diffuse_map import DiffuseMap
@@ -96,6 +98,15 @@ def make_seeds(folder: Path) -> None:
     trajectory = mdtraj.Trajectory(frames / 10, mdtraj.load_topology(str(folder / "protein.pdb")))
     for ending in ("xtc", "trr", "dcd"):
         trajectory.save(str(folder / f"md.{ending}"))
+    some = modes.structure
+    constants, places = np.linspace(0, 9, len(some)), np.arange(len(some))
+    restraints = Restraints(some, places, some.b_factors_A2, constants, 300.0, 0.005, "all")
+    (folder / "restraints.csv").write_bytes(table_of(restraints, {"command": "seed"}))
+    atoms = "".join(f"{i} C 1 ALA {a} 1 0 12 ; 0\n" for i, a in enumerate(some.atom_names, 1))
+    (folder / "system.top").write_text(
+        f'#include "none.itp"\n[ moleculetype ]\nP 3\n#ifndef NONE\n[ atoms ]\n{atoms}#endif\n'
+        "[ system ]\nP\n[ molecules ]\nP 1\nSOL 9\n"
+    )
     with h5py.File(folder / "md.h5", "w") as file:
         file["coordinates"] = (frames / 10).astype(np.float32)
         file["coordinates"].attrs["units"] = "nanometers"
@@ -285,6 +296,14 @@ def read_config(path: Path, _seeds: Path) -> None:
     finite(target.intensity, target.errors, target.shell_edges)
 
 
+def read_system(path: Path, seeds: Path) -> None:
+    read_gromacs_topology(path)
+
+
+def read_restraints(path: Path, seeds: Path) -> None:
+    read_table(path)
+
+
 def read_among_inputs(path: Path, seeds: Path) -> None:
     """Where the files lie that the config asks for."""
     read_config(Path(shutil.copy(path, seeds / f"damaged-{os.getpid()}.toml")), seeds)
@@ -327,6 +346,8 @@ FORMATS = {
     "eryx": ("array.npy", TEXT, (read_map_file,)),
     "target": ("target.h5", (*BYTES, *[content] * 9), (info, read_beside("target.h5"))),
     "modes": ("modes.h5", (*BYTES, *[content] * 9), (info, read_beside("modes.h5"))),
+    "GROMACS": ("system.top", TEXT, (read_system,)),
+    "restraints": ("restraints.csv", TEXT, (read_restraints,)),
     "TOML": ("fit.toml", (*[setting] * 15, *TEXT), (read_among_inputs,)),
 }
 
