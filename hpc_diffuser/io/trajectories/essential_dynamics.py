@@ -5,6 +5,7 @@ coordinates' covariance. Else ranks share that: each holds bands of its upper tr
 them every round of frames. So memory is bounded by the atoms, whatever the number of frames.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -108,12 +109,14 @@ def _of_frames(
 ) -> EssentialDynamics | None:
     """Of frames that rank 0 keeps."""
     n_atoms = len(stream.structure)
-    rounds = stream.rounds(lambda frames: frames.reshape(len(frames), -1), 3 * n_atoms)
-    kept = [rows for rows in rounds if ranks.is_root]
+    frames = np.empty((stream.n_frames if ranks.is_root else 0, n_atoms, 3))
+    begin = 0
+    for rows in stream.rounds(lambda some: some.reshape(len(some), -1), 3 * n_atoms):
+        if ranks.is_root:
+            frames[begin : begin + len(rows)] = rows.reshape(-1, n_atoms, 3)
+            begin += len(rows)
 
-    def decomposed() -> EssentialDynamics | None:
-        frames = np.concatenate(kept).reshape(-1, n_atoms, 3)
-        kept.clear()
+    def decomposed() -> EssentialDynamics:
         found = principal_components(frames, n_modes, scales)
         return EssentialDynamics(*found, frames.mean(axis=0), effective_b_factors(frames))
 
@@ -133,7 +136,7 @@ def _of_covariance(
         moments.add(rows)
     whole = _gathered(moments, shares, n_columns, ranks)
 
-    def decomposed() -> EssentialDynamics | None:
+    def decomposed() -> EssentialDynamics:
         size = float(np.sqrt(moments.squares.sum() + moments.count * np.sum(moments.mean**2)))
         found = components_of_comoment(whole, moments.count, size, n_modes, scales)
         squares = (moments.squares / scale**2 / moments.count).reshape(-1, 3)
@@ -143,7 +146,7 @@ def _of_covariance(
     return _on_root(decomposed, ranks)
 
 
-def _on_root(work, ranks: Ranks) -> EssentialDynamics | None:
+def _on_root(work: Callable[[], EssentialDynamics], ranks: Ranks) -> EssentialDynamics | None:
     """What rank 0 makes, there alone; its errors are everyone's."""
     kept: list[EssentialDynamics] = []
     ranks.from_root(lambda: kept.append(work()))

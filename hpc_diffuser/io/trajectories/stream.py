@@ -251,7 +251,9 @@ class CrystalStream:
         torn = make_whole(frames, boxes, parts.bonds, structure, source, numbers)
         together = frames, boxes, parts.labels, _chosen(parts), structure, plan.reference, source
         brought = bring_together(*together, numbers)
-        rmsd = distances(source, frames[:, plan.moving], plan.target, numbers)
+        rmsd = np.empty(0)
+        if self._looked is None:
+            rmsd = distances(source, frames[:, plan.moving], plan.target, numbers)
         seen = _Looked(chunk, torn, brought, rmsd)
         return superpose(frames, self._target, plan.moving), seen
 
