@@ -27,9 +27,11 @@ from hpc_diffuser.system.memory import require_room
 CUTOFF_A = 10.0
 DENSE_ATOMS = 500  # up to here the whole matrix is about as quick
 _NETWORK_BYTES = 8 * 2 * 3**2  # per pair of atoms: the Hessian and LAPACK's copy of it
-_SLAB_BLOCKS = 3  # of the largest slab's size, beside the factors: see `SlabCholesky`
-_PAIR_BYTES = 400  # of a sparse Hessian, while it is assembled
-_PAIRS = 120  # of an atom within 10 Å inside a protein, each counted once
+_PAIR_BYTES = 216, 950  # of a pair of atoms: in the sparse Hessian, and while that is assembled
+_SMALL_BYTES = 40e6  # what else there is, libraries included
+_PAIRS = 100  # of an atom within 10 Å in a large protein, each counted once
+_FEWER = "give a file of fewer atoms, such as one chain"
+_CLAMPED = "take --neighbours clamped, whose matrix is sparse"
 _FEWEST = "atoms have no internal modes: at least three are needed"
 
 
@@ -137,7 +139,8 @@ def _whole(
 ) -> InternalMotion:
     """By LAPACK, of the whole matrix."""
     n_atoms = len(positions)
-    hessian = _whole_hessian(positions, cutoff_A)
+    together = bool(neighbours and neighbours.together)
+    hessian = _whole_hessian(positions, cutoff_A, _CLAMPED if together else _FEWER)
     rigid = rigid_motions(positions)
     if neighbours:
         contacts = contact_hessian(neighbours, n_atoms, cutoff_A).tocoo()
@@ -200,14 +203,14 @@ def _by_slabs(
     return InternalMotion(vectors, stiffness, _of_atoms(squares[back]))
 
 
-def _whole_hessian(positions: Floats, cutoff_A: float) -> Floats:
+def _whole_hessian(positions: Floats, cutoff_A: float, remedy: str = _FEWER) -> Floats:
     n_atoms = len(positions)
     if n_atoms < 3:
         raise InputError(f"{n_atoms} {_FEWEST}")
     require_room(
         _NETWORK_BYTES * n_atoms**2,
         f"the elastic network of {n_atoms} atoms",
-        "give a file of fewer atoms, such as one chain",
+        remedy,
     )
     return network_hessian(positions, cutoff_A)
 
@@ -251,11 +254,14 @@ def _falls_apart(cutoff_A: float) -> InputError:
 
 def _require_slabs(n_atoms: int, sizes: Integers, n_contacts: int) -> None:
     """Raise InputError where there is no memory for the factors."""
-    in_factors = 72.0 * (np.sum(sizes**2) + _SLAB_BLOCKS * sizes.max() ** 2)
+    pairs = _PAIRS * n_atoms + n_contacts
+    held, assembling = (each * pairs for each in _PAIR_BYTES)
+    # 72 bytes: a block of 3 x 3. The factors, and one more block between the largest slabs.
+    in_factors = 72.0 * (np.sum(sizes**2) + np.max(sizes[:-1] * sizes[1:], initial=0))
     require_room(
-        in_factors + _PAIR_BYTES * (_PAIRS * n_atoms + n_contacts),
+        max(in_factors + held, assembling) + _SMALL_BYTES,
         f"the elastic network of {n_atoms} atoms",
-        "give a file of fewer atoms, such as one chain",
+        _FEWER,
     )
 
 
