@@ -84,7 +84,10 @@ def test_few_frames(call, tmp_path):
     files = simulate(tmp_path, 0.1 * np.random.default_rng(2).standard_normal((11, 3)))
     done = call("modes", *files)
     assert done.returncode == 0
-    assert "11 frames: too few to tell whether it is long enough (12 at least)" in done.stdout
+    assert (
+        "11 frames: too few to tell whether the trajectory is long enough (12 at least)"
+        in done.stdout
+    )
     assert read_modes(tmp_path / "modes.h5").convergence is None
     assert "long enough?" not in call("info", "modes.h5").stdout
 

@@ -71,7 +71,7 @@ def _drifting(found: Convergence) -> list[str]:
     return [
         f"{drift.format(_listed(modes))} as a random walk does (cosine content {contents}, where "
         "1 is all): direction and amplitude are this run's, not the molecule's: run several times "
-        "as long, leave out the beginning, or take several runs"
+        "as long, leave out the beginning (--first), or take several runs"
     ]
 
 
