@@ -143,6 +143,12 @@ def _files(options: Options) -> TrajectoryFiles | None:
     if (trajectory is None) != (topology is None):
         raise InputError("--trajectory and --topology go together: give both, or neither")
     if trajectory is None or topology is None:
+        chosen = options.first, options.last, options.stride
+        if chosen != (1, None, 1) or options.analysis != Analysis():
+            raise InputError(
+                "--first, --last, --stride, --superpose and --weighting are of a trajectory: give "
+                "--trajectory and --topology"
+            )
         if options.png:
             raise InputError("--png shows whether a trajectory is long enough: give --trajectory")
         return None

@@ -7,10 +7,12 @@ import pytest
 from builders import random_structure
 
 from hpc_diffuser.commands.examples.four_helices import example_modes
+from hpc_diffuser.motion import modes as module
 from hpc_diffuser.motion.configurations import residual_b_factors
 from hpc_diffuser.motion.elastic_network import elastic_network_modes, network_hessian
 from hpc_diffuser.motion.modes import (
     effective_b_factors,
+    largest_eigenpairs,
     principal_components,
 )
 from hpc_diffuser.motion.parameters import Parameters
@@ -67,6 +69,20 @@ def test_principal_components_are_the_eigenvectors_of_the_covariance(frames):
     np.testing.assert_allclose(amplitudes**2 * N_ATOMS, eigenvalues[::-1][:12], rtol=1e-9)
     overlaps = rows(vectors) / np.sqrt(N_ATOMS) @ columns[:, ::-1][:, :12]
     np.testing.assert_allclose(np.abs(overlaps), np.eye(12), atol=1e-7)
+
+
+@pytest.mark.parametrize("dense", [1, 1000])
+def test_largest_eigenpairs(monkeypatch, dense):
+    """The direct solver's few and Lanczos' are those of the whole matrix; again, the same bits."""
+    monkeypatch.setattr(module, "_DENSE", dense)
+    mixing = np.random.default_rng(6).normal(size=(300, 300)) * np.geomspace(1, 0.01, 300)
+    matrix = mixing @ mixing.T
+    values, vectors = largest_eigenpairs(matrix.copy(), 7)
+    expected, columns = np.linalg.eigh(matrix)
+    np.testing.assert_allclose(values, expected[::-1][:7], rtol=1e-10)
+    overlaps = vectors @ columns[:, ::-1][:, :7]
+    np.testing.assert_allclose(np.abs(overlaps), np.eye(7), atol=1e-7)
+    assert largest_eigenpairs(matrix.copy(), 7)[1].tobytes() == vectors.tobytes()
 
 
 def test_principal_components_are_normalised(frames):

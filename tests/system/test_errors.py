@@ -414,6 +414,13 @@ def test_identical_frames_have_no_modes(call, moving, modes):
     assert "no motion" in the_line(result, 65)
 
 
+@pytest.mark.parametrize("words", [("--first", "2"), ("--weighting", "mass")])
+def test_a_network_has_no_frames(call, project, words):
+    """What is asked of a trajectory is refused without one."""
+    result = call(*NETWORK, "model.pdb", *words, "-o", "new.h5", folder=project)
+    assert "are of a trajectory" in the_line(result, 65)
+
+
 def test_network_of_scattered_molecules(call, project, modes):
     """Atoms beyond the network's reach of each other have no common modes."""
     positions = modes.structure.positions + 40.0 * (np.arange(12)[:, None] // 4)
