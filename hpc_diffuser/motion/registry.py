@@ -156,11 +156,12 @@ class Parameter:
         return [" ".join(filter(None, (self.name, place))) for place in self._places(size)]
 
     def shown_labels(self, size: int | None) -> list[str]:
-        """The same for people: with the unit where it is another than Å."""
+        """The same for people, each with its unit."""
+        unit = f" ({self.quantity.unit})" if self.quantity.unit else ""
         if self.several in ("modes", "mode pairs"):
-            return self.labels(size)
-        unit = {"Å": "", "": "", "°": " (deg)"}.get(self.quantity.unit, f" ({self.quantity.unit})")
-        return [" ".join(filter(None, (self.label + unit, place))) for place in self._places(size)]
+            return [label + unit for label in self.labels(size)]
+        places = self._places(size)
+        return [" ".join(filter(None, (self.label, place))) + unit for place in places]
 
     def _places(self, size: int | None) -> list[str]:
         """Which mode, axis or pair each number is of; a single number is of nothing."""

@@ -136,7 +136,7 @@ def test_one_restart_is_its_own_answer():
     assert answer.chosen.text == "the only restart"
     text = report_text(finished(summary, answer))
     assert "agree" not in text
-    assert "  translation            0.3000        —   0.3000\n" in text
+    assert "  translation (Å)        0.3000        —   0.3000\n" in text
 
 
 def test_map_without_variation_is_never_preferred():
@@ -357,6 +357,6 @@ def test_report_leads_with_warnings_and_shows_clusters():
     assert text.startswith("Warnings\n  1. the 2 restarts ended at 2 different places")
     assert "The answer is the best restart, number 1; the restarts do not agree" in text
     assert "  answer  scatter   median     best" in text
-    assert "  translation            0.2000   0.2048   0.5000   0.2000\n" in text
+    assert "  translation (Å)        0.2000   0.2048   0.5000   0.2000\n" in text
     assert "  best CC_search         0.5000   0.4800\n" in text
     assert "no standard error" in text and "spread" not in text

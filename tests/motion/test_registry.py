@@ -119,23 +119,32 @@ def test_what_is_computed_anew(modes, diffuse, monkeypatch, row):
 def test_labels():
     """Of summaries, which are relied on elsewhere, and of the report."""
     expected = {
-        "mode_amplitude_A": (2, ["mode 1", "mode 2"], ["mode 1", "mode 2"]),
+        "mode_amplitude_A": (2, ["mode 1", "mode 2"], ["mode 1 (Å)", "mode 2 (Å)"]),
         "mode_correlation": (3, ["modes 2-1", "modes 3-1", "modes 3-2"], None),
         "translation_sigma_A": (3, ["translation_sigma_A x", "translation_sigma_A y"], None),
-        "translation_correlation": (3, ["translation_correlation yx"], ["translation correlation"]),
-        "libration_sigma_deg": (None, ["libration_sigma_deg"], ["libration (deg)"]),
+        "translation_correlation": (3, ["translation_correlation yx"], None),
+        "libration_sigma_deg": (None, ["libration_sigma_deg"], ["libration (°)"]),
         "b_sol_A2": (None, ["b_sol_A2"], ["b sol (Å²)"]),
         "k_sol_eA3": (None, ["k_sol_eA3"], ["k sol (e/Å³)"]),
-        "llm_gamma_A": (None, ["llm_gamma_A"], ["llm gamma"]),
+        "llm_gamma_A": (None, ["llm_gamma_A"], ["llm gamma (Å)"]),
         "residual_b_fraction": (None, ["residual_b_fraction"], ["residual b fraction"]),
     }
     for name, (size, labels, shown) in expected.items():
         row = BY_NAME[name]
         assert row.labels(size)[: len(labels)] == labels
         assert len(row.labels(size)) == len(row.shown_labels(size)) == (size or 1)
-        assert shown is None or row.shown_labels(size)[0].startswith(shown[0])
+        assert shown is None or row.shown_labels(size)[: len(shown)] == shown
     assert BY_NAME["translation_sigma_A"].labels(None) == ["translation_sigma_A"]
-    assert BY_NAME["translation_sigma_A"].shown_labels(3)[2] == "translation z"
+    assert BY_NAME["translation_sigma_A"].shown_labels(3)[2] == "translation z (Å)"
+    correlations = BY_NAME["translation_correlation"].shown_labels(3)
+    assert correlations == [f"translation correlation {pair}" for pair in ("yx", "zx", "zy")]
+
+
+@pytest.mark.parametrize("row", PARAMETERS, ids=NAMES)
+def test_unit_of_a_row(row):
+    """The report says it by every number that has one, and by no other."""
+    for label in row.shown_labels(3):
+        assert label.endswith(f"({row.quantity.unit})") == bool(row.quantity.unit)
 
 
 def test_pages_hold_the_tables():

@@ -145,7 +145,7 @@ def _parameter_table(summary: Summary, findings: Findings) -> str:
     columns["spread"], order = findings.spread, [first, "spread", *others]
     source, refined = summary.source_mode_amplitude_A, set(summary.refined)
     heading = "".join(f"{_HEADINGS.get(name, name):>9s}" for name in order)
-    lines = [f"Parameters (Å)        {heading}" + "   source" * bool(source)]
+    lines = [f"{'Parameters':22s}{heading}" + "   source" * bool(source)]
     for name, value in findings.median.items():
         values = [_as_list(columns[key][name]) for key in order]
         for row, (label, shown) in enumerate(_labels(name, value)):
