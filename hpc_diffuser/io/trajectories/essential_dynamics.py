@@ -100,8 +100,12 @@ def frame_projections(
     rounds = stream.rounds(
         lambda frames: projections(frames, found.mean, found.vectors, scales), n_modes
     )
-    kept = [rows for rows in rounds if ranks.is_root]
-    return np.concatenate(kept) if ranks.is_root else None
+    kept, begin = np.empty((stream.n_frames if ranks.is_root else 0, n_modes)), 0
+    for rows in rounds:
+        if ranks.is_root:
+            kept[begin : begin + len(rows)] = rows
+            begin += len(rows)
+    return kept if ranks.is_root else None
 
 
 def _of_frames(

@@ -218,7 +218,7 @@ class CrystalStream:
             parts = [of_round[a:b] for a, b in pairwise(edges)]
             made = [np.empty((0, width))]
             for chunk, frames, seen in self._together(parts[ranks.rank]):
-                looked.append(seen)
+                looked += [seen] if self._looked is None else []
                 made.append(np.asarray(work(frames), np.float64).reshape(rows_of(chunk), width))
             lengths = [width * sum(map(rows_of, part)) for part in parts]
             yield ranks.concatenated(np.concatenate(made), lengths).reshape(-1, width)
