@@ -88,7 +88,7 @@ class HklGrid:
         return along_hkl(int(n) for n in self.divisions)
 
     def axis(self, i: int) -> Floats:
-        """Fractional Miller indices along axis i."""
+        """Fractional Miller indices along axis i, 0 to 2 for h, k, l: (2 extent + 1,) float."""
         return np.arange(-self.extent[i], self.extent[i] + 1) / self.divisions[i]
 
     def metric(self) -> Floats:
@@ -120,7 +120,10 @@ class HklGrid:
         return np.concatenate(list(self.planes_between(d_max, d_min)))
 
     def planes_between(self, d_max: float, d_min: float) -> Iterator[Integers]:
-        """The same plane by plane, h = 0, 1 ...: the whole grid of indices never exists."""
+        """The same plane by plane, h = 0, 1 ..., each (V, 3) int: never the whole grid of indices.
+
+        Resolution in Å.
+        """
         low, high = 1 / d_max**2 * (1 - 1e-12), 1 / d_min**2 * (1 + 1e-12)
         for h in range(self.extent[0] + 1):
             plane = self._plane(h)
@@ -226,7 +229,10 @@ def distance_to_bragg(
 def brillouin_zone(
     indices: Integers, divisions: tuple[float, float, float], lattice: Centring = PRIMITIVE
 ) -> Integers:
-    """Integer hkl of the Bragg peak whose zone a sample lies in: a parallelepiped, if primitive."""
+    """Integer hkl (..., 3) of the Bragg peaks whose zones samples (..., 3) int lie in.
+
+    A zone is a parallelepiped, if the lattice is primitive.
+    """
     return nearest_bragg(indices / np.array(divisions), lattice).astype(np.int64)
 
 

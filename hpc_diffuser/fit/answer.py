@@ -48,7 +48,7 @@ class Answer:
     ----------
     parameters : Parameters
     intensity : (v,) float
-        With the final samples, at the model's `rows`.
+        With the final samples, at the model's `rows`, in the model's units (electrons squared).
     score : Score
     chosen : Candidate
         The point by parameter name, and in words.

@@ -54,6 +54,7 @@ class Sizes:
     transforming : list of float
         Bytes of the arrays that the transform works with.
     atoms, elements : int
+        N, and how many chemical elements they are.
     has_errors, weighted : bool
     """
 

@@ -51,7 +51,7 @@ def summarise(
     ----------
     space : SearchSpace
     histories : dict of History
-        By restart.
+        By restart: points (E, P) in the parameters' units, and their objectives, 1 − CC.
     n_restarts, n_evaluations : int
         As asked for; a restart with fewer evaluations is not finished.
 

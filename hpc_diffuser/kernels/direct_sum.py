@@ -76,9 +76,9 @@ def structure_factors(
     real: Floats,
     imaginary: Floats,
 ) -> None:
-    """F of one configuration on all planes, into `real` and `imaginary`.
+    """F of one configuration on all planes, in electrons, into `real` and `imaginary`: (V,) float.
 
-    See `add_moments` for the arguments.
+    See `add_moments` for the other arguments.
     """
     offsets = planes[3]
     for p in prange(len(offsets) - 1):

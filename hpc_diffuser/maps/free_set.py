@@ -27,7 +27,7 @@ def free_set(
 ) -> Mask:
     """Mask of the voxels in whole Brillouin zones of a random `fraction` of the Bragg peaks.
 
-    A zone's Friedel and Laue mates go with it.
+    A zone's Friedel and Laue mates go with it. Of samples (V, 3) int: (V,) bool.
     """
     crystal = (space_group, grid.unit_cell)
     zones = laue_zones(

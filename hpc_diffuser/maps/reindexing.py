@@ -53,7 +53,7 @@ def _coefficient(term: str, letter: str) -> int:
 
 
 def reindexing_text(reindexing: Integers) -> str:
-    """What `parse_reindexing` reads."""
+    """What `parse_reindexing` reads, "k,h,-l", of a matrix (3, 3) int."""
     return ",".join(_term(column) for column in reindexing.T)
 
 
@@ -68,6 +68,8 @@ def _term(column: Integers) -> str:
 
 def reindexed(diffuse: DiffuseMap, reindexing: Integers) -> DiffuseMap:
     """A map at its new indices: intensity, errors and halves; the space group's name is kept.
+
+    By a matrix W (3, 3) int: the sample at h moves to h W.
 
     Raises
     ------
@@ -110,7 +112,7 @@ def _new_extent(diffuse: DiffuseMap, reindexing: Integers) -> tuple[int, int, in
 def reindexed_divisions(
     divisions: tuple[int, int, int], reindexing: Integers
 ) -> tuple[int, int, int]:
-    """Samples per reciprocal-lattice unit along the new axes.
+    """Samples per reciprocal-lattice unit along the new axes, by a matrix (3, 3) int.
 
     Raises
     ------
@@ -131,7 +133,7 @@ def reindexed_divisions(
 
 
 def reindexed_cell(unit_cell: tuple[float, ...], reindexing: Integers) -> tuple[float, ...]:
-    """Edges and angles (Å, degrees) of the new axes."""
+    """Edges and angles (6 numbers, Å and degrees) of the new axes, by a matrix (3, 3) int."""
     metric = reindexing.T @ _direct_metric(unit_cell) @ reindexing
     edges = np.sqrt(np.diag(metric))
     cosines = np.array([metric[i, j] / (edges[i] * edges[j]) for i, j in ((1, 2), (0, 2), (0, 1))])
@@ -146,7 +148,9 @@ def same_lattice(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
 def compatible_reindexings(
     map_cell: tuple[float, ...], structure_cell: tuple[float, ...]
 ) -> list[Integers]:
-    """All W of −1, 0 and 1 after which a map's cell is the structure's, to 2 %.
+    """All W, (3, 3) int of −1, 0 and 1, after which a map's cell is the structure's, to 2 %.
+
+    Cells in Å and degrees.
 
     Of W and −W, which Friedel's law makes the same, the one that keeps the hand of the axes.
     Simple ones come first.
@@ -158,7 +162,10 @@ def compatible_reindexings(
 
 
 def distinct_reindexings(reindexings: list[Integers], operations: Integers) -> list[Integers]:
-    """The first of each set that a Laue class makes the same: of all W R, R of the class."""
+    """The first of each set that a Laue class makes the same: of all W R, R of the class.
+
+    W (3, 3) int, and the class's operations (G, 3, 3) int.
+    """
     distinct, seen = [], set()
     for reindexing in reindexings:
         if reindexing.tobytes() not in seen:

@@ -11,12 +11,15 @@ N_SUMS = 6  # Σw, Σwx, Σwy, Σwx², Σwy², Σwxy
 
 
 def shell_edges(d_max: float, d_min: float, n_shells: int) -> Floats:
-    """(n+1,) edges in 1/d (Å⁻¹), equally wide, from low to high resolution."""
+    """(n+1,) edges in 1/d (Å⁻¹), equally wide, from low to high resolution (Å)."""
     return np.linspace(1 / d_max, 1 / d_min, n_shells + 1)
 
 
 def shell_index(inverse_d: Floats, edges: Floats) -> Integers:
-    """Shell of each voxel; the outermost edges belong to the outermost shells."""
+    """Shell, from 0, of voxels at 1/d (V,) Å⁻¹ between edges (n+1,) Å⁻¹: (V,) int.
+
+    The outermost edges belong to the outermost shells, and what lies beyond them too.
+    """
     return np.clip(np.searchsorted(edges, inverse_d, side="right") - 1, 0, len(edges) - 2)
 
 
@@ -80,7 +83,7 @@ def shell_statistics(
 
 
 def resolution_range(intensity: Floats, grid: HklGrid) -> tuple[float, float]:
-    """Least and largest 1/d (Å⁻¹) of a map's measured voxels; one has to be there."""
+    """Least and largest 1/d (Å⁻¹) of the measured voxels of a map (H, K, L); one must be there."""
     found = [
         s[np.isfinite(plane)] for plane, s in zip(intensity, inverse_d_planes(grid), strict=True)
     ]
@@ -105,6 +108,8 @@ def correlations(sums: Floats) -> Floats:
 
 def cc_star(cc_half: Floats | float) -> Floats:
     """CC* = √(2 CC½ / (1 + CC½)) (Karplus & Diederichs 2012); NaN where CC½ is negative.
+
+    Of a number or an array, of the same shape.
 
     An estimate of the CC of the whole data with the signal in them, which no model can pass,
     if the errors of the two halves are independent.

@@ -89,9 +89,9 @@ def diffuse_intensity(
         B.
     self_terms : SelfTerms
     own : (V,) float
-        qᵀVq, of `Disorder.own_covariance`.
+        qᵀVq, of `Disorder.own_covariance`: q in Å⁻¹, |q| = 2π/d, and V in Å².
     translation : (V,) float
-        qᵀUq.
+        qᵀUq, likewise.
     coupled : bool
         Whether the lattice couples translations.
     liquid : (V,) float

@@ -143,7 +143,30 @@ class Isolation:
 def run_isolated(
     read: Read, files: list[Path], subject: str, *arguments: Any
 ) -> dict[str, np.ndarray]:
-    """What one reader returns in a process of its own; see `Isolation`."""
+    """What `read(*files, *arguments)` returns in a process of its own; see `Isolation`.
+
+    Parameters
+    ----------
+    read : Read
+        A function of a module, which the child imports.
+    files : list of Path
+        Their size sets the limits.
+    subject : str
+        The beginning of the message where reading ends in any way but an InputError of the
+        reader itself: "modes.h5: could not be read as a modes file".
+    arguments
+        Plain values, as JSON holds them.
+
+    Returns
+    -------
+    dict of str → array
+        Numbers or text, no objects.
+
+    Raises
+    ------
+    InputError
+        The reader's own, or one that tells of its crash, its hunger or its slowness.
+    """
     with Isolation(files, subject) as isolation:
         return isolation.run(read, *arguments)
 

@@ -42,6 +42,7 @@ def describe(path: Path) -> str:
     from hpc_diffuser.io.opened import opened
 
     with opened(path, "file") as file:
+        _require_no_trajectory(file)
         kind = _kind(file)
         if kind == "map":
             from hpc_diffuser.commands.map_source import MapSource
@@ -53,6 +54,23 @@ def describe(path: Path) -> str:
                 "checkpoint, a run directory, or a PDB or mmCIF structure"
             )
         return f"{path}: {kind}\n{_DESCRIBE[kind](file)}"
+
+
+def _require_no_trajectory(file: Opened) -> None:
+    """Raise InputError for a binary trajectory by its first bytes, which says who reads it."""
+    from hpc_diffuser.io.trajectories.kinds import TRAJECTORIES, kind_of
+
+    try:
+        # With no ending to go by: HDF5 and text are told apart by what is in them.
+        kind = kind_of(file.plain, "", TRAJECTORIES)
+    except InputError:
+        return
+    if kind not in ("hdf5", "pdb", "gro"):
+        raise InputError(
+            f"{file.path}: a trajectory ({kind.upper()}): expected a file that says itself what "
+            f"its atoms are: hpc-diffuser modes --trajectory {file.path} reads it with its "
+            "--topology"
+        )
 
 
 def modes_page(path: Path) -> tuple[Modes, str] | None:
