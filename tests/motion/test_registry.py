@@ -38,6 +38,13 @@ EVERYTHING = {
 NAMES = [row.name for row in PARAMETERS]
 
 
+@pytest.fixture(autouse=True)
+def everything():
+    """Without a value for each row these tests say nothing of it."""
+    missing = [name for name in NAMES if name not in EVERYTHING]
+    assert not missing, f"give EVERYTHING in {__name__}.py values of these rows: {missing}"
+
+
 def test_a_row_for_every_value_of_the_model():
     """The physics has each under its name, and the config a range for each, in the rows' order."""
     own = {f.name for f in fields(Parameters)} - {"disorder", "mode_amplitudes_A"}

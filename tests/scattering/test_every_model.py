@@ -17,6 +17,7 @@ from hpc_diffuser.io.structures.files import write_pdb
 from hpc_diffuser.motion.configurations import mean_square_displacements
 from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.parameters import Parameters
+from hpc_diffuser.motion.registry import TERMS
 
 FIT = """\
 [structure]
@@ -48,6 +49,13 @@ MODELS = {
     "lattice": "halo_sigma_A = [0.1, 0.5]\nhalo_gamma_A = [5, 40]",
     "profile": "translation_sigma_A = 0.3\nhalo_alpha = [1, 5]",
 }
+
+
+def test_a_model_of_every_term():
+    """Each word that models are named with has a model here."""
+    named = {line.split(" = ")[0] for text in MODELS.values() for line in text.splitlines()}
+    missing = [word for word, names in TERMS.items() if not named & set(names)]
+    assert not missing, f"give MODELS a model with these terms: {missing}"
 
 
 def succeeded(result) -> str:
