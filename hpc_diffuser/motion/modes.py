@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 
 import gemmi
 import numpy as np
-from scipy.linalg import eigh
-from scipy.sparse.linalg import eigsh
 
 from hpc_diffuser.crystal.structure import Structure
 from hpc_diffuser.motion.convergence import Convergence
@@ -170,6 +168,10 @@ def largest_eigenpairs(matrix: Floats, n_pairs: int) -> tuple[Floats, Floats]:
 
     Of a large one, Lanczos' few, from a fixed start: the same bits in every run.
     """
+    # Loaded here: who only looks at modes needs none of it.
+    from scipy.linalg import eigh
+    from scipy.sparse.linalg import eigsh
+
     size = len(matrix)
     n_pairs = min(n_pairs, size)
     if size > _DENSE and n_pairs < size // 20:
