@@ -1,7 +1,7 @@
 """The pages' tables, written between their marks: python docs/tables.py
 
 Their rows are those of `hpc_diffuser.motion.registry`, `hpc_diffuser.commands.exports.table` and
-`hpc_diffuser.io.maps.table`; a test holds the pages to them.
+`hpc_diffuser.io.maps.formats`; a test holds the pages to them.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from hpc_diffuser.io.maps.formats import markdown
+
 from hpc_diffuser.commands.exports.table import KINDS
-from hpc_diffuser.io.maps.table import markdown
 from hpc_diffuser.motion.registry import BY_NAME, PARAMETERS, TERM_ROWS, TERMS, Parameter
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 
 from hpc_diffuser.crystal.lattice import HklGrid
-from hpc_diffuser.io.maps.formats import Given
+from hpc_diffuser.io.maps.files import Given
 from hpc_diffuser.maps.diffuse_map import DiffuseMap
 
 CELL = (14.0, 15.0, 16.0, 88.0, 105.0, 98.0)
@@ -182,7 +182,7 @@ def eryx(path: Path, n: tuple[int, ...] = DIVISIONS) -> Path:
     return path
 
 
-# By the kind that the reader calls it; one at least of every format in `maps.table`.
+# By the kind that the reader calls it; one at least of every format in `maps.formats`.
 LAYOUTS = {
     "native map": (native, Given()),
     "mdx2 table": (mdx2_table, Given()),

@@ -225,3 +225,9 @@ def test_only_the_streams_print():
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"
     }
     assert printing == {"system.streams"}
+
+
+def test_every_test_file_has_a_name_of_its_own():
+    """pytest cannot collect two files of one name."""
+    names = [path.name for path in PACKAGE.parent.glob("tests/**/test_*.py")]
+    assert sorted(set(names)) == sorted(names)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hpc_diffuser.commands.map_source import MapDescription
 from hpc_diffuser.commands.running import command
-from hpc_diffuser.io.maps.table import FORMATS
+from hpc_diffuser.io.maps.formats import FORMATS
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.options import CommandOptions, argument, option, part, switch
 from hpc_diffuser.system.streams import say
@@ -46,11 +46,11 @@ def run(options: Options) -> None:
     Raises
     ------
     InputError
-        See `measured_map.load_map` and `io.maps.formats.write_any_map`; where the output is the
+        See `measured_map.load_map` and `io.maps.files.write_any_map`; where the output is the
         input.
     """
     from hpc_diffuser.commands.measured_map import load_map
-    from hpc_diffuser.io.maps.formats import write_any_map
+    from hpc_diffuser.io.maps.files import write_any_map
     from hpc_diffuser.maps.merging import completed
 
     source, output = options.about.of(options.input), options.output

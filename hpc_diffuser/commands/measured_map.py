@@ -9,7 +9,7 @@ from hpc_diffuser.commands.map_source import SEARCH, MapSource
 from hpc_diffuser.crystal.lattice import cell_text, check_unit_cell
 from hpc_diffuser.crystal.structure import Structure
 from hpc_diffuser.io.maps.common import Found
-from hpc_diffuser.io.maps.formats import read_any_map
+from hpc_diffuser.io.maps.files import read_any_map
 from hpc_diffuser.io.opened import Opened, opened
 from hpc_diffuser.io.structures.files import Crystal, read_structure
 from hpc_diffuser.maps.diffuse_map import DiffuseMap

@@ -9,14 +9,7 @@ from typing import TYPE_CHECKING
 from hpc_diffuser.commands.running import command
 from hpc_diffuser.io.trajectories.given import TrajectoryFiles
 from hpc_diffuser.system.errors import InputError
-from hpc_diffuser.system.options import (
-    REQUIRED,
-    CommandOptions,
-    option,
-    option_of,
-    positive,
-    typed,
-)
+from hpc_diffuser.system.options import REQUIRED, CommandOptions, option, option_of, positive, typed
 from hpc_diffuser.system.streams import say
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from hpc_diffuser.commands.exports.table import KINDS
 from hpc_diffuser.io.format import filled, titles
-from hpc_diffuser.io.maps.table import MAPS
+from hpc_diffuser.io.maps.formats import MAPS
 
 
 class Command(NamedTuple):

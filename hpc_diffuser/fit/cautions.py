@@ -5,15 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from hpc_diffuser.fit.config import SearchConfig
-from hpc_diffuser.fit.summary import (
-    AS_GOOD,
-    BFactors,
-    Cluster,
-    Findings,
-    Outcome,
-    Summary,
-    Values,
-)
+from hpc_diffuser.fit.summary import AS_GOOD, BFactors, Cluster, Findings, Outcome, Summary, Values
 from hpc_diffuser.motion.registry import PARAMETERS, parameter_labels
 
 MOVE_MORE = 0.05  # of the atoms: fewer that move more than the crystal says are no warning

@@ -34,8 +34,8 @@ from hpc_diffuser.fit.run.lock import run_lock
 from hpc_diffuser.fit.scoring import Score
 from hpc_diffuser.fit.summary import FitShellRow, Summary, Values
 from hpc_diffuser.motion.parameters import parameters_from
+from hpc_diffuser.motion.random_numbers import generator
 from hpc_diffuser.motion.registry import BY_NAME, TERMS, Parameter, Range
-from hpc_diffuser.motion.sampling import generator
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.progress import log

@@ -24,7 +24,7 @@ from hpc_diffuser.fit.search.history import History, new_history
 from hpc_diffuser.fit.search.method import search_method
 from hpc_diffuser.fit.summary import Summary
 from hpc_diffuser.motion.parameters import Parameters
-from hpc_diffuser.motion.sampling import generator
+from hpc_diffuser.motion.random_numbers import generator
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parallel.decomposition import group_of
 from hpc_diffuser.parallel.task_queue import DONE, WAIT, Dealer, dealer

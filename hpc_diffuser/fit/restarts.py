@@ -5,15 +5,7 @@ import numpy as np
 from hpc_diffuser.fit.clusters import clusters
 from hpc_diffuser.fit.search.history import History
 from hpc_diffuser.fit.space import SearchSpace
-from hpc_diffuser.fit.summary import (
-    AtBounds,
-    Best,
-    Cluster,
-    Excluded,
-    Findings,
-    Spread,
-    Summary,
-)
+from hpc_diffuser.fit.summary import AtBounds, Best, Cluster, Excluded, Findings, Spread, Summary
 from hpc_diffuser.motion.parameters import Value
 
 OUTLIER = 5.0  # robust standard deviations below the median CC

@@ -1,6 +1,6 @@
 """What a format is to the program: one row of a table.
 
-The table of maps is `maps.table`. A row names its functions by their places, "maps.mtz.read_mtz",
+The table of maps is `maps.formats`. A row names its functions by their places, "maps.mtz.read_mtz",
 and loads them when they are needed: the command line's help is made of the rows too, and has to be
 there at once.
 """

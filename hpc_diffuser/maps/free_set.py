@@ -17,7 +17,7 @@ from hpc_diffuser.crystal.lattice import (
     laue_zones,
 )
 from hpc_diffuser.crystal.symmetry import one_of_each_inverse
-from hpc_diffuser.motion.sampling import generator
+from hpc_diffuser.motion.random_numbers import generator
 from hpc_diffuser.system.arrays import Integers, Mask
 from hpc_diffuser.system.errors import InputError
 

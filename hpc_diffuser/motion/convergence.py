@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpc_diffuser.motion.overlap import leading_axes, overlap_of_roots, rmsip, square_root
-from hpc_diffuser.motion.sampling import generator
+from hpc_diffuser.motion.random_numbers import generator
 from hpc_diffuser.system.arrays import Floats, Integers
 
 FEWEST_FRAMES = 12  # so that thirds hold four

@@ -8,7 +8,7 @@ import numpy as np
 from hpc_diffuser.motion.configurations import configurations, rigid_covariance
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
-from hpc_diffuser.motion.sampling import generator, normal_samples
+from hpc_diffuser.motion.random_numbers import generator, normal_samples
 from hpc_diffuser.system.arrays import Floats, Integers
 from hpc_diffuser.system.memory import require_room
 
@@ -51,7 +51,7 @@ def drawn_ensemble(
     """Configurations by all motions of a model, alike in weight.
 
     Modes, translation and libration have the model's mean and covariance exactly where there are
-    at least twice as many models as these have coefficients (`sampling.normal_samples`). What
+    at least twice as many models as these have coefficients (`random_numbers.normal_samples`). What
     every atom does beside its molecule is random.
 
     Parameters

@@ -14,12 +14,7 @@ from scipy.spatial.distance import pdist, squareform
 from hpc_diffuser.crystal.structure import Structure
 from hpc_diffuser.motion.modes import normalised
 from hpc_diffuser.motion.slabs import SlabCholesky, slabs
-from hpc_diffuser.motion.springs import (
-    Neighbours,
-    contact_hessian,
-    ground_hessian,
-    sparse_hessian,
-)
+from hpc_diffuser.motion.springs import Neighbours, contact_hessian, ground_hessian, sparse_hessian
 from hpc_diffuser.system.arrays import Floats, Integers
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.memory import require_room

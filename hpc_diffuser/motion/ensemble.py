@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpc_diffuser.motion.modes import Modes
-from hpc_diffuser.motion.sampling import generator, normal_samples
+from hpc_diffuser.motion.random_numbers import generator, normal_samples
 from hpc_diffuser.system.arrays import Floats, Integers
 
 
@@ -34,7 +34,7 @@ class Sampler:
         ----------
         n_samples : int
         *purpose : int
-            See `sampling.generator`.
+            See `random_numbers.generator`.
         """
         stream = generator(self.seed, *purpose)
         return ensemble_points(self.modes, self.librates, self.kind, n_samples, stream)

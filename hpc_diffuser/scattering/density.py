@@ -15,11 +15,7 @@ from hpc_diffuser.motion.configurations import motion_along
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.scattering.direct import SAMPLES_AT_ONCE, sample_weights
-from hpc_diffuser.scattering.shapes import (
-    fit_shapes,
-    grid_points_per_cell,
-    shapes_of_kinds,
-)
+from hpc_diffuser.scattering.shapes import fit_shapes, grid_points_per_cell, shapes_of_kinds
 from hpc_diffuser.scattering.slab import BLOCK, Slab
 from hpc_diffuser.system.arrays import Floats, Integers
 from hpc_diffuser.system.errors import InputError

@@ -28,13 +28,7 @@ from hpc_diffuser.parallel.decomposition import (
 )
 from hpc_diffuser.scattering.direct import variance_and_mean_squared
 from hpc_diffuser.scattering.intensity import SelfTerms, self_terms
-from hpc_diffuser.scattering.slab import (
-    BLOCK,
-    plane_costs,
-    position_bytes,
-    slab,
-    squared_bytes,
-)
+from hpc_diffuser.scattering.slab import BLOCK, plane_costs, position_bytes, slab, squared_bytes
 from hpc_diffuser.scattering.transform import Transform, choose_transform
 from hpc_diffuser.system.arrays import Floats, Integers
 

@@ -38,7 +38,7 @@ from hpc_diffuser.crystal.lattice import grid_to_resolution
 from hpc_diffuser.fit.config import load_config
 from hpc_diffuser.fit.inputs import load_modes, load_target
 from hpc_diffuser.io.gromacs_topology import read_gromacs_topology
-from hpc_diffuser.io.maps.formats import Given, read_any_map, write_any_map
+from hpc_diffuser.io.maps.files import Given, read_any_map, write_any_map
 from hpc_diffuser.io.maps.native import write_map, write_target
 from hpc_diffuser.io.modes_file import write_modes
 from hpc_diffuser.io.modes_from_files import modes_from_network, modes_from_trajectory

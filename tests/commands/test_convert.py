@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hpc_diffuser.crystal.lattice import HklGrid
-from hpc_diffuser.io.maps.formats import read_any_map, write_any_map
+from hpc_diffuser.io.maps.files import read_any_map, write_any_map
 from hpc_diffuser.io.maps.native import read_map
 from hpc_diffuser.maps.diffuse_map import DiffuseMap
 from hpc_diffuser.maps.merging import completed

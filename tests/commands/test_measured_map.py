@@ -18,7 +18,7 @@ from hpc_diffuser.commands import measured_map, reindexing_search
 from hpc_diffuser.commands.measured_map import MapSource, in_crystal, load_map
 from hpc_diffuser.commands.reindexing_search import Candidate, decided, search
 from hpc_diffuser.crystal.lattice import HklGrid, grid_to_resolution, laue_operations
-from hpc_diffuser.io.maps.formats import Found, Given
+from hpc_diffuser.io.maps.files import Found, Given
 from hpc_diffuser.io.maps.native import read_target, write_map
 from hpc_diffuser.io.structures.files import write_pdb
 from hpc_diffuser.maps.diffuse_map import DiffuseMap

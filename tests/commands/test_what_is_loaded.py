@@ -6,7 +6,7 @@ import sys
 import pytest
 from conftest import environment
 
-from hpc_diffuser.io.maps.formats import write_any_map
+from hpc_diffuser.io.maps.files import write_any_map
 
 # Seconds together, of which a look needs none.
 HEAVY = {"numba", "scipy", "skopt", "sklearn", "mdtraj", "matplotlib", "mpi4py", "tqdm", "tables"}

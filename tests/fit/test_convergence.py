@@ -23,7 +23,7 @@ from hpc_diffuser.maps.target import Target
 from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.ensemble import Sampler
 from hpc_diffuser.motion.parameters import Parameters
-from hpc_diffuser.motion.sampling import generator, normal_samples
+from hpc_diffuser.motion.random_numbers import generator, normal_samples
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering.model import forward_model
 from hpc_diffuser.scattering.molecule import Computation

@@ -32,7 +32,7 @@ from hpc_diffuser.io.maps.native import write_target
 from hpc_diffuser.io.modes_file import write_modes
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.motion.ensemble import ensemble_points, n_configurations
-from hpc_diffuser.motion.sampling import generator
+from hpc_diffuser.motion.random_numbers import generator
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.memory import MB, Limit

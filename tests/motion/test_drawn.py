@@ -6,10 +6,7 @@ import numpy as np
 import pytest
 from builders import direct_sum, gemmi_form_factors
 
-from hpc_diffuser.motion.configurations import (
-    displacement_covariances,
-    mean_square_displacements,
-)
+from hpc_diffuser.motion.configurations import displacement_covariances, mean_square_displacements
 from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.drawn import drawn_ensemble, mode_path
 from hpc_diffuser.motion.modes import with_frames

@@ -11,7 +11,7 @@ from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.ensemble import Sampler, frame_weights
 from hpc_diffuser.motion.modes import Modes, with_frames
 from hpc_diffuser.motion.parameters import Parameters, Sampled
-from hpc_diffuser.motion.sampling import generator
+from hpc_diffuser.motion.random_numbers import generator
 
 N_ATOMS = 9
 STRUCTURE = random_structure(np.random.default_rng(2), N_ATOMS)

@@ -10,11 +10,7 @@ from hpc_diffuser.commands.examples.four_helices import example_modes
 from hpc_diffuser.motion import modes as module
 from hpc_diffuser.motion.configurations import residual_b_factors
 from hpc_diffuser.motion.elastic_network import elastic_network_modes, network_hessian
-from hpc_diffuser.motion.modes import (
-    effective_b_factors,
-    largest_eigenpairs,
-    principal_components,
-)
+from hpc_diffuser.motion.modes import effective_b_factors, largest_eigenpairs, principal_components
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.system.errors import InputError
 

@@ -16,12 +16,7 @@ from hpc_diffuser.motion.elastic_network import internal_motion, network_hessian
 from hpc_diffuser.motion.network_modes import network_modes
 from hpc_diffuser.motion.network_options import Network
 from hpc_diffuser.motion.slabs import SlabCholesky, slabs
-from hpc_diffuser.motion.springs import (
-    CLOSEST_A,
-    Neighbours,
-    contact_hessian,
-    sparse_hessian,
-)
+from hpc_diffuser.motion.springs import CLOSEST_A, Neighbours, contact_hessian, sparse_hessian
 from hpc_diffuser.system.errors import InputError
 
 MONOCLINIC = ((8.0, 7.0, 9.0, 90.0, 104.0, 90.0), "P 1 21 1")

@@ -18,7 +18,7 @@ from hpc_diffuser.motion.configurations import residual_b_factors
 from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.modes import Modes, with_frames
 from hpc_diffuser.motion.parameters import Parameters
-from hpc_diffuser.motion.sampling import generator, normal_samples
+from hpc_diffuser.motion.random_numbers import generator, normal_samples
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering.model import ForwardModel, forward_model
 from hpc_diffuser.scattering.molecule import Computation

@@ -20,7 +20,7 @@ from hpc_diffuser.fit.phases import measured_sizes
 from hpc_diffuser.fit.problem import Problem
 from hpc_diffuser.fit.scoring import Comparison
 from hpc_diffuser.fit.space import held_space
-from hpc_diffuser.io.maps.formats import Given, read_any_map
+from hpc_diffuser.io.maps.files import Given, read_any_map
 from hpc_diffuser.io.maps.native import read_target, write_target
 from hpc_diffuser.maps.diffuse_map import DiffuseMap
 from hpc_diffuser.maps.target import Target, TargetOptions, make_target

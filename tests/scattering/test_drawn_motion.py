@@ -27,7 +27,7 @@ from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.ensemble import ensemble_points
 from hpc_diffuser.motion.modes import Modes, with_frames
 from hpc_diffuser.motion.parameters import Parameters
-from hpc_diffuser.motion.sampling import generator
+from hpc_diffuser.motion.random_numbers import generator
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering.model import forward_model
 from hpc_diffuser.scattering.molecule import Computation

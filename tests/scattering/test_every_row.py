@@ -8,8 +8,8 @@ import pytest
 from hpc_diffuser.crystal.atom_factors import form_factors
 from hpc_diffuser.crystal.lattice import fractionalization
 from hpc_diffuser.motion.parameters import parameters_from
+from hpc_diffuser.motion.random_numbers import generator, normal_samples
 from hpc_diffuser.motion.registry import BY_NAME, PARAMETERS
-from hpc_diffuser.motion.sampling import generator, normal_samples
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering.model import forward_model
 from hpc_diffuser.scattering.molecule import Computation

@@ -13,7 +13,7 @@ from hpc_diffuser.maps.target import map_from_voxels
 from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
-from hpc_diffuser.motion.sampling import generator, normal_samples
+from hpc_diffuser.motion.random_numbers import generator, normal_samples
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering.interpolation import (
     TAPS,

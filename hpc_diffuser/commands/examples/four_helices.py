@@ -18,7 +18,7 @@ from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.elastic_network import elastic_network_modes
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
-from hpc_diffuser.motion.sampling import generator, normal_samples
+from hpc_diffuser.motion.random_numbers import generator, normal_samples
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering.model import forward_model, whole_map
 from hpc_diffuser.scattering.molecule import Computation

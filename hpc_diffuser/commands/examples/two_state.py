@@ -16,7 +16,7 @@ import numpy as np
 from hpc_diffuser.crystal.lattice import distance_to_bragg
 from hpc_diffuser.maps.statistics import correlation_sums, shell_edges, shell_index, shell_mean_cc
 from hpc_diffuser.maps.target_options import HALO_RADIUS
-from hpc_diffuser.motion.sampling import generator
+from hpc_diffuser.motion.random_numbers import generator
 from hpc_diffuser.scattering.halos import halo_factor
 
 _SEED = 20210211

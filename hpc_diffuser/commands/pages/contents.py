@@ -101,7 +101,7 @@ def _kind(file: Opened) -> str:
         ours = file.arrays(("@format",), "known HDF5 file")
         if "@format" in ours:
             return str(ours["@format"]).removeprefix("hpc-diffuser/")
-    from hpc_diffuser.io.maps.formats import is_map
+    from hpc_diffuser.io.maps.files import is_map
 
     if is_map(file):
         return "map"

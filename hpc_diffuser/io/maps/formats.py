@@ -1,96 +1,126 @@
-"""Diffuse maps in the formats of the field: read by their content, written by name.
+"""The formats of diffuse maps, one row each. Loads no arrays: the command line's help needs it.
 
-The formats themselves are the rows of `maps.table`.
+A new format is a module with a reader, and a row here.
 """
 
-from collections.abc import Mapping
-from pathlib import Path
-from types import MappingProxyType
+from hpc_diffuser.io.format import Format
 
-from hpc_diffuser.crystal.lattice import space_group_of
-from hpc_diffuser.io.format import at, format_of_content, format_of_name, titles
-from hpc_diffuser.io.maps.common import Found, Given
-from hpc_diffuser.io.maps.table import FORMATS, MAPS, WRITTEN
-from hpc_diffuser.io.opened import Opened, opened
-from hpc_diffuser.maps.diffuse_map import DiffuseMap
-from hpc_diffuser.system.errors import InputError
-from hpc_diffuser.system.storage import write_bytes
+_CRYSTAL = ("unit cell", "space group", "errors", "halves")
+# The first that knows a file by its content reads it.
+MAPS = (
+    Format(
+        name="native",
+        title="native NeXus",
+        looks="maps.native.looks_native",
+        read="maps.native.read_native",
+        write="maps.native.map_bytes",
+        endings=(".nxs",),
+        keeps_provenance=True,
+        cell="in it",
+        notes="mdx2, nexusformat, NeXpy and h5web open it",
+    ),
+    Format(
+        name="mdx2",
+        title="mdx2 table `hkl_table`",
+        looks="maps.mdx.looks_like_table",
+        read="maps.mdx.read_table",
+        write="maps.mdx.table_bytes",
+        measured_only=True,
+        cell="in it, or `--cell`",
+        notes="merged ones; its groups 0 and 1 are the half-maps",
+    ),
+    Format(
+        name="mdx-lib",
+        title="mdx-lib HDF5",
+        looks="maps.mdx.looks_like_mdx_lib",
+        read="maps.mdx.read_mdx_lib",
+        cell="in it",
+        notes="(l, k, h) in the file; `--column` of several",
+    ),
+    Format(
+        name="diffuser",
+        title="diffuser HDF5 (`diff_intens`)",
+        looks="maps.ayyer.looks_like_diffuser",
+        read="maps.ayyer.read_diffuser",
+        write="maps.ayyer.diffuser_bytes",
+        lacks=_CRYSTAL,
+        cell="`--cell`",
+        notes="000 at size//2; steps in 1/Å, without 2π",
+    ),
+    Format(
+        name="mdx2-map",
+        title="mdx2 or NXRefine map",
+        looks="maps.mdx.looks_like_map",
+        read="maps.mdx.read_map",
+        cell="in it, or `--cell`",
+        notes="its axes in any order, of NXRefine Ql, Qk, Qh; the data in the file itself, not a "
+        "link; `--column` of several",
+    ),
+    Format(
+        name="mtz",
+        title="MTZ",
+        starts=(b"MTZ ",),
+        read="maps.mtz.read_mtz",
+        write="maps.mtz.mtz_bytes",
+        endings=(".mtz",),
+        measured_only=True,
+        cell="its own, or `--cell` of a supercell's part",
+        notes="IDFF, ID, IMEAN ... or `--column`; SIG and `_half1`, `_half2`; VALM masks; written "
+        "as a supercell",
+    ),
+    Format(
+        name="ccp4",
+        title="CCP4/MRC",
+        looks="maps.ccp4.looks_like_ccp4",
+        read="maps.ccp4.read_ccp4",
+        write="maps.ccp4.ccp4_bytes",
+        endings=(".ccp4", ".map", ".mrc"),
+        lacks=("space group", "errors", "halves"),
+        cell="the reciprocal one, or `--cell` where it is the whole box's or a step's",
+        notes="−1000, −32768 mask; NSTART, else ORIGIN",
+    ),
+    Format(
+        name="eryx",
+        title="eryx `.npy`",
+        starts=(b"\x93NUMPY",),
+        read="maps.eryx.read_eryx",
+        cell="`--cell`",
+        notes="with its `.yaml` beside it",
+    ),
+    Format(
+        name="lat",
+        title="lunus `.lat`",
+        looks="maps.lunus.looks_like_lattice",
+        read="maps.lunus.read_lattice",
+        write="maps.lunus.lattice_bytes",
+        endings=(".lat",),
+        lacks=_CRYSTAL,
+        cell="`--cell`, or by its steps",
+        notes="either byte order; −32768 and −32767 mask, or 0",
+    ),
+    Format(
+        name="hkl",
+        title="lunus `.hkl`",
+        looks="maps.lunus.looks_like_table",
+        read="maps.lunus.read_table",
+        write="maps.lunus.table_bytes",
+        endings=(".hkl",),
+        lacks=_CRYSTAL,
+        integer_hkl=True,
+        measured_only=True,
+        cell="`--cell`",
+        notes="one voxel for each integer hkl",
+    ),
+)
+WRITTEN = {row.name: row for row in MAPS if row.write}
+FORMATS = tuple(WRITTEN)
 
-_NOTHING = Given()
 
-
-def is_map(source: Path | Opened) -> bool:
-    """Whether a file is a diffuse map of a known format, by its content; packed ones too."""
-    with opened(source, "diffuse map") as file:
-        return format_of_content(file, MAPS) is not None
-
-
-def read_any_map(source: Path | Opened, given: Given = _NOTHING) -> Found:
-    """Read a diffuse map of any known format, or one that is packed by gzip.
-
-    Raises
-    ------
-    InputError
-        Where it is none, is damaged, or lacks what `given` has to say; for a given space group
-        that is none.
-    """
-    with opened(source, "diffuse map") as file:
-        try:
-            if given.space_group is not None:
-                space_group_of(given.space_group, given.unit_cell)
-            row = format_of_content(file, MAPS)
-            if row is None:
-                known = titles(MAPS).replace("`", "")
-                raise InputError(f"no diffuse map of a known format: expected {known}")
-            return at(row.read)(file, given)
-        except InputError as exc:
-            message = str(exc).replace(str(file.plain), str(file.path))
-            if str(file.path) not in message:
-                message = f"{file.path}: {message}"
-            raise InputError(message) from exc
-
-
-def write_any_map(
-    path: Path,
-    diffuse: DiffuseMap,
-    to: str | None = None,
-    provenance: Mapping[str, str] = MappingProxyType({}),
-) -> tuple[str, list[str]]:
-    """Write a map in one of `FORMATS`, by its name or by the file's ending.
-
-    Parameters
-    ----------
-    path : Path
-    diffuse : DiffuseMap
-    to : str or None
-    provenance : mapping of str → str
-        Of formats that have room for it.
-
-    Returns
-    -------
-    format : str
-    left_out : list of str
-        What the map has, but the format has no place for.
-    """
-    name = to or _format_of(path)
-    if name not in WRITTEN:
-        raise InputError(f"--to {name}: expected one of {', '.join(FORMATS)}")
-    row = WRITTEN[name]
-    has = {"errors": diffuse.errors, "halves": diffuse.halves}
-    try:
-        data = at(row.write)(diffuse, *([provenance] if row.keeps_provenance else []))
-    except InputError as exc:
-        raise InputError(f"{path}: {exc}") from exc
-    write_bytes(path, data)
-    return name, [what for what in row.lacks if has.get(what, True) is not None]
-
-
-def _format_of(path: Path) -> str:
-    row = format_of_name(path.name, WRITTEN.values())
-    if row is not None:
-        return row.name
-    endings = [ending for row in WRITTEN.values() for ending in row.endings]
-    raise InputError(
-        f"{path}: its ending does not tell the format: expected {', '.join(endings)}, or --to "
-        f"{'|'.join(FORMATS)}"
-    )
+def markdown() -> str:
+    """The rows as the documentation shows them, in Markdown."""
+    lines = ["| format | writes | its cell | notes |", "|---|---|---|---|"]
+    for row in MAPS:
+        by_name = f"`--to {row.name}`" if row.write else ""
+        written = ", ".join(f"`{ending}`" for ending in row.endings) or by_name
+        lines.append(f"| {row.title} | {written} | {row.cell} | {row.notes} |")
+    return "\n".join(lines)

@@ -6,7 +6,7 @@ import pytest
 from hpc_diffuser.fit.search import bayesian
 from hpc_diffuser.fit.search.bayesian import propose
 from hpc_diffuser.fit.search.history import Hedge, History, new_history
-from hpc_diffuser.motion.sampling import generator
+from hpc_diffuser.motion.random_numbers import generator
 
 BOUNDS = np.array([[0.0, 0.5], [0.1, 0.9]])
 

@@ -36,7 +36,7 @@ from layouts import (
 
 from hpc_diffuser.commands.measured_map import MapSource, load_map
 from hpc_diffuser.io.maps.common import masks_of
-from hpc_diffuser.io.maps.formats import Given, is_map, read_any_map, write_any_map
+from hpc_diffuser.io.maps.files import Given, is_map, read_any_map, write_any_map
 from hpc_diffuser.maps.diffuse_map import DiffuseMap
 from hpc_diffuser.system.errors import InputError
 

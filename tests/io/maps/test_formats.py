@@ -40,14 +40,9 @@ from layouts import (
 
 from hpc_diffuser.crystal.lattice import HklGrid, laue_operations
 from hpc_diffuser.io.format import Format, at, format_of_content
-from hpc_diffuser.io.maps.formats import (
-    Given,
-    is_map,
-    read_any_map,
-    write_any_map,
-)
+from hpc_diffuser.io.maps.files import Given, is_map, read_any_map, write_any_map
+from hpc_diffuser.io.maps.formats import FORMATS, MAPS, WRITTEN, markdown
 from hpc_diffuser.io.maps.mtz import symmorphic_group
-from hpc_diffuser.io.maps.table import FORMATS, MAPS, WRITTEN, markdown
 from hpc_diffuser.io.opened import opened
 from hpc_diffuser.maps.diffuse_map import DiffuseMap
 from hpc_diffuser.maps.target import TargetOptions, make_target

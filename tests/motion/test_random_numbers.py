@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from hpc_diffuser.motion.sampling import (
+from hpc_diffuser.motion.random_numbers import (
     SAMPLERS,
     generator,
     normal_samples,
