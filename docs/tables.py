@@ -10,9 +10,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from hpc_diffuser.io.maps.formats import markdown
-
 from hpc_diffuser.commands.exports.table import KINDS
+from hpc_diffuser.io.maps.formats import markdown
 from hpc_diffuser.motion.registry import BY_NAME, PARAMETERS, TERM_ROWS, TERMS, Parameter
 
 ROOT = Path(__file__).resolve().parent.parent

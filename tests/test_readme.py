@@ -17,7 +17,7 @@ PAGE = ROOT / "docs" / "nuclease.md"
 
 
 def blocks(
-    language: str, section: str = "## Staphylococcal nuclease", page: Path = PAGE
+    language: str, section: str = "## From measured map to compared models", page: Path = PAGE
 ) -> list[str]:
     """The blocks of code in a section."""
     text = page.read_text(encoding="utf-8").split(section)[1]
