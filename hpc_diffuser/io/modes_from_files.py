@@ -1,4 +1,4 @@
-"""The command `modes`: motion modes of a trajectory, or of an elastic network."""
+"""Motion modes from files: of a trajectory on all ranks, or of a structure's elastic network."""
 
 from collections.abc import Callable
 from dataclasses import replace

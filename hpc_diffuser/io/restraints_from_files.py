@@ -1,4 +1,4 @@
-"""The command `restraints`: position restraints from a trajectory and its crystal's B-factors."""
+"""Position restraints from files: a trajectory beside its crystal's B-factors."""
 
 from collections.abc import Callable
 from dataclasses import replace
