@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpc_diffuser.commands.running import all_ranks, command, expect_ranks
-from hpc_diffuser.io.trajectories.given import Analysis, TrajectoryFiles
+from hpc_diffuser.io.trajectories.given import Analysis, TrajectoryFiles, files_told
 from hpc_diffuser.motion.network_options import Network
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.options import CommandOptions, option, option_of, part, typed, whole
@@ -157,16 +157,4 @@ def _files(options: Options) -> TrajectoryFiles | None:
             "--neighbours, --contact-strength and --b-factors are of an elastic network: leave "
             "them or --trajectory out"
         )
-    if options.hydrogens and options.selection is not None:
-        raise InputError("--hydrogens and --select: the selection says what is kept: give one")
-    return TrajectoryFiles(
-        trajectory,
-        topology,
-        options.reference,
-        options.selection,
-        options.conformer,
-        options.hydrogens,
-        options.first,
-        options.last,
-        options.stride,
-    )
+    return files_told(options)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpc_diffuser.commands import modes
 from hpc_diffuser.commands.running import command
-from hpc_diffuser.io.trajectories.given import TrajectoryFiles
+from hpc_diffuser.io.trajectories.given import TrajectoryFiles, files_told
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.options import REQUIRED, CommandOptions, option, option_of, positive, typed
 from hpc_diffuser.system.streams import say
@@ -38,14 +39,7 @@ class Options(CommandOptions):
         As it was typed: the files record it.
     """
 
-    trajectory: Path | tuple[Path, ...] = option(
-        "--trajectory",
-        default=REQUIRED,
-        kind=Path,
-        several=True,
-        help="XTC, TRR, DCD, NetCDF, HDF5 of MDTraj, GRO or PDB; several of one topology are read "
-        "one after the other",
-    )
+    trajectory: Path | tuple[Path, ...] = option_of(modes.Options, "trajectory", default=REQUIRED)
     topology: Path = option_of(TrajectoryFiles, "topology")
     reference: Path = option_of(TrajectoryFiles, "reference")
     selection: str | None = option_of(TrajectoryFiles, "selection")
@@ -104,16 +98,7 @@ def run(options: Options) -> None:
     from hpc_diffuser.io.restraints_from_files import restraints_from_trajectory
 
     checked_conformer("--conformer", options.conformer)
-    files = TrajectoryFiles(
-        options.trajectory,
-        options.topology,
-        options.reference,
-        options.selection,
-        options.conformer,
-        first=options.first,
-        last=options.last,
-        stride=options.stride,
-    )
+    files = files_told(options)
     notes: list[str] = []
     restraints = restraints_from_trajectory(
         files, options.temperature_K, options.scale, options.previous, notes.append

@@ -1,7 +1,5 @@
 """Tables about modes: projections of a trajectory, and how alike two bases are."""
 
-from dataclasses import fields
-
 import numpy as np
 
 from hpc_diffuser.commands.export import Options
@@ -9,7 +7,7 @@ from hpc_diffuser.commands.exports.made import Made
 from hpc_diffuser.commands.exports.source import Source, read_source
 from hpc_diffuser.fit.config_values import checked_conformer
 from hpc_diffuser.io.modes_file import read_analysis
-from hpc_diffuser.io.trajectories.given import TrajectoryFiles
+from hpc_diffuser.io.trajectories.given import TrajectoryFiles, files_told
 from hpc_diffuser.io.trajectories.projected import projected_frames
 from hpc_diffuser.motion.bases import overlap
 from hpc_diffuser.system.errors import InputError
@@ -37,10 +35,7 @@ def projections(source: Source, options: Options) -> Made:
 
 def _trajectory(options: Options) -> TrajectoryFiles:
     checked_conformer("--conformer", options.conformer)
-    if options.hydrogens and options.selection is not None:
-        raise InputError("--hydrogens and --select: the selection says what is kept: give one")
-    given = {field.name: getattr(options, field.name) for field in fields(TrajectoryFiles)}
-    return TrajectoryFiles(**given)
+    return files_told(options)
 
 
 def overlaps(source: Source, options: Options) -> Made:

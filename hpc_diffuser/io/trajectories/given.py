@@ -1,8 +1,10 @@
 """Where a trajectory is, and what is wanted of it. Loads no arrays: the command line needs it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
+from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.options import REQUIRED, option, switch, whole
 from hpc_diffuser.system.storage import sha256
 
@@ -82,6 +84,21 @@ class TrajectoryFiles:
         files |= {f"trajectory {i}": path for i, path in enumerate(self.trajectories[1:], 2)}
         files |= {"topology": self.topology, "reference": self.reference}
         return {f"sha256 {name}": sha256(path) for name, path in files.items()}
+
+
+def files_told(options: Any) -> TrajectoryFiles:
+    """The trajectory that a command's options of the same names tell; what they lack, by default.
+
+    Raises
+    ------
+    InputError
+        Where both a selection and hydrogens are asked for.
+    """
+    names = [each.name for each in fields(TrajectoryFiles) if hasattr(options, each.name)]
+    files = TrajectoryFiles(**{name: getattr(options, name) for name in names})
+    if files.hydrogens and files.selection is not None:
+        raise InputError("--hydrogens and --select: the selection says what is kept: give one")
+    return files
 
 
 @dataclass(frozen=True)
