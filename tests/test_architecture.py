@@ -21,6 +21,9 @@ ROOMS = (
     "scattering",
     "io",
     "fit",
+    "interface",
+    "plots",
+    "report",
     "commands",
 )
 PHYSICS = ("crystal", "motion", "maps", "scattering")
@@ -29,7 +32,7 @@ PHYSICS = ("crystal", "motion", "maps", "scattering")
 HOMES = {
     "mpi4py": ("parallel.mpi",),
     "skopt": ("fit.search.bayesian",),
-    "matplotlib": ("commands.figures",),
+    "matplotlib": ("plots",),
     "mdtraj": ("io.trajectories.native",),
     "h5py": ("io", "fit.run"),
     "numba": ("kernels",),

@@ -57,6 +57,6 @@ def run(options: Options) -> None:
     if options.json:
         write_json(options.json, result)
     if options.png:
-        from hpc_diffuser.commands.figures import plot_sampling_errors
+        from hpc_diffuser.plots.figures import plot_sampling_errors
 
         plot_sampling_errors(options.png, result)

@@ -58,7 +58,7 @@ def run(options: Options) -> None:
     loaded, page = contents.map_page(options.about.of(options.file))
     say(page)
     if options.png:
-        from hpc_diffuser.commands.figures import plot_sections
+        from hpc_diffuser.plots.figures import plot_sections
 
         plot_sections(options.png, loaded)
         say(f"central sections: {options.png}")
@@ -66,7 +66,7 @@ def run(options: Options) -> None:
 
 def _show_modes(png: Path, modes: Modes, page: str) -> None:
     """Their page, and the figure of their trajectory's parts."""
-    from hpc_diffuser.commands.figures import plot_convergence
+    from hpc_diffuser.plots.figures import plot_convergence
 
     say(page)
     plot_convergence(png, modes)

@@ -131,7 +131,7 @@ def _save(
         say(note)
     say(f"mean structure with effective B-factors: {pdb}")
     if options.png:
-        from hpc_diffuser.commands.figures import plot_convergence
+        from hpc_diffuser.plots.figures import plot_convergence
 
         plot_convergence(options.png, modes)
         say(f"whether the trajectory is long enough: {options.png}")

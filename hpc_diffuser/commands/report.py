@@ -39,7 +39,7 @@ def run(options: Options) -> None:
 
     summary = finished_summary(options.directory)
     if options.png:
-        from hpc_diffuser.commands.figures import plot_shells
+        from hpc_diffuser.plots.figures import plot_shells
 
         plot_shells(options.png, summary)
     say(report_text(summary))

@@ -106,7 +106,7 @@ def run(options: Options) -> None:
     outputs = _outputs(options, files, restraints)
     _write(options, files, outputs)
     if options.png is not None:
-        from hpc_diffuser.commands.figures import plot_restraints
+        from hpc_diffuser.plots.figures import plot_restraints
 
         plot_restraints(options.png, restraints)
     from hpc_diffuser.commands.pages.restraints import page

@@ -100,7 +100,7 @@ def _two_state(output: Path) -> None:
     if launched_rank() > 0:
         return
     from hpc_diffuser.commands.examples.two_state import two_state_example
-    from hpc_diffuser.commands.figures import plot_two_state
+    from hpc_diffuser.plots.figures import plot_two_state
 
     maps = two_state_example()
     plot_two_state(output, maps)

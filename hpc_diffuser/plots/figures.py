@@ -1,4 +1,4 @@
-"""Pictures of results; the only module that imports matplotlib."""
+"""Figures that commands write with --png."""
 
 from io import BytesIO
 from pathlib import Path
@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from hpc_diffuser.commands.examples.two_state import TwoStateMaps
 from hpc_diffuser.crystal.lattice import HklGrid, reciprocal_metric
 from hpc_diffuser.fit.summary import Summary
 from hpc_diffuser.io.restraint_files import Restraints, by_residue
@@ -207,8 +206,14 @@ def _blocks(panel, found: Convergence) -> None:
     panel.legend(frameon=False, fontsize=8)
 
 
-def plot_two_state(path: Path, maps: TwoStateMaps) -> None:
+def plot_two_state(path: Path, maps: Any) -> None:
     """The simulated crystal, one molecule, and the crystal without its halos, side by side.
+
+    Parameters
+    ----------
+    path : Path
+    maps : TwoStateMaps
+        Of the example.
 
     Raises
     ------
