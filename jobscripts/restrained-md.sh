@@ -123,11 +123,12 @@ ions() {
 
 # mdp PS LINES...: parameters of a simulation that long.
 mdp() {
-    local steps frames rigid="constraints = h-bonds"
+    local steps frames energies rigid="constraints = h-bonds"
     # Beside heavy hydrogens carbons are light, and their bonds too fast for a long step.
     long_steps && rigid=$'constraints = all-bonds\nlincs-order = 6'
     steps=$(awk "BEGIN {printf \"%d\", $1 * 1000 / $TIMESTEP_FS + 0.5}")
     frames=$(awk "BEGIN {printf \"%d\", $FRAME_PS * 1000 / $TIMESTEP_FS + 0.5}")
+    energies=$(((frames + 99) / 100 * 100)) # grompp refuses others: they are computed every 100 steps
     shift
     cat << END
 integrator = md
@@ -135,8 +136,8 @@ dt = $(awk "BEGIN {print $TIMESTEP_FS / 1000}")
 nsteps = $steps
 nstxout-compressed = $frames
 compressed-x-grps = Protein
-nstenergy = $frames
-nstlog = $frames
+nstenergy = $energies
+nstlog = $energies
 $rigid
 coulombtype = PME
 rcoulomb = 1.0

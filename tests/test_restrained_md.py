@@ -132,6 +132,17 @@ def test_settings_reach_the_simulation(run, tmp_path):
     assert "-d 1.4" in lines and "-heavyh" in lines and "-cs tip4p.gro" in lines
 
 
+@pytest.mark.parametrize(("step", "frame", "energies"), [("4", "1", 300), ("2", "0.1", 100)])
+def test_any_interval_of_frames(run, tmp_path, step, frame, energies):
+    """Energies are kept every multiple of 100 steps: GROMACS warns of others, and grompp fails."""
+    variables = {"TIMESTEP_FS": step, "FRAME_PS": frame, "REACHED": "99999"}
+    assert run("0", **variables).returncode == 0
+    mdp = (tmp_path / "restrained-md" / "free" / "production.mdp").read_text().splitlines()
+    frames = round(float(frame) * 1000 / float(step))
+    assert f"nstxout-compressed = {frames}" in mdp
+    assert f"nstenergy = {energies}" in mdp and f"nstlog = {energies}" in mdp
+
+
 def test_a_failing_step_is_named(run, tmp_path):
     """With the end of its output, and how to go on; then only what is not done is run."""
     failed = run("1", FAIL="genion")
