@@ -1,0 +1,202 @@
+"""How sure a CC is, by resampling Brillouin zones: neighbouring voxels do not err on their own.
+
+What a zone holds, with all its Laue mates, is drawn or left out as a whole. Sums by zone and shell
+are made once; a resampling adds them up, not voxels.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpc_diffuser.crystal.lattice import (
+    brillouin_zone,
+    canonical_mates,
+    centring,
+    laue_operations,
+)
+from hpc_diffuser.maps.statistics import N_SUMS, SCORES, correlations
+from hpc_diffuser.maps.target import Target
+from hpc_diffuser.motion.random_numbers import generator
+from hpc_diffuser.system.arrays import Floats, Integers, Mask
+
+REPLICATES = 500  # an error is then known to 3 %
+_SEED = 1  # of the resampling: the same maps give the same errors
+_AT_ONCE = 1 << 22  # counts of zones that are held in memory
+
+
+@dataclass(frozen=True)
+class Zones:
+    """The units that are resampled: a zone's working voxels, or its free ones.
+
+    Attributes
+    ----------
+    unit : (V,) int
+        Of each voxel.
+    free : (U,) bool
+        Of each unit.
+    """
+
+    unit: Integers
+    free: Mask
+
+
+def zones_of(target: Target) -> Zones:
+    """Which Brillouin zone each voxel is in, Laue mates of zones being one.
+
+    As `lattice.laue_zones` of voxels that are canonical mates themselves, which a target's are:
+    only the zones are replaced by their mates.
+    """
+    crystal = (target.space_group, target.grid.unit_cell)
+    divisions = target.grid.whole_divisions()
+    zones = brillouin_zone(target.indices, divisions, centring(*crystal))
+    reach = np.abs(zones).max(axis=0, initial=0)
+    shape = tuple(2 * reach + 1)
+    _, first, own = np.unique(
+        np.ravel_multi_index(tuple((zones + reach).T), shape),
+        return_index=True,
+        return_inverse=True,
+    )
+    mates = canonical_mates(zones[first], laue_operations(*crystal))
+    _, mate = np.unique(mates, axis=0, return_inverse=True)
+    key = 2 * mate.reshape(-1)[own.reshape(-1)] + target.free
+    kinds, unit = np.unique(key, return_inverse=True)
+    return Zones(unit.reshape(-1), kinds % 2 == 1)
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """CCs of many resamplings, the same zones in each for every map of a target.
+
+    Attributes
+    ----------
+    work, free : (B,) float
+        The score, over working and over free voxels; NaN where undefined.
+    shells_work, shells_free : (B, n) float
+        CC in each shell.
+    """
+
+    work: Floats
+    free: Floats
+    shells_work: Floats
+    shells_free: Floats
+
+
+def resampled_cc(
+    target: Target,
+    calculated: Floats,
+    zones: Zones,
+    rule: str,
+    weights: Floats | None = None,
+    replicates: int = REPLICATES,
+) -> Resampled:
+    """CC of a calculated map with zones drawn with replacement.
+
+    Working and free zones are drawn from their own.
+
+    Parameters
+    ----------
+    target : Target
+    calculated : (V,) float
+    zones : Zones
+        Of the target.
+    rule : {"shell-mean", "pooled"}
+    weights : (V,) float, or None for 1
+    replicates : int
+        B.
+    """
+    shells, n = target.shells(), target.n_shells
+    units, shells_of, sums = _zone_sums(target, calculated, zones, shells, weights)
+    counts = target.counts()
+    both = (counts > 0).all(axis=0)
+    both = both if both.any() else np.ones(n, bool)
+    found = []
+    for kind in (False, True):
+        of_kind = zones.free[units] == kind
+        rows = np.cumsum(zones.free == kind)[units[of_kind]] - 1
+        n_units = int((zones.free == kind).sum())
+        drawn = _drawn_sums(rows, shells_of[of_kind], sums[of_kind], n_units, n, kind, replicates)
+        found.append((_scores(drawn[:, both], rule), _by_shell(drawn)))
+    (work, shells_work), (free, shells_free) = found
+    return Resampled(work, free, shells_work, shells_free)
+
+
+def error_and_interval(values: Floats, part: float = 0.95) -> tuple[Floats, Floats, Floats]:
+    """Standard deviation, and the ends of the central `part`, of replicates (B, ...).
+
+    NaN where fewer than half of them are known.
+    """
+    known = np.isfinite(values).sum(axis=0)
+    enough = 2 * known >= max(len(values), 1)
+    filled = np.where(enough, values, 0.0)
+    tail = (1 - part) / 2
+    with np.errstate(invalid="ignore"):
+        found = (
+            np.nanstd(filled, axis=0, ddof=1),
+            np.nanquantile(filled, tail, axis=0),
+            np.nanquantile(filled, 1 - tail, axis=0),
+        )
+    error, low, high = (np.where(enough, x, np.nan) for x in found)
+    return error, low, high
+
+
+def _zone_sums(
+    target: Target, calculated: Floats, zones: Zones, shells: Integers, weights: Floats | None
+) -> tuple[Integers, Integers, Floats]:
+    """Of each unit and shell with voxels in common: unit (R,), shell (R,), sums (R, 6)."""
+    n = target.n_shells
+    size = len(zones.free) * n
+    key = zones.unit * n + shells
+    x, y = calculated.astype(np.float64), target.intensity.astype(np.float64)
+    w = np.ones_like(x) if weights is None else weights.astype(np.float64)
+    there = np.flatnonzero(np.bincount(key, minlength=size))
+    terms = (w, w * x, w * y, w * x * x, w * y * y, w * x * y)
+    sums: Floats = np.stack([np.bincount(key, term, size)[there] for term in terms], axis=1)
+    unit: Integers = there // n
+    shell: Integers = there % n
+    return unit, shell, sums
+
+
+def _drawn_sums(
+    rows: Integers,
+    shells: Integers,
+    sums: Floats,
+    n_units: int,
+    n_shells: int,
+    kind: bool,
+    replicates: int,
+) -> Floats:
+    """The sums (B, n, 6) of each resampling."""
+    stream = generator(_SEED, int(kind))
+    parts = []
+    for counts in _counts(n_units, replicates, stream):
+        part = np.empty((len(counts), n_shells, N_SUMS))
+        for shell in range(n_shells):
+            own = shells == shell
+            part[:, shell] = counts[:, rows[own]] @ sums[own]
+        parts.append(part)
+    return np.concatenate(parts)
+
+
+def _counts(n_units: int, replicates: int, stream: np.random.Generator) -> Iterator[Floats]:
+    """How often each unit is drawn: (b, U) float64, some resamplings at a time."""
+    at_once = max(1, _AT_ONCE // max(n_units, 1))
+    for first in range(0, replicates, at_once):
+        b = min(at_once, replicates - first)
+        counts = np.zeros((b, n_units))
+        for row in counts if n_units else ():
+            row += np.bincount(stream.integers(n_units, size=n_units), minlength=n_units)
+        yield counts
+
+
+def _by_shell(sums: Floats) -> Floats:
+    """CC (B, n) of sums (B, n, 6); NaN without voxels."""
+    filled = sums[..., :1] > 0
+    safe = np.where(filled, sums, 1.0)
+    return np.where(filled[..., 0], correlations(safe), np.nan)
+
+
+def _scores(sums: Floats, rule: str) -> Floats:
+    """The score (B,) of sums (B, n, 6); NaN where nothing is drawn."""
+    found = [SCORES[rule](of_one) if (of_one[:, 0] > 0).any() else np.nan for of_one in sums]
+    return np.array(found)
