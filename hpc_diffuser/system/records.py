@@ -1,8 +1,8 @@
 """Frozen dataclasses as the plain data of a JSON file, and back, checked against their types.
 
 A field is a key, in the order of the class. What a file holds beside them is ignored; a key may be
-lacking where its field has a default. Types: numbers, text, None, tuples of any or of a fixed
-length, lists, dictionaries by name, other such classes, and unions of these.
+lacking where its field has a default. Types: numbers, text, paths, None, tuples of any or of a
+fixed length, lists, dictionaries by name, other such classes, and unions of these.
 """
 
 import math
@@ -10,6 +10,7 @@ import types
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from hpc_diffuser.system.errors import InputError
@@ -31,7 +32,7 @@ def to_plain(value: Any) -> Any:
         return {key: to_plain(inside) for key, inside in value.items()}
     if isinstance(value, tuple | list):
         return [to_plain(inside) for inside in value]
-    return value
+    return str(value) if isinstance(value, Path) else value
 
 
 def from_plain(kind: type[Record], data: object) -> Record:
@@ -112,7 +113,9 @@ def _read_one_of(kinds: tuple[Any, ...], value: Any, key: str) -> Any:
 
 
 def _read_single(kind: Any, value: Any, key: str) -> Any:
-    """A number, text or a truth; whole numbers are numbers, truths are not."""
+    """A number, text, a path or a truth; whole numbers are numbers, truths are not."""
+    if kind is Path:
+        return value if isinstance(value, Path) else Path(_read_single(str, value, key))
     wanted = (int, float) if kind is float else kind
     is_it = isinstance(value, wanted) and isinstance(value, bool) == (kind is bool)
     if not is_it or (isinstance(value, float) and not math.isfinite(value)):

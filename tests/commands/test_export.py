@@ -265,10 +265,18 @@ def test_a_run_that_is_not_finished(call, finished, tmp_path):
     assert done.returncode == 65 and "not finished (none of its restarts)" in done.stderr
 
 
+def forget_the_places(run):
+    """Of the inputs: a manifest of an older version does not say where they lay."""
+    manifest = json.loads((run / "manifest.json").read_text())
+    del manifest["files"]
+    (run / "manifest.json").write_text(json.dumps(manifest))
+
+
 def test_modes_that_have_changed_since(call, finished, tmp_path):
     """The answer is of other modes; --config says where the run's own are now."""
     folder = tmp_path / "moved"
     shutil.copytree(finished, folder)
+    forget_the_places(folder / "run")
     with h5py.File(folder / "modes.h5", "r+") as file:
         file.attrs["command"] = "another"
     done = call("export", "run", "a.nmd", folder=folder)
@@ -282,6 +290,7 @@ def test_a_run_away_from_its_config(call, finished, tmp_path):
     shutil.copytree(finished, tmp_path / "moved")
     assert call("export", "moved/run", "a.nmd").returncode == 0
     shutil.copytree(finished / "run", tmp_path / "elsewhere")
+    forget_the_places(tmp_path / "elsewhere")
     done = call("export", "elsewhere", "b.nmd")
     assert done.returncode == 65 and "give --config CONFIG.toml" in done.stderr
     done = call("export", "elsewhere", "b.nmd", "--config", "moved/fit.toml")

@@ -53,8 +53,13 @@ _INPUTS = (
 
 def input_hashes(config: Config) -> dict[str, str]:
     """SHA-256 of every input file, by the config's key."""
+    return {key: sha256(Path(path)) for key, path in _input_files(config).items()}
+
+
+def _input_files(config: Config) -> dict[str, str]:
+    """The absolute path of every input file, by the config's key."""
     settings = flat_config(config)
-    return {key: sha256(Path(settings[key])) for key in _INPUTS if settings[key]}
+    return {key: settings[key] for key in _INPUTS if settings[key]}
 
 
 def begin_or_resume(config: Config, config_text: str, accept_versions: bool = False) -> None:
@@ -250,6 +255,7 @@ def _manifest(config: Config) -> dict[str, Any]:
         "version": 1,
         "settings": {k: v for k, v in flat_config(config).items() if k not in _INPUTS},
         "inputs": input_hashes(config),
+        "files": _input_files(config),
         "versions": versions(),
         "machine": platform.machine(),
         "cpu": cpu_model(),
