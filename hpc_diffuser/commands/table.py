@@ -69,7 +69,7 @@ COMMANDS = (
         "status",
         "Where a run stands: restarts done, CC, evaluations per hour, time left. It only reads:\n"
         "while the run goes on, after a crash, on a read-only disk.",
-        "hpc-diffuser status run",
+        "hpc-diffuser status run --follow",
     ),
     Command(
         "report",

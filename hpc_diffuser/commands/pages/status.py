@@ -1,21 +1,22 @@
-"""Where a run stands: running or not, how far, how good, how long still. Reads only."""
+"""Where a run stands, in a few lines."""
 
 import time
 from pathlib import Path
 
-import numpy as np
-
-from hpc_diffuser.fit.restarts import failed_restarts
-from hpc_diffuser.fit.run.checkpoints import checkpoint_path, read_restart
-from hpc_diffuser.fit.run.directory import Session, read_manifest, read_session, runs_inside
-from hpc_diffuser.fit.run.jobs import read_jobs
-from hpc_diffuser.fit.run.lock import owner_lives, owner_text, read_owner
-from hpc_diffuser.fit.search.history import History
-from hpc_diffuser.fit.summary import read_stage
-from hpc_diffuser.system.errors import InputError
+from hpc_diffuser.fit.standing import (
+    CRASHED,
+    FINISHED,
+    RUNNING,
+    UNKNOWN,
+    UNREADABLE,
+    Owner,
+    Standing,
+    Status,
+    read_status,
+)
 from hpc_diffuser.system.progress import duration
 
-_PATIENCE_S = 2.0  # with SLURM: who looks does not want to wait
+_PER = {"hour": ("an", 60.0), "minute": ("a", 1.0)}
 
 
 def status_text(directory: Path) -> str:
@@ -28,150 +29,97 @@ def status_text(directory: Path) -> str:
     InputError
         Where the folder is not a run directory.
     """
-    models = runs_inside(directory)
-    if not models:
-        return _status_of_run(directory)
-    names = ", ".join(path.name for path in models)
-    parts = [f"{directory}: a comparison of models, of which have begun: {names}"]
-    if (directory / "manifest.json").exists():  # of a fit before it, in the same folder
-        models = [directory, *models]
-    return "\n\n".join(parts + [_status_of_one(path) for path in models])
+    return "\n".join(status_lines(read_status(directory)[0]))
 
 
-def _status_of_one(directory: Path) -> str:
-    """Of several: one that cannot be read does not hide the others."""
-    try:
-        return _status_of_run(directory)
-    except InputError as exc:
-        return str(exc)
+def status_lines(status: Status) -> list[str]:
+    """The lines of `status_text`."""
+    blocks = [[comparison_line(status)]] if status.comparison else []
+    blocks += [run_lines(run) for run in status.runs]
+    first, *others = blocks
+    return first + [line for block in others for line in ("", *block)]
 
 
-def _status_of_run(directory: Path) -> str:
-    n_restarts, n_evaluations = _size(directory)
-    found = {r: read_restart(directory, r) for r in range(n_restarts)}
-    histories = {r: history for r, (history, _) in found.items() if history is not None}
-    damaged = [path for _, paths in found.values() for path in paths]
-    done = sum(min(len(h), n_evaluations) for h in histories.values())
-    total = n_restarts * n_evaluations
-    saved = _last_saved(directory, histories)
-    running = _running(directory)
-    lines = [
-        f"{directory}: {running or _ending(directory, n_restarts)}",
-        _restarts(histories, n_restarts, n_evaluations),
-        f"evaluations  {done} of {total} ({100 * done / total:.0f} %)"
-        + _pace(read_session(directory), done, total, saved, running is not None),
-    ]
-    if histories:
-        lines += [_scores(histories), f"last saved   {duration(time.time() - saved)} ago"]
-    lines += [
-        f"damaged      {path.name}: the run goes on from what is before it" for path in damaged
-    ]
-    return "\n".join(lines + _damaged_notes(directory))
+def comparison_line(status: Status) -> str:
+    """Which models of a comparison have begun."""
+    names = ", ".join(run.name for run in status.runs if run.name)
+    return f"{status.directory}: a comparison of models, of which have begun: {names}"
 
 
-def _size(directory: Path) -> list[int]:
-    """Restarts and evaluations of each, of which a run has at least one."""
-    settings = read_manifest(directory)["settings"]
-    numbers = [settings.get(f"search.{name}") for name in ("restarts", "evaluations")]
-    if not all(isinstance(n, int) and n > 0 for n in numbers):
-        raise InputError(
-            f"{directory / 'manifest.json'}: damaged: search.restarts and search.evaluations are "
-            f"{numbers}, expected numbers from 1: give another [run] directory"
-        )
-    return numbers
+def run_lines(run: Standing, per: str = "hour") -> list[str]:
+    """Lines about one run.
+
+    Parameters
+    ----------
+    run : Standing
+    per : {"hour", "minute"}
+        In which evaluations are counted.
+    """
+    if run.state == UNREADABLE:
+        return [run.problem]
+    lines = [f"{run.directory}: {_doing(run)}", _restarts(run)]
+    lines.append(f"evaluations  {progress_text(run, per)}")
+    if run.last_saved is not None:
+        ago = duration(max(time.time() - run.last_saved, 0.0))
+        scores = score_text(run).replace(" ", "    ", 1)
+        lines += [
+            f"{scores}: CC_work with the search's own samples",
+            f"last saved   {ago} ago",
+        ]
+    return lines + [f"damaged      {each.file}: {each.meaning}" for each in run.damaged]
 
 
-def _damaged_notes(directory: Path) -> list[str]:
-    known = {
-        "session.json": (read_session, "how fast it goes, and with how many ranks, is not known"),
-        "summary.json": (read_stage, "hpc-diffuser fit writes it again"),
-        "jobs.json": (read_jobs, "what earlier jobs have cost is not known"),
-    }
-    return [
-        f"damaged      {name}: {meaning}"
-        for name, (read, meaning) in known.items()
-        if (directory / name).exists() and read(directory) is None
-    ]
-
-
-def _running(directory: Path) -> str | None:
-    """Who works on it; None if nobody does, or its owner is dead."""
-    owner = read_owner(directory)
-    lives = owner is not None and owner_lives(owner, _PATIENCE_S)
-    if lives is False:
-        return None
-    if lives is None:
-        return f"not known whether it runs, SLURM does not answer: {owner_text(owner)}"
-    session = read_session(directory)
-    text = f"running, {owner_text(owner)}"
-    if session is None:
+def progress_text(run: Standing, per: str) -> str:
+    """How many evaluations are done, how fast, and how long the others take."""
+    done, total = run.evaluations_done, run.evaluations
+    text = f"{done} of {total} ({100 * done / total:.0f} %)"
+    if run.evaluations_per_minute is None or run.left_s is None:
         return text
-    return (
-        f"{text}; {session.ranks} ranks in {session.groups} groups, "
-        f"for {duration(time.time() - session.began)}"
-    )
+    article, minutes = _PER[per]
+    text += f", {_number(minutes * run.evaluations_per_minute)} {article} {per}"
+    return f"{text}, {duration(run.left_s)} left" if run.state in (RUNNING, UNKNOWN) else text
 
 
-def _ending(directory: Path, n_restarts: int) -> str:
-    if _complete(directory, n_restarts):
-        return f"finished; hpc-diffuser report {directory} says what came out"
-    owner = read_owner(directory)
-    how = "stopped" if owner is None else f"ended without a word ({owner_text(owner)})"
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def _doing(run: Standing) -> str:
+    """Who works on it, or how it has ended."""
+    if run.state == UNKNOWN:
+        return f"not known whether it runs, SLURM does not answer: {_owner_text(run.owner)}"
+    if run.state == RUNNING:
+        text = f"running, {_owner_text(run.owner)}"
+        if run.began is None:
+            return text
+        passed = duration(time.time() - run.began)
+        return f"{text}; {run.ranks} ranks in {run.groups} groups, for {passed}"
+    if run.state == FINISHED:
+        return f"finished; hpc-diffuser report {run.directory} says what came out"
+    died = run.state == CRASHED
+    how = f"ended without a word ({_owner_text(run.owner)})" if died else "stopped"
     return f"not finished, {how}; run hpc-diffuser fit again to resume"
 
 
-def _complete(directory: Path, n_restarts: int) -> bool:
-    stage = read_stage(directory)
-    if stage is None or stage.shells is None:
-        return False
-    return stage.restarts_finished >= n_restarts
+def _owner_text(owner: Owner | None) -> str:
+    if owner is None:
+        return "by somebody unknown"
+    job = f", job {owner.job}" if owner.job else ""
+    return f"process {owner.process} on {owner.host}{job}"
 
 
-def _restarts(histories: dict[int, History], n_restarts: int, n_evaluations: int) -> str:
-    finished = _finished(histories, n_evaluations)
-    failed = failed_restarts({r: _best_cc(h) for r, h in finished.items()})
-    under_way = len(histories) - len(finished)
+def _restarts(run: Standing) -> str:
     text = (
-        f"restarts     {len(finished)} of {n_restarts} done, {under_way} under way, "
-        f"{n_restarts - len(histories)} to come"
+        f"restarts     {run.restarts_finished} of {run.restarts} done, {len(run.running)} under "
+        f"way, {run.restarts - len(run.begun)} to come"
     )
-    return f"{text}; {len(failed)} failed ({', '.join(map(str, failed))})" if failed else text
+    failed = ", ".join(map(str, run.failed))
+    return f"{text}; {len(run.failed)} failed ({failed})" if failed else text
 
 
-def _scores(histories: dict[int, History]) -> str:
-    scores = {r: _best_cc(h) for r, h in histories.items()}
-    best = max(scores, key=scores.get)
+def score_text(run: Standing) -> str:
+    """The best restart and the median over restarts."""
     return (
-        f"CC_search    best {scores[best]:.4f} (restart {best}), "
-        f"median over restarts {np.median(list(scores.values())):.4f}: CC_work with the search's "
-        "own samples"
+        f"CC_search best {run.cc_best:.4f} (restart {run.best_restart}), median over restarts "
+        f"{run.cc_median:.4f}"
     )
-
-
-def _pace(session: Session | None, done: int, total: int, saved: float, running: bool) -> str:
-    """Evaluations an hour in the last session, and what is left at that pace."""
-    if session is None or done <= session.evaluations:
-        return ""
-    hours = max(saved - session.began, 1.0) / 3600
-    pace = (done - session.evaluations) / hours
-    text = f", {pace:.0f} an hour"
-    return f"{text}, {duration(3600 * (total - done) / pace)} left" if running else text
-
-
-def _finished(histories: dict[int, History], n_evaluations: int) -> dict[int, History]:
-    return {r: h for r, h in histories.items() if len(h) >= n_evaluations}
-
-
-def _best_cc(history: History) -> float:
-    return 1 - float(history.objectives.min(initial=1.0))
-
-
-def _last_saved(directory: Path, histories: dict[int, History]) -> float:
-    """Unix time; a file may be replaced while we look."""
-    times = [0.0]
-    for restart in histories:
-        try:
-            times.append(checkpoint_path(directory, restart).stat().st_mtime)
-        except FileNotFoundError:
-            continue
-    return max(times)
