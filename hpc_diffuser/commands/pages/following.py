@@ -64,7 +64,7 @@ def screen_lines(
     current = _current(status)
     lines = [comparison_line(status)] if status.comparison else []
     lines += [run_lines(run)[0] for run in status.runs if run is not current]
-    lines += run_lines(current, "minute")
+    lines += run_lines(current, followed=True)
     of_current = histories[status.runs.index(current)]
     lines += _search_lines(current, of_current, (columns, rows - len(lines) - 1), bars)
     return [_cut(line, columns) for line in lines][: rows - 1]

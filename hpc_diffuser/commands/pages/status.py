@@ -46,24 +46,24 @@ def comparison_line(status: Status) -> str:
     return f"{status.directory}: a comparison of models, of which have begun: {names}"
 
 
-def run_lines(run: Standing, per: str = "hour") -> list[str]:
+def run_lines(run: Standing, followed: bool = False) -> list[str]:
     """Lines about one run.
 
     Parameters
     ----------
     run : Standing
-    per : {"hour", "minute"}
-        In which evaluations are counted.
+    followed : bool
+        While somebody looks: evaluations by the minute, and shorter lines.
     """
     if run.state == UNREADABLE:
         return [run.problem]
     lines = [f"{run.directory}: {_doing(run)}", _restarts(run)]
-    lines.append(f"evaluations  {progress_text(run, per)}")
+    lines.append(f"evaluations  {progress_text(run, 'minute' if followed else 'hour')}")
     if run.last_saved is not None:
         ago = duration(max(time.time() - run.last_saved, 0.0))
         scores = score_text(run).replace(" ", "    ", 1)
         lines += [
-            f"{scores}: CC_work with the search's own samples",
+            scores if followed else f"{scores}: CC_work with the search's own samples",
             f"last saved   {ago} ago",
         ]
     return lines + [f"damaged      {each.file}: {each.meaning}" for each in run.damaged]
