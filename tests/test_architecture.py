@@ -33,6 +33,7 @@ HOMES = {
     "mpi4py": ("parallel.mpi",),
     "skopt": ("fit.search.bayesian",),
     "matplotlib": ("plots",),
+    "jinja2": ("report.page",),
     "mdtraj": ("io.trajectories.native",),
     "h5py": ("io", "fit.run"),
     "numba": ("kernels",),
@@ -169,8 +170,8 @@ def test_command_line_loads_nothing_heavy():
     assert not {"numpy", "numba", "mpi4py", "h5py", "scipy"} & set(ast.literal_eval(result.stdout))
 
 
-@pytest.mark.parametrize("command", ["status", "report"])
-def test_looking_at_a_run_changes_nothing(finished, command):
+@pytest.mark.parametrize("words", [("status",), ("report", "--text")])
+def test_looking_at_a_run_changes_nothing(finished, words):
     """No kernels, whose cache is written when they are loaded; no file opened to be written."""
     code = (
         "import sys\n"
@@ -181,10 +182,10 @@ def test_looking_at_a_run_changes_nothing(finished, command):
         "sys.addaudithook(note)\n"
         "import atexit, hpc_diffuser.commands.main\n"
         "atexit.register(lambda: print([written, sorted(sys.modules)]))\n"
-        f"hpc_diffuser.commands.main.main([{command!r}, 'run'])"
+        f"hpc_diffuser.commands.main.main({[*words, 'run']!r})"
     )
-    words = [sys.executable, "-B", "-c", code]
-    result = subprocess.run(words, cwd=finished, capture_output=True, text=True)
+    program = [sys.executable, "-B", "-c", code]
+    result = subprocess.run(program, cwd=finished, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     written, loaded = ast.literal_eval(result.stdout.splitlines()[-1])
     assert set(written) <= {os.devnull}

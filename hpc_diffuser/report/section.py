@@ -4,11 +4,27 @@ A section is a row of `report.sections.table`. The page, its files and their tes
 by that table alone.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-Cell = str | float | int | None  # None: not known, an empty cell
+
+@dataclass(frozen=True)
+class Rounded:
+    """A number with digits of its own, in a column of numbers of several kinds.
+
+    Attributes
+    ----------
+    value : float
+    digits : int
+        After the point, on the page; the CSV has all of them.
+    """
+
+    value: float
+    digits: int
+
+
+Cell = str | float | int | Rounded | None  # None: not known; "": does not apply
 Subject = TypeVar("Subject")
 
 
@@ -81,6 +97,10 @@ class Table:
         A cell for each column.
     most_rows : int or None
         That the page shows; the CSV has all.
+    grouped : bool
+        Whether the page shows the first column as headings of groups of rows.
+    links : dict of str
+        From the text of a cell to an address, relative to the page.
     """
 
     name: str
@@ -88,6 +108,8 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     most_rows: int | None = None
+    grouped: bool = False
+    links: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,12 +120,18 @@ class Contents:
     ----------
     words : tuple of str
         Paragraphs of plain text.
+    items : tuple of str
+        A numbered list.
+    code : tuple of str
+        What is typed, or a file's text, line by line.
     figures : tuple of Figure
     animations : tuple of Animation
     tables : tuple of Table
     """
 
     words: tuple[str, ...] = ()
+    items: tuple[str, ...] = ()
+    code: tuple[str, ...] = ()
     figures: tuple[Figure, ...] = ()
     animations: tuple[Animation, ...] = ()
     tables: tuple[Table, ...] = ()

@@ -524,7 +524,7 @@ def test_fit_with_more_evaluations_goes_on(call, finished, tmp_path, edit):
 def test_fit_report(call, finished, contents):
     """What is printed at the end is what `report` prints again; it changes no file."""
     before = contents(finished)
-    text = succeeded(call("report", "run", folder=finished))
+    text = succeeded(call("report", "--text", "run", folder=finished))
     assert contents(finished) == before
     assert "2 of 2 restarts finished, 10 evaluations" in text
     summary = json.loads((finished / "run" / "summary.json").read_text())
@@ -553,7 +553,7 @@ def test_fit_test_leaves_nothing_behind(cli, project, tmp_path, contents):
 def test_report_png(cli, finished, tmp_path):
     """A figure of CC against resolution: a file that begins as every PNG does."""
     pytest.importorskip("matplotlib")
-    result = cli("report", finished / "run", "--png", "cc.png")
+    result = cli("report", "--text", finished / "run", "--png", "cc.png")
     assert "cc.png" in succeeded(result)
     content = (tmp_path / "cc.png").read_bytes()
     assert content.startswith(b"\x89PNG\r\n\x1a\n") and len(content) > 5000

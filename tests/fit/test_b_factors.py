@@ -147,7 +147,7 @@ def test_b_factors_of_the_modes_file(call, project):
 
 def test_report_without_b_factors(call, finished):
     """A modes file of an earlier version: said so, with what to do."""
-    text = succeeded(call("report", "run", folder=finished))
+    text = succeeded(call("report", "--text", "run", folder=finished))
     assert "No B-factors of the crystal to compare with: the model's file does not" in text
     assert 'give [crystal] file = "crystal.pdb"' in text and "Motion of the model" in text
 

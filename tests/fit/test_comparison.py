@@ -442,14 +442,14 @@ def test_models_json_comes_back_as_it_was(compared, tmp_path):
 def test_report_and_status_of_a_comparison(call, compared):
     """The same table; a paragraph for each model; a figure is of one model."""
     folder, printed = compared
-    result = call("report", "run", folder=folder)
+    result = call("report", "--text", "run", folder=folder)
     assert result.returncode == 0
     assert result.stdout.strip() and result.stdout.strip() in printed
     result = call("status", "run", folder=folder)
     assert result.returncode == 0
     assert "a comparison of models, of which have begun: rbt, rbt+int" in result.stdout
     assert "run/rbt+int: finished" in result.stdout
-    result = call("report", "run", "--png", "a.png", folder=folder)
+    result = call("report", "--text", "run", "--png", "a.png", folder=folder)
     assert result.returncode == 65
     assert "hpc-diffuser report run/rbt --png a.png" in result.stderr
 
@@ -457,7 +457,7 @@ def test_report_and_status_of_a_comparison(call, compared):
 def test_damaged_comparison(call, tmp_path):
     """One line."""
     (tmp_path / "models.json").write_text("[]")
-    result = call("report", ".")
+    result = call("report", "--text", ".")
     assert result.returncode == 65
     assert "models.json: not a comparison of models" in result.stderr
 
@@ -481,7 +481,7 @@ def test_stopped_and_resumed(call, compared, project, monkeypatch):
         stopping._requested.clear()
         codes.append(call(*FIT, folder=project).returncode)
         if len(codes) == 1:
-            result = call("report", "run", folder=project)
+            result = call("report", "--text", "run", folder=project)
             assert result.returncode == 65
             assert "of a comparison of models, look into run/rbt" in result.stderr
     assert codes == [75, 75, 0]

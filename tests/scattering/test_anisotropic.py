@@ -103,4 +103,4 @@ def test_fit_and_report(call, project):
     summary = json.loads((project / "run" / "summary.json").read_text())
     assert summary["refined"] == ["uncorrelated_sigma_A z"]
     assert summary["answer"]["uncorrelated_sigma_A"][:2] == [0.3, 0.4]
-    assert "\n  uncorrelated z " in call("report", "run", folder=project).stdout
+    assert "\n  uncorrelated z " in call("report", "--text", "run", folder=project).stdout

@@ -81,7 +81,7 @@ def test_fit_and_report(call, project, model):
     named = {line.split(" = ")[0] for line in MODELS[model].splitlines()}
     assert named <= set(summary["median"])
     assert np.isfinite([summary["cc_work"], summary["cc_free"]]).all()
-    text = succeeded(call("report", "run", folder=project))
+    text = succeeded(call("report", "--text", "run", folder=project))
     assert "B-factors beside the crystal's, 12 atoms" in text
     assert text.count("held") == sum(map(np.size, summary["median"].values())) - len(
         summary["refined"]
@@ -243,7 +243,7 @@ def test_halos_of_a_target_that_has_them(call, project):
     assert scan[0]["alpha"] == 0 and scan[-1]["alpha"] == pytest.approx(8)
     assert scan[0]["cc_with_halos"] > scan[-1]["cc_with_halos"]  # the map has no halos
     assert np.isfinite([row["cc_without_halos"] for row in scan]).all()
-    text = succeeded(call("report", "run", folder=project))
+    text = succeeded(call("report", "--text", "run", folder=project))
     assert "with halos" in text and "alpha" in text
 
 

@@ -552,7 +552,7 @@ def stopped_run(call, project: Path, monkeypatch, after: int) -> None:
 def test_report_before_a_restart_is_finished(call, project, monkeypatch):
     """Nothing to report yet: said so, with the command that tells more."""
     stopped_run(call, project, monkeypatch, after=2)
-    result = call("report", "run", folder=project)
+    result = call("report", "--text", "run", folder=project)
     assert "no restart has finished yet" in the_line(result, 65)
     assert "status" in result.stderr
 
@@ -560,9 +560,9 @@ def test_report_before_a_restart_is_finished(call, project, monkeypatch):
 def test_report_before_the_last_restart_is_finished(call, project, monkeypatch):
     """After the first restart there are parameters, but no scores; a figure says it must wait."""
     stopped_run(call, project, monkeypatch, after=6)
-    text = call("report", "run", folder=project)
+    text = call("report", "--text", "run", folder=project)
     assert text.returncode == 0 and "1 of 2 restarts finished" in text.stdout
-    result = call("report", "run", "--png", "cc.png", folder=project)
+    result = call("report", "--text", "run", "--png", "cc.png", folder=project)
     assert result.returncode == 65, result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert not (project / "cc.png").exists()
@@ -685,7 +685,7 @@ def test_output_that_is_this_folder(call, project, contents):
 def test_figure_that_cannot_be_written(call, finished):
     """74 for `report --png` too."""
     pytest.importorskip("matplotlib")
-    result = call("report", "run", "--png", "fit.toml/cc.png", folder=finished)
+    result = call("report", "--text", "run", "--png", "fit.toml/cc.png", folder=finished)
     assert result.returncode == 74 and len(result.stderr.splitlines()) == 1
 
 

@@ -158,7 +158,7 @@ def test_figures_are_the_callers(caller):
 NUMBA_AFTERWARDS = """
 import numba, os, sys
 from hpc_diffuser.commands.main import main
-for words in (["fit", "fit.toml"], ["report", "run"]):
+for words in (["fit", "fit.toml"], ["report", "--text", "run"]):
     try:
         main(words)
     except SystemExit as left:

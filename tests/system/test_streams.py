@@ -25,7 +25,7 @@ COMMANDS = (
     ("info", "Å.h5"),
     ("fit", "fit.toml"),
     ("status", "run"),
-    ("report", "run"),
+    ("report", "--text", "run"),
 )
 RUN_ALL = """
 import os, sys

@@ -1,0 +1,96 @@
+"""A report's page as tests read it: its tags checked, its tables and words taken out."""
+
+import csv
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+
+VOID = {"meta", "img", "br", "link", "hr", "input"}
+
+
+@dataclass
+class Page(HTMLParser):
+    """What is on a page; a tag that is not closed, or closed twice, is an error.
+
+    Attributes
+    ----------
+    ids : list of str
+    tags : list of (str, dict)
+        With their attributes.
+    headings : list of (int, str)
+    words : list of str
+        Paragraphs and items of lists.
+    tables : dict of list of list of str
+        By name: the lines of cells.
+    """
+
+    ids: list = field(default_factory=list)
+    tags: list = field(default_factory=list)
+    headings: list = field(default_factory=list)
+    words: list = field(default_factory=list)
+    tables: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        super().__init__()
+        self._open, self._text = [], ""
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        assert len(found) == len(attrs), f"an attribute twice: {attrs}"
+        self.tags.append((tag, found))
+        self.ids += [found["id"]] if "id" in found else []
+        if tag not in VOID:
+            self._open.append(tag)
+        if tag in ("p", "li", "h1", "h2", "h3", "td", "th"):
+            self._text = ""
+        if tag == "table":
+            self._rows = self.tables[found["id"].removeprefix("table-")] = []
+        if tag == "tr":
+            self._rows.append([])
+
+    def handle_data(self, data):
+        self._text += data
+
+    def handle_endtag(self, tag):
+        assert self._open and self._open.pop() == tag, f"</{tag}> closes nothing"
+        text = " ".join(self._text.split())
+        if tag in ("p", "li"):
+            self.words.append(text)
+        if tag in ("h1", "h2", "h3"):
+            self.headings.append((int(tag[1]), text))
+        if tag in ("td", "th"):
+            self._rows[-1].append(text)
+
+    def close(self):
+        super().close()
+        assert not self._open, f"not closed: {self._open}"
+
+
+def read_page(folder: Path) -> Page:
+    """The page of a report's folder."""
+    page = Page()
+    page.feed((folder / "index.html").read_text(encoding="utf-8"))
+    page.close()
+    return page
+
+
+def read_csv(path: Path) -> list[list[str]]:
+    """The lines of a table's file, the names first."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.reader(file))
+
+
+def is_rounding(shown: str, exact: str) -> bool:
+    """True where a cell of the page is that of the CSV, rounded; or the same text."""
+    if not exact:
+        return shown in ("–", "")
+    if shown == exact:
+        return True
+    try:
+        value, found = float(exact), float(shown)
+    except ValueError:
+        return False
+    mantissa, _, power = shown.lower().partition("e")
+    digits = len(mantissa.partition(".")[2])
+    unit = 10.0 ** (int(power or 0) - digits)
+    return abs(value - found) <= 0.5000001 * unit
