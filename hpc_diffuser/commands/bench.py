@@ -57,6 +57,7 @@ def run(options: Options) -> None:
     if options.json:
         write_json(options.json, result)
     if options.png:
-        from hpc_diffuser.plots.figures import plot_sampling_errors
+        from hpc_diffuser.plots.files import write_png
+        from hpc_diffuser.plots.sampling_errors import plot_sampling_errors
 
-        plot_sampling_errors(options.png, result)
+        write_png(options.png, plot_sampling_errors(result))

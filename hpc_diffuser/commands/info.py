@@ -58,16 +58,18 @@ def run(options: Options) -> None:
     loaded, page = contents.map_page(options.about.of(options.file))
     say(page)
     if options.png:
-        from hpc_diffuser.plots.figures import plot_sections
+        from hpc_diffuser.plots.files import write_png
+        from hpc_diffuser.plots.sections import sections_figure
 
-        plot_sections(options.png, loaded)
+        write_png(options.png, sections_figure(loaded))
         say(f"central sections: {options.png}")
 
 
 def _show_modes(png: Path, modes: Modes, page: str) -> None:
     """Their page, and the figure of their trajectory's parts."""
-    from hpc_diffuser.plots.figures import plot_convergence
+    from hpc_diffuser.plots.files import write_png
+    from hpc_diffuser.plots.long_enough import convergence_figure
 
     say(page)
-    plot_convergence(png, modes)
+    write_png(png, convergence_figure(modes))
     say(f"whether the trajectory was long enough: {png}")

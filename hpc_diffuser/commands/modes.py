@@ -131,9 +131,10 @@ def _save(
         say(note)
     say(f"mean structure with effective B-factors: {pdb}")
     if options.png:
-        from hpc_diffuser.plots.figures import plot_convergence
+        from hpc_diffuser.plots.files import write_png
+        from hpc_diffuser.plots.long_enough import convergence_figure
 
-        plot_convergence(options.png, modes)
+        write_png(options.png, convergence_figure(modes))
         say(f"whether the trajectory is long enough: {options.png}")
 
 

@@ -53,9 +53,10 @@ def run(options: Options) -> None:
 
     summary = finished_summary(options.directory)
     if options.png:
-        from hpc_diffuser.plots.figures import plot_shells
+        from hpc_diffuser.plots.files import write_png
+        from hpc_diffuser.plots.shells import plot_shells
 
-        plot_shells(options.png, summary)
+        write_png(options.png, plot_shells(summary))
     say(report_text(summary), flush=True)
     if options.png:
         say(f"\nCC against resolution: {options.png}")

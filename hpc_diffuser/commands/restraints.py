@@ -106,9 +106,10 @@ def run(options: Options) -> None:
     outputs = _outputs(options, files, restraints)
     _write(options, files, outputs)
     if options.png is not None:
-        from hpc_diffuser.plots.figures import plot_restraints
+        from hpc_diffuser.plots.files import write_png
+        from hpc_diffuser.plots.restraints import restraints_figure
 
-        plot_restraints(options.png, restraints)
+        write_png(options.png, restraints_figure(restraints))
     from hpc_diffuser.commands.pages.restraints import page
 
     say("\n".join([*page(restraints), *notes]))

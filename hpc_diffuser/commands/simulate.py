@@ -100,10 +100,11 @@ def _two_state(output: Path) -> None:
     if launched_rank() > 0:
         return
     from hpc_diffuser.commands.examples.two_state import two_state_example
-    from hpc_diffuser.plots.figures import plot_two_state
+    from hpc_diffuser.plots.files import write_png
+    from hpc_diffuser.plots.two_state import two_state_figure
 
     maps = two_state_example()
-    plot_two_state(output, maps)
+    write_png(output, two_state_figure(maps))
     between, everywhere = maps.agreement()
     say(
         f"{output}: {maps.realisations} simulated crystals of molecules in two shapes\n"

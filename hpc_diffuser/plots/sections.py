@@ -1,0 +1,132 @@
+"""Central sections of maps, with the angles of the reciprocal axes."""
+
+from typing import Any
+
+import numpy as np
+
+from hpc_diffuser.crystal.lattice import HklGrid, reciprocal_metric
+from hpc_diffuser.maps.diffuse_map import DiffuseMap
+from hpc_diffuser.plots.canvas import UNMEASURED, new_axes, new_figure
+from hpc_diffuser.system.arrays import Floats
+from hpc_diffuser.system.errors import InputError
+
+AXES = "hkl"
+_RINGS_A = (10, 5, 3, 2, 1.5, 1.2)
+
+
+def plot_section(
+    diffuse: DiffuseMap,
+    across: str = "l",
+    ax: Any = None,
+    limits: tuple[float, float] | None = None,
+) -> Any:
+    """A central section of a map, in Å⁻¹ with the angles of the reciprocal axes.
+
+    Parameters
+    ----------
+    diffuse : DiffuseMap
+    across : {"h", "k", "l"}
+        Which of the indices is 0 in it.
+    ax : matplotlib Axes, optional
+        By default those of a new figure, with a scale beside them.
+    limits : (float, float), optional
+        Intensities at the ends of the scale; by default all but 1 % at either end.
+
+    Returns
+    -------
+    matplotlib Axes
+        What is not measured is grey.
+
+    Raises
+    ------
+    InputError
+        Where matplotlib is not installed, or nothing is measured in the section.
+
+    Examples
+    --------
+    >>> ax = hd.plot_section(hd.open_map("map.nxs"), "k")
+    """
+    if across not in tuple(AXES):
+        raise InputError(f'across: expected "h", "k" or "l", found {across!r}')
+    axis = AXES.index(across)
+    plane = _plane(diffuse, axis)
+    low, high = limits or _limits([plane], f"section {across} = 0")
+    own = ax is None
+    ax = new_axes(ax, (5.6, 4.8))
+    image = draw_section(plane, diffuse.grid, axis, ax)
+    image.set_clim(low, high)
+    if own:
+        ax.figure.colorbar(image, ax=ax, extend="both", label="intensity", pad=0.02)
+    return ax
+
+
+def sections_figure(diffuse: DiffuseMap) -> Any:
+    """The three central sections of a map on one scale, as a matplotlib Figure.
+
+    Raises
+    ------
+    InputError
+        Where matplotlib is not installed, or nothing is measured in the three sections.
+    """
+    planes = [_plane(diffuse, i) for i in range(3)]
+    low, high = _limits(planes, "sections h = 0, k = 0 and l = 0")
+    figure = new_figure((12.0, 4.4))
+    panels = figure.subplots(1, 3)
+    for panel, i in zip(panels, (2, 1, 0), strict=True):
+        image = draw_section(planes[i], diffuse.grid, i, panel)
+        image.set_clim(low, high)
+    figure.colorbar(image, ax=panels, extend="both", label="intensity", pad=0.01)
+    return figure
+
+
+def draw_section(plane: Floats, grid: HklGrid, across: int, ax: Any) -> Any:
+    """Draw a central section: the two axes that lie in it, circles of equal resolution.
+
+    Parameters
+    ----------
+    plane : (·, ·) float
+        Along the two axes in their order; NaN where not measured.
+    grid : HklGrid
+    across : int
+        0 for h = 0, 1 for k = 0, 2 for l = 0.
+    ax : matplotlib Axes
+
+    Returns
+    -------
+    matplotlib AxesImage
+        To set its colours and limits.
+    """
+    from matplotlib.patches import Circle
+    from matplotlib.transforms import Affine2D
+
+    u, v = (i for i in range(3) if i != across)
+    metric = reciprocal_metric(grid.unit_cell)
+    cosine = metric[u, v] / np.sqrt(metric[u, u] * metric[v, v])
+    oblique = np.array([[1, cosine, 0], [0, np.sqrt(1 - cosine**2), 0], [0, 0, 1]])
+    reach = [(grid.extent[i] + 0.5) / grid.divisions[i] * np.sqrt(metric[i, i]) for i in (u, v)]
+    image = ax.imshow(plane.T, origin="lower", extent=(-reach[0], reach[0], -reach[1], reach[1]))
+    image.set_transform(Affine2D(oblique) + ax.transData)
+    width, height = np.abs(oblique[:2, :2]) @ reach
+    ax.set(xlim=(-width, width), ylim=(-height, height), facecolor=UNMEASURED)
+    for d in _RINGS_A:
+        if 1 / d < max(width, height):
+            ax.add_patch(Circle((0, 0), 1 / d, fill=False, color="white", lw=0.6, ls=":"))
+            ax.annotate(f"{d:g} Å", (0, 1 / d), color="white", fontsize=7, ha="center")
+    ax.set_title(f"{AXES[across]} = 0", fontsize=10)
+    ax.set_xlabel(f"along {AXES[u]} (1/Å)")
+    ax.set_ylabel(f"{AXES[v]} upwards (1/Å)")
+    return image
+
+
+def _plane(diffuse: DiffuseMap, across: int) -> Floats:
+    plane: Floats = np.take(diffuse.intensity, diffuse.grid.extent[across], axis=across)
+    return plane
+
+
+def _limits(planes: list[Floats], what: str) -> tuple[float, float]:
+    """Intensities that 1 % are below, and 1 % above."""
+    measured = np.concatenate([plane[np.isfinite(plane)] for plane in planes])
+    if not len(measured):
+        raise InputError(f"no figure: nothing is measured in the {what}")
+    low, high = np.percentile(measured, (1, 99))
+    return float(low), float(high)
