@@ -77,7 +77,7 @@ def _hydrogen_bonds(places: dict[str, Floats], after: Mask, donates: Mask) -> Ma
         inverse = [1 / _distances(a, b) for a, b in ((n, o), (h, c), (h, o), (n, c))]
     nearest = 1 / np.max(inverse, axis=0)
     energy = _ENERGY * (inverse[0] + inverse[1] - inverse[2] - inverse[3])
-    bonded = (energy < _BOND) | (nearest < _CLOSE_A)
+    bonded: Mask = (energy < _BOND) | (nearest < _CLOSE_A)
     bonded &= _distances(places["CA"], places["CA"]) < _REACH_A
     np.fill_diagonal(bonded, False)
     before = np.flatnonzero(after)
