@@ -54,8 +54,8 @@ class Options(CommandOptions):
         The name of one of `KINDS`; by default that of the output's ending.
     amplitudes : tuple of float, Å, or None
         Of the first modes, instead of the source's; others do not move.
-    mode : int
-        From 1.
+    mode : int or None
+        From 1; by default the first, in scripts those that `prominent_modes` finds.
     reach : float
         How many standard deviations a path along a mode goes to either side.
     models : int or None
@@ -86,7 +86,9 @@ class Options(CommandOptions):
         help="rms displacement per atom along each mode, in Å, instead of IN's; modes after the "
         "last do not move",
     )
-    mode: int = option("--mode", default=1, kind=whole, help="which one (default: %(default)s)")
+    mode: int | None = option(
+        "--mode", kind=whole, help="which one (default: 1; in scripts the prominent ones)"
+    )
     reach: float = option(
         "--reach",
         default=2.0,

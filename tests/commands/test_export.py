@@ -190,6 +190,9 @@ MISTAKES = {
     "too many": (["modes.h5", "a.nmd", "--amplitudes", "1,1,1"], "3 for the 2 modes of modes.h5"),
     "negative": (["modes.h5", "a.nmd", "--amplitudes=-1"], "expected lengths in Å as 0.4,0.2,0"),
     "path": (["modes.h5", "a.pdb", "--write", "mode", "--models", "3"], "expected at least 4"),
+    "script": (["modes.h5", "a.pml", "--mode", "3"], "has modes 1 to 2"),
+    "still script": (["modes.h5", "a.cxc", "--amplitudes", "0,0"], "all amplitudes are 0"),
+    "script's path": (["modes.h5", "a.pml", "--models", "3"], "expected at least 4"),
     "room": (
         ["modes.h5", "a.dcd", "--write", "mode", "--models", "99999999999"],
         "99999999999 models of 12 atoms",

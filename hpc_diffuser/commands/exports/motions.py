@@ -33,30 +33,52 @@ def nmd(source: Source, options: Options) -> Made:
     return Made(files, tuple(said))
 
 
-def along_mode(source: Source, options: Options) -> Made:
-    """Models along one mode."""
-    source.require_modes()
-    modes, n_models = source.modes, options.models or _PATH
-    if options.mode > len(modes.amplitudes_A):
+def checked_mode(source: Source, number: int) -> int:
+    """The row of a mode that moves, by its number from 1.
+
+    Raises
+    ------
+    InputError
+        Where there is no such mode, or its amplitude is 0.
+    """
+    amplitudes = source.modes.amplitudes_A
+    if number > len(amplitudes):
+        raise InputError(f"--mode {number}: {source.path} has modes 1 to {len(amplitudes)}")
+    if not amplitudes[number - 1] > 0:
         raise InputError(
-            f"--mode {options.mode}: {source.path} has modes 1 to {len(modes.amplitudes_A)}"
+            f"--mode {number}: its amplitude in {source.path} is 0: nothing would move: "
+            "give --amplitudes, or another mode"
         )
-    if n_models < _LEAST_PATH:
+    return number - 1
+
+
+def checked_path(n_models: int | None) -> int:
+    """How many models a path has.
+
+    Raises
+    ------
+    InputError
+        Where they are too few to go there and back.
+    """
+    if n_models is not None and n_models < _LEAST_PATH:
         raise InputError(
             f"--models {n_models}: expected at least {_LEAST_PATH}, to go there and back"
         )
-    row = options.mode - 1
+    return n_models or _PATH
+
+
+def along_mode(source: Source, options: Options) -> Made:
+    """Models along one mode."""
+    source.require_modes()
+    number = options.mode or 1
+    row = checked_mode(source, number)
+    modes, n_models = source.modes, checked_path(options.models)
     amplitude = float(modes.amplitudes_A[row])
-    if not amplitude > 0:
-        raise InputError(
-            f"--mode {options.mode}: its amplitude in {source.path} is 0: nothing would move: "
-            "give --amplitudes, or another mode"
-        )
     frames = mode_path(modes, row, options.reach * amplitude, n_models)
     lengths = options.reach * amplitude * np.linalg.norm(modes.vectors[row], axis=1)
     farthest = int(lengths.argmax())
     said = (
-        f"{options.output}: {n_models} models along mode {options.mode}, {options.reach:g} "
+        f"{options.output}: {n_models} models along mode {number}, {options.reach:g} "
         f"standard deviations of {amplitude:.3f} Å to either side; farthest "
         f"{atom_label(modes.structure, farthest)}, {lengths[farthest]:.1f} Å"
     )

@@ -1,6 +1,6 @@
 """The kinds of files for other programs: a row each. Loads no arrays: the command line needs it.
 
-A new kind (a script for a viewer, a movie) is a function and a row here.
+A new kind is a function and a row here.
 """
 
 from collections.abc import Callable
@@ -97,6 +97,24 @@ KINDS = (
         "displacements.anisou",
         "the same",
         "hpc-diffuser export run anisou.pdb --write anisou",
+    ),
+    Kind(
+        "pymol",
+        "a script: arrows, models along the prominent modes, colours by displacement",
+        (".pml",),
+        ("amplitudes", "mode", "reach", "models"),
+        "scripts.pymol",
+        "PyMOL",
+        "hpc-diffuser export run motions.pml",
+    ),
+    Kind(
+        "chimerax",
+        "the same",
+        (".cxc",),
+        ("amplitudes", "mode", "reach", "models"),
+        "scripts.chimerax",
+        "ChimeraX",
+        "hpc-diffuser export run motions.cxc",
     ),
     Kind(
         "projections",
