@@ -8,7 +8,8 @@
 # Run it again to go on where it stopped: what is done is not repeated, a simulation goes on from
 # its checkpoint. Settings are variables: PRODUCTION_PS=20000 THREADS=16 bash restrained-md.sh ...
 # On a cluster: restrained-md.sbatch, which uses the same steps. Codes: 65 something is not here,
-# 70 a step failed, 75 stopped at MAX_HOURS: run again, 78 the folder is of other settings.
+# 70 a step failed, 75 stopped at MAX_HOURS or by a signal: run again, 78 the folder is of other
+# settings.
 
 settings() {
     FOLDER=${FOLDER:-restrained-md}       # everything lies here
@@ -65,7 +66,7 @@ step() {
     echo "$(date +%T) $name"
     "$@" > "$name.out" 2> "$name.err"
     code=$?
-    [ $code -eq 75 ] && { echo "$name: stopped at MAX_HOURS; run again to go on"; exit 75; }
+    [ $code -eq 75 ] && { echo "$name: stopped before its end; run again to go on"; exit 75; }
     if [ $code -ne 0 ]; then
         {
             said=$name.err
@@ -166,12 +167,18 @@ prepare() {
 
 # simulate NAME: from its checkpoint, if there is one; code 75 where it is not at its end.
 simulate() {
-    local name=$1 asked reached left=-1
+    local name=$1 code asked reached left=-1
     if [ "$MAX_HOURS" != -1 ]; then
         left=$(awk "BEGIN {print $MAX_HOURS - $SECONDS / 3600}")
         [[ $left == -* || $left == 0 ]] && return 75
     fi
-    $MDRUN -deffnm "$name" -cpi "$name.cpt" -maxh "$left" || return
+    $MDRUN -deffnm "$name" -cpi "$name.cpt" -maxh "$left"
+    code=$?
+    # A signal makes it write a checkpoint, and end with a code that tells nothing.
+    if [ $code -ne 0 ]; then
+        grep -q '^Received the .* signal, stopping' "$name.err" && return 75
+        return $code
+    fi
     asked=$(awk '$1 == "nsteps" {print $3}' "$name.mdp")
     grep -q '^integrator = steep' "$name.mdp" && return
     reached=$("$GMX" dump -cp "$name.cpt" 2> /dev/null | awk '$1 == "step" {print $3; exit}')

@@ -32,6 +32,8 @@ done
 [ -n "$FAIL" ] && [ "$FAIL" == "$kind" ] && { echo "Fatal error: as asked" >&2; exit 1; }
 [ -n "$output" ] && echo made > "$output"
 [ "$kind" == mdrun ] && echo made > "$name.cpt"
+[ "$kind" == mdrun ] && [ -n "$SIGNAL" ] && {
+    printf '\\n\\nReceived the %s signal, stopping within 100 steps\\n\\n' "$SIGNAL" >&2; exit 1; }
 [ "$kind" == dump ] && echo "step = ${REACHED:-5000}"
 if [ "$kind" == pdb2gmx ]; then
     printf '#ifdef POSRES\\n#include "posre.itp"\\n#endif\\n[ molecules ]\\n' > topol.top
@@ -169,6 +171,14 @@ def test_a_stopped_simulation_goes_on(run, tmp_path):
     first = next(line for line in notes(tmp_path) if " dump " not in line)
     assert first == "gmx mdrun -ntmpi 1 -ntomp 1 -deffnm volume -cpi volume.cpt -maxh -1"
     assert run("1", MAX_HOURS="0").returncode == 75
+
+
+def test_a_signal_stops_it(run, tmp_path):
+    """What GROMACS tells of one is no failure: code 75, and the same command goes on."""
+    stopped = run("0", SIGNAL="TERM")
+    assert stopped.returncode == 75 and "minimise: stopped before its end" in stopped.stdout
+    assert done(tmp_path)["system"] == set(STEPS["system"]) and stopped.stderr == ""
+    assert run("0").returncode == 0
 
 
 def test_what_is_not_here(run, tmp_path):
