@@ -92,6 +92,10 @@ def _report_comparison(options: Options) -> None:
 
     comparison = read_comparison(options.directory)
     if options.png:
-        one = options.directory / comparison.models[0].name
-        raise InputError(f"--png draws one model: hpc-diffuser report {one} --png {options.png}")
+        from hpc_diffuser.plots.files import write_png
+        from hpc_diffuser.plots.models import models_figure
+
+        write_png(options.png, models_figure(comparison))
     say(comparison_text(comparison))
+    if options.png:
+        say(f"\nCC against resolution: {options.png}")

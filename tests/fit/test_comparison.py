@@ -41,6 +41,7 @@ from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.motion.registry import TERMS
 from hpc_diffuser.parallel.communicator import Ranks
+from hpc_diffuser.plots.models import plot_model_shells
 from hpc_diffuser.system import stopping
 from hpc_diffuser.system.errors import InputError
 
@@ -425,6 +426,44 @@ def test_ceiling_of_the_data(compared):
     limited = replace(found, ceiling=Ceiling(cc_half=0.5, cc_star=0.8165))
     expected = "CC*                0.8165            of the data; CC½ is 0.5000"
     assert expected in comparison_text(limited)
+
+
+def test_cc_free_by_shell(compared):
+    """A table of its own, of all models, with the free voxels of each shell."""
+    found = read_comparison(compared[0] / "run")
+    table = compared[1].partition("CC_free by shell\n")[2].splitlines()
+    assert table[0].split() == ["Shell", "d", "(Å)", "voxels:", "free", "rbt", "rbt+int"]
+    for line, shell in zip(table[1:], found.shells, strict=False):
+        values = [f"{shell.cc_free[name]:.4f}" for name in ("rbt", "rbt+int")]
+        assert line.split()[2:] == [f"{shell.d_min:.2f}", str(shell.voxels_free), *values]
+
+
+def test_figure_of_a_comparison(compared, call):
+    """`report --png` draws all models by shell, working and free set, beside the same page."""
+    folder = compared[0]
+    done = call("report", "run", "--png", "shells.png", folder=folder)
+    assert done.returncode == 0, done.stderr
+    text = comparison_text(read_comparison(folder / "run"))
+    assert done.stdout == f"{text}\n\nCC against resolution: shells.png\n"
+    assert (folder / "shells.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("free", [False, True])
+def test_curves_of_a_comparison(compared, free):
+    """Every model's CC at the middle of each shell; an undefined one leaves a gap."""
+    found = read_comparison(compared[0] / "run")
+    shells = [replace(found.shells[0], cc_free={"rbt": None, "rbt+int": 0.5}), *found.shells[1:]]
+    axes = plot_model_shells(replace(found, shells=tuple(shells)), free)
+    for line, model in zip(axes.get_lines(), found.models, strict=True):
+        x, y = line.get_data()
+        expected = [(s.cc_free if free else s.cc)[model.name] for s in shells]
+        np.testing.assert_array_equal(y, np.array(expected, float))
+        inner = [0 if s.d_max is None else 1 / s.d_max for s in shells]
+        np.testing.assert_allclose(
+            x, [(a + 1 / s.d_min) / 2 for a, s in zip(inner, shells, strict=True)]
+        )
+        overall = model.cc_free if free else model.cc_work
+        assert line.get_label() == f"{model.name}, {overall:.3f}"
 
 
 def test_models_json_comes_back_as_it_was(compared, tmp_path):

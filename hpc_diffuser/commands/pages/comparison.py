@@ -23,7 +23,8 @@ def comparison_text(comparison: ModelComparison) -> str:
     warnings = [f"{row.name}: {text}" for row in rows for text in row.warnings]
     parts = [warnings_text(warnings), scores, _basis_table(rows, width)]
     parts += [_shuffled_table(rows, width), _b_factor_table(rows, width)]
-    parts.append(_shell_table([row.name for row in rows], comparison.shells))
+    names = [row.name for row in rows]
+    parts += [_shell_table(names, comparison.shells, free) for free in (False, True)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -119,19 +120,22 @@ def _b_factor_table(rows: Sequence[ModelRow], width: int) -> str:
     return "\n".join(lines)
 
 
-def _shell_table(names: list[str], shells: Sequence[ModelShellRow]) -> str:
+def _shell_table(names: list[str], shells: Sequence[ModelShellRow], free: bool) -> str:
+    """All models' CC by shell, in the working set with the limits of the data, or the free one."""
     widths = {name: max(9, len(name) + 2) for name in names}
-    ceiling = any(shell.cc_half is not None for shell in shells)
-    heading = "Shell d (Å)      voxels: work    free"
+    ceiling = not free and any(shell.cc_half is not None for shell in shells)
+    heading = "Shell d (Å)      voxels: free" if free else "Shell d (Å)      voxels: work    free"
     lines = [heading + ("      CC½      CC*" if ceiling else "")]
     lines[0] += "".join(f"{name:>{widths[name]}}" for name in names)
     for shell in shells:
         d_max = "∞" if shell.d_max is None else f"{shell.d_max:.2f}"
-        voxels = f"{shell.voxels_work:>8}{shell.voxels_free:>8}"
+        counts = (shell.voxels_free,) if free else (shell.voxels_work, shell.voxels_free)
         limits = _cc(shell.cc_half) + _cc(shell.cc_star) if ceiling else ""
-        values = "".join(f"{_cc(shell.cc[name]):>{widths[name]}}" for name in names)
+        found = shell.cc_free if free else shell.cc
+        values = "".join(f"{_cc(found[name]):>{widths[name]}}" for name in names)
+        voxels = "".join(f"{count:8d}" for count in counts)
         lines.append(f"{d_max:>6} - {shell.d_min:<8.2f}    {voxels}{limits}{values}")
-    return "CC_work by shell\n" + "\n".join(lines)
+    return "\n".join([f"CC_{'free' if free else 'work'} by shell", *lines])
 
 
 def _cc(value: float | None) -> str:
