@@ -7,7 +7,7 @@ from hpc_diffuser.commands.running import all_ranks, command, expect_ranks
 from hpc_diffuser.io.trajectories.given import TrajectoryFiles
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.launcher import launched_rank
-from hpc_diffuser.system.options import CommandOptions, argument, option, option_of
+from hpc_diffuser.system.options import CommandOptions, argument, option, option_of, positive
 from hpc_diffuser.system.streams import say
 
 
@@ -23,6 +23,8 @@ class Options(CommandOptions):
         Instead of a config: "two-state".
     output : Path or None
         By default map.nxs, or two-state.png.
+    noise : float or None
+        As of `with_noise`.
     trajectory, topology, reference, selection
         As of `TrajectoryFiles`: its frames are the ensemble.
     """
@@ -35,6 +37,13 @@ class Options(CommandOptions):
     )
     output: Path | None = option(
         "-o", "--output", kind=Path, help="(default: map.nxs; of the example two-state.png)"
+    )
+    noise: float | None = option(
+        "--noise",
+        kind=positive,
+        metavar="X",
+        help="add Gaussian noise with a standard deviation of X times the mean intensity of each "
+        "of 20 shells, and write it as the map's errors",
     )
     trajectory: Path | None = option_of(TrajectoryFiles, "trajectory", default=None)
     topology: Path | None = option_of(TrajectoryFiles, "topology", default=None)
@@ -56,8 +65,8 @@ def run(options: Options) -> None:
         Where a file cannot be used, or options contradict each other.
     """
     if options.example:
-        if options.config or any(options.of_trajectory()):
-            raise InputError("--example takes no CONFIG and no trajectory: leave them out")
+        if options.config or any(options.of_trajectory()) or options.noise:
+            raise InputError("--example takes no CONFIG, trajectory or noise: leave them out")
         _two_state(options.output or Path("two-state.png"))
         return
     if options.config is None:
@@ -79,7 +88,7 @@ def _simulate(options: Options, path: Path, output: Path) -> None:
     config = ranks.from_root(lambda: load_config(path))
     text = path.read_text(encoding="utf-8") if ranks.is_root else ""
     files = _files(options, config.structure.conformer, config.structure.hydrogens)
-    simulate(config, text, output, files, ranks)
+    simulate(config, text, output, files, ranks, options.noise)
     if ranks.is_root:
         say(describe(output))
 

@@ -12,7 +12,7 @@ from hpc_diffuser.crystal.symmetry import grid_operations, unique_indices
 from hpc_diffuser.fit.config import Config
 from hpc_diffuser.fit.convergence import samples_needed
 from hpc_diffuser.fit.inputs import load_modes
-from hpc_diffuser.fit.problem import computation, ensemble_sampler
+from hpc_diffuser.fit.problem import NOISE, computation, ensemble_sampler
 from hpc_diffuser.fit.run.directory import input_hashes
 from hpc_diffuser.fit.scoring import Comparison
 from hpc_diffuser.fit.space import SearchSpace, held_space
@@ -21,11 +21,13 @@ from hpc_diffuser.io.plausible import MOST_POINTS
 from hpc_diffuser.io.trajectories.given import TrajectoryFiles
 from hpc_diffuser.io.trajectories.in_crystal import crystal_frames
 from hpc_diffuser.maps.diffuse_map import DiffuseMap
+from hpc_diffuser.maps.noise import with_noise
 from hpc_diffuser.maps.statistics import shell_edges
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.motion.ensemble import Sampler
 from hpc_diffuser.motion.modes import Modes, with_frames
 from hpc_diffuser.motion.parameters import Parameters
+from hpc_diffuser.motion.random_numbers import generator
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering.model import Model, forward_model, whole_map
 from hpc_diffuser.system.errors import InputError
@@ -33,7 +35,12 @@ from hpc_diffuser.system.progress import log
 
 
 def simulate(
-    config: Config, config_text: str, path: Path, files: TrajectoryFiles | None, world: Ranks
+    config: Config,
+    config_text: str,
+    path: Path,
+    files: TrajectoryFiles | None,
+    world: Ranks,
+    noise: float | None = None,
 ) -> DiffuseMap | None:
     """From a config to a map's file; the map, on the root.
 
@@ -46,6 +53,8 @@ def simulate(
     files : TrajectoryFiles or None
         The ensemble is then the trajectory's own frames, instead of motion along the modes.
     world : Ranks
+    noise : float or None
+        As of `with_noise`, by the seed of [model]; the map then has errors.
     """
     modes, space = world.from_root(lambda: _simulation(config, files))
     grid = _grid(config, modes)
@@ -58,8 +67,13 @@ def simulate(
     values = forward.internal_motion(space.middle, sampler.draw(samples))
     diffuse = whole_map(forward, modes, grid, indices, values)
 
+    if diffuse is not None and noise is not None:
+        stream = generator(config.model.seed, NOISE)
+        diffuse = with_noise(diffuse, noise, config.grid.d_min_A, stream)
+
     def save() -> None:
         provenance = {"command": "hpc-diffuser simulate", "config": config_text}
+        provenance |= {} if noise is None else {"noise": noise}
         provenance |= {f"sha256 {key}": digest for key, digest in input_hashes(config).items()}
         write_map(path, diffuse, provenance | (files.hashes() if files else {}))
 

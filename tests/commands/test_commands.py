@@ -298,6 +298,21 @@ def test_simulate_records_where_the_map_comes_from(simulated):
     assert sha256(folder / "modes.h5") in attributes.values()
 
 
+def test_simulated_noise(simulated, call):
+    """`--noise`: what it adds is as large as the errors it tells; the same again, and recorded."""
+    folder, _ = simulated
+    for name in ("noisy.nxs", "again.nxs"):
+        succeeded(call("simulate", "simulate.toml", "--noise", "0.1", "-o", name, folder=folder))
+    exact, noisy, again = (read_map(folder / x) for x in ("new.nxs", "noisy.nxs", "again.nxs"))
+    assert exact.errors is None
+    there = noisy.errors > 0
+    deviates = (noisy.intensity - exact.intensity)[there] / noisy.errors[there]
+    assert abs(np.std(deviates) - 1) < 0.05
+    np.testing.assert_array_equal(again.intensity, noisy.intensity)
+    with h5py.File(folder / "noisy.nxs") as file:
+        assert file["entry"].attrs["noise"] == 0.1
+
+
 @pytest.mark.parametrize(("grid", "error"), [("target", 1e-5), ("auto", 0.01)])
 def test_simulate_a_model_without_modes(call, project, grid, error):
     """`file` instead of `modes`: a rigid molecule that moves as a whole, |F|²(1 − e^{−q²σ²}).

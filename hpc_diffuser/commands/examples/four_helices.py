@@ -11,7 +11,7 @@ from hpc_diffuser.fit.b_factors import model_b_factors
 from hpc_diffuser.io.maps.native import write_map, write_target
 from hpc_diffuser.io.modes_file import write_modes
 from hpc_diffuser.maps.diffuse_map import DiffuseMap
-from hpc_diffuser.maps.statistics import shell_edges, shell_index
+from hpc_diffuser.maps.noise import with_noise
 from hpc_diffuser.maps.target import make_target
 from hpc_diffuser.maps.target_options import TargetOptions
 from hpc_diffuser.motion.disorder import Disorder
@@ -94,7 +94,8 @@ def example_map(modes: Modes) -> DiffuseMap:
     normals = normal_samples("sobol", 512, len(TRUE_AMPLITUDES_A), generator(_SEED))
     indices = grid.indices_between(np.inf, OPTIONS.d_min_A)
     model = forward_model(modes, grid, indices, Ranks(), Computation(grid="target"))
-    return _noisy(whole_map(model, modes, grid, indices, model.internal_motion(_TRUTH, normals)))
+    exact = whole_map(model, modes, grid, indices, model.internal_motion(_TRUTH, normals))
+    return with_noise(exact, NOISE, OPTIONS.d_min_A, generator(_SEED, 1))
 
 
 def comparison_table(answer: dict, scatter: dict) -> str:
@@ -116,18 +117,3 @@ def comparison_table(answer: dict, scatter: dict) -> str:
         scattered = f"{'—':>7s}" if width is None else f"{width:7.3f}"
         lines.append(f"  {name:12s} {value:7.3f} {scattered} {truth:7.3f} {error:+6.1f} %")
     return "\n".join(lines)
-
-
-def _noisy(exact: DiffuseMap) -> DiffuseMap:
-    inside = np.isfinite(exact.intensity)
-    indices = np.argwhere(inside) - np.array(exact.grid.extent)
-    inverse_d = np.sqrt(exact.grid.inverse_d_squared(indices))
-    shell = shell_index(inverse_d, shell_edges(np.inf, OPTIONS.d_min_A, 20))
-    values = exact.intensity[inside]
-    mean = np.bincount(shell, values) / np.bincount(shell)
-    errors = np.full_like(exact.intensity, np.nan)
-    errors[inside] = NOISE * mean[shell]
-    intensity = exact.intensity.copy()
-    noise = generator(_SEED, 1).standard_normal(len(values))
-    intensity[inside] += (noise * errors[inside]).astype(np.float32)
-    return replace(exact, intensity=intensity, errors=errors)
