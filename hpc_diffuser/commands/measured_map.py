@@ -35,11 +35,14 @@ class LoadedMap:
         What was assumed and done, line by line.
     reindexing : str
         As "k,h,-l"; "h,k,l" where nothing was done.
+    own : (unit cell, space group)
+        As the file or its user names them, before the structure's take their place.
     """
 
     diffuse: DiffuseMap
     said: tuple[str, ...]
     reindexing: str
+    own: Crystal
 
 
 def load_map(
@@ -112,7 +115,8 @@ def _loaded(
     except InputError as exc:
         message = str(exc)
         raise InputError(f"{source.path}: {message}") from exc
-    return LoadedMap(diffuse, tuple(said), name)
+    own = found.diffuse.grid.unit_cell, found.diffuse.space_group
+    return LoadedMap(diffuse, tuple(said), name, own)
 
 
 def _read(

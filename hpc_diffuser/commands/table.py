@@ -34,6 +34,13 @@ class Command(NamedTuple):
 
 COMMANDS = (
     Command(
+        "init",
+        "A config for your files, any of a structure, a map, a trajectory and modes: checks them\n"
+        "against each other, chooses ranges that fit them, and names the next commands.",
+        "hpc-diffuser init --structure 6o2h.pdb --map map.nxs --trajectory md.xtc "
+        "--topology md.pdb",
+    ),
+    Command(
         "modes",
         "Motion modes from a trajectory (principal components), or without one from an\n"
         "elastic network of the crystal structure.",

@@ -28,6 +28,7 @@ from hpc_diffuser.fit.config import Config, ModelsConfig, ParametersConfig, Stru
 from hpc_diffuser.fit.config_values import checked_models, terms_of
 from hpc_diffuser.fit.inputs import load_modes
 from hpc_diffuser.fit.problem import FINAL, SHUFFLE, Problem, compare
+from hpc_diffuser.fit.ranges import twice_the_largest_A
 from hpc_diffuser.fit.refinement import Resumption, refine
 from hpc_diffuser.fit.run.directory import refuse_beside_fit
 from hpc_diffuser.fit.run.lock import run_lock
@@ -178,7 +179,7 @@ def _mode_ranges(config: Config, name: str) -> Range | tuple[Range, ...] | None:
         )
     if config.parameters.mode_amplitude_A is not None:
         return config.parameters.mode_amplitude_A
-    return 0.0, 2 * float(load_modes(config).amplitudes_A.max(initial=0.0))
+    return 0.0, twice_the_largest_A(load_modes(config).amplitudes_A)
 
 
 def compare_models(

@@ -1,6 +1,7 @@
 """From a config to checked arrays: the moving molecule, its crystal, the target."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from hpc_diffuser.fit.config import Config, StructureConfig
 from hpc_diffuser.io.maps.native import read_target
 from hpc_diffuser.io.modes_file import read_modes
 from hpc_diffuser.io.plausible import check_crystal
-from hpc_diffuser.io.structures.files import read_models, read_structure
+from hpc_diffuser.io.structures.files import Crystal, read_models, read_structure
 from hpc_diffuser.io.trajectories.given import TrajectoryFiles
 from hpc_diffuser.io.trajectories.in_crystal import crystal_frames
 from hpc_diffuser.io.trajectories.kinds import is_trajectory
@@ -60,28 +61,39 @@ def load_target(config: Config, modes: Modes) -> Target:
     if config.target.file is None:
         raise InputError('[target]: expected file = "target.h5", as hpc-diffuser target makes it')
     target = read_target(config.target.file)
-    if not same_unit_cell(target.grid.unit_cell, modes.unit_cell):
-        raise InputError(
-            f"{config.target.file}: unit cell {_cell_text(target.grid.unit_cell)} differs from "
-            f"the model's {_cell_text(modes.unit_cell)}: correct [crystal] unit_cell, or use the "
-            "structure of this crystal"
-        )
-    ours, theirs = (
-        (set(map(bytes, laue_operations(name, modes.unit_cell))), centring(name, modes.unit_cell))
-        for name in (modes.space_group, target.space_group)
-    )
-    if ours != theirs:
-        raise InputError(
-            f'{config.target.file}: made for space group "{target.space_group}", but the model\'s '
-            f'is "{modes.space_group}": correct [crystal] space_group, or the map\'s, and make the '
-            "target again"
-        )
+    require_same_crystal(config.target.file, target, (modes.unit_cell, modes.space_group))
     if not target.free.any() or target.free.all():
         raise InputError(
             f"{config.target.file}: the free set is empty or everything: make the target again "
             "with a --free-fraction between 0 and 1"
         )
     return target
+
+
+def require_same_crystal(path: Path, target: Target, crystal: Crystal) -> None:
+    """Raise InputError unless a target is of the model's crystal (unit cell, space group)."""
+    unit_cell, space_group = crystal
+    if not same_unit_cell(target.grid.unit_cell, unit_cell):
+        raise InputError(
+            f"{path}: unit cell {_cell_text(target.grid.unit_cell)} differs from "
+            f"the model's {_cell_text(unit_cell)}: correct [crystal] unit_cell, or use the "
+            "structure of this crystal"
+        )
+    if not same_symmetry(target.space_group, space_group, unit_cell):
+        raise InputError(
+            f'{path}: made for space group "{target.space_group}", but the model\'s '
+            f'is "{space_group}": correct [crystal] space_group, or the map\'s, and make the '
+            "target again"
+        )
+
+
+def same_symmetry(one: str, other: str, unit_cell: tuple[float, ...]) -> bool:
+    """Whether two space groups of a cell have one Laue class and one centring."""
+    ours, theirs = (
+        (set(map(bytes, laue_operations(name, unit_cell))), centring(name, unit_cell))
+        for name in (one, other)
+    )
+    return ours == theirs
 
 
 def _source(config: Config) -> Modes:

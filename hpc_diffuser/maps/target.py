@@ -351,8 +351,7 @@ def candidate_indices(
     indices = unique_indices(whole, d_max, d_min, operations)
     if not len(indices):
         raise _nothing_left(options)
-    one_each = lattice == PRIMITIVE and np.all(np.equal(grid.divisions, 1))
-    if one_each and np.all(options.halo_radius):
+    if one_per_peak(grid, lattice) and np.all(options.halo_radius):
         raise InputError(
             "the map has one voxel per integer hkl, each of them within a halo: halos cannot be "
             "masked; give --halo-radius 0 to keep them"
@@ -368,6 +367,11 @@ def candidate_indices(
             "per reciprocal-lattice unit: expected a finer map, or a smaller --halo-radius"
         )
     return indices
+
+
+def one_per_peak(grid: HklGrid, lattice: Centring = PRIMITIVE) -> bool:
+    """Whether a grid has no other samples than Bragg peaks."""
+    return lattice == PRIMITIVE and bool(np.all(np.equal(grid.divisions, 1)))
 
 
 def _grid_to_range(grid: HklGrid, operations: Integers, d_min: float) -> HklGrid:

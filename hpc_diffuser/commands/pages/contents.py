@@ -43,7 +43,7 @@ def describe(path: Path) -> str:
 
     with opened(path, "file") as file:
         _require_no_trajectory(file)
-        kind = _kind(file)
+        kind = kind_of(file)
         if kind == "map":
             from hpc_diffuser.commands.map_source import MapSource
 
@@ -58,11 +58,12 @@ def describe(path: Path) -> str:
 
 def _require_no_trajectory(file: Opened) -> None:
     """Raise InputError for a binary trajectory by its first bytes, which says who reads it."""
-    from hpc_diffuser.io.trajectories.kinds import TRAJECTORIES, kind_of
+    from hpc_diffuser.io.trajectories.kinds import TRAJECTORIES
+    from hpc_diffuser.io.trajectories.kinds import kind_of as kind_of_trajectory
 
     try:
         # With no ending to go by: HDF5 and text are told apart by what is in them.
-        kind = kind_of(file.plain, "", TRAJECTORIES)
+        kind = kind_of_trajectory(file.plain, "", TRAJECTORIES)
     except InputError:
         return
     if kind not in ("hdf5", "pdb", "gro"):
@@ -81,7 +82,7 @@ def modes_page(path: Path) -> tuple[Modes, str] | None:
     if not path.is_file():
         return None
     with opened(path, "file") as file:
-        if _kind(file) != "modes":
+        if kind_of(file) != "modes":
             return None
         modes = read_modes(file)
     return modes, f"{path}: modes\n{_modes_lines(modes)}"
@@ -95,7 +96,7 @@ def map_page(source: MapSource, file: Opened | None = None) -> tuple[DiffuseMap,
     return loaded.diffuse, "\n".join([*loaded.said, _map_text(loaded.diffuse)])
 
 
-def _kind(file: Opened) -> str:
+def kind_of(file: Opened) -> str:
     """By content: our format attribute, a map's layout; else a structure."""
     if file.is_hdf5:
         ours = file.arrays(("@format",), "known HDF5 file")

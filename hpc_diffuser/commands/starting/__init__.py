@@ -1,0 +1,1 @@
+"""`init`: what the files are, what follows from them for a config, and which commands come next."""
