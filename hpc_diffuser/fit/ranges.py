@@ -62,9 +62,8 @@ def mode_range(amplitudes_A: Floats | None, n_modes: int, mean_b_A2: float | Non
     if amplitudes_A is not None and amplitudes_A.any():
         ends.append((twice_the_largest_A(amplitudes_A), "twice the largest of the modes file"))
     if mean_b_A2 is not None:
-        # Two digits alone are written: as the crystal's B-factors are to be taken here.
         why = (
-            f"halfway, {n_modes} modes make up the crystal's mean B, {mean_b_A2:.1f} Å²"
+            f"all {n_modes} at half of it make up the crystal's mean B, {mean_b_A2:.1f} Å²"
             if n_modes > 3
             else f"one mode alone makes up the crystal's mean B, {mean_b_A2:.1f} Å²"
         )

@@ -169,11 +169,11 @@ def _path(path: Path, config: Path) -> str:
 
 
 def _text(text: str) -> str:
-    """A TOML string, which is JSON's but for one letter."""
+    """A TOML string, which is JSON's."""
     try:
         text.encode()
     except UnicodeEncodeError:
         raise InputError(
             f"{text!r}: expected a name in UTF-8, which a config can hold: rename the file"
         ) from None
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return json.dumps(text, ensure_ascii=False)

@@ -115,10 +115,11 @@ def look_at(files: ProjectFiles, told: Told) -> tuple[Molecule, Measured | None]
         assert structure is not None and crystal is not None
         frames = files.trajectory_files
         most = _of_trajectory(frames, structure, told) if frames else 3 * len(structure) - 6
-        b_A2 = mean_b_factor(structure.b_factors_A2)
-        molecule = Molecule(crystal=crystal, most_modes=most, mean_b_A2=b_A2)
+        mean_b = mean_b_factor(structure.b_factors_A2)
+        molecule = Molecule(crystal=crystal, most_modes=most, mean_b_A2=mean_b)
     if molecule.most_modes < 1:
-        source = files.modes or files.trajectory or files.structure
+        frames = files.trajectory_files
+        source = frames.trajectories[0] if frames else files.modes or files.structure
         raise InputError(f"{source}: has no modes of motion: expected one at least")
     if files.map is None:
         return molecule, None
