@@ -120,7 +120,9 @@ def _search() -> list[_Line]:
     usual = SearchConfig()
     return [
         _Line(
-            "restarts", str(usual.restarts), "independent searches: their scatter tells how sure"
+            "restarts",
+            str(usual.restarts),
+            "independent searches: begin with fewer, more can follow",
         ),
         _Line("evaluations", str(usual.evaluations), "of each"),
     ]
