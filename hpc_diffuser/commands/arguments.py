@@ -81,7 +81,8 @@ def _add_field(parser: argparse.ArgumentParser, name: str, field: Field[Any], wo
     if not required:
         common["default"] = field.default
     if not words.flags:
-        parser.add_argument(name, nargs=None if required else "?", **common)
+        nargs = "+" if words.several else None if required else "?"
+        parser.add_argument(name, nargs=nargs, **common)
         return
     if words.metavar is None and words.choices is None:
         common["metavar"] = words.flags[-1].lstrip("-").replace("-", "_").upper()

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from hpc_diffuser.fit.search.history import History
     from hpc_diffuser.fit.space import SearchSpace
     from hpc_diffuser.fit.summary import Summary
+    from hpc_diffuser.io.provenance import Provenance
     from hpc_diffuser.maps.diffuse_map import DiffuseMap
     from hpc_diffuser.maps.target import Target
     from hpc_diffuser.motion.modes import Modes
@@ -188,6 +189,19 @@ class Run:
             Where one is gone, or has changed since the run was begun.
         """
         return self._find(set(self.manifest["inputs"]))
+
+    @cached_property
+    def provenance(self) -> dict[str, Provenance]:
+        """What HDF5 inputs say of how they were made, by the config's key.
+
+        Raises
+        ------
+        InputError
+            As of `files`.
+        """
+        from hpc_diffuser.io.provenance import read_provenance
+
+        return {key: read_provenance(path) for key, path in self.files.items()}
 
     def _find(self, keys: set[str]) -> dict[str, Path]:
         return find_inputs(self.directory, self.manifest, keys, self.config_path)

@@ -10,8 +10,8 @@ It has no date: two reports of the same run are the same files.
 import base64
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -36,10 +36,13 @@ class Heading:
     Attributes
     ----------
     title, subtitle : str
+    pages : dict of str
+        Addresses of pages of parts of it, by name.
     """
 
     title: str
     subtitle: str
+    pages: Mapping[str, str] = field(default_factory=dict)
 
 
 def write_page(
@@ -134,9 +137,7 @@ def _fill(folder: Path, heading: Heading, said: list[tuple[Section[Any], Content
     folder.chmod(0o777 & ~_umask(folder))
     pieces = _Pieces(folder)
     shown = [pieces.of_section(section, contents) for section, contents in said]
-    text = _template().render(
-        title=heading.title, subtitle=heading.subtitle, sections=shown, version=__version__
-    )
+    text = _template().render(heading=heading, sections=shown, version=__version__)
     (folder / PAGE).write_text(text, encoding="utf-8")
 
 

@@ -11,6 +11,8 @@ from typing import Any
 from hpc_diffuser.report.section import Cell, Rounded, Table
 
 NOT_KNOWN = "–"
+_SHORT = 12  # letters of a text that may stand among numbers, as "held"
+_LONG = 24  # letters of a word that may be broken anywhere, as a hash
 
 
 def csv_text(table: Table) -> str:
@@ -36,7 +38,7 @@ def table_shown(table: Table) -> dict[str, Any]:
         "caption": table.caption,
         "columns": columns[first:],
         "groups": [
-            {"title": title, "rows": [_row_shown(table, row)[first:] for row in group]}
+            {"title": title, "rows": [_row_shown(table, row, numbers)[first:] for row in group]}
             for title, group in _groups(table, rows)
         ],
         "rows_shown": len(rows),
@@ -53,16 +55,24 @@ def _groups(
     return [(title, list(group)) for title, group in grouped]
 
 
-def _row_shown(table: Table, row: tuple[Cell, ...]) -> list[dict[str, Any]]:
-    cells = zip(row, table.columns, strict=True)
+def _row_shown(
+    table: Table, row: tuple[Cell, ...], numbers: Sequence[bool]
+) -> list[dict[str, Any]]:
+    cells = zip(row, table.columns, numbers, strict=True)
     return [
         {
             "text": shown(cell, column.digits),
-            "is_number": _is_number(cell),
+            "kind": "value" if is_number else _kind(cell),
             "link": table.links.get(cell) if isinstance(cell, str) else None,
         }
-        for cell, column in cells
+        for cell, column, is_number in cells
     ]
+
+
+def _kind(cell: Cell) -> str:
+    """Of a cell among texts."""
+    words = cell.split() if isinstance(cell, str) else []
+    return "long" if any(len(word) > _LONG for word in words) else "text"
 
 
 def shown(cell: Cell, digits: int | None = None) -> str:
@@ -86,11 +96,9 @@ def _exact(cell: Cell) -> str:
     return str(int(value)) if isinstance(value, Integral) else repr(float(value))
 
 
-def _is_number(cell: Cell) -> bool:
-    return cell is not None and not isinstance(cell, str)
-
-
 def _is_number_column(table: Table, place: int) -> bool:
-    """True where any cell is a number, and none is a text."""
-    cells = [row[place] for row in table.rows if row[place] not in (None, "")]
-    return bool(cells) and all(map(_is_number, cells))
+    """True where some cells are numbers, and the others short."""
+    cells = [row[place] for row in table.rows]
+    texts = [cell for cell in cells if isinstance(cell, str)]
+    others = [cell for cell in cells if cell is not None and not isinstance(cell, str)]
+    return bool(others) and all(len(text) <= _SHORT for text in texts)

@@ -34,7 +34,7 @@ class Words:
         What stands for the value in the help.
     choices : tuple of str, or None
     several : bool
-        Whether the flag takes one word or more; the value is then a tuple.
+        Whether it takes one word or more; the value is then a tuple.
     """
 
     flags: tuple[str, ...]
@@ -46,10 +46,15 @@ class Words:
 
 
 def argument(
-    metavar: str, help: str, default: Any = REQUIRED, kind: Callable[[str], Any] = Path
+    metavar: str,
+    help: str,
+    default: Any = REQUIRED,
+    kind: Callable[[str], Any] = Path,
+    several: bool = False,
 ) -> Any:
-    """A field that is told by its place; one with a default may be left out."""
-    return field(default=default, metadata={_WORDS: Words((), kind, help, metavar)})
+    """A field that is told by its place, or several; one with a default may be left out."""
+    words = Words((), kind, help, metavar, several=several)
+    return field(default=default, metadata={_WORDS: words})
 
 
 def option(
@@ -159,9 +164,10 @@ def _as_word_says(name: str, words: Words, value: Any) -> Any:
         return bool(value)
     if words.choices and value not in words.choices:
         raise InputError(f"{called}: expected one of {', '.join(words.choices)}, found {value}")
-    if words.several and isinstance(value, list | tuple):
+    if words.several:
         one = dataclasses.replace(words, several=False)
-        return tuple(_as_word_says(name, one, each) for each in value)
+        values = value if isinstance(value, list | tuple) else (value,)
+        return tuple(_as_word_says(name, one, each) for each in values)
     word = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
     try:
         return words.kind(word)

@@ -1,17 +1,46 @@
-"""The sections of a report, in the order of its page."""
+"""The sections of a report, in the order of its page: a row each, and a module beside this one."""
 
-from hpc_diffuser.interface.run import Run
+from hpc_diffuser.interface.run import Comparison, Run
+from hpc_diffuser.report.runs import Runs
 from hpc_diffuser.report.section import Section
+from hpc_diffuser.report.sections.again import again, again_of_models
+from hpc_diffuser.report.sections.models import models, parameters_of_models, shells_of_models
 from hpc_diffuser.report.sections.motion import kinds_of_motion
 from hpc_diffuser.report.sections.pairs import moving_pairs
 from hpc_diffuser.report.sections.residues import moving_residues
-from hpc_diffuser.report.sections.table_one import table_one
-from hpc_diffuser.report.sections.warnings import warnings
+from hpc_diffuser.report.sections.several import (
+    differences,
+    parameters_of_runs,
+    several,
+    warnings_of_runs,
+)
+from hpc_diffuser.report.sections.standing import standing, standing_of_models
+from hpc_diffuser.report.sections.table_one import table_one, table_one_of_models
+from hpc_diffuser.report.sections.warnings import warnings, warnings_of_models
 
 OF_A_RUN: tuple[Section[Run], ...] = (
     Section("warnings", "Warnings", warnings),
+    Section("standing", "How far it is", standing),
     Section("table-one", "Table 1", table_one),
     Section("motion", "How the molecule moves", kinds_of_motion),
     Section("residues", "Which residues move", moving_residues),
     Section("pairs", "What moves together", moving_pairs),
+    Section("again", "To do it again", again),
+)
+
+OF_A_COMPARISON: tuple[Section[Comparison], ...] = (
+    Section("warnings", "Warnings", warnings_of_models),
+    Section("standing", "How far it is", standing_of_models),
+    Section("models", "The models beside each other", models),
+    Section("parameters", "Parameters", parameters_of_models),
+    Section("resolution", "CC against resolution", shells_of_models),
+    Section("table-one", "Crystal, data, models, computation", table_one_of_models),
+    Section("again", "To do it again", again_of_models),
+)
+
+OF_MANY: tuple[Section[Runs], ...] = (
+    Section("warnings", "Warnings", warnings_of_runs),
+    Section("runs", "The runs beside each other", several),
+    Section("parameters", "Parameters", parameters_of_runs),
+    Section("differences", "What they differ in", differences),
 )

@@ -1,0 +1,48 @@
+"""Scores of many runs, a line for each."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hpc_diffuser.plots.canvas import BLUE, GREY, ORANGE, new_axes
+
+_LINE_IN, _MOST_IN = 0.22, 20.0  # height of a run's line, and of the figure
+_MOST_NAMES = 80  # of more runs, names would lie on each other
+
+
+def plot_scores_of_runs(
+    names: Sequence[str],
+    cc_work: Sequence[float | None],
+    cc_free: Sequence[float | None],
+    cc_translation: Sequence[float | None],
+    ax: Any | None = None,
+) -> Any:
+    """CC_work, CC_free and that of translation alone, of run after run.
+
+    Parameters
+    ----------
+    names : sequence of str
+    cc_work, cc_free, cc_translation : sequences of float or None
+        None where undefined.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    height = min(1.3 + _LINE_IN * len(names), _MOST_IN)
+    axes = new_axes(ax, (7.5, height))
+    places = list(range(len(names)))
+    kinds = (
+        (cc_work, "CC_work", BLUE, "o", BLUE),
+        (cc_free, "CC_free", ORANGE, "s", "none"),
+        (cc_translation, "translation alone, CC_work", GREY, "|", GREY),
+    )
+    for values, label, colour, marker, inside in kinds:
+        known = [float("nan") if value is None else value for value in values]
+        axes.plot(known, places, marker, color=colour, mfc=inside, ms=6, label=label)
+    labels = names if len(names) <= _MOST_NAMES else []
+    axes.set_yticks(places if labels else [], labels, fontsize=8)
+    axes.set(ylim=(len(names) - 0.5, -0.5), xlabel="correlation coefficient")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, fontsize=9)
+    return axes

@@ -1,0 +1,173 @@
+"""Models beside each other: scores, parameters, controls, CC by shell."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from hpc_diffuser.fit.comparison_table import ModelComparison, ModelRow, Shuffled
+from hpc_diffuser.fit.config_values import terms_of
+from hpc_diffuser.interface.run import Comparison
+from hpc_diffuser.report.facts import best_known, numbered, rounded
+from hpc_diffuser.report.section import Cell, Column, Contents, Table
+
+_SHUFFLED = (
+    "As a control, the same weights were given to the same modes in other orders. These span the "
+    "same motions: what another basis would gain, only its modes refitted tell ([models] bases)."
+)
+
+
+def models(comparison: Comparison) -> Contents | None:
+    """Scores of every model, and its B-factors beside the crystal's; None until all are fitted."""
+    found = comparison.table
+    if found is None:
+        return None
+    best = max(found.models, key=lambda row: -1.0 if row.cc_free is None else row.cc_free)
+    words = (
+        [] if best.cc_free is None else [f"CC_free is highest for {best.name}: {best.cc_free:.4f}."]
+    )
+    tables = [_scores(found), *_shuffled_table(found.models)]
+    if len(tables) > 1:
+        words.append(_SHUFFLED)
+    return Contents(words=tuple(words), tables=tuple(tables))
+
+
+def _scores(found: ModelComparison) -> Table:
+    with_bases = any(row.basis or row.modes_file for row in found.models)
+    with_b = any(row.b_factors for row in found.models)
+    columns = [
+        Column(name="model"),
+        Column(name="refined parameters"),
+        Column(name="CC_work", digits=4),
+        Column(name="CC_free", digits=4),
+        *(Column(name=name, digits=digits) for name, digits in _B_FACTORS if with_b),
+        *[Column(name="modes")] * with_bases,
+        Column(name="the answer is"),
+    ]
+    rows = tuple(
+        (
+            row.name,
+            len(row.refined),
+            row.cc_work,
+            row.cc_free,
+            *(_b_factors(row) if with_b else ()),
+            *[row.modes_file or ""] * with_bases,
+            row.answer_is,
+        )
+        for row in found.models
+    )
+    caption = "The models, fitted to one target."
+    if with_b:
+        caption += " B-factors are compared with the crystal's, of the atoms that it has."
+    return Table(name="models", caption=caption, columns=tuple(columns), rows=rows)
+
+
+_B_FACTORS = (
+    ("CC of B-factors", 3),
+    ("mean B (Å²)", 2),
+    ("crystal's mean B (Å²)", 2),
+    ("atoms that move more (%)", 1),
+)
+
+
+def _b_factors(row: ModelRow) -> tuple[Cell, ...]:
+    found = row.b_factors
+    if found is None:
+        return (None,) * len(_B_FACTORS)
+    return found.cc, found.mean_A2, found.crystal_mean_A2, 100 * found.moves_more
+
+
+def _shuffled_table(rows: Iterable[ModelRow]) -> Iterator[Table]:
+    """Of the models with modes."""
+    with_modes = [row for row in rows if "int" in terms_of(row.name)]
+    if not any(row.shuffled_modes for row in with_modes):
+        return
+    yield Table(
+        name="shuffled-modes",
+        caption="CC with the weights given to the same modes in other orders.",
+        columns=(
+            Column(name="model"),
+            Column(name="orders"),
+            *(
+                Column(name=f"CC_{kind}, {what}", digits=4)
+                for kind in ("work", "free")
+                for what in ("mean", "standard deviation", "largest")
+            ),
+        ),
+        rows=tuple((row.name, *_shuffled(row.shuffled_modes)) for row in with_modes),
+    )
+
+
+def _shuffled(found: Shuffled | None) -> tuple[Cell, ...]:
+    if found is None:
+        return (None,) * 7
+    of_each = (found.cc_work, found.cc_free)
+    numbers = [(each.mean, each.standard_deviation, each.largest) for each in of_each]
+    return found.orders, *(number for each in numbers for number in each)
+
+
+def parameters_of_models(comparison: Comparison) -> Contents | None:
+    """Every parameter of every model's answer; None until a restart of one is finished."""
+    known: dict[str, dict[str, tuple[float, bool]]] = {}
+    for name, run in comparison.runs.items():
+        values = best_known(run.summary) if run.summary else None
+        if run.summary and values is not None:
+            refined = run.summary.refined
+            known[name] = {
+                shown: (value, label in refined) for label, shown, value in numbered(values)
+            }
+    if not known:
+        return None
+    labels = list(dict.fromkeys(label for found in known.values() for label in found))
+    table = Table(
+        name="parameters-of-models",
+        caption="Parameters of each model's answer; those in parentheses were held.",
+        columns=(Column(name="parameter"), *(Column(name=name) for name in known)),
+        rows=tuple(
+            (label, *(_value(found.get(label)) for found in known.values())) for label in labels
+        ),
+        most_rows=40,
+    )
+    return Contents(tables=(table,))
+
+
+def _value(found: tuple[float, bool] | None) -> Cell:
+    if found is None:
+        return ""
+    value, is_refined = found
+    return rounded(value, 4) if is_refined else f"({value:g})"
+
+
+def shells_of_models(comparison: Comparison) -> Contents | None:
+    """CC by shell, a column for each model; None until all are fitted."""
+    found = comparison.table
+    if found is None:
+        return None
+    ceiling = any(shell.cc_half is not None for shell in found.shells)
+    names = [row.name for row in found.models]
+    columns: list[Any] = [
+        Column(name="d_max (Å)", digits=2),
+        Column(name="d_min (Å)", digits=2),
+        Column(name="working voxels"),
+        Column(name="free voxels"),
+        *(Column(name=name, digits=4) for name in ("CC½", "CC*") if ceiling),
+        *(
+            Column(name=f"CC_{kind} {name}", digits=4)
+            for kind in ("work", "free")
+            for name in names
+        ),
+    ]
+    rows = tuple(
+        (
+            "∞" if shell.d_max is None else shell.d_max,
+            shell.d_min,
+            shell.voxels_work,
+            shell.voxels_free,
+            *((shell.cc_half, shell.cc_star) if ceiling else ()),
+            *(cc.get(name) for cc in (shell.cc, shell.cc_free) for name in names),
+        )
+        for shell in found.shells
+    )
+    caption = "CC of each model by resolution shell."
+    if ceiling:
+        caption += " CC½ is that of the data's half-maps, CC* what a perfect model would reach."
+    table = Table(name="shells-of-models", caption=caption, columns=tuple(columns), rows=rows)
+    return Contents(tables=(table,))
