@@ -21,7 +21,9 @@ class Page(HTMLParser):
     words : list of str
         Paragraphs and items of lists.
     tables : dict of list of list of str
-        By name: the lines of cells.
+        By name: the lines of cells, without headings of groups.
+    groups : dict of list of str
+        By name: the heading above each line, or nothing.
     """
 
     ids: list = field(default_factory=list)
@@ -29,6 +31,7 @@ class Page(HTMLParser):
     headings: list = field(default_factory=list)
     words: list = field(default_factory=list)
     tables: dict = field(default_factory=dict)
+    groups: dict = field(default_factory=dict)
 
     def __post_init__(self):
         super().__init__()
@@ -44,9 +47,13 @@ class Page(HTMLParser):
         if tag in ("p", "li", "h1", "h2", "h3", "td", "th"):
             self._text = ""
         if tag == "table":
-            self._rows = self.tables[found["id"].removeprefix("table-")] = []
+            name, self._group = found["id"].removeprefix("table-"), ""
+            self._rows, self._groups = self.tables[name], self.groups[name] = [], []
         if tag == "tr":
+            self._is_group = found.get("class") == "group"
+        if tag == "tr" and not self._is_group:
             self._rows.append([])
+            self._groups.append(self._group)
 
     def handle_data(self, data):
         self._text += data
@@ -58,7 +65,9 @@ class Page(HTMLParser):
             self.words.append(text)
         if tag in ("h1", "h2", "h3"):
             self.headings.append((int(tag[1]), text))
-        if tag in ("td", "th"):
+        if tag in ("td", "th") and self._is_group:
+            self._group = text
+        elif tag in ("td", "th"):
             self._rows[-1].append(text)
 
     def close(self):
@@ -94,3 +103,25 @@ def is_rounding(shown: str, exact: str) -> bool:
     digits = len(mantissa.partition(".")[2])
     unit = 10.0 ** (int(power or 0) - digits)
     return abs(value - found) <= 0.5000001 * unit
+
+
+def wrong_cells(folder: Path) -> list[str]:
+    """The cells of a page's tables that are not those of its CSVs, rounded; of all tables."""
+    page = read_page(folder)
+    assert {path.stem for path in (folder / "tables").iterdir()} == set(page.tables)
+    return [
+        f"{name}: {pair}"
+        for name in page.tables
+        for pair in _pairs(page, name, read_csv(folder / "tables" / f"{name}.csv"))
+        if not is_rounding(*pair)
+    ]
+
+
+def _pairs(page: Page, name: str, exact: list[list[str]]) -> list[tuple[str, str]]:
+    """Cells shown and exact; what is the heading of a group in the page is a column in the CSV."""
+    lines = page.tables[name]
+    if len(lines[0]) < len(exact[0]):
+        groups = [exact[0][0], *page.groups[name][1:]]
+        lines = [[group, *line] for group, line in zip(groups, lines, strict=True)]
+    pairs = [zip(*both, strict=True) for both in zip(lines, exact, strict=False)]
+    return [pair for line in pairs for pair in line]

@@ -81,8 +81,10 @@ COMMANDS = (
     Command(
         "report",
         "Warnings, the answer with the restarts' scatter, CC_work and CC_free, also by shell,\n"
-        "how far the model moves beside the crystal's B-factors, and what the run cost.",
-        "hpc-diffuser report run --png cc.png",
+        "how far the model moves beside the crystal's B-factors, and what the run cost: as text,\n"
+        "and as a page that needs no network, run/report/index.html, its figures and tables as\n"
+        "files beside it. Of a finished run, of one that still runs, of a comparison, of many.",
+        "hpc-diffuser report run\nhpc-diffuser report d*/run --each",
     ),
     Command(
         "score",

@@ -1,0 +1,160 @@
+"""Reports of runs that have not finished, of comparisons, and of many runs."""
+
+import json
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+from report_pages import read_csv, read_page, wrong_cells
+
+from hpc_diffuser.fit import refinement
+from hpc_diffuser.system import stopping
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("jinja2")
+
+
+def report(call, folder: Path, *words: str) -> str:
+    """What `report` prints, which must succeed."""
+    done = call("report", *words, folder=folder)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    return done.stdout
+
+
+def column(path: Path, name: str) -> list[str]:
+    """The cells of a CSV below a name."""
+    names, *lines = read_csv(path)
+    return [line[names.index(name)] for line in lines]
+
+
+@pytest.fixture(scope="module")
+def several(finished, tmp_path_factory) -> Path:
+    """Three runs of which one has stopped before its end, and a folder that is none."""
+    folder = tmp_path_factory.mktemp("several")
+    for name in ("d1", "d2", "d3"):
+        shutil.copytree(finished, folder / name)
+    for path in (folder / "d2" / "run").glob("restart_0001*"):
+        path.unlink()
+    (folder / "d2" / "run" / "summary.json").unlink()
+    path = folder / "d3" / "run" / "summary.json"
+    summary = json.loads(path.read_text())
+    path.write_text(json.dumps(summary | {"cc_free": 0.25, "warnings": ["of d3; do this"]}))
+    (folder / "d4" / "run").mkdir(parents=True)
+    return folder
+
+
+def test_table_one(call, finished, tmp_path):
+    """Crystal, data, parameters, scores and hashes are those of the run's files."""
+    folder = Path(shutil.copytree(finished, tmp_path / "here"))
+    report(call, folder, "run")
+    path = folder / "run" / "report" / "tables" / "table-1.csv"
+    _, *lines = read_csv(path)
+    values = {quantity: value for _, quantity, value, _ in lines}
+    summary = json.loads((folder / "run" / "summary.json").read_text())
+    manifest = json.loads((folder / "run" / "manifest.json").read_text())
+    assert values["space group"] == "P 1" and values["a, b, c (Å)"] == "14, 15, 16"
+    assert values["resolution (Å)"] == "6.00-2.50" and values["atoms"] == "12"
+    assert values["mode 1 (Å)"] == repr(summary["answer"]["mode_amplitude_A"][0])
+    assert values["CC_free"] == repr(summary["cc_free"])
+    assert values["SHA-256 of target.file"] == manifest["inputs"]["target.file"]
+    voxels = sum(shell["voxels_work"] for shell in summary["shells"])
+    assert values["voxels compared, one of each set of Laue mates"] == str(voxels)
+    scatter = {quantity: value for _, quantity, _, value in lines}
+    assert scatter["mode 1 (Å)"] == repr(summary["spread"]["mode_amplitude_A"][0])
+    assert scatter["uncorrelated (Å)"] == "held"
+
+
+def test_inputs_that_are_gone(call, finished, tmp_path):
+    """The page says which, and shows what the run itself knows."""
+    folder = Path(shutil.copytree(finished, tmp_path / "here"))
+    (folder / "target.h5").unlink()
+    path = folder / "run" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps({key: manifest[key] for key in manifest if key != "files"}))
+    report(call, folder, "run")
+    page = read_page(folder / "run" / "report")
+    assert any("target.h5: gone" in text for text in page.words)
+    quantities = column(folder / "run" / "report" / "tables" / "table-1.csv", "quantity")
+    assert "CC_work" in quantities and "space group" not in quantities
+
+
+def test_stopped_runs(call, project, monkeypatch):
+    """Before and after the first restart: how far it is, and what to do, come before all else."""
+    write, done = refinement.write_checkpoint, []
+
+    def count(path, history):
+        write(path, history)
+        done.append(path)
+        if len(done) in (2, 6):
+            stopping._requested.append(signal.SIGUSR1)
+
+    monkeypatch.setattr(refinement, "write_checkpoint", count)
+    for finished in (0, 1):
+        assert call("fit", "fit.toml", folder=project).returncode == 75
+        stopping._requested.clear()
+        text = report(call, project, "run")
+        assert ("no restart has finished" in text) == (finished == 0)
+        page = read_page(project / "run" / "report")
+        assert any(f"{finished} of 2 restarts have finished" in words for words in page.words)
+        assert any("run hpc-diffuser fit again" in words for words in page.words)
+        assert not wrong_cells(project / "run" / "report")
+    assert call("report", "--text", "none", folder=project).returncode == 65
+
+
+def test_many_runs(call, several):
+    """A line for each, in their order; one that is no run is named, and hides no other."""
+    text = report(call, several, "d1/run", "d2/run", "d3/run", "d4/run")
+    assert "d4/run: not a run directory" in text and "0.2500" in text
+    page = several / "report"
+    assert not wrong_cells(page)
+    table = page / "tables" / "runs.csv"
+    assert column(table, "run") == ["d1/run", "d2/run", "d3/run"]
+    assert column(table, "state") == ["finished", "stopped", "finished"]
+    assert column(table, "CC_free")[1:] == ["", "0.25"]
+    assert column(table, "warnings")[2] == "1"
+    assert ["d3/run", "of d3; do this"] in read_csv(page / "tables" / "warnings.csv")
+    assert any("d4/run cannot be read" in words for words in read_page(page).words)
+
+
+def test_each_of_many_runs(call, several, tmp_path):
+    """With --each the pages of all, to which the table leads; only those that cannot be, not."""
+    folder = Path(shutil.copytree(several, tmp_path / "copy"))
+    report(call, folder, "d1/run", "d2/run", "--each", "-o", "pages/all")
+    links = {found.get("href") for _, found in read_page(folder / "pages" / "all").tags}
+    for name in ("d1", "d2"):
+        assert f"../../{name}/run/report/index.html" in links
+        assert read_page(folder / name / "run" / "report").headings
+
+
+def test_no_run_at_all(call, several):
+    """65, in a line."""
+    done = call("report", "d4/run", "d5/run", folder=several)
+    assert done.returncode == 65 and len(done.stderr.splitlines()) == 1
+    done = call("report", "d1/run", "d3/run", "--png", "cc.png", folder=several)
+    assert done.returncode == 65 and "report d1/run --png cc.png" in done.stderr
+
+
+def test_comparison(call, project):
+    """Of two models: scores, parameters and shells are those of models.json."""
+    done = call("fit", "fit.toml", "--models", "rbt,rbt+int", folder=project)
+    assert done.returncode == 0, done.stderr
+    report(call, project, "run", "--each")
+    folder = project / "run" / "report"
+    assert not wrong_cells(folder)
+    found = json.loads((project / "run" / "models.json").read_text())
+    assert column(folder / "tables" / "models.csv", "model") == ["rbt", "rbt+int"]
+    scores = [repr(model["cc_free"]) for model in found["models"]]
+    assert column(folder / "tables" / "models.csv", "CC_free") == scores
+    shells = [repr(shell["cc"]["rbt+int"]) for shell in found["shells"]]
+    assert column(folder / "tables" / "shells-of-models.csv", "CC_work rbt+int") == shells
+    parameters = column(folder / "tables" / "parameters-of-models.csv", "rbt")
+    assert repr(found["models"][0]["answer"]["translation_sigma_A"]) in parameters
+    page = read_page(folder)
+    assert "../rbt/report/index.html" in {tag.get("href") for _, tag in page.tags}
+    shared = column(folder / "tables" / "table-1.csv", "quantity")
+    own = column(folder / "tables" / "table-1-models.csv", "quantity")
+    assert "space group" in shared and "CC_work" in own and not set(shared) & set(own)
+    (project / "run" / "models.json").unlink()
+    assert "run/rbt+int" in report(call, project, "run")
+    assert column(folder / "tables" / "runs.csv", "run") == ["run/rbt", "run/rbt+int"]
