@@ -88,9 +88,9 @@ ENTRANCE = {"__init__", "__main__"}
 
 
 def test_rooms_are_the_table_of_contents():
-    """The package's top: the rooms, the version, `python -m`, and that its types may be read."""
+    """The package's top: the rooms, what it hands out, `python -m`, and its types."""
     found = {p.name for p in PACKAGE.iterdir() if p.name != "__pycache__"}
-    assert found == {*ROOMS, "__init__.py", "__main__.py", "py.typed"}
+    assert found == {*ROOMS, "__init__.py", "__init__.pyi", "__main__.py", "py.typed"}
 
 
 @pytest.mark.parametrize("module", sorted(set(MODULES) - ENTRANCE))

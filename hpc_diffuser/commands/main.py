@@ -13,12 +13,13 @@ from inspect import unwrap
 from typing import NoReturn
 
 from hpc_diffuser.commands.arguments import build_parser, options_of
-from hpc_diffuser.commands.running import failures_told, pin_threads
+from hpc_diffuser.commands.running import failures_told
 from hpc_diffuser.parallel.watching import watch
 from hpc_diffuser.system.errors import DiffuserError, StoppedError, StorageError
 from hpc_diffuser.system.launcher import launched_rank, launched_size
 from hpc_diffuser.system.stopping import ignore_signals
 from hpc_diffuser.system.streams import flush_output, forget_unwritten, log, usable_streams
+from hpc_diffuser.system.threads import pin_threads
 
 _FIRST_WORD_S = 2.0
 

@@ -14,11 +14,11 @@ from hpc_diffuser.io.opened import Opened, opened
 from hpc_diffuser.io.structures.files import Crystal, read_structure
 from hpc_diffuser.maps.diffuse_map import DiffuseMap
 from hpc_diffuser.maps.reindexing import (
+    in_crystal,
     parse_reindexing,
     reindexed,
     reindexed_cell,
     reindexing_text,
-    same_lattice,
 )
 from hpc_diffuser.maps.target_options import TargetOptions
 from hpc_diffuser.system.errors import InputError
@@ -146,28 +146,6 @@ def _read(
         if found is None:
             raise
         return found
-
-
-def in_crystal(diffuse: DiffuseMap, crystal: Crystal) -> DiffuseMap:
-    """A map with exactly this cell and space group.
-
-    Raises
-    ------
-    InputError
-        Where its own cell is another one, beyond 2 %.
-    """
-    unit_cell, space_group = crystal
-    if not same_lattice(diffuse.grid.unit_cell, unit_cell):
-        raise _other_cell(diffuse.grid.unit_cell, unit_cell)
-    grid = replace(diffuse.grid, unit_cell=unit_cell)
-    return replace(diffuse, grid=grid, space_group=space_group)
-
-
-def _other_cell(found: tuple[float, ...], expected: tuple[float, ...]) -> InputError:
-    return InputError(
-        f"unit cell {cell_text(found)} is not the structure's {cell_text(expected)}: expected "
-        "them to agree to 2 %; correct --cell or --structure, or try --reindex search"
-    )
 
 
 def _crystal_line(diffuse: DiffuseMap, crystal: Crystal, whose: Path) -> str:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from hpc_diffuser.parallel.watching import watch
 from hpc_diffuser.system.errors import DiffuserError, InputError, StoppedError
 from hpc_diffuser.system.launcher import launched_size
+from hpc_diffuser.system.threads import pin_threads
 
 if TYPE_CHECKING:
     from hpc_diffuser.parallel.communicator import Ranks
@@ -73,19 +73,6 @@ def failures_told() -> Iterator[None]:
             f"not enough memory: a library could not be loaded ({exc}): raise the limit (ulimit "
             "-v), which counts all that libraries map, a gigabyte of it"
         ) from exc
-
-
-def pin_threads() -> None:
-    """One BLAS thread, and as many numba threads as this rank may use.
-
-    BLAS results change with its threads; the numba kernels' do not.
-    """
-    for name in ("OMP", "OPENBLAS", "MKL"):
-        os.environ[f"{name}_NUM_THREADS"] = "1"
-    alone = launched_size() == 1
-    default = len(os.sched_getaffinity(0)) if alone else 1
-    threads = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    os.environ.setdefault("NUMBA_NUM_THREADS", threads if threads.isdigit() else str(default))
 
 
 def expect_ranks() -> None:

@@ -186,6 +186,11 @@ def parse_config(text: str, folder: Path, where: str = "config") -> Config:
         table = tomllib.loads(text)
     except (ValueError, RecursionError) as exc:  # ValueError: a number of thousands of digits
         raise InputError(f"{where}: not valid TOML: {exc}") from exc
+    return config_of_table(table, folder, where)
+
+
+def config_of_table(table: dict[str, Any], folder: Path, where: str = "config") -> Config:
+    """The config in tables as TOML has them: sections by name, of settings by name."""
     try:
         config = _section(Config, table, "", folder)
     except InputError as exc:

@@ -138,19 +138,28 @@ def with_samples(problem: Problem, world: Ranks) -> Problem:
 
     All ranks together evaluate the middle of the parameters' ranges with independent samples.
     """
-    config = problem.config
-    directory, options = config.run.directory, config.model
+    directory, options = problem.config.run.directory, problem.config.model
     found = world.from_root(lambda: read_convergence(directory))
     if found is None:
-        model, comparison = compare(problem, world)
-        parameters = problem.space.parameters(problem.space.bounds.mean(axis=1))
-        sampler = problem.sampler
-        found = samples_needed(model, comparison, parameters, options, sampler, CONVERGENCE)
+        found = measured_samples(problem, world)
         world.from_root(lambda: write_convergence(directory, found))
     if world.is_root:
         log(_convergence_text(found, options.samples == "auto", options.map_error))
-    config = replace(config, model=replace(options, samples=found.samples))
-    return replace(problem, config=config)
+    return of_samples(problem, found.samples)
+
+
+def measured_samples(problem: Problem, world: Ranks) -> Convergence:
+    """How many samples it takes, and what error they leave, in the middle of the ranges."""
+    model, comparison = compare(problem, world)
+    parameters = problem.space.parameters(problem.space.bounds.mean(axis=1))
+    options, sampler = problem.config.model, problem.sampler
+    return samples_needed(model, comparison, parameters, options, sampler, CONVERGENCE)
+
+
+def of_samples(problem: Problem, samples: int) -> Problem:
+    """The problem with so many samples."""
+    config = problem.config
+    return replace(problem, config=replace(config, model=replace(config.model, samples=samples)))
 
 
 def _convergence_text(found: Convergence, chosen: bool, asked: float) -> str:

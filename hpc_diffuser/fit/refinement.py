@@ -125,7 +125,7 @@ def _search_all(problem: Problem, histories: dict[int, History], world: Ranks) -
         ledger.begin(world.size, n_groups)
     deal = dealer(world, roots, unfinished, ledger.note)
     with world.split(group_numbers[world.rank]) as group:
-        search = RestartSearch(problem, group, deal)
+        search = RestartSearch(problem, group, deal, _to_checkpoint(problem))
         stopped = search.run_all(histories)
     ledger.close()
     _raise_if_stopped(stopped or stop_requested(), problem.config.run.directory, world)
@@ -179,6 +179,12 @@ class Ledger:
         self._progress.close()
 
 
+def _to_checkpoint(problem: Problem) -> Callable[[int, History], None]:
+    """Keeps a restart's history in the run directory."""
+    directory = problem.config.run.directory
+    return lambda restart, history: write_checkpoint(checkpoint_path(directory, restart), history)
+
+
 def _unfinished(config: Config, histories: dict[int, History]) -> list[int]:
     search = config.search
     done = {r for r, history in histories.items() if len(history) >= search.evaluations}
@@ -218,6 +224,8 @@ class RestartSearch:
     group : Ranks
     deal : Dealer
         Asked on the group's root only.
+    save : callable
+        Keeps a restart's history after each of its evaluations, on the group's root.
 
     Attributes
     ----------
@@ -225,10 +233,13 @@ class RestartSearch:
         What the root has spent on `proposing`, `evaluating`, `saving`; zeros on the others.
     """
 
-    def __init__(self, problem: Problem, group: Ranks, deal: Dealer):
+    def __init__(
+        self, problem: Problem, group: Ranks, deal: Dealer, save: Callable[[int, History], None]
+    ):
         self._problem = problem
         self._group = group
         self._deal = deal
+        self._save = save
         self.seconds = {"proposing": 0.0, "evaluating": 0.0, "saving": 0.0}
         self._model, self._comparison = compare(problem, group)
         self._proposal = search_method(problem.config.search.method)
@@ -262,7 +273,6 @@ class RestartSearch:
         problem, search = self._problem, self._problem.config.search
         normals = problem.normals(problem.config.model.samples, ENSEMBLE, restart)
         history = history or new_history(int(problem.space.refined.sum()))
-        path = checkpoint_path(problem.config.run.directory, restart)
         for iteration in range(len(history), search.evaluations):
             with self._timed("proposing"):
                 proposal = self._propose(history, restart, iteration)
@@ -274,7 +284,7 @@ class RestartSearch:
             history = history.extended(point, objective(score), hedge)
             if self._group.is_root:
                 with self._timed("saving"):
-                    write_checkpoint(path, history)
+                    self._save(restart, history)
                 self._deal.report((restart, len(history), score.cc_work))
         return True
 

@@ -50,6 +50,29 @@ def simulate(
     config_text : str
         Stored with the map.
     path : Path
+    files, world, noise
+        As of `simulated_map`.
+    """
+    diffuse = simulated_map(config, files, world, noise)
+
+    def save() -> None:
+        provenance = {"command": "hpc-diffuser simulate", "config": config_text}
+        provenance |= {} if noise is None else {"noise": noise}
+        provenance |= {f"sha256 {key}": digest for key, digest in input_hashes(config).items()}
+        write_map(path, diffuse, provenance | (files.hashes() if files else {}))
+
+    world.from_root(save)
+    return diffuse
+
+
+def simulated_map(
+    config: Config, files: TrajectoryFiles | None, world: Ranks, noise: float | None = None
+) -> DiffuseMap | None:
+    """The map of a config whose parameters are all held, on the root.
+
+    Parameters
+    ----------
+    config : Config
     files : TrajectoryFiles or None
         The ensemble is then the trajectory's own frames, instead of motion along the modes.
     world : Ranks
@@ -66,18 +89,9 @@ def simulate(
     samples = _samples(config, forward, grid, indices, space.middle, sampler)
     values = forward.internal_motion(space.middle, sampler.draw(samples))
     diffuse = whole_map(forward, modes, grid, indices, values)
-
     if diffuse is not None and noise is not None:
         stream = generator(config.model.seed, NOISE)
         diffuse = with_noise(diffuse, noise, config.grid.d_min_A, stream)
-
-    def save() -> None:
-        provenance = {"command": "hpc-diffuser simulate", "config": config_text}
-        provenance |= {} if noise is None else {"noise": noise}
-        provenance |= {f"sha256 {key}": digest for key, digest in input_hashes(config).items()}
-        write_map(path, diffuse, provenance | (files.hashes() if files else {}))
-
-    world.from_root(save)
     return diffuse
 
 

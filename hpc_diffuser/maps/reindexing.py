@@ -11,7 +11,7 @@ from itertools import product
 
 import numpy as np
 
-from hpc_diffuser.crystal.lattice import HklGrid, along_hkl, reciprocal_metric
+from hpc_diffuser.crystal.lattice import HklGrid, along_hkl, cell_text, reciprocal_metric
 from hpc_diffuser.maps.diffuse_map import DiffuseMap, measured_planes
 from hpc_diffuser.maps.merging import merged_intensity
 from hpc_diffuser.maps.statistics import correlation_sums, pooled_cc
@@ -226,4 +226,26 @@ def _complexity(reindexing: Integers) -> tuple[int, int, int, str]:
         int((reindexing < 0).sum()),
         -int((np.diag(reindexing) != 0).sum()),
         reindexing_text(reindexing),
+    )
+
+
+def in_crystal(diffuse: DiffuseMap, crystal: tuple[tuple[float, ...], str]) -> DiffuseMap:
+    """A map with exactly this cell and space group.
+
+    Raises
+    ------
+    InputError
+        Where its own cell is another one, beyond 2 %.
+    """
+    unit_cell, space_group = crystal
+    if not same_lattice(diffuse.grid.unit_cell, unit_cell):
+        raise _other_cell(diffuse.grid.unit_cell, unit_cell)
+    grid = replace(diffuse.grid, unit_cell=unit_cell)
+    return replace(diffuse, grid=grid, space_group=space_group)
+
+
+def _other_cell(found: tuple[float, ...], expected: tuple[float, ...]) -> InputError:
+    return InputError(
+        f"unit cell {cell_text(found)} is not the structure's {cell_text(expected)}: expected "
+        "them to agree to 2 %; correct --cell or --structure, or try --reindex search"
     )

@@ -66,7 +66,29 @@ def plot_parts(modes: Modes, ax: Any = None) -> Any:
 
 
 def plot_cosine_content(modes: Modes, ax: Any = None) -> Any:
-    """Cosine content, and independent frames, mode by mode: as `plot_parts`."""
+    """Cosine content, and independent frames, mode by mode.
+
+    Parameters
+    ----------
+    modes : Modes
+        Of a trajectory.
+    ax : matplotlib Axes, optional
+        By default those of a new figure.
+
+    Returns
+    -------
+    matplotlib Axes
+        Cosine content on the left, 0 to 1; independent frames on the right.
+
+    Raises
+    ------
+    InputError
+        As of `plot_parts`.
+
+    Examples
+    --------
+    >>> ax = hd.plot_cosine_content(hd.open_modes("modes.h5"))
+    """
     found, ax = _known(modes), new_axes(ax, (5.0, 4.2))
     numbers = np.arange(1, found.compared + 1)
     ax.bar(numbers, found.cosine_content, color=ORANGE, alpha=0.7)
@@ -83,7 +105,28 @@ def plot_cosine_content(modes: Modes, ax: Any = None) -> Any:
 
 
 def plot_blocks(modes: Modes, ax: Any = None) -> Any:
-    """Covariance overlap of blocks with all frames, by their length: as `plot_parts`."""
+    """Covariance overlap of blocks with all frames, by their length.
+
+    Parameters
+    ----------
+    modes : Modes
+        Of a trajectory.
+    ax : matplotlib Axes, optional
+        By default those of a new figure.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    InputError
+        As of `plot_parts`.
+
+    Examples
+    --------
+    >>> ax = hd.plot_blocks(hd.open_modes("modes.h5"))
+    """
     found, ax = _known(modes), new_axes(ax, (5.0, 4.2))
     lengths = found.block_lengths
     ax.semilogx(lengths, found.block_overlap, "o-", ms=4, color=BLUE, label="of a block")

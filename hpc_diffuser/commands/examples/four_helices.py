@@ -60,12 +60,32 @@ directory = "run"
 """
 
 
-def write_example(folder: Path) -> Path:
-    """Write the example's modes, map, target and config; the config's path.
+def write_example(folder: str | Path) -> Path:
+    """Write the built-in example's modes, map, target and config; the config's path.
 
     The map is simulated with the true parameters, other sample points than the fit's, and
     Gaussian noise.
+
+    Parameters
+    ----------
+    folder : str or Path
+
+    Returns
+    -------
+    Path
+        Of hpc-diffuser.toml.
+
+    Raises
+    ------
+    StorageError
+        Where a file cannot be written.
+
+    Examples
+    --------
+    >>> config = hd.write_example("example")
+    >>> restart = hd.fit_restart(config)
     """
+    folder = Path(folder)
     modes = example_modes()
     diffuse = example_map(modes)
     provenance = {"command": "hpc-diffuser fit (built-in example)"}
