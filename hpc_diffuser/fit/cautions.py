@@ -4,11 +4,22 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from hpc_diffuser.fit.clusters import NEIGHBOURS
 from hpc_diffuser.fit.config import SearchConfig
-from hpc_diffuser.fit.summary import AS_GOOD, BFactors, Cluster, Findings, Outcome, Summary, Values
-from hpc_diffuser.motion.registry import PARAMETERS, parameter_labels
+from hpc_diffuser.fit.summary import (
+    AS_GOOD,
+    BFactors,
+    Cluster,
+    Findings,
+    Outcome,
+    Summary,
+    Values,
+    by_label,
+)
+from hpc_diffuser.motion.registry import PARAMETERS
 
 MOVE_MORE = 0.05  # of the atoms: fewer that move more than the crystal says are no warning
+FAILED = 0.1  # of the restarts: fewer are no warning
 DEVIATIONS = 2.0  # standard deviations that a difference has to exceed to be one
 _POINTS = ("answer", "median", "best")
 # How far motions go; single modes have names of their own.
@@ -54,6 +65,29 @@ def _of_the_search(summary: Summary, findings: Findings, search: SearchConfig) -
         )
     if len(found) > 1:
         yield _disagreement(summary, found, n_restarts)
+    elif n_restarts > 1:
+        yield from _undetermined(summary, findings)
+    if len(summary.excluded) > FAILED * summary.restarts_finished:
+        yield (
+            f"{len(summary.excluded)} of {summary.restarts_finished} restarts failed, which the "
+            "answer leaves out: raise [search] evaluations or initial_points, or narrow the ranges"
+        )
+
+
+def _undetermined(summary: Summary, findings: Findings) -> Iterator[str]:
+    """Parameters in which restarts that are equally good, or joined by such, scatter widely."""
+    scatter = by_label(findings.spread)
+    wide = [
+        name
+        for name, (low, high) in summary.bounds.items()
+        if (scatter.get(name) or 0.0) > NEIGHBOURS * (high - low)
+    ]
+    if wide:
+        yield (
+            f"{', '.join(wide)}: the restarts are equally good and scatter by more than a tenth of "
+            "the range: the map does not determine this, or the search is not done; do not quote "
+            "it; raise [search] evaluations, or hold or leave out what matters little"
+        )
 
 
 def _disagreement(summary: Summary, found: tuple[Cluster, ...], n_restarts: int) -> str:
@@ -151,10 +185,8 @@ def _moves(point: str, summary: Summary, findings: Findings) -> bool:
     at_zero = {name for name in lower if summary.bounds[name][0] == 0}
     values = _values(point, summary, findings)
     for key in _AMPLITUDES:
-        found = values.get(key, 0.0)
-        labels = parameter_labels(key, len(found) if isinstance(found, list) else None)
-        for label, value in zip(labels, np.atleast_1d(found), strict=True):
-            if value > 0 and label not in at_zero:
+        for label, value in by_label({key: values.get(key, 0.0)}).items():
+            if (value or 0.0) > 0 and label not in at_zero:
                 return True
     return False
 

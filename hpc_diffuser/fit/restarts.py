@@ -2,24 +2,69 @@
 
 import numpy as np
 
-from hpc_diffuser.fit.clusters import clusters
+from hpc_diffuser.fit.clusters import clusters, joined
 from hpc_diffuser.fit.search.history import History
+from hpc_diffuser.fit.search.surrogate import pooled_surrogate
 from hpc_diffuser.fit.space import SearchSpace
-from hpc_diffuser.fit.summary import AtBounds, Best, Cluster, Excluded, Findings, Spread, Summary
+from hpc_diffuser.fit.summary import (
+    AS_GOOD,
+    AtBounds,
+    Best,
+    Cluster,
+    Excluded,
+    Findings,
+    Spread,
+    Summary,
+)
 from hpc_diffuser.motion.parameters import Value
 
 OUTLIER = 5.0  # robust standard deviations below the median CC
+PLATEAU = 0.1  # of what a restart lacks to the best: its CC have to vary by more
+FEWEST_ON_PLATEAU = 10  # evaluations that tell it is one
+POINTS = 10  # for each parameter: fewer do not tell how the objective runs between answers
 AT_BOUND = 0.01  # of a range: what lies so near to its end may be cut off
 
 
-def failed_restarts(best_cc: dict[int, float]) -> dict[int, str]:
-    """Restarts that did not find the optimum the others found, with the reason.
+def failed_restarts(histories: dict[int, History]) -> dict[int, str]:
+    """Restarts that have failed, with the reason; see docs/model.md for the rule in words.
+
+    First those that never left a plateau; then, of what is left, those that are far below the
+    median.
 
     Parameters
     ----------
-    best_cc : dict
-        Restart → best CC_work of its search.
+    histories : dict of History
+        Of the restarts that are finished.
     """
+    stuck = _on_a_plateau(histories)
+    others = {r: best_cc(h) for r, h in histories.items() if r not in stuck}
+    return dict(sorted((stuck | _far_below(others)).items()))
+
+
+def best_cc(history: History) -> float:
+    """CC_work of a restart's best point, as its search saw it; 0 before the first."""
+    return 1 - float(history.objectives.min(initial=1.0))
+
+
+def _on_a_plateau(histories: dict[int, History]) -> dict[int, str]:
+    """Restarts whose CC hardly varied, over all evaluations, while others found a better one.
+
+    By its own history alone, however many others have failed like it.
+    """
+    best = max((best_cc(history) for history in histories.values()), default=0.0)
+    found = {}
+    for restart, history in histories.items():
+        varied, lacks = float(np.ptp(history.objectives)), best - best_cc(history)
+        if len(history) >= FEWEST_ON_PLATEAU and varied < PLATEAU * lacks:
+            found[restart] = (
+                f"never left a plateau: all its CC lie between {best_cc(history) - varied:.4f} "
+                f"and {best_cc(history):.4f}, where the best restart has {best:.4f}"
+            )
+    return found
+
+
+def _far_below(best_cc: dict[int, float]) -> dict[int, str]:
+    """Restarts that did not find the optimum the others found."""
     values = np.array(list(best_cc.values()))
     if len(values) < 3:
         return {}
@@ -35,7 +80,11 @@ def failed_restarts(best_cc: dict[int, float]) -> dict[int, str]:
 
 
 def summarise(
-    space: SearchSpace, histories: dict[int, History], n_restarts: int, n_evaluations: int
+    space: SearchSpace,
+    histories: dict[int, History],
+    n_restarts: int,
+    n_evaluations: int,
+    objective_error: float = 0.0,
 ) -> Summary:
     """What the restarts say, as far as they are.
 
@@ -46,6 +95,8 @@ def summarise(
         By restart: points (E, P) in the parameters' units, and their objectives, 1 − CC.
     n_restarts, n_evaluations : int
         As asked for; a restart with fewer evaluations is not finished.
+    objective_error : float
+        Standard deviation of CC from the samples of one restart to those of another.
 
     Returns
     -------
@@ -53,9 +104,8 @@ def summarise(
         With findings once a restart is finished, and without an outcome.
     """
     finished = {r: h for r, h in histories.items() if len(h) >= n_evaluations}
-    best_cc = {r: 1 - float(h.objectives.min()) for r, h in finished.items()}
-    excluded = failed_restarts(best_cc)
-    answers = {r: h.points[h.best] for r, h in finished.items() if r not in excluded}
+    excluded = failed_restarts(finished)
+    counting = {r: h for r, h in finished.items() if r not in excluded}
     bounds = [(float(low), float(high)) for low, high in space.bounds]
     return Summary(
         restarts=n_restarts,
@@ -64,25 +114,27 @@ def summarise(
         excluded=tuple(Excluded(restart=r, reason=reason) for r, reason in excluded.items()),
         refined=tuple(space.names),
         bounds=dict(zip(space.names, bounds, strict=True)),
-        findings=_findings(space, answers, best_cc) if answers else None,
+        findings=_findings(space, counting, objective_error) if counting else None,
     )
 
 
 def _findings(
-    space: SearchSpace, answers: dict[int, np.ndarray], best_cc: dict[int, float]
+    space: SearchSpace, histories: dict[int, History], objective_error: float
 ) -> Findings:
-    """Of the restarts that count; `answers` are their best points (D,)."""
+    """Of the restarts that count."""
+    answers = {r: h.points[h.best] for r, h in histories.items()}
+    cc = {r: best_cc(h) for r, h in histories.items()}
     every = np.array(list(answers.values()))
-    median, best = np.median(every, axis=0), max(answers, key=lambda r: best_cc[r])
+    median, best = np.median(every, axis=0), max(answers, key=lambda r: cc[r])
     at_bounds = {
         "median": _at_bounds(space, median),
         "best": _at_bounds(space, answers[best]),
     }
     return Findings(
-        best=Best(values=space.by_name(answers[best]), cc_work=best_cc[best], restart=best),
+        best=Best(values=space.by_name(answers[best]), cc_work=cc[best], restart=best),
         median=space.by_name(median),
         spread=_spread(space, every),
-        clusters=_clusters(space, answers, best_cc),
+        clusters=_clusters(space, histories, objective_error),
         at_bounds=at_bounds,
         at_upper_bound=at_bounds["median"].upper,
     )
@@ -104,25 +156,43 @@ def _none_for_nan(value: Value) -> float | list[float | None] | None:
 
 
 def _clusters(
-    space: SearchSpace, answers: dict[int, np.ndarray], best_cc: dict[int, float]
+    space: SearchSpace, histories: dict[int, History], objective_error: float
 ) -> tuple[Cluster, ...]:
     """The clusters of restarts, the one with the best restart first."""
-    restarts, points = list(answers), np.array(list(answers.values()))
+    restarts = list(histories)
+    points = np.array([h.points[h.best] for h in histories.values()])
+    cc = np.array([best_cc(h) for h in histories.values()])
     found = []
-    for rows in clusters(points, space.bounds):
-        members = tuple(restarts[row] for row in rows)
-        best, median = max(members, key=lambda r: best_cc[r]), np.median(points[rows], axis=0)
+    for rows in _same_places(list(histories.values()), space.bounds, objective_error):
+        best, median = max(rows, key=lambda row: cc[row]), np.median(points[rows], axis=0)
         found.append(
             Cluster(
-                restarts=members,
-                best_restart=best,
-                cc_search=best_cc[best],
-                best=space.by_name(answers[best]),
+                restarts=tuple(restarts[row] for row in rows),
+                best_restart=restarts[best],
+                cc_search=float(cc[best]),
+                best=space.by_name(points[best]),
                 median=space.by_name(median),
                 at_bounds=_at_bounds(space, median),
             )
         )
     return tuple(sorted(found, key=lambda cluster: (-cluster.cc_search, cluster.best_restart)))
+
+
+def _same_places(
+    histories: list[History], bounds: np.ndarray, objective_error: float
+) -> list[list[int]]:
+    """Groups of restarts: by their parameters, then, where points suffice, by the objective."""
+    points = np.array([h.points[h.best] for h in histories])
+    groups = clusters(points, bounds)
+    if len(groups) == 1 or sum(map(len, histories)) < POINTS * len(bounds):
+        return groups
+    surrogate = pooled_surrogate(histories, bounds)
+    if surrogate is None:
+        return groups
+    cc = np.array([best_cc(h) for h in histories])
+    # Two restarts with other samples differ by √2 times what one is off by.
+    tolerance = max(AS_GOOD, 2 * np.sqrt(2) * objective_error)
+    return joined(groups, points, cc, surrogate, tolerance)
 
 
 def _at_bounds(space: SearchSpace, point: np.ndarray) -> AtBounds:

@@ -63,17 +63,24 @@ def sum_up(
     """
     config, directory = problem.config, problem.config.run.directory
     histories = read_histories(directory, config.search.restarts)
-    summary = summarise(problem.space, histories, config.search.restarts, config.search.evaluations)
+    sampling, search = read_convergence(directory), config.search
+    summary = summarise(
+        problem.space,
+        histories,
+        search.restarts,
+        search.evaluations,
+        sampling.objective_error if sampling else 0.0,
+    )
     if summary.findings and chosen:
         summary = replace(summary, findings=with_answer(summary.findings, chosen))
     summary = replace(
         summary,
         source_mode_amplitude_A=tuple(float(a) for a in problem.modes.amplitudes_A),
-        sampling=read_convergence(directory),
+        sampling=sampling,
         cost=cost(directory),
         outcome=outcome,
     )
-    summary = replace(summary, warnings=tuple(cautions(summary, config.search)))
+    summary = replace(summary, warnings=tuple(cautions(summary, search)))
     write_summary(directory, summary)
     return summary
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hpc_diffuser.fit.restarts import failed_restarts
+from hpc_diffuser.fit.restarts import best_cc, failed_restarts
 from hpc_diffuser.fit.run.checkpoints import checkpoint_path, read_restart
 from hpc_diffuser.fit.run.directory import Session, read_manifest, read_session, runs_inside
 from hpc_diffuser.fit.run.jobs import read_jobs
@@ -263,11 +263,6 @@ def read_standing(directory: Path, name: str = "") -> tuple[Standing, Histories]
     return standing, histories
 
 
-def best_cc(history: History) -> float:
-    """The best CC that a search has seen; 0 before its first evaluation."""
-    return 1 - float(history.objectives.min(initial=1.0))
-
-
 def _readable(directory: Path, name: str) -> tuple[Standing, Histories]:
     try:
         return read_standing(directory, name)
@@ -289,7 +284,7 @@ def _size(directory: Path) -> list[int]:
 
 
 def _begun(histories: Histories, n_evaluations: int) -> tuple[RestartStanding, ...]:
-    finished = {r: best_cc(h) for r, h in histories.items() if len(h) >= n_evaluations}
+    finished = {r: h for r, h in histories.items() if len(h) >= n_evaluations}
     states = dict.fromkeys(finished, "finished") | dict.fromkeys(
         failed_restarts(finished), "failed"
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 from hpc_diffuser.fit.sampling_error import Convergence
 from hpc_diffuser.motion.parameters import Value
+from hpc_diffuser.motion.registry import parameter_labels
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.records import from_plain, to_plain
 from hpc_diffuser.system.storage import read_json, write_json
@@ -362,6 +363,16 @@ class Summary:
         if self.findings is None or self.outcome is None:
             raise ValueError("expected the summary of a finished fit")
         return self.findings, self.outcome
+
+
+def by_label(values: Values | Spread) -> dict[str, float | None]:
+    """The numbers of parameters by their labels, as `Summary.bounds` has them: modes from 1."""
+    found: dict[str, float | None] = {}
+    for name, value in values.items():
+        size = len(value) if isinstance(value, list) else None
+        numbers = value if isinstance(value, list) else [value]
+        found |= zip(parameter_labels(name, size), numbers, strict=True)
+    return found
 
 
 def summary_data(summary: Summary) -> dict[str, Any]:

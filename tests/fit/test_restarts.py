@@ -36,6 +36,11 @@ def history(answer, cc: float, n: int = N_EVALUATIONS) -> History:
     return History(points, objectives, new_history(len(answer)).hedge)
 
 
+def ended(ccs) -> dict[int, History]:
+    """Restarts that ended at the same place, but for their CC."""
+    return {r: history([0.2, 0.3, 0.4], cc) for r, cc in enumerate(ccs)}
+
+
 def answers(n: int) -> np.ndarray:
     """Answers of n restarts, spread differently along the three refined parameters."""
     rng = np.random.default_rng(1)
@@ -106,27 +111,88 @@ def test_threshold_of_failure():
     """Five robust standard deviations of 1.4826 x 0.001 below 0.6: at 0.592587."""
     for cc, failed in ((0.5930, False), (0.5920, True)):
         # The two that are added, above and below, leave median and deviation as they are.
-        best_cc = dict(enumerate([*CCS, 0.601, cc]))
-        assert np.median(list(best_cc.values())) == 0.6
-        assert set(failed_restarts(best_cc)) == ({6} if failed else set())
+        found = [*CCS, 0.601, cc]
+        assert np.median(found) == 0.6
+        assert set(failed_restarts(ended(found))) == ({6} if failed else set())
 
 
 def test_small_differences_are_no_failure():
     """Restarts that agree to 1e-6: one 0.004 below is still within five times 0.001."""
     ccs = [0.6, 0.600001, 0.6, 0.599999, 0.596]
-    assert not failed_restarts(dict(enumerate(ccs)))
-    assert set(failed_restarts(dict(enumerate([*ccs, 0.5949])))) == {5}
+    assert not failed_restarts(ended(ccs))
+    assert set(failed_restarts(ended([*ccs, 0.5949]))) == {5}
 
 
 def test_better_than_the_others_is_no_failure():
     """Only those below the median are left out."""
-    assert not failed_restarts(dict(enumerate([*CCS, 0.9])))
+    assert not failed_restarts(ended([*CCS, 0.9]))
 
 
 @pytest.mark.parametrize("ccs", [[], [0.6], [0.6, 0.1]])
 def test_too_few_to_call_one_a_failure(ccs):
     """Of two that differ nobody knows which has failed."""
-    assert failed_restarts(dict(enumerate(ccs))) == {}
+    assert failed_restarts(ended(ccs)) == {}
+
+
+def flat(cc: float, n: int = 12, varied: float = 0.0) -> History:
+    """A search whose CC were all about the same: the first the best, then lower."""
+    points = np.random.default_rng(0).uniform(0, 1, (n, 3))
+    objectives = 1 - cc + np.linspace(0, varied, n)
+    return History(points, objectives, new_history(3).hedge)
+
+
+@pytest.mark.parametrize("n_stuck", [1, 9])
+def test_restart_that_never_left_a_plateau(space, n_stuck):
+    """All its CC are 0.1, where another found 0.6: failed, by its own history.
+
+    However many are like it, and also where one only is not.
+    """
+    histories = {0: history([0.2, 0.3, 0.4], 0.6, n=12)}
+    histories |= {r: flat(0.1) for r in range(1, 1 + n_stuck)}
+    summary = summarise(space, histories, 1 + n_stuck, 12)
+    assert [e.restart for e in summary.excluded] == [*range(1, 1 + n_stuck)]
+    assert "never left a plateau" in summary.excluded[0].reason
+    assert "0.1000" in summary.excluded[0].reason and "0.6000" in summary.excluded[0].reason
+    assert summary.findings.median["translation_sigma_A"] == 0.4
+
+
+@pytest.mark.parametrize(("varied", "failed"), [(0.049, True), (0.051, False)])
+def test_what_a_plateau_is(varied, failed):
+    """CC that vary by less than a tenth of the 0.5 that they lack to the best."""
+    found = failed_restarts({0: history([0.2, 0.3, 0.4], 0.6, n=12), 1: flat(0.1, varied=varied)})
+    assert set(found) == ({1} if failed else set())
+
+
+def test_plateaus_do_not_hide_who_is_far_below():
+    """Six of thirteen are stuck; of the seven that are left one is far below the others.
+
+    With the six among them, the deviation from the median would be as wide as what they lack.
+    """
+    histories = dict(enumerate([*(flat(0.0) for _ in range(6)), *ended([*CCS, 0.6, 0.5]).values()]))
+    assert set(failed_restarts(histories)) == {*range(6), 12}
+
+
+@pytest.mark.parametrize("n", [1, 9])
+def test_few_evaluations_are_no_plateau(n):
+    """A search that has hardly begun has not failed."""
+    assert failed_restarts({0: flat(0.6, n), 1: flat(0.1, n)}) == {}
+
+
+def test_all_on_the_same_plateau(space):
+    """A map that asks for none of the motions: nobody found better, so that nobody failed."""
+    summary = summarise(space, {r: flat(0.3) for r in range(5)}, 5, 12)
+    assert summary.excluded == ()
+
+
+def test_restarts_of_different_length(space):
+    """One with more evaluations than the others counts by its best point, wherever that is."""
+    longer = history([0.25, 0.3, 0.4], 0.6, n=3 * N_EVALUATIONS)
+    longer.objectives[-1] = 1 - 0.7
+    longer.points[-1] = [0.21, 0.31, 0.41]
+    histories = {0: history([0.2, 0.3, 0.4], 0.6), 1: longer}
+    findings = summarise(space, histories, 2, N_EVALUATIONS).findings
+    assert (findings.best.restart, findings.best.values["translation_sigma_A"]) == (1, 0.41)
+    assert findings.clusters[0].restarts == (0, 1)
 
 
 def test_unfinished_restarts_do_not_count(space):

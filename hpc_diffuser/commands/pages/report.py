@@ -46,9 +46,9 @@ _SCATTER = (
 )
 _SOURCE = "source: a mode's amplitude in the ensemble, or the elastic network, that it comes from."
 _CLUSTERS = (
-    "Medians of each cluster, in which every restart has a neighbour whose parameters differ by at "
-    f"most {NEIGHBOURS:g} of their ranges, rms. CC_search is CC_work as the search saw it, with "
-    "its own samples."
+    "Medians of each cluster: restarts whose parameters differ by at most "
+    f"{NEIGHBOURS:g} of their ranges, rms, or between which CC is the same and does not fall. "
+    "CC_search is CC_work as the search saw it, with its own samples."
 )
 
 
