@@ -7,7 +7,7 @@ from hpc_diffuser.fit.comparison_table import ModelComparison, ModelRow, Shuffle
 from hpc_diffuser.fit.config_values import terms_of
 from hpc_diffuser.interface.run import Comparison
 from hpc_diffuser.report.facts import best_known, numbered, rounded
-from hpc_diffuser.report.section import Cell, Column, Contents, Table
+from hpc_diffuser.report.section import Cell, Column, Contents, Figure, Table
 
 _SHUFFLED = (
     "As a control, the same weights were given to the same modes in other orders. These span the "
@@ -170,4 +170,28 @@ def shells_of_models(comparison: Comparison) -> Contents | None:
     if ceiling:
         caption += " CC½ is that of the data's half-maps, CC* what a perfect model would reach."
     table = Table(name="shells-of-models", caption=caption, columns=tuple(columns), rows=rows)
-    return Contents(tables=(table,))
+    return Contents(figures=(_shells_figure(found),), tables=(table,))
+
+
+def _shells_figure(found: ModelComparison) -> Figure:
+    def draw() -> Any:
+        from hpc_diffuser.plots.models import models_figure
+
+        return models_figure(found)
+
+    said = [
+        f"{row.name}: CC_work {_cc(row.cc_work)}, CC_free {_cc(row.cc_free)}."
+        for row in found.models
+    ]
+    return Figure(
+        name="models-against-resolution",
+        caption="CC_work (left) and CC_free (right) of each model against resolution; in the "
+        "legends, of all shells together.",
+        alternative=" ".join(["CC against resolution of each model.", *said])
+        + " By shell, they are in the table below.",
+        draw=draw,
+    )
+
+
+def _cc(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"
