@@ -1,6 +1,6 @@
 """What each atom scatters: its form factor, less the solvent that it displaces, dimmed by B."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import gemmi
 import numpy as np
@@ -89,6 +89,35 @@ class AtomFactors:
             solvent = (self.k_sol_eA3, self.b_sol_A2)
             found = found - solvent_factors(self.volumes_A3, s_squared, *solvent)
         return found
+
+
+def copied_factors(
+    factors: AtomFactors, atoms: Integers, occupancies: Floats, b_factors_A2: Floats
+) -> AtomFactors:
+    """The factors of copies of atoms, each dimmed by a B-factor more.
+
+    Parameters
+    ----------
+    factors : AtomFactors
+        Of N atoms.
+    atoms : (C,) int
+        Which atom each is a copy of.
+    occupancies : (C,) float
+        Of the copies.
+    b_factors_A2 : (N,) float
+        Of the atoms, beside those that `factors` has; rounded to `B_STEP_A2`.
+    """
+    steps = np.rint(b_factors_A2 / B_STEP_A2).astype(np.int64)
+    rows = np.stack([factors.kind, steps], axis=1)
+    kinds, kind = np.unique(rows, axis=0, return_inverse=True)
+    return replace(
+        factors,
+        kind=kind.reshape(-1)[atoms],
+        occupancies=occupancies,
+        elements=factors.elements[kinds[:, 0]],
+        volumes_A3=factors.volumes_A3[kinds[:, 0]],
+        b_factors_A2=factors.b_factors_A2[kinds[:, 0]] + kinds[:, 1] * B_STEP_A2,
+    )
 
 
 def atom_factors(

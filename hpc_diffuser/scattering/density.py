@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from copy import copy
+from dataclasses import replace
 
 import numpy as np
 
-from hpc_diffuser.crystal.atom_factors import AtomFactors, atom_factors
+from hpc_diffuser.crystal.atom_factors import AtomFactors, atom_factors, copied_factors
 from hpc_diffuser.crystal.lattice import fractionalization
 from hpc_diffuser.crystal.structure import Structure
 from hpc_diffuser.kernels import density as kernel
+from hpc_diffuser.kernels.gradients import AT_ONCE, draw_gradients
 from hpc_diffuser.kernels.threads import n_threads, thread_shares
 from hpc_diffuser.motion.configurations import motion_along
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.scattering.direct import SAMPLES_AT_ONCE, sample_weights
+from hpc_diffuser.scattering.dressing import dressing_copies, field_covariances
 from hpc_diffuser.scattering.shapes import fit_shapes, grid_points_per_cell, shapes_of_kinds
 from hpc_diffuser.scattering.slab import BLOCK, Slab
 from hpc_diffuser.system.arrays import Floats, Integers
@@ -47,8 +50,9 @@ class DensityTransform:
 
     def __init__(self, structure: Structure, slab: Slab, factors: AtomFactors | None = None):
         self.slab = slab
-        self._structure = structure
+        self.structure = structure
         factors = factors or atom_factors(structure)
+        self.factors = factors
         self.shapes = fit_shapes(factors, slab.grid.unit_cell, slab.d_min)
         cell = slab.grid.unit_cell
         per_cell = grid_points_per_cell(cell, slab.d_min)
@@ -73,12 +77,24 @@ class DensityTransform:
 
     def with_factors(self, factors: AtomFactors) -> DensityTransform:
         """The same molecule with other factors, no harder to draw than those it was made for."""
+        return self._of(self.structure, factors)
+
+    def _of(self, structure: Structure, factors: AtomFactors) -> DensityTransform:
+        """The transform of other atoms at about the same places, drawn with the same shapes."""
         other = copy(self)
+        other.structure, other.factors = structure, factors
         coefficients = shapes_of_kinds(self.shapes, self.slab.d_min, factors)
         other._drawn = ((coefficients * self._volume).astype(np.float32), *self._drawn[1:])
-        other._atoms = (factors.kind[self._order], self._atoms[1])
-        other.mean = other.structure_factors(self._structure.positions)
+        # Neighbours in space draw on the same rows of the grid.
+        other._order = np.argsort((structure.positions @ self._to_steps)[:, 0], kind="stable")
+        occupancies = factors.occupancies[other._order].astype(np.float32)
+        other._atoms = (factors.kind[other._order], occupancies)
+        other.mean = other.structure_factors(structure.positions)
         return other
+
+    def phonons(self, fields: Floats) -> DensityPhonons:
+        """The transform to first order in motion along fields (M, N, 3) in Å."""
+        return DensityPhonons(self, fields)
 
     def structure_factors(self, positions: Floats) -> tuple[Floats, Floats]:
         """F of one configuration: positions (N, 3) Å → real and imaginary part, (V,) float32."""
@@ -115,7 +131,7 @@ class DensityTransform:
         if not self.slab.size or not len(configurations):
             return sums
         weights = sample_weights(weights, len(configurations))
-        steps, mean = self._steps(configurations), self._steps(self._structure.positions[None])
+        steps, mean = self._steps(configurations), self._steps(self.structure.positions[None])
         least = self._half_box(mean)
         # The transform is linear: D is that of the difference of densities.
         mean_density = self._draw(mean, np.zeros(2 * least, np.float32))[0]
@@ -149,7 +165,7 @@ class DensityTransform:
     def flops(self) -> float:
         """Operations of the matrix products for one configuration."""
         s = self.slab
-        box = 2 * self._half_box(self._steps(self._structure.positions[None]))
+        box = 2 * self._half_box(self._steps(self.structure.positions[None]))
         return product_flops(box, len(s.h), len(s.row_halves), float((s.row_halves + 1).sum()))
 
     def _steps(self, configurations: Floats) -> Floats:
@@ -195,6 +211,100 @@ class DensityTransform:
         """1/B at every stored value: (V,) float32."""
         s = np.sqrt(self.slab.s_squared())
         return np.interp(s, self.shapes.s, 1 / self.shapes.blur).astype(np.float32)
+
+
+class DensityPhonons:
+    """The molecule's transform to first order in its motion: a `transform.Phonons`.
+
+    Moving atoms are drawn as displaced copies (`dressing`), H_i from the gradients of their
+    densities.
+
+    Parameters
+    ----------
+    transform : DensityTransform
+    fields : (M, N, 3) float, Å
+        Independent motions of the transform's atoms, each by its standard deviation.
+    """
+
+    def __init__(self, transform: DensityTransform, fields: Floats):
+        self._still = transform
+        structure, slab = transform.structure, transform.slab
+        copies = dressing_copies(field_covariances(fields), slab.d_min)
+        occupancies = structure.occupancies[copies.atoms] * copies.weights
+        moved = structure.select(copies.atoms)
+        moved = replace(moved, positions=moved.positions + copies.offsets, occupancies=occupancies)
+        dims = copies.b_factors_A2
+        self._dressed = transform._of(
+            moved, copied_factors(transform.factors, copies.atoms, occupancies, dims)
+        )
+        self.mean = self._dressed.mean
+        self._steps = self._dressed._steps(moved.positions[None])
+        self._half_box = self._dressed._half_box(self._steps)
+        first = np.searchsorted(copies.atoms, np.arange(len(structure) + 1))
+        kinds = self._dressed.factors.kind
+        self._copies = (first, kinds, occupancies.astype(np.float32))
+        self._places = (moved.positions - transform.origin) @ transform._to_steps
+        self._fields = (fields @ transform._to_steps).astype(np.float32)
+        self._last: tuple[int, Floats] | None = None
+        self._kept: Floats | None = None
+
+    def squares(self, first: int, last: int) -> Floats:
+        """Σ |H_i|² over the fields from `first` up to `last`: (V,) float32."""
+        drawing, sums = self._dressed, np.zeros((3, self._dressed.slab.size), np.float32)
+        for i in range(first, last) if drawing.slab.size else ():
+            gradient = self._gradients(i // AT_ONCE)[i % AT_ONCE][None].copy()
+            kernel.fold_x(gradient, *drawing._planes_of(self._half_box))
+            once = sample_weights(None, 1)
+            kernel.add_moments(once, gradient, *drawing._inputs(self._half_box), *sums)
+        squares: Floats = sums[2] * drawing._sharpen**2
+        return squares
+
+    def remainders(self, configurations: Floats, normals: Floats) -> Floats:
+        """Σ |F_s − m − Σ_i z_si H_i|² over configurations: (V,) float32.
+
+        Parameters
+        ----------
+        configurations : (S, N, 3) float, Å
+        normals : (S, M) float
+            z.
+        """
+        drawing, sums = self._still, np.zeros((3, self._still.slab.size), np.float32)
+        steps = drawing._steps(configurations)
+        for first in range(0, len(steps), SAMPLES_AT_ONCE) if drawing.slab.size else ():
+            some = slice(first, first + SAMPLES_AT_ONCE)
+            half_box = np.maximum(drawing._half_box(steps[some]), self._half_box)
+            box = 2 * half_box
+            densities = drawing._draw(steps[some], np.zeros(box, np.float32))
+            inner = [slice(n, -n or None) for n in half_box - self._half_box]
+            whole = densities[:, : -kernel.ROW].reshape(-1, *box)
+            whole[:, *inner] -= self._first_order(normals[some])
+            kernel.fold_x(densities, *drawing._planes_of(half_box))
+            once = sample_weights(None, len(densities))
+            kernel.add_moments(once, densities, *drawing._inputs(half_box), *sums)
+        remainders: Floats = sums[2] * drawing._sharpen**2
+        return remainders
+
+    def _first_order(self, normals: Floats) -> Floats:
+        """Densities of m + Σ_i z_i H_i: (S, x, y, z) float32."""
+        box = 2 * self._half_box
+        if self._kept is None:
+            mean = self._dressed._draw(self._steps, np.zeros(box, np.float32))
+            parts = range(-(-len(self._fields) // AT_ONCE))
+            self._kept = np.concatenate([mean, *(self._gradients(part) for part in parts)])
+        coefficients = np.column_stack([np.ones(len(normals)), normals]).astype(np.float32)
+        densities: Floats = (coefficients @ self._kept)[:, : -kernel.ROW].reshape(-1, *box)
+        return densities
+
+    def _gradients(self, part: int) -> Floats:
+        """Densities of H_i for some fields that are drawn together: (≤ AT_ONCE, ·) float32."""
+        if self._last is None or self._last[0] != part:
+            box = 2 * self._half_box
+            fields = self._fields[part * AT_ONCE : (part + 1) * AT_ONCE]
+            densities = np.empty((len(fields), int(np.prod(box)) + kernel.ROW), np.float32)
+            shapes = self._dressed._drawn
+            draw_gradients(self._places, self._copies, fields, shapes, box, densities)
+            self._last = part, densities
+        return self._last[1]
 
 
 def farthest_box(

@@ -14,6 +14,7 @@ from hpc_diffuser.system.arrays import Floats
 
 SAMPLES_AT_ONCE = 4  # their phase tables, 1-2 MB each for 1000 atoms, stay in a shared cache
 _TABLE_STEPS = 8192
+_VOXELS_AT_ONCE = 256  # of phonons: (M, v, N) products
 
 # Turns, tables of k and l, their rows, atoms, planes, form factors: see `kernels.direct_sum`.
 _Inputs = tuple[
@@ -46,18 +47,19 @@ class DirectTransform:
         self.slab = slab
         self.origin: Floats = np.zeros(3)
         factors = factors or atom_factors(structure)
-        self._structure = structure
+        self.structure = structure
         self._order = np.argsort(factors.kind, kind="stable")
         counts = np.bincount(factors.kind, minlength=len(factors.elements))
         self._offsets = np.concatenate([[0], np.cumsum(counts)])
         self._occupancies = factors.occupancies[self._order].astype(np.float32)
         self._to_turns = fractionalization(slab.grid.unit_cell).T / np.array(slab.grid.divisions)
+        self.factors = factors
         self._form_factors = _form_factor_table(factors, slab)
         self.mean = self.structure_factors(structure.positions)
 
     def with_factors(self, factors: AtomFactors) -> "DirectTransform":
         """The same molecule with other factors."""
-        return DirectTransform(self._structure, self.slab, factors)
+        return DirectTransform(self.structure, self.slab, factors)
 
     def structure_factors(self, positions: Floats) -> tuple[Floats, Floats]:
         """F of one configuration: positions (N, 3) Å → real and imaginary part, (V,) float32."""
@@ -89,6 +91,10 @@ class DirectTransform:
                 inputs = self._inputs(configurations[some])
                 direct_sum.add_moments(weights[some], *inputs, *self.mean, *sums)
         return sums
+
+    def phonons(self, fields: Floats) -> "DirectPhonons":
+        """The transform to first order in motion along fields (M, N, 3) in Å."""
+        return DirectPhonons(self, fields)
 
     kept_values = 2  # at every stored value, float32: F₀
 
@@ -125,6 +131,77 @@ class DirectTransform:
             (s.h, s.centres, s.halves, s.offsets, s.row_halves, s.row_offsets),
             self._form_factors,
         )
+
+
+class DirectPhonons:
+    """The molecule's transform to first order in its motion: a `transform.Phonons`.
+
+    Sums over atoms in double precision, exact also in the atoms' motion.
+
+    Parameters
+    ----------
+    transform : DirectTransform
+    fields : (M, N, 3) float, Å
+        Independent motions of the transform's atoms, each by its standard deviation.
+    """
+
+    def __init__(self, transform: DirectTransform, fields: Floats):
+        self._still = transform
+        self._fields = fields
+        first_order = np.empty((1 + len(fields), transform.slab.size), np.complex64)
+        for plane in range(len(transform.slab.h)):
+            values = slice(*transform.slab.offsets[plane : plane + 2])
+            first_order[:, values] = self._of_plane(plane)
+        self._first_order = first_order
+        self.mean = first_order[0].real, first_order[0].imag
+
+    def squares(self, first: int, last: int) -> Floats:
+        """Σ |H_i|² over the fields from `first` up to `last`: (V,) float32."""
+        own = self._first_order[1 + first : 1 + last]
+        squares: Floats = np.sum(own.real**2 + own.imag**2, axis=0)
+        return squares
+
+    def remainders(self, configurations: Floats, normals: Floats) -> Floats:
+        """Σ |F_s − m − Σ_i z_si H_i|² over configurations: (V,) float32.
+
+        Parameters
+        ----------
+        configurations : (S, N, 3) float, Å
+        normals : (S, M) float
+            z.
+        """
+        total = np.zeros(self._still.slab.size, np.float32)
+        for moved, coefficients in zip(configurations, normals, strict=True):
+            real, imaginary = self._still.structure_factors(moved)
+            expected = np.append(1, coefficients).astype(np.float32) @ self._first_order
+            total += (real - expected.real) ** 2 + (imaginary - expected.imag) ** 2
+        return total
+
+    def _of_plane(self, plane: int) -> Floats:
+        """m and H_i at the values of one plane: (1 + M, v) complex."""
+        slab, structure = self._still.slab, self._still.structure
+        factors = self._still.factors
+        to_q = (
+            2
+            * np.pi
+            * fractionalization(slab.grid.unit_cell)
+            / np.array(slab.grid.divisions)[:, None]
+        )
+        found = []
+        indices = slab.indices_of(plane)
+        for first in range(0, len(indices), _VOXELS_AT_ONCE):
+            q = indices[first : first + _VOXELS_AT_ONCE] @ to_q
+            s_squared = np.sum(q**2, axis=1) / (4 * np.pi**2)
+            amplitudes = factors.at(s_squared)[:, factors.kind] * factors.occupancies
+            phases = q @ structure.positions.T
+            along = np.einsum("mna,va->mvn", self._fields, q)
+            waves = amplitudes * np.exp(1j * phases - 0.5 * np.sum(along**2, axis=0))
+            found.append(
+                np.concatenate(
+                    [waves.sum(axis=1)[None], 1j * np.einsum("vn,mvn->mv", waves, along)]
+                )
+            )
+        return np.concatenate(found, axis=1)
 
 
 def sample_weights(weights: Floats | None, n: int) -> Floats:

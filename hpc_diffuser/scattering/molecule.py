@@ -48,6 +48,8 @@ class Computation:
         At the densest solvent; plain form factors without.
     many_kinds : bool
         Atoms may have B-factors of their own.
+    estimator : {"sampled", "one-phonon", "control-variate"}
+        Of the moments over the modes.
     """
 
     motion_A: float = 0.0
@@ -56,6 +58,7 @@ class Computation:
     liquid_gamma_A: float = 0.0
     factors: AtomFactors | None = None
     many_kinds: bool = False
+    estimator: str = "sampled"
 
 
 class MoleculeModel(Protocol):
@@ -131,7 +134,14 @@ class DirectModel:
         how: Computation,
     ):
         self.moments = Moments(
-            modes, grid, indices, group, how.transform, how.factors, how.many_kinds
+            modes,
+            grid,
+            indices,
+            group,
+            how.transform,
+            how.factors,
+            how.many_kinds,
+            how.estimator,
         )
         self.rows: Integers = self.moments.rows
         self._q_squared = 4 * np.pi**2 * self.moments.s_squared

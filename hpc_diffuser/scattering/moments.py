@@ -14,7 +14,7 @@ import numpy as np
 
 from hpc_diffuser.crystal.atom_factors import AtomFactors, atom_factors
 from hpc_diffuser.crystal.lattice import HklGrid
-from hpc_diffuser.motion.configurations import configurations, residual_b_factors
+from hpc_diffuser.motion.configurations import configurations, mode_factor, residual_b_factors
 from hpc_diffuser.motion.ensemble import frame_weights
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters, Sampled
@@ -31,6 +31,8 @@ from hpc_diffuser.scattering.intensity import SelfTerms, self_terms
 from hpc_diffuser.scattering.slab import BLOCK, plane_costs, position_bytes, slab, squared_bytes
 from hpc_diffuser.scattering.transform import Transform, choose_transform
 from hpc_diffuser.system.arrays import Floats, Integers
+
+ESTIMATORS = ("sampled", "one-phonon", "control-variate")
 
 
 class Moments:
@@ -49,6 +51,8 @@ class Moments:
         The atoms' at the densest solvent; plain form factors without.
     many_kinds : bool
         See `transform.choose_transform`.
+    estimator : str
+        One of `ESTIMATORS`.
 
     Attributes
     ----------
@@ -72,9 +76,11 @@ class Moments:
         transform: str = "auto",
         factors: AtomFactors | None = None,
         many_kinds: bool = False,
+        estimator: str = "sampled",
     ):
         grid.require(indices)
         self.modes = modes
+        self._estimator = estimator
         self.group = group
         s_squared = grid.inverse_d_squared(indices)
         d_min = float(1 / np.sqrt(s_squared.max()))
@@ -127,9 +133,12 @@ class Moments:
         """
         self._use(self._factors_of(parameters))
         sampled = parameters.sampled
-        key = sampled, _identity(self._factors), normals.tobytes()
+        how = self._estimator if can_be_expanded(self.modes, sampled) else "sampled"
+        points = b"" if how == "one-phonon" else normals.tobytes()
+        key = sampled, _identity(self._factors), how, points
         if self._last is None or key != self._last[0]:
-            self._last = key, self._computed(sampled, normals)
+            found = self._computed if how == "sampled" else self._expanded
+            self._last = key, found(sampled, normals)
         return *self._last[1], self._self_terms
 
     def of_mean(self, parameters: Parameters) -> tuple[Floats, Floats, SelfTerms]:
@@ -154,6 +163,28 @@ class Moments:
         self.transform = self.transform.with_factors(factors)
         self._self_terms = self_terms(factors, self.s_squared)
 
+    def _expanded(self, sampled: Sampled, normals: Floats) -> tuple[Floats, Floats]:
+        """The same in an expansion: Σ|H_i|², without sampling, and of what is left a sample."""
+        fields: Floats = np.tensordot(mode_factor(sampled).T, self.modes.vectors, 1)
+        phonons = self.transform.phonons(fields)
+        of_fields = batch_edges(len(fields))
+        sampling = self._estimator == "control-variate"
+        of_points = batch_edges(len(normals))
+
+        def batch(i: int) -> Floats:
+            sums = phonons.squares(*of_fields[i : i + 2])
+            if sampling:
+                rows = np.arange(*of_points[i : i + 2])
+                moved = configurations(self.modes, sampled, normals[rows], rows)
+                sums += phonons.remainders(moved, normals[rows]) / np.float32(len(normals))
+            return sums
+
+        total = self.group.sum_as_tree(_sum_tree(batch, self._batches), self._sharing)
+        if total is None:
+            return np.empty(0), np.empty(0)
+        real, imaginary = (part[self._positions].astype(np.float64) for part in phonons.mean)
+        return total[self._positions].astype(np.float64), real**2 + imaginary**2
+
     def _computed(self, sampled: Sampled, normals: Floats) -> tuple[Floats, Floats]:
         edges = batch_edges(len(normals))
 
@@ -168,6 +199,11 @@ class Moments:
         real, imaginary = (part[self._positions] for part in self.transform.mean)
         sums = total[:, self._positions]
         return variance_and_mean_squared(sums, (real, imaginary), len(normals))
+
+
+def can_be_expanded(modes: Modes, sampled: Sampled) -> bool:
+    """Whether motion inside is Gaussian along modes: not of frames, and no exact rotations."""
+    return modes.frames is None and bool(len(modes.vectors)) and not sampled.libration_sigma_deg
 
 
 def kept_bytes(computed: int) -> list[float]:

@@ -65,13 +65,18 @@ class Slab:
     def s_squared(self) -> Floats:
         """|s|² at every stored value: (V,) float, Å⁻²."""
         metric, found = self.grid.metric(), [np.empty(0)]
-        for h, (k_c, l_c), (rows, columns) in zip(self.h, self.centres, self.halves, strict=True):
-            sign = np.array([1, -1])
-            k = k_c + sign[:, None, None, None] * np.arange(rows + 1)[:, None]
-            l = l_c + sign[:, None, None] * np.arange(columns + 1)  # noqa: E741
-            indices = np.stack(np.broadcast_arrays(h, k, l), axis=-1).reshape(-1, 3)
+        for plane in range(len(self.h)):
+            indices = self.indices_of(plane)
             found.append(np.einsum("vi,ij,vj->v", indices, metric, indices))
         return np.concatenate(found)
+
+    def indices_of(self, plane: int) -> Integers:
+        """Sample indices of all values that a plane stores: (v, 3) int."""
+        (k_c, l_c), (rows, columns) = self.centres[plane], self.halves[plane]
+        sign = np.array([1, -1])
+        k = k_c + sign[:, None, None, None] * np.arange(rows + 1)[:, None]
+        l = l_c + sign[:, None, None] * np.arange(columns + 1)  # noqa: E741
+        return np.stack(np.broadcast_arrays(self.h[plane], k, l), axis=-1).reshape(-1, 3)
 
     def position_of(self, indices: Integers) -> Integers:
         """Where the value of each sample index (V, 3) lies in the slab's arrays: (V,) int.

@@ -78,9 +78,57 @@ class Transform(Protocol):
         """The same molecule with other factors, no harder to draw than those it was made for."""
         ...
 
+    def phonons(self, fields: Floats) -> Phonons:
+        """The transform to first order in independent motions.
+
+        Parameters
+        ----------
+        fields : (M, N, 3) float, Å
+            Displacements of all atoms, each field by its standard deviation.
+        """
+        ...
+
     @property
     def flops(self) -> float:
         """Operations of the matrix products for one configuration."""
+        ...
+
+
+class Phonons(Protocol):
+    """A molecule's transform to first order in its motion, on the transform's slab.
+
+    With U_a the covariance of an atom's motion along independent fields Δ_i,
+
+        m = Σ_a f_a e^{−½ qᵀU_a q} e^{iq·r_a},   H_i = Σ_a f_a (i q·Δ_ia) e^{−½ qᵀU_a q} e^{iq·r_a}.
+
+    For Gaussian motion m = ⟨F⟩ and H_i = ⟨z_i F⟩, with z_i the field's coefficient. So
+    F = m + Σ_i z_i H_i + R in three parts that are not correlated, and
+
+        ⟨|F|²⟩ − |⟨F⟩|² = Σ_i |H_i|² + ⟨|R|²⟩,
+
+    where R alone needs sampling.
+
+    Attributes
+    ----------
+    mean : two (V,) float32
+        Real and imaginary part of m.
+    """
+
+    mean: tuple[Floats, Floats]
+
+    def squares(self, first: int, last: int) -> Floats:
+        """Σ |H_i|² over the fields from `first` up to `last`: (V,) float32."""
+        ...
+
+    def remainders(self, configurations: Floats, normals: Floats) -> Floats:
+        """Σ |R|² over configurations: (V,) float32.
+
+        Parameters
+        ----------
+        configurations : (S, N, 3) float, Å
+        normals : (S, M) float
+            z, which they are displaced by.
+        """
         ...
 
 

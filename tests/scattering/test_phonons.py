@@ -1,0 +1,117 @@
+"""The transform to first order in motion, of every transform, against sums over atoms."""
+
+import numpy as np
+import pytest
+from builders import TRICLINIC, random_structure, s_vectors
+
+from hpc_diffuser.crystal.atom_factors import atom_factors
+from hpc_diffuser.crystal.lattice import grid_to_resolution
+from hpc_diffuser.scattering.dressing import DRESSING_ERROR, dressing_copies, points_needed
+from hpc_diffuser.scattering.shapes import DRAWING_ERROR
+from hpc_diffuser.scattering.slab import slab
+from hpc_diffuser.scattering.transform import TRANSFORMS
+
+D_MIN = 2.2
+# Relative rms of F in a molecule of few atoms, as in test_transform.py, and what copies add to it;
+# of a square it is twice that.
+ERRORS = {"direct": 3e-6, "density": 2 * DRAWING_ERROR + DRESSING_ERROR}
+every_transform = pytest.mark.parametrize("name", TRANSFORMS)
+
+
+class Case:
+    """A molecule that moves along random fields, and its transform at some samples by hand."""
+
+    def __init__(self, name, rms_A=0.3, n_fields=5, factors=None):
+        rng = np.random.default_rng(3)
+        self.structure = structure = random_structure(np.random.default_rng(2), 37)
+        fields = rng.normal(size=(n_fields, len(structure), 3))
+        fields *= rms_A / np.sqrt(np.mean(np.sum(fields**2, axis=(0, 2))))
+        self.fields = fields
+        grid = grid_to_resolution(TRICLINIC, (3, 2.5, 5), D_MIN)
+        self.slab = slab(grid, D_MIN, np.arange(grid.extent[0] + 1))
+        self.transform = TRANSFORMS[name](structure, self.slab, factors)
+        self.phonons = self.transform.phonons(fields)
+        indices = grid.indices_between(np.inf, D_MIN)[::30]
+        self.rows = self.slab.position_of(indices)
+        self.s = s_vectors(grid, indices)
+        factors = factors or atom_factors(structure)
+        amplitudes = factors.at(np.sum(self.s**2, axis=1))[:, factors.kind] * factors.occupancies
+        self.q = 2 * np.pi * self.s
+        self.amplitudes = amplitudes
+        along = np.einsum("vi,mni->mvn", self.q, fields)
+        waves = self.waves(structure.positions) * np.exp(-0.5 * np.sum(along**2, axis=0))
+        self.mean = waves.sum(axis=1)
+        self.first_order = 1j * np.sum(waves * along, axis=2)
+
+    def waves(self, positions):
+        """f_a e^{iq·r_a} about the transform's origin: (V, N)."""
+        return self.amplitudes * np.exp(1j * self.q @ (positions - self.transform.origin).T)
+
+
+def off(found, expected):
+    """Rms difference over the rms of what is expected."""
+    return np.sqrt(np.mean(np.abs(found - expected) ** 2) / np.mean(np.abs(expected) ** 2))
+
+
+@every_transform
+@pytest.mark.parametrize("rms_A", [0.1, 0.3, 0.8])
+def test_mean_and_first_order(name, rms_A):
+    """m and Σ|H_i|² as their sums over atoms say, for all fields, and for some of them."""
+    case = Case(name, rms_A)
+    real, imaginary = case.phonons.mean
+    assert off((real + 1j * imaginary)[case.rows], case.mean) < ERRORS[name]
+    squares = np.abs(case.first_order) ** 2
+    found = case.phonons.squares(0, 5)[case.rows]
+    assert off(found, squares.sum(axis=0)) < 2 * ERRORS[name]
+    found = case.phonons.squares(1, 3)[case.rows]
+    assert off(found, squares[1:3].sum(axis=0)) < 2 * ERRORS[name]
+
+
+@every_transform
+def test_remainders(name):
+    """|F − m − Σ z_i H_i|² term by term; small against |F|², so the error is of that."""
+    case = Case(name)
+    normals = np.random.default_rng(5).normal(size=(6, 5))
+    moved = case.structure.positions + np.tensordot(normals, case.fields, 1)
+    rest = [
+        case.waves(positions).sum(axis=1) - case.mean - z @ case.first_order
+        for positions, z in zip(moved, normals, strict=True)
+    ]
+    found = case.phonons.remainders(moved, normals)[case.rows]
+    assert off(found, np.sum(np.abs(rest) ** 2, axis=0)) < 5 * ERRORS[name]
+
+
+@every_transform
+def test_solvent_and_b_factors(name):
+    """Whatever an atom scatters: its dressing is of motion alone."""
+    structure = random_structure(np.random.default_rng(2), 37)
+    b = np.random.default_rng(4).uniform(0, 20, 37)
+    case = Case(name, factors=atom_factors(structure, b_factors_A2=b))
+    real, imaginary = case.phonons.mean
+    assert off((real + 1j * imaginary)[case.rows], case.mean) < ERRORS[name]
+    squares = np.sum(np.abs(case.first_order) ** 2, axis=0)
+    assert off(case.phonons.squares(0, 5)[case.rows], squares) < 2 * ERRORS[name]
+
+
+def test_copies_scatter_as_moving_atoms_do():
+    """Σ_k w_k e^{iq·x_k} e^{−Bs²/4} = e^{−½ qᵀUq} for every atom and q up to the resolution."""
+    rng = np.random.default_rng(1)
+    factors = rng.normal(size=(50, 3, 3)) * rng.uniform(0.01, 0.25, (50, 1, 1))
+    covariances = factors @ factors.swapaxes(1, 2)
+    copies = dressing_copies(covariances, 1.6)
+    directions = rng.normal(size=(200, 3))
+    q = directions / np.linalg.norm(directions, axis=1)[:, None] * 2 * np.pi / 1.6
+    for a, covariance in enumerate(covariances):
+        own = copies.atoms == a
+        waves = np.exp(1j * q @ copies.offsets[own].T) @ copies.weights[own]
+        waves = waves * np.exp(-copies.b_factors_A2[a] / 1.6**2 / 4)
+        expected = np.exp(-0.5 * np.einsum("vi,ij,vj->v", q, covariance, q))
+        assert np.abs(waves - expected).max() < 2 * DRESSING_ERROR
+
+
+def test_atoms_that_rest_are_one_copy():
+    """And atoms whose motion is alike in all directions are one, with a B-factor."""
+    copies = dressing_copies(np.stack([np.zeros((3, 3)), 0.02 * np.eye(3)]), 1.6)
+    assert copies.atoms.tolist() == [0, 1] and not copies.offsets.any()
+    np.testing.assert_allclose(copies.b_factors_A2, [0, 8 * np.pi**2 * 0.02])
+    assert points_needed(np.array([0.0, 0.1, 0.4])).tolist() == [1, 2, 3]
