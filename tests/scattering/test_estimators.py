@@ -1,0 +1,132 @@
+"""Moments without sampling, and with samples of what the first order leaves, against pair sums."""
+
+import numpy as np
+import pytest
+from oracles import random_voxels, shell_cc
+
+from hpc_diffuser.commands.examples.four_helices import example_modes
+from hpc_diffuser.crystal.atom_factors import form_factors
+from hpc_diffuser.crystal.lattice import fractionalization
+from hpc_diffuser.motion.configurations import residual_b_factors
+from hpc_diffuser.motion.disorder import Disorder
+from hpc_diffuser.motion.modes import Modes
+from hpc_diffuser.motion.parameters import Parameters
+from hpc_diffuser.motion.random_numbers import generator, normal_samples
+from hpc_diffuser.parallel.communicator import Ranks
+from hpc_diffuser.scattering.model import forward_model
+from hpc_diffuser.scattering.molecule import Computation
+from hpc_diffuser.scattering.moments import can_be_expanded
+from hpc_diffuser.scattering.pair_sum import pair_sum_intensity
+
+
+class Example:
+    """The example's protein, moving inside by so many Å; at 200 voxels between 3.3 and 1.6 Å."""
+
+    def __init__(self, internal_A: float, disorder: Disorder, **others):
+        self.modes: Modes = example_modes()
+        amplitudes = self.modes.amplitudes_A * internal_A
+        amplitudes /= np.linalg.norm(self.modes.amplitudes_A)
+        self.parameters = Parameters(amplitudes, disorder, **others)
+        self.grid, self.indices = random_voxels(self.modes, 200)
+        self.s_squared = self.grid.inverse_d_squared(self.indices)
+
+    def exact(self) -> np.ndarray:
+        """The pair sum."""
+        structure = self.modes.structure
+        factors = form_factors(structure.elements, self.s_squared) * structure.occupancies
+        s = self.indices / np.array(self.grid.divisions) @ fractionalization(self.modes.unit_cell)
+        fields = self.parameters.mode_amplitudes_A[:, None, None] * self.modes.vectors
+        residual = 0.0
+        if self.parameters.residual_b_fraction:
+            residual = residual_b_factors(self.modes, self.parameters)
+        disorder = self.parameters.disorder
+        return pair_sum_intensity(structure.positions, factors, s, fields, disorder, residual)
+
+    def calculated(self, estimator: str, n_samples: int = 32, transform: str = "auto"):
+        """The model's intensity."""
+        points = normal_samples("sobol", n_samples, len(self.modes.vectors), generator(1))
+        liquid = self.parameters.disorder.llm_gamma_A
+        grid = "auto" if liquid else "target"
+        how = Computation(0.3, grid, transform, liquid_gamma_A=liquid, estimator=estimator)
+        model = forward_model(self.modes, self.grid, self.indices, Ranks(), how)
+        return model.internal_motion(self.parameters, points)
+
+    def lost(self, *args, **options) -> tuple[float, float]:
+        """1 − CC, and the scale, against the pair sum."""
+        exact, found = self.exact(), self.calculated(*args, **options)
+        scale = float(found @ exact / (exact @ exact))
+        return 1 - shell_cc(found, exact, self.s_squared), scale
+
+
+@pytest.mark.parametrize("transform", ["density", pytest.param("direct", marks=pytest.mark.slow)])
+def test_small_motions_are_of_first_order(transform):
+    """What is left out grows as U² beside U: 1 − CC with U², 16 times for twice the motion."""
+    smaller, _ = Example(0.05, Disorder(0.02)).lost("one-phonon", transform=transform)
+    larger, scale = Example(0.1, Disorder(0.02)).lost("one-phonon", transform=transform)
+    assert smaller < 1e-4 and 12 < larger / smaller < 20
+    assert 0.9 < scale < 1
+
+
+def test_the_first_order_lacks_its_share():
+    """At 0.3 Å less is scattered than there is, but nearly in the right places."""
+    loss, scale = Example(0.3, Disorder(0.3)).lost("one-phonon")
+    assert loss < 3e-3 and 0.9 < scale < 0.96
+
+
+def test_samples_of_the_remainder_make_up_for_it():
+    """No bias is left: the scale is right; and of three modes half of the sampling's error goes."""
+    example = Example(0.3, Disorder(0.3))
+    loss, scale = example.lost("control-variate", n_samples=64)
+    plain, _ = example.lost("sampled", n_samples=64)
+    assert loss < plain / 2 and abs(scale - 1) < 3e-3
+
+
+@pytest.mark.parametrize(
+    "disorder, others",
+    [
+        (Disorder((0.3, 0.4, 0.2)), {}),
+        (Disorder(0.3, 0.2), {}),
+        (Disorder(0.2, llm_sigma_A=0.3, llm_gamma_A=6.0), {}),
+        (Disorder(0.2), {"residual_b_fraction": 0.5}),
+    ],
+    ids=["anisotropic", "uncorrelated", "liquid", "residual"],
+)
+def test_with_every_other_motion(disorder, others):
+    """What needs no sampling comes on top, whichever moments it is given."""
+    example = Example(0.2, disorder, **others)
+    if others:
+        example.modes = with_b_factors(example.modes)
+    loss, scale = example.lost("control-variate", n_samples=64)
+    assert loss < 2e-4 and abs(scale - 1) < 3e-3
+
+
+def with_b_factors(modes: Modes) -> Modes:
+    """The modes in a crystal whose B-factors are known."""
+    b = np.linspace(5, 60, len(modes.structure))
+    return Modes(**{**vars(modes), "crystal_b_A2": b})
+
+
+def test_correlated_modes():
+    """Independent fields are combinations of the modes: the same as by plain samples."""
+    example = Example(0.2, Disorder(0.3), mode_correlation=(0.6, -0.3, 0.5))
+    sampled = example.calculated("sampled", 512)
+    found = example.calculated("control-variate", 128)
+    assert 1 - shell_cc(found, sampled, example.s_squared) < 2e-4
+
+
+def test_what_cannot_be_expanded_is_sampled():
+    """Exact rotations are not Gaussian: with them the estimator changes no bit."""
+    example = Example(0.2, Disorder(0.3), libration_sigma_deg=2.0)
+    assert not can_be_expanded(example.modes, example.parameters.sampled)
+    points = normal_samples("sobol", 16, len(example.modes.vectors) + 3, generator(1))
+    found = [
+        forward_model(
+            example.modes,
+            example.grid,
+            example.indices,
+            Ranks(),
+            Computation(grid="target", estimator=estimator),
+        ).internal_motion(example.parameters, points)
+        for estimator in ("sampled", "control-variate")
+    ]
+    np.testing.assert_array_equal(*found)
