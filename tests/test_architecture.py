@@ -33,6 +33,7 @@ HOMES = {
     "mpi4py": ("parallel.mpi",),
     "skopt": ("fit.search.bayesian",),
     "matplotlib": ("plots",),
+    "PIL": ("plots.moving",),
     "jinja2": ("report.page",),
     "mdtraj": ("io.trajectories.native",),
     "h5py": ("io", "fit.run"),

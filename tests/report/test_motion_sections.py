@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from hpc_diffuser.interface.run import open_run
+from hpc_diffuser.report.sections.modes import refined_modes
 from hpc_diffuser.report.sections.motion import kinds_of_motion, shares_of
 from hpc_diffuser.report.sections.pairs import moving_pairs
 from hpc_diffuser.report.sections.residues import moving_residues
 from hpc_diffuser.system.errors import InputError
 
-ALL = (kinds_of_motion, moving_residues, moving_pairs)
+ALL = (kinds_of_motion, refined_modes, moving_residues, moving_pairs)
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,20 @@ def test_what_a_screw_adds_is_told():
     assert shares == {"translation": 0.6, "translation and libration together": pytest.approx(0.4)}
 
 
+def test_modes_are_those_of_the_answer(run, finished):
+    """Amplitudes of summary.json; the prominent ones have a moving picture."""
+    said = json.loads((finished / "run" / "summary.json").read_text())
+    found = refined_modes(run)
+    table = columns(found.tables[0])
+    assert table["amplitude (Å)"] == said["answer"]["mode_amplitude_A"]
+    assert table["in the source (Å)"] == said["source_mode_amplitude_A"]
+    assert sum(table["part (%)"]) == pytest.approx(100)
+    prominent = [n for n, yes in zip(table["mode"], table["prominent"], strict=True) if yes]
+    assert sorted(moving.name for moving in found.animations) == [f"mode_{n}" for n in prominent]
+    assert all(moving.frames()[:6] == b"GIF89a" for moving in found.animations)
+    assert f"Prominent mode: {prominent[0]} (" in found.words[0]
+
+
 def test_residues_are_those_of_the_answer(run, finished, modes):
     """Displacements by the answer of summary.json and the modes that it was begun with."""
     answer = json.loads((finished / "run" / "summary.json").read_text())["answer"]
@@ -78,7 +93,8 @@ def test_every_figure_can_be_drawn(run, section):
     """With labels, and an alternative text of its own."""
     for figure in section(run).figures:
         drawn = figure.draw()
-        assert drawn.axes and drawn.axes[0].get_xlabel()
+        ax = drawn.axes[0]
+        assert ax.get_xlabel() or not ax.axison
         assert figure.alternative and figure.caption.endswith(".")
 
 

@@ -5,6 +5,7 @@ from hpc_diffuser.report.runs import Runs
 from hpc_diffuser.report.section import Section
 from hpc_diffuser.report.sections.again import again, again_of_models
 from hpc_diffuser.report.sections.models import models, parameters_of_models, shells_of_models
+from hpc_diffuser.report.sections.modes import refined_modes
 from hpc_diffuser.report.sections.motion import kinds_of_motion
 from hpc_diffuser.report.sections.pairs import moving_pairs
 from hpc_diffuser.report.sections.residues import moving_residues
@@ -23,6 +24,7 @@ OF_A_RUN: tuple[Section[Run], ...] = (
     Section("standing", "How far it is", standing),
     Section("table-one", "Table 1", table_one),
     Section("motion", "How the molecule moves", kinds_of_motion),
+    Section("modes", "Modes", refined_modes),
     Section("residues", "Which residues move", moving_residues),
     Section("pairs", "What moves together", moving_pairs),
     Section("again", "To do it again", again),
