@@ -14,6 +14,7 @@ import numpy as np
 
 from hpc_diffuser.crystal.symmetry import expansion_bytes, grid_operations, laue_expansion
 from hpc_diffuser.fit import scoring
+from hpc_diffuser.fit.curvature import curvature_bytes
 from hpc_diffuser.fit.problem import Problem, computation
 from hpc_diffuser.fit.search.bayesian import proposing_bytes
 from hpc_diffuser.io.maps import native
@@ -55,6 +56,8 @@ class Sizes:
         Bytes of the arrays that the transform works with.
     atoms, elements : int
         N, and how many chemical elements they are.
+    refined : int
+        Parameters that are.
     has_errors, weighted : bool
     """
 
@@ -71,6 +74,7 @@ class Sizes:
     transforming: Phase
     atoms: int
     elements: int
+    refined: int
     has_errors: bool
     weighted: bool
 
@@ -113,6 +117,7 @@ def measured_sizes(problem: Problem) -> Sizes:
         transforming=make.working_bytes(problem.modes, coarse, problem.space.farthest, how.factors),
         atoms=len(structure),
         elements=len(np.unique(structure.elements)),
+        refined=int(problem.space.refined.sum()),
         has_errors=target.errors is not None,
         weighted=problem.config.target.weights == "errors",
     )
@@ -218,10 +223,11 @@ def proposing(sizes: Sizes, share: Share, evaluations: int) -> Phase:
 
 
 def finishing(sizes: Sizes, share: Share) -> list[Phase]:
-    """The final map: gathered, then written, on rank 0."""
+    """The final map: gathered, then written, on rank 0; between, maps to the answer's sides."""
     kept = [*held(sizes, share), 8 * sizes.voxels, 8 * share.voxels]
     per_value = 4 if sizes.interpolated else 8
     phases = [model.collecting_bytes(sizes.voxels, per_value)]
+    phases.append(curvature_bytes(sizes.voxels, sizes.refined))
     phases += native.writing_bytes(sizes.voxels, sizes.points, sizes.expanded)
     return [kept + phase for phase in phases]
 

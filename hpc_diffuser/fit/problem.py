@@ -26,7 +26,7 @@ from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.progress import log
 
 # What random streams are for: the first number after the seed.
-ENSEMBLE, PROPOSAL, FINAL, CONVERGENCE, SHUFFLE, NOISE = 0, 1, 2, 3, 4, 5
+ENSEMBLE, PROPOSAL, FINAL, CONVERGENCE, SHUFFLE, NOISE, INTERVALS = range(7)
 
 
 @dataclass(frozen=True)

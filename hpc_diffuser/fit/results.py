@@ -12,6 +12,7 @@ from hpc_diffuser.fit.answer import Answer, Candidate, choose_answer, with_answe
 from hpc_diffuser.fit.b_factors import compare_b_factors, motion
 from hpc_diffuser.fit.cautions import cautions
 from hpc_diffuser.fit.config import Config
+from hpc_diffuser.fit.intervals import Intervals
 from hpc_diffuser.fit.problem import Problem, compare
 from hpc_diffuser.fit.restarts import summarise
 from hpc_diffuser.fit.run.directory import input_hashes, read_convergence, read_histories
@@ -30,6 +31,7 @@ from hpc_diffuser.fit.summary import (
     TranslationAlone,
     write_summary,
 )
+from hpc_diffuser.fit.uncertainty import parameter_intervals
 from hpc_diffuser.io.maps.native import write_map
 from hpc_diffuser.maps.target import Target, map_from_voxels, outside_halos
 from hpc_diffuser.maps.target_options import HALO_RADIUS
@@ -94,6 +96,7 @@ def finish(problem: Problem, world: Ranks, started: float, share: float | None) 
     baseline = _translation_alone(model, comparison, parameters)
     masked = world.from_root(lambda: _in_halos(problem.target))
     halos = None if masked is None else _halos(problem, masked, model, parameters, intensity)
+    intervals = parameter_intervals(problem, model, answer.chosen.values, _samples(problem, world))
     values = collect(model, intensity, len(problem.target.indices))
     peak_memory = world.gather(peak_memory_MB())
 
@@ -107,10 +110,16 @@ def finish(problem: Problem, world: Ranks, started: float, share: float | None) 
             optimiser_share=None if share is None else round(share, 4),
             peak_memory_MB_per_rank=round(max(peak_memory)),
         )
-        outcome = _outcome(problem, answer, baseline, halos, session)
+        outcome = _outcome(problem, answer, baseline, halos, intervals, session)
         return sum_up(problem, outcome, answer.chosen)
 
     return world.from_root(save)
+
+
+def _samples(problem: Problem, world: Ranks) -> int:
+    """As many as an evaluation of the search took, also where an earlier job has searched."""
+    found = world.from_root(lambda: read_convergence(problem.config.run.directory))
+    return problem.config.model.final_samples if found is None else found.samples
 
 
 def _outcome(
@@ -118,6 +127,7 @@ def _outcome(
     answer: Answer,
     baseline: tuple[float, Score],
     halos: HaloScores | None,
+    intervals: Intervals | None,
     session: LastSession,
 ) -> Outcome:
     options, modes = problem.config.target, problem.modes
@@ -142,6 +152,7 @@ def _outcome(
         b_factors=compare_b_factors(modes, answer.parameters),
         b_factors_missing=why_no_b_factors(modes),
         halos=halos,
+        intervals=intervals,
         last_session=session,
     )
 

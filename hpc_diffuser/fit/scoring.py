@@ -63,7 +63,7 @@ class Comparison:
         # Where each plane, in their order, is among all ranks', one rank's behind the other's.
         held = model.group.concatenated_on_root(planes, self._lengths)
         self._order = None if held is None else np.argsort(held)
-        self._sums = PlaneSums(own.intensity, _weights(own, weights), *self._bins)
+        self._sums = PlaneSums(own.intensity, voxel_weights(own, weights), *self._bins)
 
     def score(self, intensity: np.ndarray) -> Score:
         """The score, on every rank of the group.
@@ -124,7 +124,9 @@ def score_at_voxels(target: Target, intensity: np.ndarray, score: str, weights: 
     The bits are those that the same numbers from a model get.
     """
     _, bins = _planes_and_bins(target)
-    sums = PlaneSums(target.intensity, _weights(target, weights), *bins).of(intensity).sum(axis=0)
+    sums = (
+        PlaneSums(target.intensity, voxel_weights(target, weights), *bins).of(intensity).sum(axis=0)
+    )
     sums = sums.reshape(2, target.n_shells, N_SUMS)
     return _score_of_sums(*sums, score, target.shell_edges)
 
@@ -267,7 +269,19 @@ def shells_of_both(work: np.ndarray, free: np.ndarray) -> np.ndarray:
     return both if both.any() else np.ones(len(work), bool)
 
 
-def _weights(target: Target, weights: str) -> np.ndarray | None:
+def voxel_weights(target: Target, weights: str) -> np.ndarray | None:
+    """What each voxel counts (V,) in a score; None where all count alike.
+
+    Parameters
+    ----------
+    target : Target
+    weights : {"none", "errors"}
+
+    Raises
+    ------
+    InputError
+        For "errors" of a target without them.
+    """
     if weights == "none":
         return None
     if target.errors is None:

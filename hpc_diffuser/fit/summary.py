@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hpc_diffuser.fit.intervals import Intervals
 from hpc_diffuser.fit.sampling_error import Convergence
 from hpc_diffuser.motion.parameters import Value
 from hpc_diffuser.motion.registry import parameter_labels
@@ -295,6 +296,8 @@ class Outcome:
         Why there are none.
     halos : HaloScores or None
         None where no voxel lies in a halo.
+    intervals : Intervals or None
+        Of the refined parameters; None where nothing is refined, or in a file that is older.
     last_session : LastSession
     """
 
@@ -311,6 +314,7 @@ class Outcome:
     b_factors: BFactors | None
     b_factors_missing: str | None
     halos: ScannedHaloScores | HaloScores | None
+    intervals: Intervals | None = None
     last_session: LastSession
 
 

@@ -1,0 +1,292 @@
+"""How well the data determine the parameters of an answer, from maps a little to its sides.
+
+The objective's slope and curvature at the answer, and how the zones of the data disagree about
+them: see `curvature`. An amplitude σ enters as σ², which intensities are nearly linear in.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpc_diffuser.fit.curvature import Bend, Curvature
+from hpc_diffuser.fit.intervals import Intervals
+from hpc_diffuser.fit.problem import INTERVALS, Problem
+from hpc_diffuser.fit.scoring import score_at_voxels, voxel_weights
+from hpc_diffuser.fit.space import SearchSpace
+from hpc_diffuser.fit.summary import Values
+from hpc_diffuser.maps.zones import zones_of
+from hpc_diffuser.motion.registry import ANGLE, BY_NAME, LENGTH
+from hpc_diffuser.scattering.model import Model, collect
+
+STEP = 0.03  # of a range: how far to the side maps are calculated
+AT_END = 1e-3  # of a range: nearer to its end, a parameter is held by it
+FEWEST_ZONES = 30  # whose scatter says something
+WITHIN = 1.959964  # standard errors: 95 % of a normal distribution
+_NO_EFFECT = 1e-9  # on the objective, over the whole range
+_CONCERNED = 0.3  # part that a parameter has in a direction for it to be named
+
+
+@dataclass(frozen=True)
+class Coordinate:
+    """A refined parameter, and φ, what the objective is taken to be quadratic in.
+
+    Attributes
+    ----------
+    label : str
+    value, low, high : float
+        The answer's, and the range of the search.
+    limits : (float, float)
+        That it can ever have.
+    squared : bool
+        φ is its square, as of all amplitudes; otherwise the parameter itself.
+    """
+
+    label: str
+    value: float
+    low: float
+    high: float
+    limits: tuple[float, float]
+    squared: bool
+
+    def phi(self, value: float) -> float:
+        """φ of a value."""
+        return value**2 if self.squared else value
+
+    def back(self, phi: float) -> float:
+        """The value of φ, within the limits."""
+        value = np.sqrt(max(phi, 0.0)) if self.squared else phi
+        return float(np.clip(value, *self.limits))
+
+    @property
+    def breadth(self) -> float:
+        """Of the range, in φ."""
+        return self.phi(self.high) - self.phi(self.low)
+
+    @property
+    def sides(self) -> tuple[float, float]:
+        """Values to the left and to the right; one of them is the answer's own at an end."""
+        step = STEP * (self.high - self.low)
+        left, right = max(self.value - step, self.low), min(self.value + step, self.high)
+        if self.value - left < step / 2:
+            return self.value, right
+        return (left, self.value) if right - self.value < step / 2 else (left, right)
+
+    @property
+    def held(self) -> bool:
+        """True at an end of the range that is not the end of what can be, as an amplitude's 0."""
+        margin = AT_END * (self.high - self.low)
+        natural = self.squared and self.low == 0
+        at_low = self.value < self.low + margin and not natural
+        return at_low or self.value > self.high - margin
+
+
+def coordinates(space: SearchSpace, answer: Values) -> list[Coordinate]:
+    """Of each refined parameter, in the order of `space.names`.
+
+    Parameters
+    ----------
+    space : SearchSpace
+    answer : dict
+        By parameter name.
+    """
+    rows = [BY_NAME[name] for name, n in space.layout for _ in range(1 if n is None else n)]
+    values = np.concatenate([np.atleast_1d(answer[name]).ravel() for name, _ in space.layout])
+    found = []
+    places = np.flatnonzero(space.refined)
+    for label, place, (low, high) in zip(space.names, places, space.bounds, strict=True):
+        row = rows[place]
+        squared = row.is_amplitude and row.quantity in (LENGTH, ANGLE)
+        value = float(np.clip(values[place], low, high))
+        limits = row.quantity.limits
+        found.append(Coordinate(label, value, float(low), float(high), limits, squared))
+    return found
+
+
+def parameter_intervals(
+    problem: Problem, model: Model, answer: Values, samples: int
+) -> Intervals | None:
+    """The intervals of an answer's parameters, on the group's root; None on the other ranks.
+
+    Up to two maps for each parameter, all from the same sample points. None, too, where nothing
+    is refined.
+
+    Parameters
+    ----------
+    problem : Problem
+    model : Model
+        With the target's indices.
+    answer : dict
+        By parameter name.
+    samples : int
+    """
+    found, root = coordinates(problem.space, answer), model.group
+    if not found:
+        return None
+    normals = problem.normals(samples, INTERVALS)
+    point = np.array([c.value for c in found])
+
+    def calculated(at: np.ndarray) -> np.ndarray | None:
+        intensity = model.internal_motion(problem.space.parameters(at), normals)
+        return collect(model, intensity, len(problem.target.indices))
+
+    here = calculated(point)
+    n_zones, why = root.from_root(lambda: _enough(problem, here) if here is not None else None)
+    if why:
+        return Intervals(zones=n_zones, samples=samples, missing=why) if root.is_root else None
+    curvature = None if here is None else _curvature(problem, here)
+    for i, of_one in enumerate(found):
+        left, right = (_moved(calculated, point, i, v) for v in of_one.sides)
+        if curvature is not None and here is not None:
+            phis = [of_one.phi(v) for v in (of_one.value, *of_one.sides)]
+            curvature.add(*derivatives(here, left, right, *phis))
+    if curvature is None:
+        return None
+    return intervals_of(curvature.bend(), found, samples)
+
+
+def _moved(
+    calculated: Callable[[np.ndarray], np.ndarray | None], point: np.ndarray, i: int, value: float
+) -> np.ndarray | None:
+    """The map with one parameter at another value; None where that is the answer's own."""
+    if value == point[i]:
+        return None
+    moved = point.copy()
+    moved[i] = value
+    return calculated(moved)
+
+
+def _enough(problem: Problem, calculated: np.ndarray) -> tuple[int, str | None]:
+    """How many working zones there are, and why they or the map say too little, on the root."""
+    zones = zones_of(problem.target)
+    n_zones = int((~zones.free).sum())
+    if n_zones < FEWEST_ZONES:
+        return n_zones, (
+            f"the target has {n_zones} Brillouin zones, whose scatter says too little: expected "
+            f"{FEWEST_ZONES} or more"
+        )
+    options = problem.config.target
+    score = score_at_voxels(problem.target, calculated, options.score, options.weights)
+    if not np.isfinite(score.cc_work):
+        return n_zones, "the calculated map does not vary: nothing moves"
+    return n_zones, None
+
+
+def _curvature(problem: Problem, calculated: np.ndarray) -> Curvature:
+    target, options = problem.target, problem.config.target
+    weights = voxel_weights(target, options.weights)
+    return Curvature(target, calculated, zones_of(target), options.score, weights)
+
+
+def derivatives(
+    here: np.ndarray,
+    left: np.ndarray | None,
+    right: np.ndarray | None,
+    at: float,
+    at_left: float,
+    at_right: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """First and second derivative (V,) of a map from it and those to its sides.
+
+    With one side only, the slope to there, and no second derivative.
+
+    Parameters
+    ----------
+    here : (V,) float
+    left, right : (V,) float or None
+    at, at_left, at_right : float
+        Where they are.
+    """
+    slopes = []
+    if left is not None:
+        slopes.append((here - left) / (at - at_left))
+    if right is not None:
+        slopes.append((right - here) / (at_right - at))
+    if len(slopes) == 1:
+        return slopes[0], np.zeros_like(here)
+    before, behind = at - at_left, at_right - at
+    first = (slopes[0] * behind + slopes[1] * before) / (before + behind)
+    return first, 2 * (slopes[1] - slopes[0]) / (before + behind)
+
+
+def intervals_of(bend: Bend, found: Sequence[Coordinate], samples: int) -> Intervals:
+    """Standard errors, intervals and correlations, or why there are none.
+
+    Parameters
+    ----------
+    bend : Bend
+        In φ of the parameters.
+    found : sequence of Coordinate
+    samples : int
+    """
+    reasons = [_reason(c, bend, i) for i, c in enumerate(found)]
+    rows = np.array([i for i, reason in enumerate(reasons) if reason is None], np.int64)
+    own, known = bend.of(rows), [found[i] for i in rows]
+    why = _no_minimum(own, [c.label for c in known])
+    if why:
+        return Intervals(zones=len(bend.pulls), samples=samples, missing=why)
+    covariance, steps = own.covariance(), own.newton_step()
+    errors = np.sqrt(np.diag(covariance))
+    table = np.full((4, len(found)), np.nan)
+    table[:3, rows] = np.transpose([_interval(*pair) for pair in zip(known, errors, strict=True)])
+    table[3, rows] = [_step(*pair) for pair in zip(known, steps, strict=True)]
+    correlation = np.full((len(found), len(found)), np.nan)
+    correlation[np.ix_(rows, rows)] = covariance / np.outer(errors, errors)
+    standard_errors, low, high, to_minimum = (_plain(row) for row in table)
+    return Intervals(
+        standard_errors=standard_errors,
+        low=low,
+        high=high,
+        to_minimum=to_minimum,
+        correlation=tuple(_plain(row) for row in correlation),
+        reasons=tuple(reasons),
+        zones=len(bend.pulls),
+        samples=samples,
+    )
+
+
+def _reason(of_one: Coordinate, bend: Bend, i: int) -> str | None:
+    """Why a parameter has no interval; None where it may have one."""
+    if of_one.held:
+        return "at the end of its range"
+    slope, curvature = abs(bend.gradient[i]), abs(bend.hessian[i, i])
+    if max(slope * of_one.breadth, curvature * of_one.breadth**2) < _NO_EFFECT:
+        return "without effect on the map here"
+    return None
+
+
+def _no_minimum(bend: Bend, labels: Sequence[str]) -> str | None:
+    """Why the objective has no curvature to speak of; None where it has."""
+    if not labels:
+        return "each parameter is at the end of its range, or without effect on the map here"
+    direction = bend.flat_direction()
+    if direction is None:
+        return None
+    parts = np.abs(direction) / np.linalg.norm(direction)
+    named = [label for label, part in zip(labels, parts, strict=True) if part > _CONCERNED]
+    return f"at the answer the objective has no minimum along {', '.join(named)}"
+
+
+def _interval(of_one: Coordinate, error: float) -> tuple[float, float, float]:
+    """Standard error, and the ends of the 95 % interval, in the parameter's unit.
+
+    The standard error is half of what lies between one error to either side.
+    """
+    phi = of_one.phi(of_one.value)
+
+    def ends(width: float) -> tuple[float, float]:
+        return of_one.back(phi - width), of_one.back(phi + width)
+
+    low, high = ends(error)
+    return ((high - low) / 2, *ends(WITHIN * error))
+
+
+def _step(of_one: Coordinate, step: float) -> float:
+    """From the answer to the minimum, which is looked for within the range."""
+    there = of_one.back(of_one.phi(of_one.value) + step)
+    return float(np.clip(there, of_one.low, of_one.high)) - of_one.value
+
+
+def _plain(values: np.ndarray) -> tuple[float | None, ...]:
+    """Numbers, None for NaN."""
+    return tuple(float(v) if np.isfinite(v) else None for v in values)
