@@ -1,5 +1,6 @@
 """Central sections of maps, with the angles of the reciprocal axes."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,14 @@ def sections_figure(diffuse: DiffuseMap) -> Any:
     return figure
 
 
-def draw_section(plane: Floats, grid: HklGrid, across: int, ax: Any) -> Any:
+def draw_section(
+    plane: Floats,
+    grid: HklGrid,
+    across: int,
+    ax: Any,
+    rings: tuple[float, ...] = _RINGS_A,
+    dark: bool = False,
+) -> Any:
     """Draw a central section: the two axes that lie in it, circles of equal resolution.
 
     Parameters
@@ -90,6 +98,10 @@ def draw_section(plane: Floats, grid: HklGrid, across: int, ax: Any) -> Any:
     across : int
         0 for h = 0, 1 for k = 0, 2 for l = 0.
     ax : matplotlib Axes
+    rings : tuple of float
+        Resolutions in Å of the circles.
+    dark : bool
+        Circles in black with a white edge, to be seen on white too.
 
     Returns
     -------
@@ -108,14 +120,23 @@ def draw_section(plane: Floats, grid: HklGrid, across: int, ax: Any) -> Any:
     image.set_transform(Affine2D(oblique) + ax.transData)
     width, height = np.abs(oblique[:2, :2]) @ reach
     ax.set(xlim=(-width, width), ylim=(-height, height), facecolor=UNMEASURED)
-    for d in _RINGS_A:
-        if 1 / d < max(width, height):
-            ax.add_patch(Circle((0, 0), 1 / d, fill=False, color="white", lw=0.6, ls=":"))
-            ax.annotate(f"{d:g} Å", (0, 1 / d), color="white", fontsize=7, ha="center")
+    for d in rings:
+        if dark or 1 / d < max(width, height):
+            _ring(ax, d, Circle, dark)
     ax.set_title(f"{AXES[across]} = 0", fontsize=10)
     ax.set_xlabel(f"along {AXES[u]} (1/Å)")
     ax.set_ylabel(f"{AXES[v]} upwards (1/Å)")
     return image
+
+
+def _ring(ax: Any, d: float, circle: Any, dark: bool) -> None:
+    from matplotlib.patheffects import withStroke
+
+    colour = "black" if dark else "white"
+    ax.add_patch(circle((0, 0), 1 / d, fill=False, color=colour, lw=0.6, ls=":"))
+    text = ax.annotate(f"{d:.3g} Å", (0, 1 / d), color=colour, fontsize=7, ha="center", va="center")
+    if dark:
+        text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
 
 
 def _plane(diffuse: DiffuseMap, across: int) -> Floats:
@@ -130,3 +151,54 @@ def _limits(planes: list[Floats], what: str) -> tuple[float, float]:
         raise InputError(f"no figure: nothing is measured in the {what}")
     low, high = np.percentile(measured, (1, 99))
     return float(low), float(high)
+
+
+def compared_figure(
+    planes: Mapping[str, Floats],
+    grid: HklGrid,
+    across: int,
+    limits: tuple[float, float],
+    label: str,
+    between: tuple[float, float],
+) -> Any:
+    """The same central section of several maps beside each other on one scale, as a Figure.
+
+    Parameters
+    ----------
+    planes : mapping of str → (·, ·) float
+        By title; NaN, where masked or not measured, is white.
+    grid : HklGrid
+    across : int
+        0 for h = 0, 1 for k = 0, 2 for l = 0.
+    limits : (float, float)
+        Intensities at the ends of the scale, the same for all.
+    label : str
+        What the scale is of.
+    between : (float, float)
+        Resolutions in Å, of the innermost and the outermost voxels.
+
+    Raises
+    ------
+    InputError
+        Where matplotlib is not installed.
+    """
+    figure = new_figure((1.4 + 3.6 * len(planes), 4.2))
+    panels = figure.subplots(1, len(planes), squeeze=False, sharey=True)[0]
+    reach = 1.03 / between[1]
+    for panel, (title, plane) in zip(panels, planes.items(), strict=True):
+        image = draw_section(plane, grid, across, panel, rings_between(*between), dark=True)
+        image.set_clim(*limits)
+        panel.set(xlim=(-reach, reach), ylim=(-reach, reach), facecolor="white")
+        panel.set_title(title, fontsize=10)
+        panel.label_outer()
+    figure.colorbar(image, ax=panels, extend="both", label=label, pad=0.01)
+    return figure
+
+
+def rings_between(d_max: float, d_min: float) -> tuple[float, ...]:
+    """Resolutions (Å) to draw rings at: the ends of a range, and round ones well inside it."""
+    ends = [1 / d for d in (d_max, d_min) if np.isfinite(d)]
+    apart = 0.08 / d_min
+    inside = [d for d in _RINGS_A if d_min < d < d_max]
+    kept = [d for d in inside if min(abs(1 / d - end) for end in ends) > apart]
+    return tuple(sorted([*kept, *(1 / end for end in ends)], reverse=True))

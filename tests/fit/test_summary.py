@@ -42,6 +42,7 @@ KEYS = [
     "b_factors",
     "b_factors_missing",
     "halos",
+    "intervals",
     "last_session",
     "warnings",
 ]
