@@ -95,12 +95,15 @@ def _unknown_basis(where: str, basis: str, bases: dict[str, Path]) -> InputError
 
 
 def _on_basis(config: Config, name: str) -> Config:
-    """With the modes of the basis in a model's name, and the structure that they are of."""
+    """With the modes of the basis in a model's name, and the structure that they are to move."""
     _, _, basis = name.partition("@")
     if not basis:
         return config
     given = config.structure
     kept = {key: getattr(given, key) for key in ("n_modes", "correlated_modes")}
+    if config.models.positions == "structure":
+        kept["positions"] = given.positions or given.modes or given.file
+        kept |= {key: getattr(given, key) for key in ("conformer", "hydrogens")}
     modes = dict(config.models.bases)[basis]
     return replace(config, structure=StructureConfig(modes=modes, **kept))
 
@@ -250,7 +253,8 @@ def _row(name: str, config: Config, summary: Summary, shuffled: Shuffled | None)
     return ModelRow(
         name=name,
         basis=name.partition("@")[2] or None,
-        modes_file=None if modes is None else modes.name,
+        modes_file=_name(modes),
+        positions_file=_name(config.structure.positions if modes else None),
         refined=summary.refined,
         cc_work=outcome.cc_work,
         cc_free=outcome.cc_free,
@@ -262,6 +266,10 @@ def _row(name: str, config: Config, summary: Summary, shuffled: Shuffled | None)
         b_factors=outcome.b_factors,
         shuffled_modes=shuffled,
     )
+
+
+def _name(path: Path | None) -> str | None:
+    return None if path is None else path.name
 
 
 def _side_by_side(

@@ -39,6 +39,8 @@ class ModelRow:
     name : str
         Its terms joined by "+"; after an "@", a basis.
     basis, modes_file : str or None
+    positions_file : str or None
+        Whose mean structure the modes move, where it is not their own.
     refined : tuple of str
         Labels of the refined parameters.
     cc_work, cc_free : float or None
@@ -55,6 +57,7 @@ class ModelRow:
     name: str
     basis: str | None = None
     modes_file: str | None = None
+    positions_file: str | None = None
     refined: tuple[str, ...]
     cc_work: float | None
     cc_free: float | None

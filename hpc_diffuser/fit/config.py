@@ -22,11 +22,13 @@ class StructureConfig:
 
     `modes` (modes.h5), `file` for a model without modes, or `ensemble`: a PDB file of several
     models, or a trajectory with its `topology` and the crystal structure `reference` that its
-    frames are superposed on; with `weights`. `conformer` (a letter, or "occupancy") and
+    frames are superposed on; with `weights`. `positions` is a structure or modes.h5 whose mean
+    structure takes the place of that of `modes`. `conformer` (a letter, or "occupancy") and
     `hydrogens` say what is taken of PDB and mmCIF files, of that of [crystal] too.
     """
 
     modes: Path | None = None
+    positions: Path | None = None
     file: Path | None = None
     ensemble: Path | None = None
     topology: Path | None = None
@@ -92,11 +94,13 @@ class ModelsConfig:
     """[models]: the models that a fit compares, each by its `TERMS`; none for a single fit.
 
     `bases` are other modes files than that of [structure], by the names that models with modes
-    have them by: `rbt+int@name`.
+    have them by: `rbt+int@name`. `positions` says whose mean structure these modes move: their
+    "own", or that of "structure", which all models then have.
     """
 
     compare: tuple[str, ...] = ()
     bases: tuple[tuple[str, Path], ...] = ()
+    positions: str = "own"
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ _CHOICES = {
     "model.grid": ("auto", "target", "band-limited"),
     "model.transform": ("auto", "direct", "density"),
     "search.method": tuple(METHODS),
+    "models.positions": ("own", "structure"),
 }
 _LEAST = {
     "structure.n_modes": 0,
@@ -67,7 +68,7 @@ def setting(name: str, value: Any, folder: Path) -> Any:
         return _integer(name, value, _LEAST[name])
     if name == "models.bases":
         return _bases(name, value, folder)
-    if key in ("modes", "file", "ensemble", "topology", "reference", "directory"):
+    if key in ("modes", "positions", "file", "ensemble", "topology", "reference", "directory"):
         return folder / _path(name, value)
     return _SPECIAL[name](name, value)
 

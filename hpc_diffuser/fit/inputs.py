@@ -13,12 +13,14 @@ from hpc_diffuser.crystal.structure import Structure
 from hpc_diffuser.fit.config import Config, StructureConfig
 from hpc_diffuser.io.maps.native import read_target
 from hpc_diffuser.io.modes_file import read_modes
+from hpc_diffuser.io.opened import opened
 from hpc_diffuser.io.plausible import check_crystal
 from hpc_diffuser.io.structures.files import Crystal, read_models, read_structure
 from hpc_diffuser.io.trajectories.given import TrajectoryFiles
 from hpc_diffuser.io.trajectories.in_crystal import crystal_frames
 from hpc_diffuser.io.trajectories.kinds import is_trajectory
 from hpc_diffuser.maps.target import Target
+from hpc_diffuser.motion.bases import carried
 from hpc_diffuser.motion.modes import Modes, why_no_b_factors, with_frames
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.progress import log
@@ -107,8 +109,10 @@ def _source(config: Config) -> Modes:
     for name in ("weights", "topology", "reference"):
         if getattr(given, name) is not None and given.ensemble is None:
             raise InputError(f"structure.{name}: expected it with an ensemble only")
+    if given.positions is not None and given.modes is None:
+        raise InputError("structure.positions: expected it with modes only")
     if given.modes is not None:
-        return read_modes(given.modes)
+        return _moved(read_modes(given.modes), given)
     if given.file is not None:
         return _without_modes(*read_structure(given.file, given.conformer, given.hydrogens))
     structure, frames, crystal = _ensemble(given)
@@ -120,6 +124,28 @@ def _source(config: Config) -> Modes:
     weights = None if given.weights is None else np.array(given.weights)
     ensemble = with_frames(_without_modes(structure, crystal), frames, weights)
     return _mean_alone(ensemble) if given.n_modes == 0 else ensemble
+
+
+def _moved(modes: Modes, given: StructureConfig) -> Modes:
+    """Modes as motions of the structure of [structure] positions, where there is one."""
+    if given.positions is None:
+        return modes
+    try:
+        moved, still = carried(modes, _still(given.positions, given))
+    except InputError as exc:
+        raise InputError(f"structure.positions: {given.positions}: {exc}") from exc
+    if still:
+        log(f"{given.positions}: {still} atoms that {given.modes} lacks stand still")
+    return moved
+
+
+def _still(path: Path, given: StructureConfig) -> Modes:
+    """The mean structure of a modes file, or of a PDB or mmCIF file, with its B-factors."""
+    with opened(path, "structure") as file:
+        if file.is_hdf5:
+            return read_modes(file)
+    still = _without_modes(*read_structure(path, given.conformer, given.hydrogens))
+    return replace(still, crystal_b_A2=still.structure.b_factors_A2)
 
 
 def _ensemble(given: StructureConfig) -> tuple[Structure, np.ndarray, tuple | None]:

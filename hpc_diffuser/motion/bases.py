@@ -1,6 +1,6 @@
 """Bases of modes compared: overlaps, and the root mean square inner product."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -65,6 +65,47 @@ def overlap(modes: Modes, other: Modes, n_compared: int = 10) -> Overlap:
         len(rows),
         float(np.degrees(np.arccos(np.clip(cosine, -1, 1)))),
     )
+
+
+def carried(modes: Modes, onto: Modes) -> tuple[Modes, int]:
+    """Modes as motions of another mean structure of the molecule.
+
+    Parameters
+    ----------
+    modes : Modes
+    onto : Modes
+        With the structure to move, its crystal, and its B-factors.
+
+    Returns
+    -------
+    Modes
+        Of the atoms of `onto`, turned as their mean structure fits that one best. The
+        displacements along every mode are as before; its amplitude is that over these atoms.
+    int
+        How many atoms `modes` lacks: they stand still.
+
+    Raises
+    ------
+    InputError
+        As of `common_atoms`.
+    """
+    rows, partners = common_atoms(onto, modes)
+    turn = _turn(modes.structure.positions[partners], onto.structure.positions[rows])
+    fields = np.zeros((len(modes.vectors), len(onto.structure), 3))
+    fields[:, rows] = modes.vectors[:, partners] @ turn.T
+    lengths = np.sqrt(np.sum(fields**2, axis=(1, 2)) / len(onto.structure))
+    if np.any(lengths == 0):
+        raise InputError("a mode moves none of the atoms of the other structure: leave it out")
+    moved = replace(
+        modes,
+        structure=onto.structure,
+        vectors=fields / lengths[:, None, None],
+        amplitudes_A=modes.amplitudes_A * lengths,
+        unit_cell=onto.unit_cell or modes.unit_cell,
+        space_group=onto.space_group if onto.unit_cell else modes.space_group,
+        crystal_b_A2=onto.crystal_b_A2,
+    )
+    return moved, len(onto.structure) - len(rows)
 
 
 def common_atoms(modes: Modes, other: Modes) -> tuple[Integers, Integers]:

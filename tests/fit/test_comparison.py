@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import tiny_structure
 from launching import launch
+from scipy.spatial.transform import Rotation
 
 from hpc_diffuser.commands.pages.comparison import comparison_text
 from hpc_diffuser.fit import comparison, refinement
@@ -383,6 +384,58 @@ def test_profile_is_measured_without_the_free_set(inputs):
     parameters = problem.space.farthest
     one, two = (compare(p, Ranks())[0].rigid(parameters) for p in (problem, other))
     np.testing.assert_array_equal(one, two)
+
+
+def test_other_bases_on_one_structure(call, project, edit):
+    """`positions = "structure"`: the modes alone are another basis's, whatever its mean structure.
+
+    The basis has the same modes about other positions, turned: on its own it fits worse, on the
+    structure of [structure] as well as those, but for the orientation's rounding.
+    """
+    own = load_modes(load_config(project / "fit.toml"))
+    turn = Rotation.from_euler("xyz", [50, 30, 80], degrees=True)
+    swollen = replace(own.structure, positions=turn.apply(1.3 * own.structure.positions))
+    vectors = np.array([turn.apply(field) for field in own.vectors])
+    other = replace(own, structure=swollen, vectors=vectors)
+    write_modes(project / "other.h5", replace(other, crystal_b_A2=None), {"command": "test"})
+    bases = '[models]\ncompare = ["rbt+int"]\nbases = {other = "other.h5"}\n'
+    edit(project / "fit.toml", "[target]", bases + "[target]")
+    rows = {}
+    for name in ("own", "structure"):
+        text = (project / "fit.toml").read_text().replace('"run"', f'"{name}"')
+        given = text.replace("[models]\n", f'[models]\npositions = "{name}"\n')
+        (project / f"{name}.toml").write_text(given)
+        result = call("fit", f"{name}.toml", folder=project)
+        assert result.returncode == 0, result.stderr
+        rows[name] = read_comparison(project / name).models
+    assert rows["own"][0] == rows["structure"][0]
+    assert rows["own"][1].cc_work < rows["own"][0].cc_work - 0.01
+    assert rows["structure"][1].cc_work == pytest.approx(rows["own"][0].cc_work, abs=1e-3)
+    assert rows["structure"][1].positions_file == "modes.h5"
+    assert rows["own"][1].positions_file is None
+    assert "   other.h5, on the structure of modes.h5\n" in result.stdout
+    manifest = json.loads((project / "structure" / "rbt+int@other" / "manifest.json").read_text())
+    assert set(manifest["inputs"]) == {"structure.modes", "structure.positions", "target.file"}
+
+
+def test_modes_on_another_structure(call, project, edit):
+    """[structure] positions: of a PDB file, whose B-factors are the crystal's; with modes only."""
+    own = load_modes(load_config(project / "fit.toml"))
+    b_factors = np.arange(1.0, 1 + len(own.structure))
+    shifted = replace(own.structure, positions=own.structure.positions + 1, b_factors_A2=b_factors)
+    write_pdb(project / "crystal.pdb", shifted, (own.unit_cell, own.space_group))
+    edit(
+        project / "fit.toml", 'modes = "modes.h5"', 'modes = "modes.h5"\npositions = "crystal.pdb"'
+    )
+    found = load_modes(load_config(project / "fit.toml"))
+    np.testing.assert_allclose(found.structure.positions, shifted.positions, atol=1e-3)
+    np.testing.assert_allclose(found.vectors, own.vectors, atol=1e-3)
+    np.testing.assert_array_equal(found.crystal_b_A2, b_factors)
+    edit(project / "fit.toml", 'modes = "modes.h5"\n', 'file = "crystal.pdb"\n')
+    edit(project / "fit.toml", "n_modes = 2\n", "")
+    result = call("fit", "fit.toml", folder=project)
+    assert result.returncode == 65
+    assert "structure.positions: expected it with modes only" in result.stderr
 
 
 def test_a_structure_without_modes(call, project, edit):

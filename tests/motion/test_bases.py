@@ -9,7 +9,7 @@ from molecules import OTHER, SEQUENCE
 from scipy.linalg import subspace_angles
 from scipy.spatial.transform import Rotation
 
-from hpc_diffuser.motion.bases import overlap
+from hpc_diffuser.motion.bases import carried, overlap
 from hpc_diffuser.motion.modes import Modes, normalised, principal_components, projections
 from hpc_diffuser.system.errors import InputError
 
@@ -61,6 +61,54 @@ def test_other_molecules_have_no_overlap():
     """The message tells how many atoms are in common."""
     with pytest.raises(InputError, match=r"^0 atoms in common, of 200 and 200: expected half"):
         overlap(basis(1), basis(2, sequence=OTHER))
+
+
+def test_modes_carried_to_the_structure_they_come_from():
+    """Turned, shifted and its atoms in another order: the same again, of the other crystal."""
+    one = basis(1)
+    turn = Rotation.from_euler("xyz", [40, -70, 15], degrees=True)
+    shuffled = np.random.default_rng(3).random(len(one.structure))
+    order = np.lexsort((shuffled, one.structure.residue_numbers))
+    moved = replace(one.structure, positions=turn.apply(one.structure.positions) + 9.0)
+    other = replace(
+        one,
+        structure=moved.select(order),
+        vectors=np.array([turn.apply(field) for field in one.vectors])[:, order],
+        amplitudes_A=np.arange(12.0),
+        unit_cell=(1.0,),
+    )
+    onto = replace(one, unit_cell=(50.0, 60.0, 70.0, 90.0, 90.0, 90.0), space_group="P 21 21 21")
+    onto = replace(onto, crystal_b_A2=np.arange(float(len(order))))
+    found, still = carried(other, onto)
+    np.testing.assert_allclose(found.vectors, one.vectors, atol=1e-10)
+    np.testing.assert_allclose(found.amplitudes_A, other.amplitudes_A, atol=1e-12)
+    np.testing.assert_array_equal(found.structure.positions, one.structure.positions)
+    np.testing.assert_array_equal(found.crystal_b_A2, onto.crystal_b_A2)
+    assert found.unit_cell == onto.unit_cell and found.space_group == "P 21 21 21" and still == 0
+
+
+@pytest.mark.parametrize("larger", [True, False])
+def test_modes_carried_to_other_atoms(larger):
+    """Displacements of the common atoms stay what they are, the others' are 0; normalised again."""
+    one, two = basis(1), basis(2)
+    kept = two.structure.residue_numbers <= 30
+    part = replace(two, structure=two.structure.select(kept), vectors=two.vectors[:, kept])
+    modes, onto = (part, one) if larger else (two, replace(one, structure=part.structure))
+    found, still = carried(replace(modes, amplitudes_A=np.arange(1.0, 13)), onto)
+    n = len(found.structure)
+    assert n == len(onto.structure) and still == (n - kept.sum() if larger else 0)
+    np.testing.assert_allclose(np.sum(found.vectors**2, axis=(1, 2)), n)
+    expected = np.where(kept[:, None], two.vectors, 0) if larger else two.vectors[:, kept]
+    expected = expected * np.arange(1.0, 13)[:, None, None]
+    np.testing.assert_allclose(
+        found.vectors * found.amplitudes_A[:, None, None], expected, atol=1e-9
+    )
+
+
+def test_other_molecules_are_not_moved():
+    """The modes of one are not those of the other."""
+    with pytest.raises(InputError, match="expected half of the fewer ones"):
+        carried(basis(1), basis(2, sequence=OTHER))
 
 
 def test_coefficients_are_in_the_modes_normalisation():

@@ -75,9 +75,15 @@ def _basis_table(rows: Sequence[ModelRow], width: int) -> str:
                 n_modes = np.size(row.answer.get("mode_amplitude_A", ()))
                 lines.append(
                     f"{row.name:{width}}{n_modes:8d}{_cc(row.cc_work)}{_cc(row.cc_free)}"
-                    f"   {row.modes_file or 'no modes'}"
+                    f"   {_modes_of(row)}"
                 )
     return "\n".join(lines)
+
+
+def _modes_of(row: ModelRow) -> str:
+    """`network.h5, on the structure of restrained.h5`."""
+    on = f", on the structure of {row.positions_file}" if row.positions_file else ""
+    return f"{row.modes_file or 'no modes'}{on}"
 
 
 def _shuffled_table(rows: Sequence[ModelRow], width: int) -> str:

@@ -30,6 +30,7 @@ _FREE = (
     "model.final_samples",
     "models.compare",
     "models.bases",
+    "models.positions",
     "run.groups",
     "run.directory",
     "run.patience_s",
@@ -42,6 +43,7 @@ _SAMPLING = "hpc-diffuser/sampling"
 _SESSION = "hpc-diffuser/session"
 _INPUTS = (
     "structure.modes",
+    "structure.positions",
     "structure.file",
     "structure.ensemble",
     "structure.topology",
