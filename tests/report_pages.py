@@ -1,10 +1,15 @@
 """A report's page as tests read it: its tags checked, its tables and words taken out."""
 
 import csv
+import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 
+from hpc_diffuser.report import sections
+
+NUMBER = r"\d+(?:\.\d+)?(?:e[-+]?\d+)?"
+SECTIONS = Path(sections.__file__).parent
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 
 
@@ -19,7 +24,7 @@ class Page(HTMLParser):
         With their attributes.
     headings : list of (int, str)
     words : list of str
-        Paragraphs and items of lists.
+        Paragraphs, items of lists, captions.
     tables : dict of list of list of str
         By name: the lines of cells, without headings of groups.
     groups : dict of list of str
@@ -44,7 +49,7 @@ class Page(HTMLParser):
         self.ids += [found["id"]] if "id" in found else []
         if tag not in VOID:
             self._open.append(tag)
-        if tag in ("p", "li", "h1", "h2", "h3", "td", "th"):
+        if tag in ("p", "li", "figcaption", "caption", "h1", "h2", "h3", "td", "th"):
             self._text = ""
         if tag == "table":
             name, self._group = found["id"].removeprefix("table-"), ""
@@ -61,7 +66,7 @@ class Page(HTMLParser):
     def handle_endtag(self, tag):
         assert self._open and self._open.pop() == tag, f"</{tag}> closes nothing"
         text = " ".join(self._text.split())
-        if tag in ("p", "li"):
+        if tag in ("p", "li", "figcaption", "caption"):
             self.words.append(text)
         if tag in ("h1", "h2", "h3"):
             self.headings.append((int(tag[1]), text))
@@ -114,6 +119,31 @@ def wrong_cells(folder: Path) -> list[str]:
         for name in page.tables
         for pair in _pairs(page, name, read_csv(folder / "tables" / f"{name}.csv"))
         if not is_rounding(*pair)
+    ]
+
+
+def unfounded_numbers(folder: Path, *others: Path) -> list[str]:
+    """The numbers in words, captions and alternatives that no file has, nor a section as such.
+
+    Only numbers with a point are looked at; a number may be shown as per cent.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the page, whose CSVs are looked into.
+    others : paths of JSON files
+    """
+    page = read_page(folder)
+    texts = page.words + [found["alt"] for tag, found in page.tags if tag == "img"]
+    known = [path.read_text() for path in (*others, *(folder / "tables").iterdir())]
+    values = {float(text) for found in known for text in re.findall(NUMBER, found)}
+    constants = "".join(path.read_text() for path in SECTIONS.rglob("*.py"))
+    return [
+        f"{shown} in: {text}"
+        for text in texts
+        for shown in re.findall(r"\d+\.\d+", text)
+        if shown not in constants
+        and not any(is_rounding(shown, repr(v)) for value in values for v in (value, 100 * value))
     ]
 
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from hpc_diffuser.fit.run.jobs import cost as cost_so_far
 from hpc_diffuser.fit.summary import Cost, Findings, Outcome, Summary, Values
 from hpc_diffuser.interface.run import Run
 from hpc_diffuser.motion.registry import BY_NAME
@@ -11,6 +12,7 @@ from hpc_diffuser.report.section import Cell, Rounded
 from hpc_diffuser.system.errors import InputError
 
 MOST_MODES = 12  # whose parameters are facts; all of them are in the tables of parameters
+PARAMETERS = "Parameters"  # the part that begins so
 _CUT = {
     "halo_radius": ("halos masked to (reciprocal-lattice units)", 3),
     "free_fraction": ("part of the Brillouin zones in the free set", 2),
@@ -163,7 +165,7 @@ def _parameters(run: Run) -> Iterator[Fact]:
     values = best_known(summary) if summary else None
     if summary is None or summary.findings is None or values is None:
         return
-    part = "Parameters" if summary.outcome else "Parameters, the best so far"
+    part = PARAMETERS if summary.outcome else f"{PARAMETERS}, the best so far"
     if summary.outcome:
         yield Fact(part, "the answer is", summary.outcome.answer_is)
     scatters = _scatters(summary.findings)
@@ -227,8 +229,8 @@ def _search(run: Run) -> Iterator[Fact]:
 
 
 def _computation(run: Run) -> Iterator[Fact]:
-    cost = run.summary.cost if run.summary else None
-    if cost:
+    cost = run.summary.cost if run.summary else cost_so_far(run.directory)
+    if cost and cost.jobs:
         yield from _cost(cost)
     versions = run.manifest.get("versions", {})
     for name, version in versions.items():

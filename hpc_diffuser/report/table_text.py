@@ -12,6 +12,7 @@ from hpc_diffuser.report.section import Cell, Rounded, Table
 
 NOT_KNOWN = "–"
 _SHORT = 12  # letters of a text that may stand among numbers, as "held"
+_NAME = 20  # letters of a text that stays on a line, as a name
 _LONG = 24  # letters of a word that may be broken anywhere, as a hash
 
 
@@ -71,8 +72,10 @@ def _row_shown(
 
 def _kind(cell: Cell) -> str:
     """Of a cell among texts."""
-    words = cell.split() if isinstance(cell, str) else []
-    return "long" if any(len(word) > _LONG for word in words) else "text"
+    text = cell if isinstance(cell, str) else ""
+    if any(len(word) > _LONG for word in text.split()):
+        return "long"
+    return "name" if len(text) <= _NAME else "text"
 
 
 def shown(cell: Cell, digits: int | None = None) -> str:

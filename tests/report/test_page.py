@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from report_pages import read_csv, read_page, wrong_cells
+from report_pages import read_csv, read_page, unfounded_numbers, wrong_cells
 
 from hpc_diffuser.interface.run import open_run
 from hpc_diffuser.report.page import Heading, write_page
@@ -165,6 +165,12 @@ def test_headings_in_order(folder):
 def test_numbers_are_those_of_the_files(folder):
     """Every cell of every table is that of the CSV, rounded."""
     assert not wrong_cells(folder)
+
+
+def test_numbers_in_words(of_a_run, finished):
+    """They are those of the summary and of the CSVs, rounded."""
+    run = finished / "run"
+    assert not unfounded_numbers(of_a_run, run / "summary.json", run / "manifest.json")
 
 
 def test_two_pages_are_the_same(made, contents, tmp_path):

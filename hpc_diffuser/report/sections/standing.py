@@ -15,11 +15,9 @@ STATES = {
 
 
 def standing(run: Run) -> Contents | None:
-    """State and progress in words; None of a finished run."""
+    """Its state in words, and what to do; None of a finished run."""
     state = run.state
-    if state == "finished":
-        return None
-    return Contents(words=(STATES[state], progress(run)))
+    return None if state == "finished" else Contents(words=(STATES[state],))
 
 
 def standing_of_models(comparison: Comparison) -> Contents | None:

@@ -1,7 +1,7 @@
 """Table 1, as a journal wants it: crystal, data, model, parameters, scores, search, computation."""
 
 from hpc_diffuser.interface.run import Comparison, Run
-from hpc_diffuser.report.facts import MOST_MODES, Fact, facts, why_not_all
+from hpc_diffuser.report.facts import MOST_MODES, PARAMETERS, Fact, facts, is_shown, why_not_all
 from hpc_diffuser.report.section import Cell, Column, Contents, Table
 
 _SCATTER = (
@@ -28,7 +28,10 @@ def table_one(run: Run) -> Contents:
 
 
 def table_one_of_models(comparison: Comparison) -> Contents:
-    """The same: what all models share, then what is each one's own, in a column for each."""
+    """The same: what all models share, then what is each one's own, in a column for each.
+
+    Their parameters have a section of their own.
+    """
     runs = comparison.runs
     values = {name: _by_key(facts(run)) for name, run in runs.items()}
     keys = _in_parts([key for each in values.values() for key in each])
@@ -58,14 +61,19 @@ def _column(name: str) -> Column:
 def _left_out(runs: list[Run]) -> list[str]:
     """What is not in the table, and why."""
     words = []
-    if any(run.summary and len(run.summary.refined) > MOST_MODES for run in runs):
+    summary = runs[0].summary if len(runs) == 1 else None
+    if summary and not all(map(is_shown, summary.refined)):
         words.append(f"Of modes the first {MOST_MODES}; all are in the tables of parameters.")
     reasons = dict.fromkeys(filter(None, map(why_not_all, runs)))
     return words + [f"Without what the inputs say of crystal and data: {why}" for why in reasons]
 
 
 def _by_key(found: list[Fact]) -> dict[tuple[str, str], Cell]:
-    return {(fact.part, fact.quantity): fact.value for fact in found}
+    return {
+        (fact.part, fact.quantity): fact.value
+        for fact in found
+        if not fact.part.startswith(PARAMETERS)
+    }
 
 
 def _in_parts(keys: list[tuple[str, str]]) -> list[tuple[str, str]]:
