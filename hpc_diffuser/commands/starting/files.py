@@ -54,7 +54,10 @@ class ProjectFiles:
             Where nothing says what moves, or files lack others that they need.
         """
         if self.structure is None and self.modes is None:
-            raise InputError("nothing says what moves: give --structure model.pdb, or --modes")
+            raise InputError(
+                "nothing says what moves: give --structure model.pdb, or --modes; for a fit, --map "
+                "besides"
+            )
         if (self.trajectory is None) != (self.topology is None):
             raise InputError("--trajectory and --topology go together: give both, or neither")
         if self.trajectory is not None and self.structure is None:
