@@ -87,7 +87,7 @@ def test_commands_are_of_this_program(page):
 def test_commands_are_found():
     """Those with mpirun, a path, or a comment behind them; on two lines."""
     found = [" ".join(words(command)) for command in commands(ROOT / "README.md")]
-    assert found[0] == "fit" and "fit --test" in found and "report run --png cc.png" in found
+    assert "fit" in found and "fit --test" in found and "report run --png cc.png" in found
     nuclease = [words(command) for command in commands(ROOT / "docs" / "nuclease.md")]
     assert nuclease[0][-6:] == ["--d-max", "10", "--d-min", "2.5", "-o", "target.h5"]
 
