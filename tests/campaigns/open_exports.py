@@ -23,7 +23,10 @@ EXPORTS = (
     ("path.dcd", {"write": "mode", "mode": 2, "reach": REACH, "models": MODELS}),
     ("ensemble.dcd", {"write": "ensemble", "models": 100}),
     ("anisou.pdb", {"write": "anisou"}),
+    ("scene.pml", {"reach": REACH, "models": MODELS}),
+    ("scene.cxc", {"reach": REACH, "models": MODELS}),
 )
+ARROW_ENDS = slice(18, 21)  # of the numbers of a cylinder and a cone: the cone's tip
 ORDER = (0, 1, 2, 0, 0, 1), (0, 1, 2, 1, 2, 2)  # U11 U22 U33 U12 U13 U23
 
 
@@ -38,8 +41,9 @@ def write() -> None:
     for name, words in EXPORTS:
         export.run(export.Options(source="modes.h5", output=name, **words))
     fields = modes.amplitudes_A[:, None, None] * modes.vectors
+    standing = modes.structure.atom_names == "CA"
     u = np.einsum("mni,mnj->nij", fields, fields)
-    np.savez("truth.npz", mean=modes.structure.positions, fields=fields, u=u)
+    np.savez("truth.npz", mean=modes.structure.positions, fields=fields, u=u, standing=standing)
 
 
 def prody() -> None:
@@ -59,10 +63,12 @@ def prody() -> None:
     tell_ensemble(prody.parseDCD("ensemble.dcd").getCoordsets(), mean, fields)
     atoms = prody.parsePDB("anisou.pdb")
     tell_displacements(atoms.getBetas(), atoms.getAnisous(), u)
+    tell("scene-mode1.pdb", prody.parsePDB("scene-mode1.pdb").getCoordsets(), path(mean, fields, 0))
+    tell_scene(prody.parsePDB("scene-mean.pdb").getBetas(), u)
 
 
 def pymol() -> None:
-    """All but the NMD."""
+    """All but the NMD; and pictures of what the script shows: scene-1.png, scene-2.png."""
     import pymol as program
     from pymol import cmd
 
@@ -82,11 +88,45 @@ def pymol() -> None:
     cmd.load("anisou.pdb", "anisou")
     atoms = cmd.get_model("anisou").atom
     tell_displacements([a.b for a in atoms], [a.u_aniso for a in atoms], u)
+    cmd.delete("all")
+    cmd.do("@scene.pml")
+    cmd.sync()
+    print("scene.pml:", {name: cmd.get_type(name) for name in cmd.get_names()})
+    print("scene.pml, shown:", cmd.get_names(enabled_only=1))
+    tell("scene.pml, mode_1", states(cmd, "mode_1"), path(mean, fields, 0))
+    tell_scene([a.b for a in cmd.get_model("molecule").atom], u)
+    tell_arrows(cmd.get_session("arrows_1", partial=1)["names"], mean, fields)
+    cmd.png("scene-1.png", width=900, height=700, ray=1)
+    cmd.disable("all")
+    cmd.enable("molecule")
+    cmd.png("scene-2.png", width=900, height=700, ray=1)
 
 
 def states(cmd, name: str) -> np.ndarray:
     """All of an object's: (S, N, 3) Å."""
     return np.array([cmd.get_coords(name, i + 1) for i in range(cmd.count_states(name))])
+
+
+def tell_scene(b, u: np.ndarray) -> None:
+    """The column of B-factors holds rms displacements."""
+    rms = np.sqrt(np.trace(u, axis1=1, axis2=2))
+    tell("scene-mean.pdb, rms displacements", np.array(b), rms)
+
+
+def tell_arrows(names, mean: np.ndarray, fields: np.ndarray) -> None:
+    """Where the cones of the graphics object end, as PyMOL keeps it."""
+    with np.load("truth.npz") as file:
+        standing = file["standing"]
+    moved = REACH * fields[0, standing]
+    lengths = np.linalg.norm(moved, axis=1)
+    times = np.ceil(6 / lengths.max())
+    long = times * lengths >= 1
+    numbers = np.array(names[0][5][2][0][0][1])
+    tell(
+        "scene.pml, arrows",
+        numbers.reshape(long.sum(), -1)[:, ARROW_ENDS],
+        (mean[standing] + times * moved)[long],
+    )
 
 
 def truth() -> list[np.ndarray]:
@@ -95,10 +135,10 @@ def truth() -> list[np.ndarray]:
         return [file[name] for name in ("mean", "fields", "u")]
 
 
-def path(mean: np.ndarray, fields: np.ndarray) -> np.ndarray:
-    """Along the second mode: (S, N, 3) Å."""
+def path(mean: np.ndarray, fields: np.ndarray, row: int = 1) -> np.ndarray:
+    """Along a mode, the second one: (S, N, 3) Å."""
     steps = REACH * np.sin(2 * np.pi * np.arange(MODELS) / MODELS)
-    return mean + steps[:, None, None] * fields[1]
+    return mean + steps[:, None, None] * fields[row]
 
 
 def tell_ensemble(frames: np.ndarray, mean: np.ndarray, fields: np.ndarray) -> None:

@@ -1,11 +1,13 @@
 """The sections on motion: of a finished run, beside its summary and files; of one that is not."""
 
 import json
+import re
 import shutil
 
 import numpy as np
 import pytest
 
+from hpc_diffuser.fit.residue_motion import MOBILE
 from hpc_diffuser.interface.run import open_run
 from hpc_diffuser.report.sections.modes import refined_modes
 from hpc_diffuser.report.sections.motion import kinds_of_motion, shares_of
@@ -65,7 +67,7 @@ def test_modes_are_those_of_the_answer(run, finished):
 def test_residues_are_those_of_the_answer(run, finished, modes):
     """Displacements by the answer of summary.json and the modes that it was begun with."""
     answer = json.loads((finished / "run" / "summary.json").read_text())["answer"]
-    found = columns(moving_residues(run).tables[0])
+    found = columns(moving_residues(run).tables[1])
     assert found["residue"] == ["A/ALA 1", "A/GLY 2", "A/SER 3"]
     fields = np.array(answer["mode_amplitude_A"])[:, None, None] * modes.vectors
     squares = np.sum(fields**2, axis=(0, 2))
@@ -74,6 +76,12 @@ def test_residues_are_those_of_the_answer(run, finished, modes):
     total = squares + 3 * answer["translation_sigma_A"] ** 2
     expected = np.sqrt(total.reshape(3, 4).mean(axis=1))
     np.testing.assert_allclose(found["rms displacement (Å)"], expected)
+    ranges = columns(moving_residues(run).tables[0])
+    row = ranges["of the residues"].index("the same within the molecule (Å)")
+    assert [ranges[name][row] for name in ("least", "median", "mean", "largest")] == pytest.approx(
+        [inside.min(), np.median(inside), inside.mean(), inside.max()]
+    )
+    assert ranges["largest at"][row] == found["residue"][int(inside.argmax())]
     words = moving_residues(run).words[0]
     assert f"{inside.min():.2f} to {inside.max():.2f} Å" in words
 
@@ -96,6 +104,19 @@ def test_every_figure_can_be_drawn(run, section):
         ax = drawn.axes[0]
         assert ax.get_xlabel() or not ax.axison
         assert figure.alternative and figure.caption.endswith(".")
+
+
+@pytest.mark.parametrize("section", ALL)
+def test_numbers_in_words_are_in_the_tables(run, section):
+    """Those with decimals, of words and alternative texts: each is a cell, rounded."""
+    found = section(run)
+    tables = [table for one in ALL for table in one(run).tables]
+    cells = [x for table in tables for row in table.rows for x in row if type(x) is float]
+    texts = [*found.words, *(f.alternative for f in (*found.figures, *found.animations))]
+    for number in re.findall(r"-?\d+\.\d+", " ".join(texts)):
+        digits = len(number.partition(".")[2])
+        known = {f"{cell:.{digits}f}" for cell in cells} | {f"{MOBILE:g}"}
+        assert number in known, number
 
 
 @pytest.mark.parametrize("section", ALL)

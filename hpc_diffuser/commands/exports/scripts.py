@@ -59,7 +59,7 @@ def _scene(source: Source, options: Options) -> tuple[Scene, dict[Path, bytes]]:
             for m in modes
         ),
     )
-    title = f"Motions of {source.path}, by hpc-diffuser export"
+    title = f"Motions of {' '.join(str(source.path).split())}, by hpc-diffuser export"
     return Scene(title, mean.name, least, most, tuple(modes), notes), files
 
 

@@ -3,12 +3,11 @@
 from hpc_diffuser.io.motions.scene import COLOURS, ModeScene, Scene
 
 _HEAD = """\
+python
 # {title}
 #     pymol {name}
 {notes}
 # Click names to switch objects on and off; mplay plays a mode.
-
-python
 import os
 from pymol import cmd
 from pymol.cgo import CONE, CYLINDER
@@ -56,6 +55,8 @@ def pymol_script(scene: Scene, name: str) -> bytes:
     The mean structure is `molecule`; of each mode k there are `mode_k`, a state for each model, and
     `arrows_k`. The first mode is shown.
 
+    All of it is one block of Python, in whose comments PyMOL looks for no commands.
+
     Parameters
     ----------
     scene : Scene
@@ -78,7 +79,7 @@ def pymol_script(scene: Scene, name: str) -> bytes:
 
 def _mode(mode: ModeScene) -> list[str]:
     ends = ",\n    ".join(
-        "([{:.2f}, {:.2f}, {:.2f}], [{:.2f}, {:.2f}, {:.2f}])".format(*start, *tip)
+        "([{:.3f}, {:.3f}, {:.3f}], [{:.3f}, {:.3f}, {:.3f}])".format(*start, *tip)
         for start, tip in mode.arrows.tolist()
     )
     number = mode.number

@@ -75,12 +75,12 @@ def _arrows(found: ResidueMotion) -> Figure:
 def _farthest(found: ResidueMotion) -> str:
     said = []
     for mode in found.modes:
-        lengths = REACH * np.linalg.norm(mode.standing_A, axis=1)
+        lengths = np.linalg.norm(mode.standing_A, axis=1)
         row = int(lengths.argmax())
         said.append(
             f"mode {mode.number} moves {found.trace.labels[row]} most, by {lengths[row]:.2f} Å"
         )
-    return f"At {REACH:g} standard deviations {'; '.join(said)}."
+    return f"At one standard deviation {'; '.join(said)}."
 
 
 def _draw(found: ResidueMotion) -> Any:
@@ -103,14 +103,14 @@ def _drawn(found: ResidueMotion, mode: ModeMotion) -> tuple[Any, Any, Any, str]:
 
 def _animation(found: ResidueMotion, mode: ModeMotion) -> Animation:
     *_, title = drawn = _drawn(found, mode)
-    lengths = REACH * np.linalg.norm(mode.standing_A, axis=1)
+    lengths = np.linalg.norm(mode.standing_A, axis=1)
     row = int(lengths.argmax())
     return Animation(
         name=f"mode_{mode.number}",
         caption=f"Backbone along {title}, {REACH:g} standard deviations to either side; in grey "
         "the mean.",
-        alternative=f"A moving backbone. {found.trace.labels[row]} moves most, by "
-        f"{lengths[row]:.2f} Å to either side; the median is {np.median(lengths):.2f} Å.",
+        alternative=f"A moving backbone. {found.trace.labels[row]} moves most, at one standard "
+        f"deviation by {lengths[row]:.2f} Å; the median is {np.median(lengths):.2f} Å.",
         frames=lambda: mode_animation(*drawn),
     )
 

@@ -61,7 +61,10 @@ def _figures(
     found: ResidueMotion, matrices: dict[str, Floats], pairs: list[Pair]
 ) -> tuple[Figure, ...]:
     i, j = pairs[0]
-    away = matrices["correlation"][~np.eye(len(found.trace), dtype=bool)]
+    together, alike = (
+        block_means(matrices[name], MOST_BLOCKS) for name in ("covariance", "correlation")
+    )
+    away = alike[~np.eye(len(alike), dtype=bool)]
     low, high = (float(f(away)) for f in (np.nanmin, np.nanmax))
     return (
         _figure(
@@ -71,8 +74,7 @@ def _figures(
             "covariance (Å²)",
             "Covariance ⟨u·u′⟩ of the Cα's displacements within the molecule (Å²): positive where "
             "two move the same way, negative where they move against each other.",
-            f"A symmetric matrix from {matrices['covariance'].min():.2f} to "
-            f"{matrices['covariance'].max():.2f} Å².",
+            f"A symmetric matrix from {together.min():.2f} to {together.max():.2f} Å².",
         ),
         _figure(
             found,

@@ -16,7 +16,8 @@ from hpc_diffuser.fit.residue_motion import (
 from hpc_diffuser.interface.run import Run
 from hpc_diffuser.motion.parameters import parameters_from
 from hpc_diffuser.plots.residues import Curve, plot_along_residues
-from hpc_diffuser.report.section import Column, Contents, Figure, Table
+from hpc_diffuser.report.section import Cell, Column, Contents, Figure, Table
+from hpc_diffuser.system.arrays import Floats
 
 _MOST_PARTS = 6  # that are named
 _ALIKE = 0.02  # part of the mean: displacements that differ by less are alike
@@ -46,7 +47,9 @@ def moving_residues(run: Run) -> Contents | None:
         figures.append(_along_modes(found))
     if np.isfinite(found.crystal_b_A2).any():
         figures.append(_b_factors(found))
-    return Contents(words=_words(found), figures=tuple(figures), tables=(_table(found),))
+    return Contents(
+        words=_words(found), figures=tuple(figures), tables=(_ranges(found), _table(found))
+    )
 
 
 def _words(found: ResidueMotion) -> tuple[str, ...]:
@@ -149,7 +152,8 @@ def _along(found: ResidueMotion, curves: Sequence[Curve], quantity: str) -> Any:
     return plot_along_residues(curves, trace.labels, trace.chain, quantity, found.secondary).figure
 
 
-def _table(found: ResidueMotion) -> Table:
+def _numbers(found: ResidueMotion) -> dict[str, Floats]:
+    """Of every residue, by the columns of its table."""
     numbers = {
         "rms displacement (Å)": found.rms_A,
         "Cα rms displacement (Å)": found.standing_rms_A,
@@ -160,6 +164,11 @@ def _table(found: ResidueMotion) -> Table:
     for mode in found.modes:
         numbers[f"mode {mode.number} rms (Å)"] = mode.rms_A
         numbers[f"mode {mode.number} Cα (Å)"] = np.linalg.norm(mode.standing_A, axis=1)
+    return numbers
+
+
+def _table(found: ResidueMotion) -> Table:
+    numbers = _numbers(found)
     cells = np.column_stack(list(numbers.values())).tolist()
     known = [[value if np.isfinite(value) else None for value in row] for row in cells]
     rows = zip(found.trace.labels, found.secondary.tolist(), known, strict=True)
@@ -174,4 +183,26 @@ def _table(found: ResidueMotion) -> Table:
         ),
         rows=tuple((label, kind, *values) for label, kind, values in rows),
         most_rows=10,
+    )
+
+
+def _ranges(found: ResidueMotion) -> Table:
+    """What the words and the figures' descriptions say of all residues."""
+    rows: list[tuple[Cell, ...]] = []
+    for name, values in _numbers(found).items():
+        if np.isfinite(values).any():
+            highest = found.trace.labels[int(np.nanargmax(values))]
+            sizes = [float(f(values)) for f in (np.nanmin, np.nanmedian, np.nanmean, np.nanmax)]
+            rows.append((name, *sizes, highest))
+    names = ("least", "median", "mean", "largest")
+    return Table(
+        name="residue_ranges",
+        caption="Displacements in space at one standard deviation, and B-factors: over all "
+        "residues.",
+        columns=(
+            Column(name="of the residues"),
+            *(Column(name=name, digits=2) for name in names),
+            Column(name="largest at"),
+        ),
+        rows=tuple(rows),
     )
