@@ -100,7 +100,7 @@ def _network(options: Options) -> None:
     how = options.conformer, options.hydrogens, options.network, notes.append
     modes = modes_from_network(options.reference, options.n_modes or _N_MODES, *how)
     used = {"sha256 reference": sha256(options.reference), "elastic network": "\n".join(notes)}
-    _save(options, modes, [options.reference], used, notes)
+    _save(options, modes, [options.reference], used, [])  # the page says what the file does
 
 
 def _trajectory(options: Options, files: TrajectoryFiles, ranks: Ranks) -> None:

@@ -210,7 +210,10 @@ def test_shares_of_the_b_factors(call, tmp_path):
     expected = np.sqrt(8 / motion.stiffness / len(protein))
     np.testing.assert_allclose(read_modes(tmp_path / "m.h5").amplitudes_A, expected, rtol=1e-3)
     with h5py.File(tmp_path / "m.h5") as file:
-        assert "translation" in file.attrs["elastic network"]
+        told = file.attrs["elastic network"]
+    assert "translation" in told and page.count(told) == 1
+    again = succeeded(call("info", "m.h5"))
+    assert again.endswith(f"{told}\n") and page.startswith(again)
 
 
 def test_network_options_are_of_no_trajectory(call):

@@ -85,7 +85,8 @@ def modes_page(path: Path) -> tuple[Modes, str] | None:
         if kind_of(file) != "modes":
             return None
         modes = read_modes(file)
-    return modes, f"{path}: modes\n{_modes_lines(modes)}"
+        network = _network_lines(file)
+    return modes, f"{path}: modes\n{_modes_lines(modes, network)}"
 
 
 def map_page(source: MapSource, file: Opened | None = None) -> tuple[DiffuseMap, str]:
@@ -112,10 +113,16 @@ def kind_of(file: Opened) -> str:
 def _modes_text(file: Opened) -> str:
     from hpc_diffuser.io.modes_file import read_modes
 
-    return _modes_lines(read_modes(file))
+    return _modes_lines(read_modes(file), _network_lines(file))
 
 
-def _modes_lines(modes: Modes) -> str:
+def _network_lines(file: Opened) -> list[str]:
+    """What was told of the elastic network that the modes are of; nothing of a trajectory's."""
+    told = str(file.arrays(("@elastic network",)).get("@elastic network", ""))
+    return [line for line in told.splitlines() if line.isprintable()]
+
+
+def _modes_lines(modes: Modes, network: list[str]) -> str:
     from hpc_diffuser.commands.pages.convergence import convergence_lines
 
     amplitudes = modes.amplitudes_A
@@ -126,7 +133,7 @@ def _modes_lines(modes: Modes) -> str:
     lines += [f"  mode {i + 1:3d}   {a:.4f} Å" for i, a in enumerate(amplitudes)]
     if modes.convergence is not None:
         lines += convergence_lines(modes.convergence)
-    return "\n".join(lines)
+    return "\n".join([*lines, *network])
 
 
 def _crystal_b_text(modes: Modes) -> str:
