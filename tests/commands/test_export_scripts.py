@@ -118,6 +118,7 @@ def test_chimerax(call, project, modes):
     found = np.array([line.split()[1:] for line in lines if line.startswith(".arrow")], float)
     np.testing.assert_allclose(found[:, :6], np.hstack([starts, tips]), atol=6e-4)
     assert "hide #1,4,5 models" in text and "coordset #2 1,8 " in text
+    assert re.search(r"^key #440154:0.0 (#\w{6}: ){3}#fde725:\d+\.\d$", text, re.M)
     palettes = re.findall(r"color byattribute a:bfactor #(\d) target ac palette (\S+)", text)
     assert [number for number, _ in palettes] == ["1", "2", "4"]
     assert all(re.fullmatch(r"([\d.]+,#\w{6}:?){5}", palette) for _, palette in palettes)

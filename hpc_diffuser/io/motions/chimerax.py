@@ -62,7 +62,6 @@ def _coloured(number: int, least: float, most: float) -> list[str]:
 
 
 def _key(least: float, most: float) -> str:
-    """The colours' legend."""
-    labels = [f"{least:.1f}", "", "", "", f"{most:.1f} Å"]
-    pairs = " ".join(f'{c}:"{t}"' if t else f"{c}:" for c, t in zip(COLOURS, labels, strict=True))
-    return f"key {pairs}"
+    """The colours' legend, in Å: numbers at its ends."""
+    labels = [f"{least:.1f}", *[""] * (len(COLOURS) - 2), f"{most:.1f}"]
+    return " ".join(["key", *(f"{c}:{t}" for c, t in zip(COLOURS, labels, strict=True))])
