@@ -91,10 +91,16 @@ def write_example(folder: str | Path) -> Path:
     provenance = {"command": "hpc-diffuser fit (built-in example)"}
     write_modes(folder / "modes.h5", modes, provenance)
     write_map(folder / "map.nxs", diffuse, provenance)
-    write_target(folder / "target.h5", make_target(diffuse, OPTIONS), provenance)
+    write_target(folder / "target.h5", make_target(diffuse, OPTIONS), provenance | _told_truth())
     config = folder / "hpc-diffuser.toml"
     write_bytes(config, CONFIG.encode())
     return config
+
+
+def _told_truth() -> dict[str, float]:
+    """What the report draws beside the answer."""
+    modes = {f"true mode {i}": true for i, true in enumerate(TRUE_AMPLITUDES_A, start=1)}
+    return modes | {"true translation_sigma_A": TRUE_TRANSLATION_A}
 
 
 def example_modes() -> Modes:

@@ -9,6 +9,7 @@ from hpc_diffuser.report.sections.modes import refined_modes
 from hpc_diffuser.report.sections.motion import kinds_of_motion
 from hpc_diffuser.report.sections.pairs import moving_pairs
 from hpc_diffuser.report.sections.residues import moving_residues
+from hpc_diffuser.report.sections.restarts import convergence, every_restart
 from hpc_diffuser.report.sections.several import (
     differences,
     parameters_of_runs,
@@ -16,6 +17,7 @@ from hpc_diffuser.report.sections.several import (
     warnings_of_runs,
 )
 from hpc_diffuser.report.sections.standing import standing, standing_of_models
+from hpc_diffuser.report.sections.surrogate import learned
 from hpc_diffuser.report.sections.table_one import table_one, table_one_of_models
 from hpc_diffuser.report.sections.warnings import warnings, warnings_of_models
 
@@ -27,6 +29,9 @@ OF_A_RUN: tuple[Section[Run], ...] = (
     Section("modes", "Modes", refined_modes),
     Section("residues", "Which residues move", moving_residues),
     Section("pairs", "What moves together", moving_pairs),
+    Section("restarts", "Every restart", every_restart),
+    Section("convergence", "How the restarts converged", convergence),
+    Section("surrogate", "What the search has learned", learned),
     Section("again", "To do it again", again),
 )
 

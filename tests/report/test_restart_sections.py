@@ -1,0 +1,84 @@
+"""The sections on restarts: of a finished run, beside its files; of one that is not."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from hpc_diffuser.fit.run.directory import read_histories
+from hpc_diffuser.interface.run import open_run
+from hpc_diffuser.report.sections.restarts import convergence, every_restart, shown_names, truth_of
+from hpc_diffuser.report.sections.surrogate import learned
+
+ALL = (every_restart, convergence, learned)
+
+
+@pytest.fixture(scope="module")
+def run(finished):
+    """The finished run, opened."""
+    return open_run(finished / "run")
+
+
+def test_restarts_are_those_of_the_checkpoints(run, finished):
+    """Best CC, and where it was found, of every checkpoint; clusters as in summary.json."""
+    found = {row[0]: row for row in every_restart(run).tables[0].rows}
+    histories = read_histories(finished / "run", run.n_restarts)
+    assert set(found) == set(histories)
+    for number, history in histories.items():
+        assert found[number][2] == 1 - history.objectives.min()
+        assert found[number][3] == np.argmin(history.objectives) + 1
+    said = json.loads((finished / "run" / "summary.json").read_text())
+    best = said["clusters"][0]["restarts"]
+    assert sorted(n for n, row in found.items() if row[4] == "best cluster") == sorted(best)
+
+
+def test_points_are_those_of_the_best_restart(run, finished):
+    """Of the best restart, the numbers of summary.json, in the order of its parameters."""
+    best = json.loads((finished / "run" / "summary.json").read_text())["best"]
+    rows = every_restart(run).tables[1].rows
+    found = [row[2] for row in rows if row[1] == best["restart"]]
+    assert len(found) == len(run.refined)
+    assert set(best["mode_amplitude_A"]) <= set(found)
+
+
+def test_names_have_units(run):
+    """As axes have them."""
+    assert all(name.endswith("(Å)") for name in shown_names(run) if name.startswith("mode"))
+
+
+@pytest.mark.parametrize("section", ALL)
+def test_every_figure_can_be_drawn(run, section):
+    """With something to read in its place."""
+    pytest.importorskip("matplotlib")
+    contents = section(run)
+    for figure in contents.figures if contents else ():
+        assert figure.draw().axes and figure.alternative
+
+
+def test_before_the_first_restart_is_finished(finished, tmp_path):
+    """No summary: there is nothing to say."""
+    shutil.copytree(finished / "run", tmp_path / "run")
+    (tmp_path / "run" / "summary.json").unlink()
+    assert [section(open_run(tmp_path / "run")) for section in ALL] == [None, None, None]
+
+
+def test_a_measured_target_knows_no_truth(run):
+    """Only what a simulation says of itself is drawn."""
+    assert truth_of(run) == {}
+
+
+def test_example_knows_its_truth(tmp_path):
+    """0.30, 0.25 and 0.20 Å along the modes, and 0.40 Å as a whole: in its target."""
+    from hpc_diffuser.commands.examples.four_helices import write_example
+    from hpc_diffuser.io.provenance import read_provenance
+
+    write_example(tmp_path)
+    said = read_provenance(tmp_path / "target.h5")
+    true = {key: value for key, value in said.items() if key.startswith("true ")}
+    assert true == {
+        "true mode 1": 0.3,
+        "true mode 2": 0.25,
+        "true mode 3": 0.2,
+        "true translation_sigma_A": 0.4,
+    }
