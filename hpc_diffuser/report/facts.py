@@ -29,6 +29,8 @@ class Fact(NamedTuple):
     quantity : str
         With its unit.
     value : Cell
+    error, low, high : Cell
+        Standard error and 95 % interval, from the data; "" of what was not refined.
     scatter : Cell
         Of the restarts; "" of what no search has found.
     """
@@ -36,6 +38,9 @@ class Fact(NamedTuple):
     part: str
     quantity: str
     value: Cell
+    error: Cell = ""
+    low: Cell = ""
+    high: Cell = ""
     scatter: Cell = ""
 
 
@@ -168,13 +173,30 @@ def _parameters(run: Run) -> Iterator[Fact]:
     part = PARAMETERS if summary.outcome else f"{PARAMETERS}, the best so far"
     if summary.outcome:
         yield Fact(part, "the answer is", summary.outcome.answer_is)
-    scatters = _scatters(summary.findings)
+    scatters, errors = _scatters(summary.findings), errors_of(summary)
     for label, shown, value in numbered(values):
-        if is_shown(label):
-            held = label not in summary.refined
-            yield Fact(
-                part, shown, Rounded(value, 4), "held" if held else rounded(scatters[label], 4)
-            )
+        if not is_shown(label):
+            continue
+        if label in summary.refined:
+            error, low, high = map(_rounded, errors.get(label, ("", "", "")))
+            scatter = _rounded(scatters[label])
+            yield Fact(part, shown, Rounded(value, 4), error, low, high, scatter)
+        else:
+            yield Fact(part, shown, Rounded(value, 4), scatter="held")
+
+
+def _rounded(value: float | str | None) -> Cell:
+    """A parameter's number, or none."""
+    return value if isinstance(value, str) else rounded(value, 4)
+
+
+def errors_of(summary: Summary) -> dict[str, tuple[float | None, float | None, float | None]]:
+    """Standard error and ends of the 95 % interval, from the data, by label; {} without any."""
+    found = summary.outcome.intervals if summary.outcome else None
+    if found is None or found.missing:
+        return {}
+    columns = zip(found.standard_errors, found.low, found.high, strict=True)
+    return dict(zip(summary.refined, columns, strict=True))
 
 
 def _scatters(findings: Findings) -> dict[str, float | None]:

@@ -49,8 +49,8 @@ def test_table_one(call, finished, tmp_path):
     folder = Path(shutil.copytree(finished, tmp_path / "here"))
     report(call, folder, "run")
     path = folder / "run" / "report" / "tables" / "table-1.csv"
-    _, *lines = read_csv(path)
-    values = {quantity: value for _, quantity, value, _ in lines}
+    quantities = column(path, "quantity")
+    values = dict(zip(quantities, column(path, "value"), strict=True))
     summary = json.loads((folder / "run" / "summary.json").read_text())
     manifest = json.loads((folder / "run" / "manifest.json").read_text())
     assert values["space group"] == "P 1" and values["a, b, c (Å)"] == "14, 15, 16"
@@ -60,9 +60,12 @@ def test_table_one(call, finished, tmp_path):
     assert values["SHA-256 of target.file"] == manifest["inputs"]["target.file"]
     voxels = sum(shell["voxels_work"] for shell in summary["shells"])
     assert values["voxels compared, one of each set of Laue mates"] == str(voxels)
-    scatter = {quantity: value for _, quantity, _, value in lines}
+    scatter = dict(zip(quantities, column(path, "scatter of restarts"), strict=True))
     assert scatter["mode 1 (Å)"] == repr(summary["spread"]["mode_amplitude_A"][0])
     assert scatter["uncorrelated (Å)"] == "held"
+    errors = dict(zip(quantities, column(path, "standard error"), strict=True))
+    known = summary["intervals"]["standard_errors"][summary["refined"].index("mode 1")]
+    assert errors["mode 1 (Å)"] == ("" if known is None else repr(known))
 
 
 def test_inputs_that_are_gone(call, finished, tmp_path):

@@ -1,13 +1,13 @@
 """Many runs beside each other: one line each, their parameters, what they differ in."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hpc_diffuser.fit.config import flat_config
 from hpc_diffuser.fit.config_values import shown as shown_value
 from hpc_diffuser.fit.summary import Outcome
 from hpc_diffuser.interface.run import Run
-from hpc_diffuser.report.facts import best_known, is_shown, numbered
+from hpc_diffuser.report.facts import MOST_MODES, best_known, errors_of, is_shown, numbered
 from hpc_diffuser.report.runs import Runs
 from hpc_diffuser.report.section import Cell, Column, Contents, Figure, Table
 from hpc_diffuser.report.sections.warnings import warnings_of
@@ -129,28 +129,42 @@ def _range(name: str, values: Sequence[float | None]) -> str:
 
 def parameters_of_runs(subject: Runs) -> Contents | None:
     """Every parameter of every run's answer, or best so far; None where there is none."""
-    known = {}
+    known, errors = {}, {}
     for name, run in subject.runs.items():
         values = best_known(run.summary) if run.summary else None
-        if values is not None:
-            known[name] = {shown: (label, value) for label, shown, value in numbered(values)}
+        if run.summary is None or values is None:
+            continue
+        sure = errors_of(run.summary)
+        rows = [row for row in numbered(values) if is_shown(row[0])]
+        known[name] = {shown: value for _, shown, value in rows}
+        errors[name] = {shown: sure[label][0] for label, shown, _ in rows if label in sure}
     if not known:
         return None
-    labels = {shown: label for found in known.values() for shown, (label, _) in found.items()}
-    wanted = [shown for shown, label in labels.items() if is_shown(label)]
-    table = Table(
-        name="parameters-of-runs",
-        caption="Parameters of every run's answer; of a run that has not finished, of its best "
-        "restart so far.",
-        columns=(Column(name="run"), *(Column(name=shown, digits=4) for shown in wanted)),
+    caption = (
+        "Parameters of every run's answer; of a run that has not finished, of its best restart so "
+        f"far. Of modes the first {MOST_MODES}."
+    )
+    tables = [_by_run("parameters-of-runs", caption, known, subject)]
+    if any(errors.values()):
+        caption = "Their standard errors, from the data; none of those that are held."
+        tables.append(_by_run("standard-errors-of-runs", caption, errors, subject))
+    return Contents(tables=tuple(tables))
+
+
+def _by_run(
+    name: str, caption: str, found: Mapping[str, Mapping[str, Cell]], subject: Runs
+) -> Table:
+    """A line for each run, a column for each parameter."""
+    labels = list(dict.fromkeys(label for values in found.values() for label in values))
+    return Table(
+        name=name,
+        caption=caption,
+        columns=(Column(name="run"), *(Column(name=label, digits=4) for label in labels)),
         rows=tuple(
-            (name, *(found[shown][1] if shown in found else "" for shown in wanted))
-            for name, found in known.items()
+            (run, *(values.get(label, "") for label in labels)) for run, values in found.items()
         ),
         links=subject.pages,
     )
-    words = () if len(wanted) == len(labels) else ("Of modes the first ones.",)
-    return Contents(words=words, tables=(table,))
 
 
 def differences(subject: Runs) -> Contents | None:

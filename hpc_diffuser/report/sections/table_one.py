@@ -4,26 +4,37 @@ from hpc_diffuser.interface.run import Comparison, Run
 from hpc_diffuser.report.facts import MOST_MODES, PARAMETERS, Fact, facts, is_shown, why_not_all
 from hpc_diffuser.report.section import Cell, Column, Contents, Table
 
-_SCATTER = (
-    "Scatter of restarts: half the width of the central 68 % of the restarts' answers. It tells "
-    "how well the search finds the same place again, not how well the map determines a parameter: "
-    "it is no standard error."
+_COLUMNS = (
+    "part",
+    "quantity",
+    "value",
+    "standard error",
+    "95 % from",
+    "95 % to",
+    "scatter of restarts",
 )
+_ALWAYS = 3  # columns that are there, whatever is known
+_WORDS = {
+    "standard error": "Standard errors and 95 % intervals are of the data: of how their Brillouin "
+    "zones disagree. What a wrong model does to its parameters is not in them.",
+    "scatter of restarts": "Scatter of restarts: half the width of the central 68 % of the "
+    "restarts' answers. It tells how well the search finds the same place again, not how well the "
+    "map determines a parameter: it is no standard error.",
+}
 
 
 def table_one(run: Run) -> Contents:
     """All that a publication says of a fit, in one table."""
-    rows = tuple(facts(run))
-    names = ("part", "quantity", "value", "scatter of restarts")
-    scattered = any(fact.scatter not in ("", "held") for fact in rows)
+    rows = facts(run)
+    kept = [i for i in range(len(_COLUMNS)) if i < _ALWAYS or any(row[i] != "" for row in rows)]
     table = Table(
         name="table-1",
         caption="The crystal, its data, the model and its answer, and what computed it.",
-        columns=tuple(Column(name=name) for name in (names if scattered else names[:-1])),
-        rows=rows if scattered else tuple(fact[:-1] for fact in rows),
+        columns=tuple(_column(_COLUMNS[i]) for i in kept),
+        rows=tuple(tuple(row[i] for i in kept) for row in rows),
         grouped=True,
     )
-    words = [_SCATTER] if scattered else []
+    words = [text for name, text in _WORDS.items() if _COLUMNS.index(name) in kept]
     return Contents(words=(*words, *_left_out([run])), tables=(table,))
 
 
