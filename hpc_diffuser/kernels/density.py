@@ -14,6 +14,7 @@ results do not depend on the number of threads or ranks. BLAS must run on one th
 import numpy as np
 from numba import njit, prange
 
+from hpc_diffuser.kernels.fused import fused
 from hpc_diffuser.system.arrays import Complexes, Floats, Integers
 
 ROW = 16  # points drawn along z at once: whole SIMD registers, and at least any atom's width
@@ -110,7 +111,7 @@ def _draw(
             _add_row(row, tops[r], slopes[r], metric[2, 2], dz, shape)
 
 
-@njit(cache=True, fastmath={"contract"}, error_model="numpy")
+@njit(cache=True, error_model="numpy")
 def _rows(
     step: Floats,
     m: Floats,
@@ -135,9 +136,11 @@ def _rows(
         dx = np.float32(i - x)
         for j in range(int(np.ceil(y - reach)), int(np.floor(y + reach)) + 1):
             dy = np.float32(j - y)
-            top = np.float32(1) - m[0, 0] * dx * dx - 2 * m[0, 1] * dx * dy - m[1, 1] * dy * dy
-            slope = m[0, 2] * dx + m[1, 2] * dy
-            if top * m[2, 2] + slope * slope > 0:
+            across = fused(-m[0, 0] * dx, dx, np.float32(1))
+            both = fused(-2.0 * m[0, 1] * dx, np.float64(dy), np.float64(across))
+            top = both - m[1, 1] * dy * dy
+            slope = fused(m[1, 2], dy, m[0, 2] * dx)
+            if fused(top, np.float64(m[2, 2]), np.float64(slope * slope)) > 0:
                 starts[n] = (i * box[1] + j) * box[2] + first
                 tops[n] = top
                 slopes[n] = slope
@@ -145,7 +148,7 @@ def _rows(
     return n, np.float32(first - z)
 
 
-@njit(cache=True, fastmath={"contract"})
+@njit(cache=True)
 def _add_row(
     row: Floats, top: float, slope: float, m_zz: float, start: np.float32, shape: Floats
 ) -> None:
@@ -155,20 +158,20 @@ def _add_row(
     c10, c11 = shape[10], shape[11]
     for n in range(ROW):
         dz = start + np.float32(n)
-        v = top - dz * (np.float32(2) * slope + m_zz * dz)
+        v = fused(-dz, fused(m_zz, dz, np.float32(2) * slope), top)
         v = v if v > np.float32(0) else np.float32(0)
-        value = c11 * v + c10
-        value = value * v + c9
-        value = value * v + c8
-        value = value * v + c7
-        value = value * v + c6
-        value = value * v + c5
-        value = value * v + c4
-        value = value * v + c3
-        value = value * v + c2
-        value = value * v + c1
-        value = value * v + c0
-        row[n] += value * v
+        value = fused(c11, v, c10)
+        value = fused(value, v, c9)
+        value = fused(value, v, c8)
+        value = fused(value, v, c7)
+        value = fused(value, v, c6)
+        value = fused(value, v, c5)
+        value = fused(value, v, c4)
+        value = fused(value, v, c3)
+        value = fused(value, v, c2)
+        value = fused(value, v, c1)
+        value = fused(value, v, c0)
+        row[n] = fused(value, v, row[n])
 
 
 @njit(cache=True, parallel=True)
@@ -305,7 +308,7 @@ def _add_block(
                         sum_sq[start + i] += row_sums[quadrant, 2, i]
 
 
-@njit(cache=True, fastmath={"contract"})
+@njit(cache=True)
 def _fold(after_x: Floats, phases: _Waves, parts: Floats) -> None:
     """Move each plane's centre to the origin, and separate what is even and odd in y and in z."""
     along_y, along_z = phases
@@ -320,10 +323,10 @@ def _fold(after_x: Floats, phases: _Waves, parts: Floats) -> None:
                 y = half_y + m if side == 0 else half_y - 1 - m
                 c, s = along_y[plane, y].real, along_y[plane, y].imag
                 for z in range(2 * half_z):
-                    w_re = c * wave_re[z] - s * wave_im[z]
-                    w_im = c * wave_im[z] + s * wave_re[z]
-                    rows[side, 0, z] = re[y, z] * w_re - im[y, z] * w_im
-                    rows[side, 1, z] = re[y, z] * w_im + im[y, z] * w_re
+                    w_re = fused(c, wave_re[z], -s * wave_im[z])
+                    w_im = fused(s, wave_re[z], c * wave_im[z])
+                    rows[side, 0, z] = fused(re[y, z], w_re, -im[y, z] * w_im)
+                    rows[side, 1, z] = fused(re[y, z], w_im, im[y, z] * w_re)
             for part in range(2):
                 above, below = rows[0, part], rows[1, part]
                 to = (2 * plane + part) * half_z
@@ -337,7 +340,7 @@ def _fold(after_x: Floats, phases: _Waves, parts: Floats) -> None:
                     parts[1, 1, m, to + i] = odd_up - odd_down
 
 
-@njit(cache=True, fastmath={"contract"})
+@njit(cache=True)
 def _sum_row(
     sample_weights: Floats,
     products: Floats,
@@ -362,15 +365,15 @@ def _sum_row(
             isc, iss = products[s, 1, 0, im], products[s, 1, 1, im]
             a, b, c, d = cc - ss, cc + ss, ics + isc, ics - isc
             e, f, g, h = icc - iss, icc + iss, cs + sc, cs - sc
-            sums[0, 0, i] += w * (a - c)
-            sums[0, 1, i] += w * (e + g)
-            sums[0, 2, i] += w * ((a - c) * (a - c) + (e + g) * (e + g))
-            sums[1, 0, i] += w * (b + d)
-            sums[1, 1, i] += w * (f - h)
-            sums[1, 2, i] += w * ((b + d) * (b + d) + (f - h) * (f - h))
-            sums[2, 0, i] += w * (b - d)
-            sums[2, 1, i] += w * (f + h)
-            sums[2, 2, i] += w * ((b - d) * (b - d) + (f + h) * (f + h))
-            sums[3, 0, i] += w * (a + c)
-            sums[3, 1, i] += w * (e - g)
-            sums[3, 2, i] += w * ((a + c) * (a + c) + (e - g) * (e - g))
+            _add(sums[0], i, w, a - c, e + g)
+            _add(sums[1], i, w, b + d, f - h)
+            _add(sums[2], i, w, b - d, f + h)
+            _add(sums[3], i, w, a + c, e - g)
+
+
+@njit(cache=True)
+def _add(sums: Floats, i: int, w: float, re: float, im: float) -> None:
+    """Add w Re F, w Im F and w |F|² of one voxel."""
+    sums[0, i] = fused(w, re, sums[0, i])
+    sums[1, i] = fused(w, im, sums[1, i])
+    sums[2, i] = fused(w, fused(re, re, im * im), sums[2, i])

@@ -13,15 +13,13 @@ results do not depend on the number of threads or ranks.
 import numpy as np
 from numba import njit, prange
 
+from hpc_diffuser.kernels.fused import fused, lanes_dot
 from hpc_diffuser.system.arrays import Floats, Integers
-
-# Lets the loop over the taps of a point run in vector lanes, whose sums are added at its end.
-_LANES = {"contract", "reassoc"}
 
 AxisKernel = tuple[Integers, Floats]  # see `interpolate_planes`
 
 
-@njit(cache=True, parallel=True, fastmath=_LANES)
+@njit(cache=True, parallel=True)
 def interpolate_planes(
     volume: Floats,
     h_kernel: AxisKernel,
@@ -90,7 +88,7 @@ def _reach(
     return low, high
 
 
-@njit(cache=True, fastmath=_LANES)
+@njit(cache=True)
 def _add_rows(stack: Floats, row: int, weights: Floats, low: int, high: int, out: Floats) -> None:
     """out += Σ_t w_t stack[t, row], from low to high."""
     total = out[low:high]
@@ -100,18 +98,14 @@ def _add_rows(stack: Floats, row: int, weights: Floats, low: int, high: int, out
         c, d = stack[t + 2, row, low:high], stack[t + 3, row, low:high]
         w_a, w_b, w_c, w_d = weights[t], weights[t + 1], weights[t + 2], weights[t + 3]
         for i in range(len(total)):
-            total[i] += w_a * a[i] + w_b * b[i] + w_c * c[i] + w_d * d[i]
+            value = fused(w_a, a[i], fused(w_b, b[i], total[i]))
+            total[i] = fused(w_d, d[i], fused(w_c, c[i], value))
 
 
-@njit(cache=True, fastmath=_LANES)
+@njit(cache=True)
 def _interpolate_row(row: Floats, l_kernel: AxisKernel, columns: Integers, values: Floats) -> None:
     """The points of one row from the samples about each."""
-    firsts, weights = l_kernel
-    taps = weights.shape[1]
+    firsts, taps = l_kernel[0], l_kernel[1].shape[1]
+    weights = l_kernel[1].reshape(-1)
     for v in range(len(columns)):
-        first = firsts[columns[v]]
-        samples, own = row[first : first + taps], weights[columns[v]]
-        total = np.float32(0)
-        for t in range(taps):
-            total += own[t] * samples[t]
-        values[v] = total
+        values[v] = lanes_dot(row, firsts[columns[v]], weights, columns[v] * taps, taps)
