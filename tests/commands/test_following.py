@@ -112,6 +112,17 @@ def test_a_comparison(finished, tmp_path):
     assert lines[3] == "restarts     0 of 6 done, 1 under way, 5 to come"
 
 
+def test_after_the_last_evaluation(run):
+    """No time is promised for the final map, which is still to be computed."""
+    with run_lock(run):
+        write_session(run, 1, 1, 0)
+        for restart in range(6):
+            went(run, restart, 10)
+        lines = screen_lines(*read_status(run), (100, 24), BARS)
+    assert lines[2].startswith("evaluations  60 of 60 (100 %), ")
+    assert lines[2].endswith(" a minute; the final map")
+
+
 def test_json_is_what_the_files_say(run, call):
     """One object, whose keys are those of docs/run.md."""
     for restart in range(3):

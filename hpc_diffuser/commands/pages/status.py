@@ -77,7 +77,9 @@ def progress_text(run: Standing, per: str) -> str:
         return text
     article, minutes = _PER[per]
     text += f", {_number(minutes * run.evaluations_per_minute)} {article} {per}"
-    return f"{text}, {duration(run.left_s)} left" if run.state in (RUNNING, UNKNOWN) else text
+    if run.state not in (RUNNING, UNKNOWN):
+        return text
+    return f"{text}, {duration(run.left_s)} left" if done < total else f"{text}; the final map"
 
 
 def _number(value: float) -> str:
