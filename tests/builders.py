@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import gemmi
+import h5py
 import numpy as np
 
 from hpc_diffuser.crystal.lattice import HklGrid, fractionalization
@@ -164,3 +166,27 @@ def history(n: int, cc: float) -> History:
     objectives = np.full(n, 0.9)
     objectives[-1] = 1 - cc
     return History(np.zeros((n, 3)), objectives, new_history(3).hedge)
+
+
+def write_mdtraj_hdf5(
+    path: Path, frames: np.ndarray, units: bytes = b"nanometers", chunk: int | None = None
+) -> None:
+    """As MDTraj's HDF5 files are laid out: chunked, shuffled, deflated, units as fixed text.
+
+    Frames (F, N, 3) in Å, so many to a chunk; by default all. Cells without angles.
+    """
+    with h5py.File(path, "w") as file:
+        for name, values, unit in (
+            ("coordinates", frames / 10, units),
+            ("time", np.arange(len(frames)), b"picoseconds"),
+            ("cell_lengths", np.full((len(frames), 3), 3.0), b"nanometers"),
+        ):
+            data = file.create_dataset(
+                name,
+                data=values.astype(np.float32),
+                maxshape=(None, *values.shape[1:]),
+                chunks=(chunk or len(frames) + 100, *values.shape[1:]),
+                compression=1,
+                shuffle=True,
+            )
+            data.attrs.create("units", unit, dtype=h5py.string_dtype("utf-8", len(unit)))

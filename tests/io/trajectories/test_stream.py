@@ -1,14 +1,19 @@
 """Modes of a stream of chunks: against a direct decomposition, and what it does with bad files."""
 
+import importlib
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import gemmi
+import h5py
 import mdtraj
 import numpy as np
 import pytest
+from builders import write_mdtraj_hdf5
 from launching import launch
 
 from hpc_diffuser.commands.examples.protein import build_protein
@@ -16,6 +21,8 @@ from hpc_diffuser.crystal.structure import Structure, superpose
 from hpc_diffuser.io.hdf5_content import hdf5_arrays
 from hpc_diffuser.io.modes_from_files import modes_on_ranks
 from hpc_diffuser.io.structures.files import write_pdb
+from hpc_diffuser.io.trajectories import files as reading
+from hpc_diffuser.io.trajectories import native
 from hpc_diffuser.io.trajectories import stream as streaming
 from hpc_diffuser.io.trajectories.essential_dynamics import essential_dynamics, frame_projections
 from hpc_diffuser.io.trajectories.files import FrameRange, TrajectoryReader, read_trajectory
@@ -61,6 +68,9 @@ def written(tmp_path, folder) -> Callable[..., TrajectoryFiles]:
         paths = []
         for i, positions in enumerate(frames):
             paths.append(tmp_path / f"md{i}.{ending}")
+            if ending == "h5":
+                write_mdtraj_hdf5(paths[-1], positions, chunk=5)
+                continue
             mdtraj.Trajectory(positions / 10, topology).save(str(paths[-1]))
         given = paths[0] if len(paths) == 1 else tuple(paths)
         return TrajectoryFiles(given, folder / "top.pdb", folder / "top.pdb", **options)
@@ -183,7 +193,7 @@ def test_frames_that_are_chosen(small_rounds, written, protein):
     assert chosen.shape == (5, 50, 3)
 
 
-@pytest.mark.parametrize("ending", ["xtc", "trr", "dcd", "nc", "pdb"])
+@pytest.mark.parametrize("ending", ["xtc", "trr", "dcd", "nc", "pdb", "h5"])
 def test_parts_of_a_file_are_the_file(written, protein, ending):
     """Any frames in any portions, in every format: as all at once."""
     files = written(moved(protein, 12), ending=ending)
@@ -218,7 +228,7 @@ def test_superposed_on_their_mean(small_rounds, written, protein):
     assert spread(after) <= spread(before)
 
 
-@pytest.mark.parametrize("ending", ["xtc", "dcd"])
+@pytest.mark.parametrize("ending", ["xtc", "dcd", "h5"])
 def test_a_frame_that_cannot_be_read(small_rounds, written, protein, ending):
     """File and frame are named, whichever chunk it is in."""
     files = written(moved(protein, 30), ending=ending)
@@ -226,6 +236,10 @@ def test_a_frame_that_cannot_be_read(small_rounds, written, protein, ending):
     if ending == "xtc":  # how its 21st frame is packed: after 84 bytes of it
         starts = [i for i in range(len(content)) if content[i : i + 4] == b"\0\0\x07\xcb"]
         content[starts[20] + 84 : starts[20] + 88] = b"\0\0\xff\xff"
+    elif ending == "h5":  # the deflated chunk of its frames 21 to 25
+        with h5py.File(files.trajectory) as file:
+            chunk = file["coordinates"].id.get_chunk_info_by_coord((20, 0, 0))
+        content[chunk.byte_offset + 50 : chunk.byte_offset + 90] = bytes(40)
     else:
         record = (len(content) - 276) // 30
         at = 276 + 20 * record + record // 2
@@ -237,6 +251,39 @@ def test_a_frame_that_cannot_be_read(small_rounds, written, protein, ending):
     ):
         whole(stream)
     assert "md0." in str(told.value) and "\n" not in str(told.value)
+
+
+CRASHING = """
+import os, signal
+from hpc_diffuser.io.trajectories import native
+def frames(*words):
+    if 20 in words[-1]:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return native.frames(*words)
+"""
+
+
+@pytest.mark.parametrize("ending", ["xtc", "h5"])
+def test_a_reader_that_crashes_in_a_chunk(small_rounds, written, protein, monkeypatch, ending):
+    """The frame that kills it is named; and other frames are read all the same, by another one."""
+    files = written(moved(protein, 30), ending=ending)
+    folder = files.trajectory.parent
+    (folder / "crashing.py").write_text(CRASHING)
+    monkeypatch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.syspath_prepend(str(folder))
+    crashing = importlib.import_module("crashing")
+    monkeypatch.setattr(reading, "native", SimpleNamespace(**vars(native) | vars(crashing)))
+    with (
+        pytest.raises(InputError, match=rf"frame 21 of .*md0\.{ending} .*crash") as told,
+        crystal_stream(files, Ranks()) as stream,
+    ):
+        whole(stream)
+    assert "\n" not in str(told.value)
+    with TrajectoryReader([files.trajectory], files.topology) as reader:
+        with pytest.raises(InputError, match="frame 21"):
+            reader.frames(FrameRange(0, np.arange(19, 22)))
+        assert reader.frames(FrameRange(0, np.arange(21, 24)))[0].shape == (3, 50, 3)
+    del sys.modules["crashing"]
 
 
 def test_a_trajectory_that_grows(written, protein):

@@ -13,6 +13,7 @@ import h5py
 import mdtraj
 import numpy as np
 import pytest
+from builders import write_mdtraj_hdf5
 
 from hpc_diffuser.crystal.structure import Structure
 from hpc_diffuser.io.structures.files import write_pdb
@@ -119,25 +120,6 @@ def prmtop_text(molecule: Structure) -> str:
 
 
 TEXTS = {"gro": gro_text, "psf": psf_text, "prmtop": prmtop_text}
-
-
-def write_mdtraj_hdf5(path: Path, frames: np.ndarray, units: bytes = b"nanometers") -> None:
-    """As MDTraj's HDF5 files are laid out: chunked, shuffled, deflated, units as fixed text."""
-    with h5py.File(path, "w") as file:
-        for name, values, unit in (
-            ("coordinates", frames / 10, units),
-            ("time", np.arange(len(frames)), b"picoseconds"),
-            ("cell_lengths", np.full((len(frames), 3), 3.0), b"nanometers"),
-        ):
-            data = file.create_dataset(
-                name,
-                data=values.astype(np.float32),
-                maxshape=(None, *values.shape[1:]),
-                chunks=(len(frames) + 100, *values.shape[1:]),
-                compression=1,
-                shuffle=True,
-            )
-            data.attrs.create("units", unit, dtype=h5py.string_dtype("utf-8", len(unit)))
 
 
 @pytest.fixture
