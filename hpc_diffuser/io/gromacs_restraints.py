@@ -1,6 +1,6 @@
 """Position restraints as GROMACS reads them: an include file for each molecule type."""
 
-from hpc_diffuser.crystal.residues import canonical_atom, same_residue
+from hpc_diffuser.crystal.residues import canonical_atom, is_polymer, same_residue
 from hpc_diffuser.crystal.structure import atom_label
 from hpc_diffuser.io.gromacs_topology import GromacsTopology
 from hpc_diffuser.io.restraint_files import Restraints, told
@@ -12,6 +12,9 @@ def includes_of(
 ) -> dict[str, bytes]:
     """A `[ position_restraints ]` include for each molecule type that has restrained atoms.
 
+    Of several polymers each has one, that of a chain without them an empty one: pdb2gmx includes
+    one for every chain, by the chain's name.
+
     Raises
     ------
     InputError
@@ -22,10 +25,24 @@ def includes_of(
     numbered = _numbered(restraints, topology)
     for (name, number), constant in zip(numbered, restraints.constants.tolist(), strict=True):
         rows.setdefault(name, []).append((number, constant))
+    polymers = _polymers(topology)
+    if len(polymers) > 1:
+        rows |= {name: [] for name in polymers if name not in rows}
     return {name: _include(name, rows[name], told(restraints, provenance)) for name in rows}
 
 
+def _polymers(topology: GromacsTopology) -> list[str]:
+    """Molecule types of the system that are proteins or nucleic acids, as far as they are known."""
+    there = [topology.types[name] for name, n in topology.molecules if n and name in topology.types]
+    found = [kind.name for kind in there if any(is_polymer(atom[0]) for atom in kind.atoms)]
+    return list(dict.fromkeys(found))
+
+
 def _include(name: str, rows: list[tuple[int, float]], told: list[str]) -> bytes:
+    if not rows:
+        return f"; molecule type {name}: none of its atoms is restrained\n".encode(
+            "ascii", "replace"
+        )
     lines = [
         f"; position restraints of molecule type {name}; hydrogens are free",
         *(f"; {line}" for line in told),

@@ -313,3 +313,18 @@ def test_from_python(folder, monkeypatch):
     assert len(rows_of(folder / "python.csv")) == 314
     with pytest.raises(InputError, match="--scale: expected a number above 0"):
         restraints.Options(**values, scale=-1.0)
+
+
+def test_a_chain_without_restraints_has_an_empty_include(simulated, folder, call):
+    """Of two chains one is given: both are named by their types, as pdb2gmx includes them."""
+    two_chains(folder, simulated)
+    part = ("--select", "resSeq > 32")
+    assert call("restraints", *FILES, *part, "--gromacs", "topol.top").returncode == 0
+    assert {path.name for path in folder.glob("*.itp")} == {
+        "protein.itp",
+        "restraints_first.itp",
+        "restraints_second.itp",
+    }
+    assert include(folder / "restraints_second.itp")
+    lines = (folder / "restraints_first.itp").read_text().splitlines()
+    assert lines and all(line.startswith(";") for line in lines)
