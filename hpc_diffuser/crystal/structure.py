@@ -42,6 +42,10 @@ class Structure:
     def __len__(self) -> int:
         return len(self.positions)
 
+    def __repr__(self) -> str:
+        residues = len({name[:3] for name in self.names()})
+        return f"Structure({len(self)} atoms of {residues} residues)"
+
     def select(self, index: Integers | Mask) -> "Structure":
         """The atoms at `index` (integers or a mask), in that order."""
         return replace(self, **{f.name: getattr(self, f.name)[index] for f in fields(self)})

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from hpc_diffuser.fit.inputs import load_modes
 from hpc_diffuser.fit.run.begun import begun_config, find_inputs, molecule_keys
 from hpc_diffuser.fit.run.directory import read_manifest
-from hpc_diffuser.fit.summary import NAME, Outcome, read_summary
+from hpc_diffuser.fit.summary import NAME, Outcome, Summary, read_summary
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters, parameters_from
 from hpc_diffuser.system.errors import InputError
@@ -52,7 +52,8 @@ def read_refined(directory: Path, config_path: Path | None = None) -> Refined:
         Where the run is not finished, or its inputs are not there, or are others by now.
     """
     manifest = read_manifest(directory)
-    outcome = _outcome(directory)
+    summary = read_summary(directory) if (directory / NAME).exists() else None
+    outcome = finished_outcome(directory, summary)
     files = find_inputs(directory, manifest, molecule_keys(manifest), config_path)
     config = begun_config(directory, manifest, files)
     parameters = parameters_from(outcome.answer)
@@ -67,9 +68,14 @@ def read_refined(directory: Path, config_path: Path | None = None) -> Refined:
     )
 
 
-def _outcome(directory: Path) -> Outcome:
-    there = (directory / NAME).exists()
-    summary = read_summary(directory) if there else None
+def finished_outcome(directory: Path, summary: Summary | None) -> Outcome:
+    """What a run has come to, by its summary.
+
+    Raises
+    ------
+    InputError
+        Where it is not finished.
+    """
     if summary is None or summary.outcome is None:
         done = f"{summary.restarts_finished} of {summary.restarts}" if summary else "none"
         raise InputError(

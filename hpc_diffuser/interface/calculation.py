@@ -78,6 +78,16 @@ class Restart:
     target: Target
     calculated: Floats
 
+    def __repr__(self) -> str:
+        return (
+            f"Restart({self.number}: {len(self.points)} evaluations of {len(self.refined)} "
+            f"parameters, CC_work {_shown(self.cc_work)}, CC_free {_shown(self.cc_free)})"
+        )
+
+
+def _shown(cc: float | None) -> str:
+    return "undefined" if cc is None else f"{cc:.4f}"
+
 
 @_as_guest
 def simulate(
@@ -127,13 +137,10 @@ def simulate(
 
 def _at_answer(run: Run, config: Config) -> Config:
     """A run's model, held at its answer, with its final samples, on the grid of its target."""
-    outcome = run.summary.outcome if run.summary else None
-    if outcome is None:
-        raise InputError(f"{run.directory}: no answer yet: see hpc-diffuser status {run.directory}")
-    target = run.target
+    answer, target = run.outcome.answer, run.target
     grid = GridConfig(target.grid.whole_divisions(), target.d_min)
     model = replace(config.model, samples=config.model.final_samples)
-    return replace(with_values(config, outcome.answer), grid=grid, model=model)
+    return replace(with_values(config, answer), grid=grid, model=model)
 
 
 @_as_guest
@@ -181,8 +188,15 @@ def score(
     whole = _target_of(target)
     crystal = whole.grid.unit_cell, whole.space_group
     found = diffuse if isinstance(diffuse, DiffuseMap) else _map_of(Path(diffuse), crystal)
-    names = tuple("" if isinstance(x, DiffuseMap | Target) else str(x) for x in (diffuse, target))
-    return score_map(in_crystal(found, crystal), whole, rule, weights, (names[0], names[1]))
+    files = _name(diffuse), _name(target)
+    return score_map(in_crystal(found, crystal), whole, rule, weights, files)
+
+
+def _name(source: DiffuseMap | Target | Run | str | Path) -> str:
+    """What a score tells of: a file or a run; nothing of arrays."""
+    if isinstance(source, DiffuseMap | Target):
+        return ""
+    return str(source.directory if isinstance(source, Run) else source)
 
 
 def _target_of(source: Target | Run | str | Path) -> Target:

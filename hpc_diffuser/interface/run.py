@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from hpc_diffuser.fit.sampling_error import Convergence
     from hpc_diffuser.fit.search.history import History
     from hpc_diffuser.fit.space import SearchSpace
-    from hpc_diffuser.fit.summary import Summary
+    from hpc_diffuser.fit.summary import Outcome, Summary
     from hpc_diffuser.io.provenance import Provenance
     from hpc_diffuser.maps.diffuse_map import DiffuseMap
     from hpc_diffuser.maps.target import Target
@@ -105,6 +105,19 @@ class Run:
             Where it cannot be read.
         """
         return read_summary(self.directory) if (self.directory / NAME).exists() else None
+
+    @property
+    def outcome(self) -> Outcome:
+        """The answer, its scores by shell, its motions: of a finished run.
+
+        Raises
+        ------
+        InputError
+            Where it is not finished; `summary` says what is known before that.
+        """
+        from hpc_diffuser.fit.refined import finished_outcome
+
+        return finished_outcome(self.directory, self.summary)
 
     @cached_property
     def convergence(self) -> Convergence | None:
@@ -317,7 +330,7 @@ def open_run(directory: str | Path, config: str | Path | None = None) -> Run:
     Examples
     --------
     >>> run = hd.open_run("run")
-    >>> run.state, run.summary.outcome.cc_free
+    >>> run.state, run.outcome.cc_free
     ('finished', 0.6)
     """
     run = Run(Path(directory), None if config is None else Path(config))

@@ -33,6 +33,15 @@ class DiffuseMap:
     errors: Floats | None = None
     halves: tuple[Floats, Floats] | None = None
 
+    def __repr__(self) -> str:
+        size = " x ".join(map(str, self.intensity.shape))
+        finer = " x ".join(f"{n:g}" for n in self.grid.divisions)
+        measured = 100 * np.isfinite(self.intensity).mean()
+        return (
+            f"DiffuseMap({size} samples, {finer} to a reciprocal-lattice unit, "
+            f"{measured:.0f} % measured, {self.space_group})"
+        )
+
 
 def measured_planes(diffuse: DiffuseMap) -> Iterator[tuple[_Place, Integers]]:
     """Places in the arrays and sample indices (v, 3) of the measured voxels, plane by plane."""

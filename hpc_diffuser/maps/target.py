@@ -63,6 +63,13 @@ class Target:
     def __post_init__(self) -> None:
         self.grid.require(self.indices)
 
+    def __repr__(self) -> str:
+        d_max = f"{1 / self.shell_edges[0]:.2f}" if self.shell_edges[0] else "∞"
+        return (
+            f"Target({len(self.indices)} voxels, {int(self.free.sum())} of them free, "
+            f"{self.n_shells} shells, {d_max}-{self.d_min:.2f} Å, {self.space_group})"
+        )
+
     @property
     def d_min(self) -> float:
         """High-resolution limit, Å."""

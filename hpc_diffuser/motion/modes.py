@@ -59,6 +59,14 @@ class Modes:
         if (self.frames is None) != (self.weights is None):
             raise ValueError("frames have weights: see `with_frames`")
 
+    def __repr__(self) -> str:
+        what = (
+            f"{len(self.amplitudes_A)} modes"
+            if self.frames is None
+            else f"{len(self.frames)} frames"
+        )
+        return f"Modes({what} of {len(self.structure)} atoms, {self.space_group})"
+
 
 def with_frames(modes: Modes, frames: Floats, weights: Floats | None = None) -> Modes:
     """The same molecule with conformations (F, N, 3) in Å, weighted alike by default, for modes."""

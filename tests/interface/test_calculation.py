@@ -67,6 +67,7 @@ def test_score_is_the_runs(finished):
     found = hd.score(run.calculated_map, run)
     assert found.cc_work == pytest.approx(run.summary.outcome.cc_work, abs=1e-5)
     assert found.cc_free == pytest.approx(run.summary.outcome.cc_free, abs=1e-5)
+    assert (found.map, found.target) == ("", str(finished / "run"))
     files = hd.score(finished / "run" / "calculated.h5", finished / "target.h5")
     assert (files.cc_work, files.shells) == (found.cc_work, found.shells)
     target = run.target
@@ -169,7 +170,7 @@ def test_a_run_without_an_answer(finished, tmp_path):
 
     project = shutil.copytree(finished, tmp_path / "project")
     (project / "run" / "summary.json").unlink()
-    with pytest.raises(InputError, match="no answer yet"):
+    with pytest.raises(InputError, match=r"not finished \(none of its restarts\)"):
         hd.simulate(hd.open_run(project / "run"))
 
 
@@ -184,3 +185,15 @@ def test_files(inputs, tmp_path, modes, diffuse):
     assert np.allclose(again.intensity, diffuse.intensity, rtol=1e-5, equal_nan=True)
     hd.save_map(tmp_path / "map.mtz", diffuse)
     assert np.isfinite(hd.open_map(tmp_path / "map.mtz").intensity).sum() > 1000
+
+
+def test_what_a_notebook_shows(inputs, finished, modes, diffuse, target):
+    """One line of each object, not its arrays."""
+    assert repr(modes) == "Modes(2 modes of 12 atoms, P 1)"
+    assert repr(modes.structure) == "Structure(12 atoms of 3 residues)"
+    assert repr(diffuse).startswith("DiffuseMap(33 x 37 x 39 samples, 3 x 3 x 3 to a recip")
+    assert repr(target) == (
+        f"Target({len(target.free)} voxels, {target.free.sum()} of them free, 3 shells, "
+        "6.00-2.50 Å, P 1)"
+    )
+    assert repr(hd.open_run(finished / "run")).startswith("Run(directory=")

@@ -110,6 +110,8 @@ def test_before_the_first_restart_is_finished(finished, tmp_path):
     assert run.summary is run.calculated_map is run.calculated is run.convergence is None
     assert run.refined == REFINED and np.array_equal(run.bounds[2], [0.1, 0.8])
     assert run.state == "stopped"
+    with pytest.raises(InputError, match=r"not finished \(none of its restarts\)"):
+        _ = run.outcome
 
 
 def test_a_run_whose_owner_was_killed(finished, tmp_path):
