@@ -26,6 +26,7 @@ _HOMES = {
     "commands.examples.four_helices": ("write_example",),
     "system.errors": ("InputError", "StorageError"),
     "plots.shells": ("plot_shells",),
+    "plots.models": ("plot_model_shells",),
     "plots.sections": ("plot_section",),
     "plots.long_enough": ("plot_parts", "plot_cosine_content", "plot_blocks"),
 }

@@ -21,6 +21,7 @@ from hpc_diffuser.interface.source import open_config as open_config
 from hpc_diffuser.plots.long_enough import plot_blocks as plot_blocks
 from hpc_diffuser.plots.long_enough import plot_cosine_content as plot_cosine_content
 from hpc_diffuser.plots.long_enough import plot_parts as plot_parts
+from hpc_diffuser.plots.models import plot_model_shells as plot_model_shells
 from hpc_diffuser.plots.sections import plot_section as plot_section
 from hpc_diffuser.plots.shells import plot_shells as plot_shells
 from hpc_diffuser.system.errors import InputError as InputError

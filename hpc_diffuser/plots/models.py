@@ -47,6 +47,10 @@ def plot_model_shells(comparison: ModelComparison, free: bool = False, ax: Any =
     ------
     InputError
         Where matplotlib is not installed.
+
+    Examples
+    --------
+    >>> ax = hd.plot_model_shells(hd.open_comparison("run").table)
     """
     ax, shells = new_axes(ax, (6.4, 4.0)), comparison.shells
     middle = [((1 / s.d_max if s.d_max else 0.0) + 1 / s.d_min) / 2 for s in shells]
