@@ -16,6 +16,7 @@ _MOST_VECTOR = 500  # residues whose lines a PDF or SVG has as such
 _SEEN_A, _MOST_TIMES = 4.0, 20  # that the largest displacement is drawn as, at least
 _GREY, _EDGE = "#c8c8c8", "#303030"
 _BAR_A, _SHORTEST_A, _BEHIND_A = 10.0, 1.0, 1.5
+_USUAL_A = 60.0  # across a molecule whose lines are drawn full
 
 
 def view_of(positions: Floats, displacements: Floats) -> Floats:
@@ -125,6 +126,8 @@ class _Drawing:
     ----------
     times : int
         As many times the displacements are drawn.
+    thickness : float
+        Of lines, 1 but for large molecules.
     """
 
     def __init__(
@@ -157,7 +160,8 @@ class _Drawing:
         from matplotlib.collections import LineCollection
 
         segments, depth, lengths = self._segments(step)
-        widths = 2.0 + 2.5 * (depth - depth.min()) / max(float(np.ptp(depth)), 1e-9)
+        nearness = (depth - depth.min()) / max(float(np.ptp(depth)), 1e-9)
+        widths = self.thickness * (2.0 + 2.5 * nearness)
         colours = colormaps["viridis"](np.clip(lengths / self.most, 0, 1))
         edges = np.tile(_rgba(_EDGE), (len(depth), 1))
         # A darker, wider line a little behind the other: so crossings show which is in front.
@@ -165,7 +169,7 @@ class _Drawing:
         found = LineCollection(
             list(np.concatenate([segments, segments])[order]),
             colors=np.concatenate([edges, colours])[order],
-            linewidths=np.concatenate([widths + 1.2, widths])[order],
+            linewidths=np.concatenate([widths + 1.2 * self.thickness, widths])[order],
             capstyle="round",
             zorder=3,
         )
@@ -196,6 +200,7 @@ class _Drawing:
             ]
         )
         low, high = ends.min(axis=0) - 2, ends.max(axis=0) + 2
+        self.thickness = float(np.clip(_USUAL_A / max(high - low), 0.3, 1.0))
         low[1] -= 4
         ax.set_xlim(low[0], max(high[0], low[0] + 1.5 * _BAR_A))
         ax.set_ylim(low[1], high[1])

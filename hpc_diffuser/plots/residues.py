@@ -120,8 +120,9 @@ def plot_secondary(secondary: Names, ax: Any) -> Any:
 
 def mark_residues(ax: Any, labels: Sequence[str], chain: Integers, both: bool = False) -> None:
     """Numbers of residues at the axis (`both` for either), and lines where chains begin."""
-    ticks = _ticks(labels, _TICKS_OF_MATRIX if both else _TICKS)
     lettered = len({label.rpartition("/")[0] for label in labels}) > 1
+    most = _TICKS_OF_MATRIX if both else _TICKS
+    ticks = _ticks(labels, most * 3 // 4 if lettered else most)
     words = [_short(labels[i], lettered) for i in ticks]
     borders = np.flatnonzero(np.diff(chain)) + 0.5
     ax.set_xticks(ticks, words)
