@@ -6,11 +6,12 @@ towards the limit of infinitely many samples is half of what two maps differ by.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from hpc_diffuser.fit.config import ModelConfig
-from hpc_diffuser.fit.sampling_error import Convergence
+from hpc_diffuser.fit.sampling_error import Convergence, SamplingError
 from hpc_diffuser.fit.scoring import Comparison
 from hpc_diffuser.motion.ensemble import Sampler
 from hpc_diffuser.motion.parameters import Parameters
@@ -18,6 +19,8 @@ from hpc_diffuser.scattering.model import Model
 
 RANDOMISATIONS = 4
 FEWEST, MOST = 32, 4096
+PARTS = (16, 8, 4, 2)  # of the samples: with so many fewer the error is measured too
+FEWEST_TOLD = 4
 
 
 def convergence(
@@ -99,3 +102,34 @@ def enough_samples(
         if found.map_error <= map_error or samples >= MOST:
             return found
         samples *= 2
+
+
+def with_fewer(
+    found: Convergence,
+    model: Model,
+    comparison: Comparison,
+    parameters: Parameters,
+    draw: Callable[[int, int], np.ndarray],
+) -> Convergence:
+    """The same, with the errors of fewer samples: how it falls as they become more.
+
+    All together take as long as the number itself does once more. Where nothing is sampled, or an
+    ensemble has as many configurations whatever is asked for, there is nothing to add.
+
+    Parameters
+    ----------
+    found : Convergence
+    model, comparison, parameters
+        As of `convergence`.
+    draw : callable
+        Number of samples, number of the randomisation → (S, M) float.
+    """
+    if not found.map_error:
+        return found
+    measured = []
+    for part in PARTS:
+        draws = [draw(found.samples // part, i) for i in range(RANDOMISATIONS)]
+        if FEWEST_TOLD <= len(draws[0]) < found.samples:
+            one = convergence(model, comparison, parameters, draws)
+            measured.append(SamplingError(one.samples, one.map_error, one.objective_error))
+    return replace(found, measured=tuple(measured))

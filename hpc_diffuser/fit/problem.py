@@ -7,7 +7,7 @@ import numpy as np
 
 from hpc_diffuser.crystal.atom_factors import atom_factors
 from hpc_diffuser.fit.config import Config, ModelConfig
-from hpc_diffuser.fit.convergence import samples_needed
+from hpc_diffuser.fit.convergence import samples_needed, with_fewer
 from hpc_diffuser.fit.inputs import load_modes, load_target
 from hpc_diffuser.fit.run.directory import read_convergence, write_convergence
 from hpc_diffuser.fit.sampling_error import Convergence
@@ -153,7 +153,12 @@ def measured_samples(problem: Problem, world: Ranks) -> Convergence:
     model, comparison = compare(problem, world)
     parameters = problem.space.parameters(problem.space.bounds.mean(axis=1))
     options, sampler = problem.config.model, problem.sampler
-    return samples_needed(model, comparison, parameters, options, sampler, CONVERGENCE)
+    found = samples_needed(model, comparison, parameters, options, sampler, CONVERGENCE)
+
+    def draw(n_samples: int, randomisation: int) -> np.ndarray:
+        return sampler.draw(n_samples, CONVERGENCE, randomisation)
+
+    return with_fewer(found, model, comparison, parameters, draw)
 
 
 def of_samples(problem: Problem, samples: int) -> Problem:

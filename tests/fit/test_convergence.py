@@ -1,6 +1,7 @@
 """The error of an ensemble average, estimated without knowing the answer, against the answer."""
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from hpc_diffuser.fit.convergence import (
     convergence,
     enough_samples,
     samples_needed,
+    with_fewer,
 )
 from hpc_diffuser.fit.scoring import Comparison
 from hpc_diffuser.maps.statistics import correlation_sums, pooled_cc, shell_edges
@@ -150,3 +152,29 @@ def test_automatic_samples_are_as_many_as_the_accuracy_asks_for():
     )
     found = samples_needed(model, comparison, parameters, options, sampler)
     assert found == enough_samples(model, comparison, parameters, draw, 1e-3)
+
+
+def test_fewer_samples_are_measured_too():
+    """A half, a quarter and so on, not below four; each as if it had been asked for."""
+    model, comparison, parameters, draw, _ = problem(0.3)
+    used = convergence(model, comparison, parameters, [draw(64, i) for i in range(4)])
+    found = with_fewer(used, model, comparison, parameters, draw)
+    assert (found.samples, found.map_error) == (used.samples, used.map_error)
+    assert [one.samples for one in found.measured] == [4, 8, 16, 32]
+    quarter = convergence(model, comparison, parameters, [draw(16, i) for i in range(4)])
+    assert vars(found.measured[2]).items() <= vars(quarter).items()
+    errors = [one.map_error for one in found.measured]
+    assert errors == sorted(errors, reverse=True)
+
+
+def test_an_ensemble_has_no_fewer_samples():
+    """Where as many configurations are drawn whatever is asked for; where nothing is sampled."""
+    model, comparison, parameters, draw, _ = problem(0.3)
+
+    def all_frames(_: int, randomisation: int) -> np.ndarray:
+        return draw(16, randomisation)
+
+    used = convergence(model, comparison, parameters, [draw(16, i) for i in range(4)])
+    assert with_fewer(used, model, comparison, parameters, all_frames).measured == ()
+    exact = replace(used, map_error=0.0)
+    assert with_fewer(exact, model, comparison, parameters, draw) == exact

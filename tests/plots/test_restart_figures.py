@@ -15,6 +15,7 @@ from hpc_diffuser.plots.restarts import (
     plot_histograms,
     plot_restarts,
 )
+from hpc_diffuser.plots.samples import plot_samples
 from hpc_diffuser.plots.surrogate import plot_slice, plot_slices
 
 
@@ -100,3 +101,14 @@ def test_slices_show_the_best_point():
     highest = ax.lines[1]
     np.testing.assert_allclose([*highest.get_xdata(), *highest.get_ydata()], 0.5, atol=0.1)
     assert len(plot_slices(surrogate, history.points, best, [(0, 1), (1, 2)], "abc")) == 2
+
+
+def test_errors_of_samples_beside_their_laws():
+    """From 4 to 16 samples a law of 1/n falls by 4, one of 1/√n by 2; no error is no point."""
+    ax = plot_samples([4, 8, 16], [0.8, 0.3, 0.1], [0.04, 0.02, 0.0])
+    maps, of_maps, objectives, of_objectives = [line.get_ydata() for line in ax.lines[:4]]
+    np.testing.assert_allclose(maps, [0.8, 0.3, 0.1])
+    np.testing.assert_allclose(of_maps, [0.8, 0.4, 0.2])
+    np.testing.assert_allclose(objectives, [0.04, 0.02, np.nan])
+    np.testing.assert_allclose(of_objectives[-1], 0.02)
+    assert ax.get_xscale() == ax.get_yscale() == "log"

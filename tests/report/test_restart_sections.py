@@ -9,9 +9,10 @@ import pytest
 from hpc_diffuser.fit.run.directory import read_histories
 from hpc_diffuser.interface.run import open_run
 from hpc_diffuser.report.sections.restarts import convergence, every_restart, shown_names, truth_of
+from hpc_diffuser.report.sections.samples import noise_of_samples
 from hpc_diffuser.report.sections.surrogate import learned
 
-ALL = (every_restart, convergence, learned)
+ALL = (every_restart, convergence, learned, noise_of_samples)
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,18 @@ def test_points_are_those_of_the_best_restart(run, finished):
     assert set(best["mode_amplitude_A"]) <= set(found)
 
 
+def test_errors_of_samples_are_those_of_the_file(run, finished):
+    """sampling.json's, the fit's own number last; in the words as in the table."""
+    said = json.loads((finished / "run" / "sampling.json").read_text())
+    contents = noise_of_samples(run)
+    rows = [tuple(one.values()) for one in said["measured"]]
+    own = tuple(said[name] for name in ("samples", "map_error", "objective_error"))
+    assert contents.tables[0].rows == (*rows, own)
+    assert f"{said['map_error']:.6f}" in contents.words[0]
+    summary = json.loads((finished / "run" / "summary.json").read_text())
+    assert summary["sampling"]["measured"] == said["measured"]
+
+
 def test_names_have_units(run):
     """As axes have them."""
     assert all(name.endswith("(Å)") for name in shown_names(run) if name.startswith("mode"))
@@ -60,7 +73,7 @@ def test_before_the_first_restart_is_finished(finished, tmp_path):
     """No summary: there is nothing to say."""
     shutil.copytree(finished / "run", tmp_path / "run")
     (tmp_path / "run" / "summary.json").unlink()
-    assert [section(open_run(tmp_path / "run")) for section in ALL] == [None, None, None]
+    assert [section(open_run(tmp_path / "run")) for section in ALL[:3]] == [None, None, None]
 
 
 def test_a_measured_target_knows_no_truth(run):

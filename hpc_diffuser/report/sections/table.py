@@ -10,6 +10,7 @@ from hpc_diffuser.report.sections.motion import kinds_of_motion
 from hpc_diffuser.report.sections.pairs import moving_pairs
 from hpc_diffuser.report.sections.residues import moving_residues
 from hpc_diffuser.report.sections.restarts import convergence, every_restart
+from hpc_diffuser.report.sections.samples import noise_of_samples
 from hpc_diffuser.report.sections.several import (
     differences,
     parameters_of_runs,
@@ -31,6 +32,7 @@ OF_A_RUN: tuple[Section[Run], ...] = (
     Section("pairs", "What moves together", moving_pairs),
     Section("restarts", "Every restart", every_restart),
     Section("convergence", "How the restarts converged", convergence),
+    Section("samples", "The noise of the objective", noise_of_samples),
     Section("surrogate", "What the search has learned", learned),
     Section("again", "To do it again", again),
 )

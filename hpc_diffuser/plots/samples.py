@@ -1,0 +1,57 @@
+"""The error that samples leave in a fit, against their number."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from hpc_diffuser.plots.canvas import BLUE, ORANGE, new_axes
+
+
+def plot_samples(
+    samples: Sequence[int],
+    map_errors: Sequence[float],
+    objective_errors: Sequence[float],
+    ax: Any = None,
+) -> Any:
+    """Errors of a map and of the objective, with the laws of independent samples.
+
+    Parameters
+    ----------
+    samples : (S,) int
+        Ascending; the last is what the fit uses.
+    map_errors : (S,) float
+        1 − CC with the map of infinitely many samples.
+    objective_errors : (S,) float
+        Standard deviation of CC with the target.
+    ax : matplotlib Axes, optional
+        By default those of a new figure.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    ax = new_axes(ax, (6.4, 4.0))
+    n = np.array(samples, dtype=float)
+    curves = (
+        (map_errors, -1.0, "of a map: 1 − CC with the limit", BLUE, "o", "1/n"),
+        (objective_errors, -0.5, "of the objective: its standard deviation", ORANGE, "s", "1/√n"),
+    )
+    for errors, power, label, colour, marker, law in curves:
+        found = np.array(errors, dtype=float)
+        if not (found > 0).any():
+            continue
+        ax.loglog(n, np.where(found > 0, found, np.nan), "-", marker=marker, ms=6, color=colour,
+                  label=label)  # fmt: skip
+        first = int(np.argmax(found > 0))
+        expected = found[first] * (n / n[first]) ** power
+        ax.loglog(n, expected, ":", color=colour, lw=1.4, label=f"{law}, of independent samples")
+    ax.axvline(
+        n[-1], color="black", lw=0.9, ls=(0, (6, 3)), label=f"used in the fit: {samples[-1]}"
+    )
+    ax.set_xticks(n, [f"{count}" for count in samples])
+    ax.minorticks_off()
+    ax.set(xlabel="samples n", ylabel="error")
+    ax.grid(alpha=0.3)
+    ax.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    return ax
