@@ -25,7 +25,7 @@ class Intervals:
     reasons : tuple of text or None
         Why one has none; it is then held at the answer for the others.
     zones : int
-        Working ones.
+        Working ones, or blocks of zones: what was taken for independent.
     samples : int
         That the maps of the derivatives were made with.
     missing : str or None

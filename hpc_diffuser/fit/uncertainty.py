@@ -15,13 +15,13 @@ from hpc_diffuser.fit.problem import INTERVALS, Problem
 from hpc_diffuser.fit.scoring import score_at_voxels, voxel_weights
 from hpc_diffuser.fit.space import SearchSpace
 from hpc_diffuser.fit.summary import Values
-from hpc_diffuser.maps.zones import zones_of
+from hpc_diffuser.maps.zones import blocks_of
 from hpc_diffuser.motion.registry import ANGLE, BY_NAME, LENGTH
 from hpc_diffuser.scattering.model import Model, collect
 
 STEP = 0.03  # of a range: how far to the side maps are calculated
 AT_END = 1e-3  # of a range: nearer to its end, a parameter is held by it
-FEWEST_ZONES = 30  # whose scatter says something
+FEWEST_ZONES = 30  # or blocks of them, whose scatter says something
 WITHIN = 1.959964  # standard errors: 95 % of a normal distribution
 _NO_EFFECT = 1e-9  # on the objective, over the whole range
 _CONCERNED = 0.3  # part that a parameter has in a direction for it to be named
@@ -158,7 +158,7 @@ def _moved(
 
 def _enough(problem: Problem, calculated: np.ndarray) -> tuple[int, str | None]:
     """How many working zones there are, and why they or the map say too little, on the root."""
-    zones = zones_of(problem.target)
+    zones = blocks_of(problem.target)
     n_zones = int((~zones.free).sum())
     if n_zones < FEWEST_ZONES:
         return n_zones, (
@@ -175,7 +175,7 @@ def _enough(problem: Problem, calculated: np.ndarray) -> tuple[int, str | None]:
 def _curvature(problem: Problem, calculated: np.ndarray) -> Curvature:
     target, options = problem.target, problem.config.target
     weights = voxel_weights(target, options.weights)
-    return Curvature(target, calculated, zones_of(target), options.score, weights)
+    return Curvature(target, calculated, blocks_of(target), options.score, weights)
 
 
 def derivatives(

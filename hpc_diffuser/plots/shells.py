@@ -1,14 +1,72 @@
 """Agreement with the measured map against resolution."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from hpc_diffuser.fit.summary import Summary
+import numpy as np
+
+from hpc_diffuser.fit.cc_errors import CCError, CCErrors
+from hpc_diffuser.fit.comparison_table import ModelShellRow
+from hpc_diffuser.fit.summary import Outcome, ShellRow, Summary
 from hpc_diffuser.interface.run import Run
-from hpc_diffuser.plots.canvas import BLUE, GREY, ORANGE, new_axes
+from hpc_diffuser.plots.canvas import BLUE, GREY, ORANGE, new_axes, new_figure
+from hpc_diffuser.system.arrays import Floats
 from hpc_diffuser.system.errors import InputError
 
 
-def plot_shells(run: Run | Summary, ax: Any = None) -> Any:
+def shells_figure(run: Run | Summary, errors: CCErrors | None = None) -> Any:
+    """CC against resolution with its errors, above the voxels of each shell, as a Figure.
+
+    Parameters
+    ----------
+    run : Run or Summary
+        Finished.
+    errors : CCErrors or None
+        Of the run's map.
+
+    Raises
+    ------
+    InputError
+        Where matplotlib is not installed, or the run is not finished.
+    """
+    figure = new_figure((7.0, 5.6))
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    plot_shells(run, upper, errors)
+    upper.set_xlabel("")
+    plot_voxels(run, lower)
+    return figure
+
+
+def plot_voxels(run: Run | Summary, ax: Any = None) -> Any:
+    """Working and free voxels of each resolution shell.
+
+    Parameters
+    ----------
+    run, ax
+        As of `plot_shells`.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    shells, ax = _finished(run).shells, new_axes(ax, (6.4, 2.0))
+    middle = middles(shells)
+    counts = (
+        ([s.voxels_work for s in shells], "working voxels", BLUE, "o"),
+        ([s.voxels_free for s in shells], "free voxels", ORANGE, "s"),
+    )
+    for values, label, colour, marker in counts:
+        # None at all has no place on a logarithmic axis.
+        known = [n or float("nan") for n in values]
+        ax.semilogy(middle, known, marker, ms=4, color=colour, label=label)
+    label_resolution(ax, middle[0], middle[-1])
+    ax.set_ylabel("voxels")
+    ax.grid(alpha=0.3)
+    ax.legend(frameon=False, fontsize=8)
+    return ax
+
+
+def plot_shells(run: Run | Summary, ax: Any = None, errors: CCErrors | None = None) -> Any:
     """CC against resolution: the fit's working and free set, and translation alone.
 
     Parameters
@@ -17,6 +75,8 @@ def plot_shells(run: Run | Summary, ax: Any = None) -> Any:
         Finished.
     ax : matplotlib Axes, optional
         By default those of a new figure.
+    errors : CCErrors or None
+        Of the run's map: bars are 95 % intervals.
 
     Returns
     -------
@@ -33,22 +93,19 @@ def plot_shells(run: Run | Summary, ax: Any = None) -> Any:
     >>> ax = hd.plot_shells(hd.open_run("run"))
     >>> ax.figure.savefig("cc.pdf")
     """
-    summary = run.summary if isinstance(run, Run) else run
-    outcome = summary.outcome if summary else None
-    if outcome is None:
-        raise InputError("no figure yet: CC by shell comes after the last restart")
+    outcome = _finished(run)
     shells = outcome.shells
-    low = [1 / s.d_max if s.d_max else 0.0 for s in shells]
-    middle = [(a + 1 / s.d_min) / 2 for a, s in zip(low, shells, strict=True)]
+    middle = middles(shells)
     ax = new_axes(ax, (6.4, 4.0))
-    curves = (
-        ([s.cc for s in shells], "fit, working set", BLUE, "-", "o"),
-        ([s.cc_free for s in shells], "fit, free set", ORANGE, "-", "s"),
-        ([s.cc_translation for s in shells], "translation alone", GREY, "--", "^"),
+    work, free = (errors.shells_work, errors.shells_free) if errors else (None, None)
+    curves: tuple[tuple[list[float | None], CCError | None, str, str, str, str], ...] = (
+        ([s.cc for s in shells], work, "fit, working set", BLUE, "-", "o"),
+        ([s.cc_free for s in shells], free, "fit, free set", ORANGE, "-", "s"),
+        ([s.cc_translation for s in shells], None, "translation alone", GREY, "--", "^"),
     )
-    for found, label, colour, line, marker in curves:
-        values = [float("nan") if cc is None else cc for cc in found]
-        ax.plot(middle, values, line, marker=marker, ms=4, color=colour, label=label)
+    for found, error, label, colour, line, marker in curves:
+        draw_ccs(ax, middle, found, error, ls=line, marker=marker, color=colour, label=label)
+    draw_ceiling(ax, middle, shells)
     label_resolution(ax, middle[0], middle[-1])
     ax.set_ylabel("correlation coefficient")
     ax.grid(alpha=0.3)
@@ -59,6 +116,52 @@ def plot_shells(run: Run | Summary, ax: Any = None) -> Any:
         fontsize=10,
     )
     return ax
+
+
+def _finished(run: Run | Summary) -> Outcome:
+    summary = run.summary if isinstance(run, Run) else run
+    outcome = summary.outcome if summary else None
+    if outcome is None:
+        raise InputError("no figure yet: CC by shell comes after the last restart")
+    return outcome
+
+
+def middles(shells: Sequence[ShellRow] | Sequence[ModelShellRow]) -> Floats:
+    """The middle of each shell (n,) in 1/d, Å⁻¹."""
+    ends = [((1 / s.d_max if s.d_max else 0.0), 1 / s.d_min) for s in shells]
+    middle: Floats = np.array(ends).mean(axis=1)
+    return middle
+
+
+def draw_ccs(
+    ax: Any, middle: Floats, found: Sequence[float | None], error: CCError | None, **style: Any
+) -> None:
+    """A curve of CCs (n,), with bars where their errors are known.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    middle : (n,) float
+    found : sequence of float or None
+    error : CCError or None
+        Of all shells.
+    **style
+        Of the line, for matplotlib.
+    """
+    values = np.array([np.nan if cc is None else cc for cc in found])
+    bars = None
+    if error is not None:
+        bars = np.maximum([values - error.low, error.high - values], 0)
+    ax.errorbar(middle, values, bars, ms=4, capsize=2, elinewidth=0.8, **style)
+
+
+def draw_ceiling(
+    ax: Any, middle: Floats, shells: Sequence[ShellRow] | Sequence[ModelShellRow]
+) -> None:
+    """CC* of the half-maps, where it is known of any shell."""
+    stars = [np.nan if s.cc_star is None else s.cc_star for s in shells]
+    if np.isfinite(stars).any():
+        ax.plot(middle, stars, "k:", marker="_", ms=7, lw=1.2, label="CC* of the data")
 
 
 def label_resolution(ax: Any, low: float, high: float) -> None:

@@ -9,7 +9,7 @@ from random_maps import CELL_OF, OPTIONS, random_map
 from hpc_diffuser.crystal.lattice import centring, grid_to_resolution, laue_operations, laue_zones
 from hpc_diffuser.maps.statistics import correlation_sums, pooled_cc, shell_mean_cc
 from hpc_diffuser.maps.target import Target, make_target
-from hpc_diffuser.maps.zones import error_and_interval, resampled_cc, zones_of
+from hpc_diffuser.maps.zones import blocks_of, error_and_interval, resampled_cc, zones_of
 from hpc_diffuser.motion.random_numbers import generator
 
 
@@ -25,6 +25,22 @@ def test_zones_are_those_of_the_free_set(space_group):
     named = np.unique(np.column_stack([expected, target.free, found.unit]), axis=0)
     assert len(named) == len(np.unique(expected, axis=0)) == len(found.free)
     np.testing.assert_array_equal(found.free[found.unit], target.free)
+
+
+def test_blocks_are_of_three_zones_each_way():
+    """In P 1, each zone by its own hkl: -1, 0 and 1 together, 2 to 4, and so on; fewer if need be.
+
+    Of the mates hkl and -h-k-l the larger one counts, which a target's voxels need not have.
+    """
+    target = make_target(random_map(), OPTIONS)
+    hkl = np.rint(target.indices / np.array(target.grid.divisions)).astype(int)
+    mates = np.array([max(tuple(z), tuple(-z)) for z in hkl])
+    expected = np.column_stack([(mates + 1) // 3, target.free])
+    found = zones_of(target, 3)
+    named = np.unique(np.column_stack([expected, found.unit]), axis=0)
+    assert len(named) == len(np.unique(expected, axis=0)) == len(found.free)
+    chosen = blocks_of(target)
+    assert (~chosen.free).sum() >= 100 and chosen.size < 3 < (~zones_of(target).free).sum()
 
 
 @pytest.mark.parametrize(("rule", "score"), [("shell-mean", shell_mean_cc), ("pooled", pooled_cc)])

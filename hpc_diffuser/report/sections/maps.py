@@ -3,13 +3,13 @@
 import numpy as np
 
 from hpc_diffuser.crystal.symmetry import grid_operations
-from hpc_diffuser.fit.scoring import voxel_weights
+from hpc_diffuser.fit.scoring import plain, voxel_weights
 from hpc_diffuser.interface.run import Run
 from hpc_diffuser.maps.contrast import Contrast, contrast, full_scale
 from hpc_diffuser.maps.sections import central_sections, distinct_sections
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.plots.sections import compared_figure
-from hpc_diffuser.report.section import Column, Contents, Figure, Table
+from hpc_diffuser.report.section import Cell, Column, Contents, Figure, Table
 from hpc_diffuser.system.arrays import Floats
 
 _NAMES = ("0kl", "h0l", "hk0")
@@ -39,14 +39,18 @@ def sections_of_maps(run: Run) -> Contents | None:
     )
     operations = grid_operations(target.grid, target.space_group)
     figures: list[Figure] = []
+    correlations: list[tuple[Cell, ...]] = []
     for across in distinct_sections(operations):
         planes = central_sections(target.grid, target.indices, values, operations, across)
         if np.isfinite(planes[0]).any():
             figures += _figures(target, planes, across)
+            voxels = int(np.isfinite(planes[0]).sum())
+            of_both = (plain(_cc(of)) for of in (planes[:2], planes[3:]))
+            correlations.append((_NAMES[across], voxels, *of_both, scale, offset))
     return Contents(
         words=_words(target, options.score, scale, offset, len(figures)),
         figures=tuple(figures),
-        tables=(_table(target, found, scale, offset),),
+        tables=(_correlations(tuple(correlations)), _table(target, found)),
     )
 
 
@@ -115,14 +119,31 @@ def _range(planes: Floats) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _table(target: Target, found: Contrast, scale: float, offset: float) -> Table:
+def _correlations(rows: tuple[tuple[Cell, ...], ...]) -> Table:
+    return Table(
+        name="sections",
+        caption="The sections: correlation of the measured and the calculated map over the voxels "
+        "in each, and what brings whole calculated maps to the measured one.",
+        columns=(
+            Column(name="section"),
+            Column(name="voxels"),
+            Column(name="correlation less the shells' means", digits=2),
+            Column(name="correlation of whole intensities", digits=2),
+            Column(name="scale of whole maps", digits=4),
+            Column(name="offset of whole maps", digits=1),
+        ),
+        rows=rows,
+    )
+
+
+def _table(target: Target, found: Contrast) -> Table:
     edges, shells, n = target.shell_edges, target.shells(), target.n_shells
 
     def rms(values: Floats) -> Floats:
         return np.sqrt(np.bincount(shells, values**2, n) / np.bincount(shells, minlength=n))
 
     columns = zip(
-        [None if low <= 0 else 1 / low for low in edges[:-1]],
+        ["∞" if low <= 0 else 1 / low for low in edges[:-1]],
         1 / edges[1:],
         np.bincount(shells, minlength=n).tolist(),
         found.measured_mean,
@@ -142,13 +163,12 @@ def _table(target: Target, found: Contrast, scale: float, offset: float) -> Tabl
         "rms difference",
     )
     return Table(
-        name="sections",
+        name="section-scales",
         caption="The scales of the sections, by resolution shell: what was subtracted, the scale "
-        "of the calculated map, and the rms of what is left of each map over all voxels. Last, "
-        f"scale and offset of whole maps: {scale:.6g}, {offset:.6g}.",
+        "of the calculated map, and the rms of what is left of each map over all voxels.",
         columns=(
-            Column(name="d max (Å)", digits=2),
-            Column(name="d min (Å)", digits=2),
+            Column(name="d_max (Å)", digits=2),
+            Column(name="d_min (Å)", digits=2),
             Column(name="voxels"),
             *(Column(name=name, digits=4) for name in names),
         ),
@@ -156,7 +176,7 @@ def _table(target: Target, found: Contrast, scale: float, offset: float) -> Tabl
     )
 
 
-def _cell(value: object) -> float | int | None:
-    if value is None or isinstance(value, int):
+def _cell(value: object) -> Cell:
+    if isinstance(value, int | str):
         return value
     return float(value)  # type: ignore[arg-type]

@@ -4,11 +4,14 @@ from hpc_diffuser.interface.run import Comparison, Run
 from hpc_diffuser.report.runs import Runs
 from hpc_diffuser.report.section import Section
 from hpc_diffuser.report.sections.again import again, again_of_models
-from hpc_diffuser.report.sections.models import models, parameters_of_models, shells_of_models
+from hpc_diffuser.report.sections.maps import sections_of_maps
+from hpc_diffuser.report.sections.models import models, parameters_of_models
 from hpc_diffuser.report.sections.modes import refined_modes
 from hpc_diffuser.report.sections.motion import kinds_of_motion
 from hpc_diffuser.report.sections.pairs import moving_pairs
+from hpc_diffuser.report.sections.parameters import parameters_of_run
 from hpc_diffuser.report.sections.residues import moving_residues
+from hpc_diffuser.report.sections.resolution import resolution_of_models, shells_of_run
 from hpc_diffuser.report.sections.restarts import convergence, every_restart
 from hpc_diffuser.report.sections.samples import noise_of_samples
 from hpc_diffuser.report.sections.several import (
@@ -26,6 +29,9 @@ OF_A_RUN: tuple[Section[Run], ...] = (
     Section("warnings", "Warnings", warnings),
     Section("standing", "How far it is", standing),
     Section("table-one", "Table 1", table_one),
+    Section("parameters", "Parameters, and how sure they are", parameters_of_run),
+    Section("resolution", "CC against resolution", shells_of_run),
+    Section("maps", "Measured and calculated maps", sections_of_maps),
     Section("motion", "How the molecule moves", kinds_of_motion),
     Section("modes", "Modes", refined_modes),
     Section("residues", "Which residues move", moving_residues),
@@ -42,7 +48,7 @@ OF_A_COMPARISON: tuple[Section[Comparison], ...] = (
     Section("standing", "How far it is", standing_of_models),
     Section("models", "The models beside each other", models),
     Section("parameters", "Parameters", parameters_of_models),
-    Section("resolution", "CC against resolution", shells_of_models),
+    Section("resolution", "CC against resolution", resolution_of_models),
     Section("table-one", "Crystal, data, models, computation", table_one_of_models),
     Section("again", "To do it again", again_of_models),
 )

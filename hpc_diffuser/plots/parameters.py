@@ -1,0 +1,115 @@
+"""How well parameters are determined, and how their errors go together."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from hpc_diffuser.plots.canvas import BLUE, GREY, ORANGE, new_axes
+from hpc_diffuser.system.arrays import Floats
+
+_MOST_WRITTEN = 12  # parameters whose correlations are written into their fields
+
+
+def plot_intervals(
+    labels: Sequence[str],
+    values: Floats,
+    ends: Floats,
+    bounds: Floats,
+    scatter: Floats,
+    ax: Any = None,
+) -> Any:
+    """Each parameter with its 95 % interval in its range, and the scatter of the search below.
+
+    Parameters
+    ----------
+    labels : sequence of str
+    values : (D,) float
+    ends : (2, D) float
+        Of the intervals; NaN where there is none.
+    bounds : (D, 2) float
+        Of the ranges that were searched.
+    scatter : (D,) float
+        Of the restarts; NaN where not known.
+    ax : matplotlib Axes, optional
+        By default those of a new figure.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    ax = new_axes(ax, (7.0, 1.2 + 0.34 * len(labels)))
+    low, high = bounds.T
+    rows, breadth = np.arange(len(labels)), high - low
+    middle, (left, right) = (values - low) / breadth, (ends - low) / breadth
+    bars = np.maximum([middle - left, right - middle], 0)
+    known = np.isfinite(scatter)
+    ax.errorbar(
+        middle[known],
+        rows[known] + 0.22,
+        xerr=(scatter / breadth)[known],
+        fmt="none",
+        ecolor=GREY,
+        elinewidth=1.2,
+        ls="none",
+        label="scatter of the restarts, 68 %",
+    )
+    ax.errorbar(
+        middle,
+        rows,
+        xerr=bars,
+        fmt="o",
+        ms=4,
+        color=BLUE,
+        capsize=3,
+        label="answer, 95 % interval from the data",
+    )
+    without = ~np.isfinite(left)
+    if without.any():
+        ax.plot(
+            middle[without], rows[without], "x", color=ORANGE, label="no interval: see the table"
+        )
+    ax.set(xlim=(-0.03, 1.03), ylim=(len(labels) - 0.4, -0.6))
+    ax.set_xlabel("place in the range that was searched")
+    ax.set_yticks(rows, labels)
+    beside = ax.secondary_yaxis("right")
+    beside.set_yticks(rows, [f"{a:g} to {b:g}" for a, b in bounds])
+    beside.tick_params(length=0)
+    beside.set_ylabel("range")
+    ax.grid(alpha=0.3, axis="x")
+    handles = ax.get_legend_handles_labels()
+    ax.figure.legend(*handles, loc="outside upper left", ncols=3, fontsize=8, frameon=False)
+    return ax
+
+
+def plot_correlation(labels: Sequence[str], correlation: Floats, ax: Any = None) -> Any:
+    """Correlations between the errors of parameters, as a square of colours with numbers.
+
+    Parameters
+    ----------
+    labels : sequence of str
+    correlation : (D, D) float
+        NaN where there is none.
+    ax : matplotlib Axes, optional
+        By default those of a new figure, with a scale beside them.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    n = len(labels)
+    side = float(np.clip(2.0 + 0.42 * n, 3.6, 9.0))
+    own, ax = ax is None, new_axes(ax, (side + 1.2, side))
+    image = ax.imshow(correlation, vmin=-1, vmax=1, cmap="viridis")
+    every = range(0, n, 1 + n // 40)
+    names = [labels[i] for i in every]
+    ax.set_xticks(every, names, rotation=90)
+    ax.set_yticks(every, names)
+    if n <= _MOST_WRITTEN:
+        for (i, j), value in np.ndenumerate(correlation):
+            if np.isfinite(value):
+                colour = "black" if value > 0.2 else "white"
+                ax.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=7, color=colour)
+    if own:
+        ax.figure.colorbar(image, ax=ax, label="correlation of errors", shrink=0.8)
+    return ax

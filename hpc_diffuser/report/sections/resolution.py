@@ -1,0 +1,229 @@
+"""Section: CC against resolution, and how sure it is, of a run and of all models."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from hpc_diffuser.fit.cc_errors import CCError, CCErrors, cc_errors, difference_error
+from hpc_diffuser.fit.comparison_table import ModelComparison
+from hpc_diffuser.fit.scoring import plain
+from hpc_diffuser.fit.summary import FitShellRow, Outcome
+from hpc_diffuser.interface.run import Comparison, Run
+from hpc_diffuser.maps.zones import REPLICATES, Zones, blocks_of
+from hpc_diffuser.plots.models import models_figure
+from hpc_diffuser.plots.shells import shells_figure
+from hpc_diffuser.report.section import Cell, Column, Contents, Figure, Table
+from hpc_diffuser.report.sections.models import shells_of_models
+from hpc_diffuser.system.errors import InputError
+
+HOW = (
+    f"Errors of the CCs: {REPLICATES} times, Brillouin zones are drawn with replacement from those "
+    "of the data, with all their voxels and Laue mates, as neighbouring voxels are correlated; "
+    "and in blocks of up to 3 x 3 x 3, as neighbouring zones are. The working ones and the free "
+    "ones are drawn each from their own. The errors tell how much a CC would differ for other "
+    "zones of the same crystal, and nothing of errors that all zones share. Bars are 95 % "
+    "intervals."
+)
+_ALONE = "Translation alone has none: its map is not kept."
+_CEILING = (
+    "CC* is what a model without errors would reach: √(2 CC½ / (1 + CC½)), CC½ that of the data's "
+    "half-maps."
+)
+_ERROR = ("standard error", "95 % from", "95 % to")
+
+
+def shells_of_run(run: Run) -> Contents | None:
+    """Of a finished run: CC by shell and overall; errors where its maps are there."""
+    outcome = run.summary.outcome if run.summary else None
+    if outcome is None:
+        return None
+    errors, said = None, f"{HOW} {_ALONE}"
+    try:
+        errors = _errors(run)
+    except InputError as exc:
+        said = f"Without errors of the CCs: {exc}"
+    words = (said, _CEILING) if outcome.ceiling else (said,)
+    by_shell = _table(outcome.shells, errors)
+    tables = (_overall(outcome, errors), by_shell) if errors else (by_shell,)
+    return Contents(words=words, figures=(_figure(run, outcome, errors),), tables=tables)
+
+
+def _errors(run: Run, zones: Zones | None = None) -> CCErrors | None:
+    """Of the run's map.
+
+    Raises
+    ------
+    InputError
+        Where its target is not there any more.
+    """
+    calculated, options = run.calculated, run.config.target
+    if calculated is None:
+        return None
+    target = run.target
+    return cc_errors(target, calculated, zones or blocks_of(target), options.score, options.weights)
+
+
+def _figure(run: Run, outcome: Outcome, errors: CCErrors | None) -> Figure:
+    ends = outcome.shells[0], outcome.shells[-1]
+    bars = "; bars are 95 % intervals" if errors else ""
+    return Figure(
+        name="cc_against_resolution",
+        caption=f"CC by resolution shell, of working and free voxels, and of translation alone"
+        f"{bars}. Below, how many voxels there are.",
+        alternative=f"CC_work is {_text(ends[0].cc)} in the first shell, to "
+        f"{ends[0].d_min:.2f} Å, {_text(ends[1].cc)} in the last one, to {ends[1].d_min:.2f} Å. "
+        "All are in the table below.",
+        draw=lambda: shells_figure(run, errors),
+    )
+
+
+def _text(cc: float | None) -> str:
+    return "undefined" if cc is None else f"{cc:.3f}"
+
+
+def _overall(outcome: Outcome, errors: CCErrors) -> Table:
+    rows = (
+        ("CC_work", outcome.cc_work, *_of(errors.work), errors.zones_work),
+        ("CC_free", outcome.cc_free, *_of(errors.free), errors.zones_free),
+    )
+    return Table(
+        name="cc",
+        caption="CC of the final map, and its error from Brillouin zones drawn anew.",
+        columns=(
+            Column(name="score"),
+            Column(name="value", digits=4),
+            *(Column(name=name, digits=4) for name in _ERROR),
+            Column(name="zones, or blocks of them"),
+        ),
+        rows=rows,
+    )
+
+
+def _of(error: CCError) -> tuple[Cell, ...]:
+    return tuple(plain(float(x)) for x in (error.error, error.low, error.high))
+
+
+def _in_shell(error: CCError | None, shell: int) -> tuple[Cell, ...]:
+    if error is None:
+        return (None,) * 3
+    return _of(CCError(error.error[shell], error.low[shell], error.high[shell]))
+
+
+def _table(shells: tuple[FitShellRow, ...], errors: CCErrors | None) -> Table:
+    ceiling = any(shell.cc_half is not None for shell in shells)
+    work, free = (errors.shells_work, errors.shells_free) if errors else (None, None)
+    kinds = ("CC_work", *_ERROR, "CC_free", *(f"{name} (free)" for name in _ERROR))
+    names = (*kinds, "translation alone, CC_work", "its CC_free", *(("CC½", "CC*") * ceiling))
+    return Table(
+        name="shells",
+        caption="CC by resolution shell.",
+        columns=(
+            Column(name="d_max (Å)", digits=2),
+            Column(name="d_min (Å)", digits=2),
+            Column(name="working voxels"),
+            Column(name="free voxels"),
+            *(Column(name=name, digits=3) for name in names),
+        ),
+        rows=tuple(
+            (
+                "∞" if row.d_max is None else row.d_max,
+                row.d_min,
+                row.voxels_work,
+                row.voxels_free,
+                row.cc,
+                *_in_shell(work, i),
+                row.cc_free,
+                *_in_shell(free, i),
+                row.cc_translation,
+                row.cc_free_translation,
+                *((row.cc_half, row.cc_star) * ceiling),
+            )
+            for i, row in enumerate(shells)
+        ),
+    )
+
+
+def resolution_of_models(comparison: Comparison) -> Contents | None:
+    """CC by shell of every model, with errors; None until all are fitted."""
+    found, contents = comparison.table, shells_of_models(comparison)
+    if found is None or contents is None:
+        return None
+    try:
+        errors = _errors_of_models(comparison)
+    except InputError as exc:
+        return replace(contents, words=(*contents.words, f"Without errors of the CCs: {exc}"))
+    figure = replace(
+        contents.figures[0],
+        caption=contents.figures[0].caption + " Bars are 95 % intervals.",
+        draw=lambda: models_figure(found, errors),
+    )
+    words = (*contents.words, HOW, *([_CEILING] if found.ceiling else []))
+    tables = (_models_table(found, errors), *contents.tables, _shells_table(found, errors))
+    return replace(contents, words=words, figures=(figure,), tables=tables)
+
+
+def _errors_of_models(comparison: Comparison) -> dict[str, CCErrors]:
+    """By name; all models have one target, whose zones are found once."""
+    zones: Zones | None = None
+    found = {}
+    for name, run in comparison.runs.items():
+        zones = zones or blocks_of(run.target)
+        errors = _errors(run, zones)
+        if errors is not None:
+            found[name] = errors
+    return found
+
+
+def _models_table(found: ModelComparison, errors: Mapping[str, CCErrors]) -> Table:
+    """Scores with their errors, and what each model lacks towards the best."""
+    known = [row for row in found.models if row.name in errors]
+    best = max(known, key=lambda row: -1.0 if row.cc_work is None else row.cc_work)
+    rows = []
+    for row in known:
+        own = errors[row.name]
+        work, free = difference_error(own.resampled, errors[best.name].resampled)
+        scores = (row.cc_work, *_of(own.work)), (row.cc_free, *_of(own.free))
+        less: tuple[Cell, ...] = (None,) * 4
+        if row is not best:
+            less = (
+                _less(row.cc_work, best.cc_work),
+                plain(float(work.error)),
+                _less(row.cc_free, best.cc_free),
+                plain(float(free.error)),
+            )
+        rows.append((row.name, *scores[0], *scores[1], *less))
+    kinds = ("CC_work", *_ERROR, "CC_free", *(f"{name} (free)" for name in _ERROR))
+    names = (*kinds, f"CC_work less {best.name}'s", "its error", "CC_free less", "its error (free)")
+    return Table(
+        name="cc-of-models",
+        caption="CC of each model's final map and its error from Brillouin zones drawn anew; and "
+        f"by how much it is below that of {best.name}, with the same zones drawn for both, as what "
+        "two models have in common does not count.",
+        columns=(Column(name="model"), *(Column(name=name, digits=4) for name in names)),
+        rows=tuple(rows),
+    )
+
+
+def _less(one: float | None, other: float | None) -> Cell:
+    return None if one is None or other is None else one - other
+
+
+def _shells_table(found: ModelComparison, errors: Mapping[str, CCErrors]) -> Table:
+    names = list(errors)
+    kinds = [(name, kind) for kind in ("work", "free") for name in names]
+
+    def of(name: str, kind: str) -> CCError:
+        return errors[name].shells_work if kind == "work" else errors[name].shells_free
+
+    columns = [f"CC_{kind} {name}, {what}" for name, kind in kinds for what in _ERROR]
+    return Table(
+        name="shell-errors-of-models",
+        caption="Errors of the CCs by resolution shell.",
+        columns=(
+            Column(name="d_min (Å)", digits=2),
+            *(Column(name=name, digits=3) for name in columns),
+        ),
+        rows=tuple(
+            (row.d_min, *(x for name, kind in kinds for x in _in_shell(of(name, kind), i)))
+            for i, row in enumerate(found.shells)
+        ),
+    )
