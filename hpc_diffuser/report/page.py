@@ -25,6 +25,7 @@ from hpc_diffuser.system.errors import InputError, StorageError
 PAGE = "index.html"
 FOLDERS = ("figures", "tables")
 _MOST_SVG = 400_000  # bytes in the page; of a larger one the page has the PNG
+_PIXELS_IN = 96  # of a page, in an inch
 _TYPES = {"svg": "image/svg+xml", "png": "image/png", "gif": "image/gif"}
 _HERE = Path(__file__).parent
 
@@ -185,7 +186,9 @@ class _Pieces:
         for kind, data in found.items():
             self._write(f"figures/{figure.name}.{kind}", data)
         inside = "svg" if len(found["svg"]) <= _MOST_SVG else "png"
-        return self._picture(figure, inside, found[inside]) | {"kinds": KINDS}
+        width, height = (round(_PIXELS_IN * inches) for inches in drawn.get_size_inches())
+        size = {"width": width, "height": height}
+        return self._picture(figure, inside, found[inside]) | {"kinds": KINDS} | size
 
     def _animation(self, moving: Animation) -> dict[str, Any]:
         data = moving.frames()
