@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hpc_diffuser.commands.config_choice import choose_config
 from hpc_diffuser.commands.examples import four_helices
+from hpc_diffuser.commands.pages.citing import cite_text
 from hpc_diffuser.commands.pages.comparison import comparison_text
 from hpc_diffuser.commands.pages.report import report_text
 from hpc_diffuser.fit.comparison import compare_models, with_models
@@ -78,7 +79,7 @@ def _tried_out(config: Config, world: Ranks) -> str:
 def _compared(comparison: ModelComparison, directory: Path) -> str:
     of_one = directory / comparison.models[0].name
     return (
-        f"{comparison_text(comparison)}\n\n"
+        f"{comparison_text(comparison)}\n\n{cite_text(of_one)}\n\n"
         f"Again: hpc-diffuser report {directory}; of one model: hpc-diffuser report {of_one}"
     )
 
@@ -88,5 +89,6 @@ def _outcome(summary: Summary, directory: Path, is_example: bool) -> str:
     if is_example:
         findings, outcome = summary.complete()
         parts.append(four_helices.comparison_table(outcome.answer, findings.spread))
+    parts.append(cite_text(directory))
     parts.append(f"Final map: {directory / 'calculated.h5'}; more: hpc-diffuser report {directory}")
     return "\n\n".join(parts)

@@ -70,6 +70,7 @@ def run(options: Options) -> None:
 
 
 def _report_run(options: Options, directory: Path) -> None:
+    from hpc_diffuser.commands.pages.citing import cite_text
     from hpc_diffuser.commands.pages.report import finished_summary, report_text
 
     try:
@@ -84,7 +85,7 @@ def _report_run(options: Options, directory: Path) -> None:
             from hpc_diffuser.plots.shells import plot_shells
 
             write_png(options.png, plot_shells(summary))
-        say(report_text(summary), flush=True)
+        say(f"{report_text(summary)}\n\n{cite_text(directory)}", flush=True)
     if options.png:
         say(f"\nCC against resolution: {options.png}")
     _page(
