@@ -173,12 +173,16 @@ def test_command_line_loads_nothing_heavy():
 
 @pytest.mark.parametrize("words", [("status",), ("report", "--text")])
 def test_looking_at_a_run_changes_nothing(finished, words):
-    """No kernels, whose cache is written when they are loaded; no file opened to be written."""
+    """No kernels, whose cache is written when they are loaded; no file opened to be written.
+
+    A descriptor is that of a pipe: files of the inputs are read in a process of their own.
+    """
     code = (
         "import sys\n"
         "written = []\n"
         "def note(event, details):\n"
-        "    if event == 'open' and isinstance(details[2], int) and details[2] & 3:\n"
+        "    if event == 'open' and isinstance(details[2], int) and details[2] & 3 "
+        "and not isinstance(details[0], int):\n"
         "        written.append(str(details[0]))\n"
         "sys.addaudithook(note)\n"
         "import atexit, hpc_diffuser.commands.main\n"

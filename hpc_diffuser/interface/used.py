@@ -18,8 +18,9 @@ def _method(run: Run) -> str:
 
 
 def _from_trajectory(run: Run) -> bool:
+    """By the commands that the inputs say they were made by: modes are not read for it."""
     try:
-        modes = run.modes
+        commands = [str(told.get("command", "")) for told in run.provenance.values()]
     except InputError:
         return Used.trajectory
-    return modes.convergence is not None or modes.frames is not None
+    return any("--trajectory" in command for command in commands)
