@@ -12,7 +12,7 @@ from hpc_diffuser.plots.canvas import BLUE, GREEN, GREY, ORANGE, PINK, new_axes,
 from hpc_diffuser.plots.shells import draw_ccs, draw_ceiling, label_resolution, middles
 
 NO_ERRORS: Mapping[str, CCErrors] = MappingProxyType({})
-# Told apart without colour too: the three have no common period.
+# Told apart without colour too: together the three repeat after 84 models only.
 _COLOURS = (GREY, BLUE, ORANGE, GREEN, PINK, "black")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _LINES = ("--", "-", "-.", ":")

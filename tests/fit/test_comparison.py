@@ -494,7 +494,7 @@ def test_cc_free_by_shell(compared):
 def test_figure_of_a_comparison(compared, call):
     """`report --png` draws all models by shell, working and free set, beside the same page."""
     folder = compared[0]
-    done = call("report", "run", "--png", "shells.png", folder=folder)
+    done = call("report", "run", "--text", "--png", "shells.png", folder=folder)
     assert done.returncode == 0, done.stderr
     text = comparison_text(read_comparison(folder / "run"))
     assert done.stdout == f"{text}\n\nCC against resolution: shells.png\n"
