@@ -56,7 +56,7 @@ def run_restart(config: Config, number: int) -> tuple[Problem, History, Final]:
     ranks, problem = Ranks(), load_problem(config)
     require_memory(problem, ranks)
     if config.model.samples == "auto":
-        problem = of_samples(problem, measured_samples(problem, ranks).samples)
+        problem = of_samples(problem, measured_samples(problem, ranks, fewer=False).samples)
     history = _search(problem, number, ranks)
     return problem, history, _final(problem, history, ranks)
 

@@ -148,12 +148,23 @@ def with_samples(problem: Problem, world: Ranks) -> Problem:
     return of_samples(problem, found.samples)
 
 
-def measured_samples(problem: Problem, world: Ranks) -> Convergence:
-    """How many samples it takes, and what error they leave, in the middle of the ranges."""
+def measured_samples(problem: Problem, world: Ranks, fewer: bool = True) -> Convergence:
+    """How many samples it takes, and what error they leave, in the middle of the ranges.
+
+    Parameters
+    ----------
+    problem : Problem
+    world : Ranks
+        All of them call it.
+    fewer : bool
+        Also what error fewer samples leave, which takes as long again.
+    """
     model, comparison = compare(problem, world)
     parameters = problem.space.parameters(problem.space.bounds.mean(axis=1))
     options, sampler = problem.config.model, problem.sampler
     found = samples_needed(model, comparison, parameters, options, sampler, CONVERGENCE)
+    if not fewer:
+        return found
 
     def draw(n_samples: int, randomisation: int) -> np.ndarray:
         return sampler.draw(n_samples, CONVERGENCE, randomisation)

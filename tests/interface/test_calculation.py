@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import hpc_diffuser as hd
+from hpc_diffuser.fit import problem
 from hpc_diffuser.fit.run.checkpoints import read_checkpoint
 from hpc_diffuser.system.errors import InputError
 
@@ -116,8 +117,12 @@ def test_a_restart_is_the_runs(finished, tmp_path, contents):
     assert contents(finished) == before
 
 
-def test_a_restart_with_as_many_samples_as_it_takes(finished, model):
-    """ "auto" needs no run directory, and makes none; a Config is as good as a file."""
+def test_a_restart_with_as_many_samples_as_it_takes(finished, model, monkeypatch):
+    """ "auto" needs no run directory, and makes none; a Config is as good as a file.
+
+    What fewer samples would be worth, a run's page tells; a restart does not pay for it.
+    """
+    monkeypatch.setattr(problem, "with_fewer", None)
     config = hd.open_config(
         {
             **model,
