@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import Field
+from pathlib import Path
 from typing import Any, NoReturn
 
 from hpc_diffuser import __version__
@@ -16,6 +17,16 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(InputError.exit_code, f"{self.prog}: error: {message}; see {self.prog} --help\n")
+
+
+class _CommandParser(_Parser):
+    """Of one command. It refuses itself what it does not know, so that its own help is named."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(_unknown(unknown, found.command))
+        return found, unknown
 
 
 def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
@@ -34,7 +45,9 @@ def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"hpc-diffuser {__version__}")
     parser.set_defaults(debug=False)
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(
+        title="commands", required=True, metavar="COMMAND", parser_class=_CommandParser
+    )
     for command in COMMANDS:
         own = _add_command(commands, command)
         for told in told_fields(command.module.Options) if command.name in words else ():
@@ -66,6 +79,16 @@ def _add_command(commands: Any, command: Command) -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
     parser.set_defaults(command=command)
     return parser
+
+
+def _unknown(words: Sequence[str], command: Command) -> str:
+    """Of files to a command that takes none without an option, by which options it takes them."""
+    text = f"unrecognized arguments: {' '.join(words)}"
+    options = [told for _, _, told in told_fields(command.module.Options)]
+    if words[0].startswith("-") or not all(told.flags for told in options):
+        return text
+    files = ", ".join(told.flags[-1] for told in options if told.kind is Path)
+    return f"{text}: expected each file behind its option, of {files}"
 
 
 def _add_field(parser: argparse.ArgumentParser, name: str, field: Field[Any], words: Words) -> None:
