@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hpc_diffuser import __version__
 from hpc_diffuser.commands.arguments import build_parser
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -102,3 +103,22 @@ def test_every_page_is_listed():
         assert f"](docs/{page.name})" in (ROOT / "README.md").read_text(encoding="utf-8")
         assert f"[{title}]({page.name})" in (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
         assert f"{title}: {page.name}" in site.replace('"', "")
+
+
+def test_recipe_of_the_module():
+    """An easyconfig is Python: of this version, and with everything that setup.cfg requires."""
+    names: dict = {}
+    path = next((ROOT / "jobscripts").glob("*.eb"))
+    exec(path.read_text(encoding="utf-8"), names)
+    assert names["version"] == __version__
+    assert path.name == f"{names['name']}-{__version__}-foss-{names['toolchain']['version']}.eb"
+    loaded = [name.lower() for name, _ in names["dependencies"]]
+    loaded += [extension[0].lower() for extension in names["exts_list"]]
+    loaded += [
+        "numpy",
+        "scipy",
+        "threadpoolctl",
+        "jinja2",
+    ]  # of SciPy-bundle, scikit-learn, Python's
+    required = re.findall(r"^    ([\w-]+) *>=", (ROOT / "setup.cfg").read_text(), re.M)[:10]
+    assert required and {name.lower() for name in required} <= {*loaded}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -99,10 +100,12 @@ def test_help_lists_the_commands(cli):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_shows_an_example(cli, command):
-    """Of each command, a line that can be copied."""
+    """Of each command, lines that can be copied."""
     text = succeeded(cli(command, "--help"))
-    example = text.split("example:\n")[1].strip()
-    assert f"hpc-diffuser {command} " in example and "\n" not in example
+    lines = text.split("example:\n")[1].strip().splitlines()
+    assert lines and all(
+        re.match(rf"(mpirun -n \d+ )?hpc-diffuser {command} ", x.strip()) for x in lines
+    )
 
 
 def trajectory_files(simulation: Path, ending: str = "xtc") -> list:
