@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from hpc_diffuser.fit.agreement import places
 from hpc_diffuser.fit.clusters import NEIGHBOURS
 from hpc_diffuser.fit.config import SearchConfig
 from hpc_diffuser.fit.summary import (
@@ -64,7 +65,7 @@ def _of_the_search(summary: Summary, findings: Findings, search: SearchConfig) -
             "[search] restarts, and fit again"
         )
     if len(found) > 1:
-        yield _disagreement(summary, found, n_restarts)
+        yield _disagreement(summary, found)
     elif n_restarts > 1:
         yield from _undetermined(summary, findings)
     if len(summary.excluded) > FAILED * summary.restarts_finished:
@@ -90,9 +91,9 @@ def _undetermined(summary: Summary, findings: Findings) -> Iterator[str]:
         )
 
 
-def _disagreement(summary: Summary, found: tuple[Cluster, ...], n_restarts: int) -> str:
+def _disagreement(summary: Summary, found: tuple[Cluster, ...]) -> str:
     first, second = found[0].cc_search, found[1].cc_search
-    text = f"the {n_restarts} restarts ended at {len(found)} different places, listed as clusters"
+    text = f"{places(found)}, listed as clusters"
     outcome = summary.outcome
     if outcome and "median" in outcome.scores:
         text += _median_beside(outcome.scores["median"].cc_work, outcome.cc_work)

@@ -135,7 +135,7 @@ def test_one_restart_is_its_own_answer():
     answer = choose(summary, two_optima)
     assert answer.chosen.text == "the only restart"
     text = report_text(finished(summary, answer))
-    assert "agree" not in text
+    assert "agree" not in text and "restarts ended" not in text
     assert "  translation (Å)        0.3000        —   0.3000\n" in text
 
 
@@ -355,7 +355,10 @@ def test_report_leads_with_warnings_and_shows_clusters():
     summary = finished(summary, choose(summary, two_optima))
     text = report_text(replace(summary, warnings=tuple(cautions(summary, SearchConfig()))))
     assert text.startswith("Warnings\n  1. the 2 restarts ended at 2 different places")
-    assert "The answer is the best restart, number 1; the restarts do not agree" in text
+    assert (
+        "The 2 restarts ended at 2 different places (clusters): 1 at the best one, restart 0 "
+        "elsewhere\nThe answer is the best restart, number 1\n" in text
+    )
     assert "  answer  scatter   median     best" in text
     assert "  translation (Å)        0.2000   0.2048   0.5000   0.2000\n" in text
     assert "  best CC_search         0.5000   0.4800\n" in text

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from hpc_diffuser.fit.agreement import agreement
 from hpc_diffuser.fit.clusters import NEIGHBOURS
 from hpc_diffuser.fit.run.directory import read_manifest
 from hpc_diffuser.fit.summary import (
@@ -14,7 +15,6 @@ from hpc_diffuser.fit.summary import (
     TRANSLATIONS_A,
     BFactors,
     Ceiling,
-    Cluster,
     Cost,
     Findings,
     FitShellRow,
@@ -120,16 +120,10 @@ def _headline(summary: Summary) -> str:
         f"{summary.evaluations} evaluations"
     ]
     lines += [f"restart {e.restart} excluded: {e.reason}" for e in summary.excluded]
-    if summary.findings and summary.outcome:
-        agreement = _agreement(summary.findings.clusters)
-        lines.append(f"The answer is {summary.outcome.answer_is}{agreement}")
-    return "\n".join(lines)
-
-
-def _agreement(found: Sequence[Cluster]) -> str:
-    if sum(len(cluster.restarts) for cluster in found) == 1:
-        return ""
-    return ": they agree" if len(found) == 1 else "; the restarts do not agree"
+    lines.append(agreement(summary))
+    if summary.outcome:
+        lines.append(f"The answer is {summary.outcome.answer_is}")
+    return "\n".join(wrapped(line) for line in lines if line)
 
 
 def _parameter_table(summary: Summary, findings: Findings) -> str:

@@ -2,10 +2,9 @@
 
 import numpy as np
 
+from hpc_diffuser.fit.agreement import agreement
 from hpc_diffuser.fit.courses import (
-    DEVIATES,
     FAILED,
-    FINISHED,
     RUNNING,
     Restart,
     course,
@@ -42,7 +41,7 @@ def every_restart(run: Run) -> Contents | None:
     if not restarts or not run.summary or not run.refined:
         return None
     return Contents(
-        words=(_standings(restarts), _RULE),
+        words=(_standings(run, restarts), _RULE),
         figures=(_points(run, restarts), *_histograms(run, restarts)),
         tables=(_restart_table(restarts), _point_table(run, restarts)),
     )
@@ -96,22 +95,14 @@ def truth_of(run: Run) -> dict[int, float]:
     return {i: float(found[name]) for i, name in enumerate(run.refined) if name in found}
 
 
-def _standings(restarts: list[Restart]) -> str:
-    counts = {
-        state: [r.number for r in restarts if r.state == state]
-        for state in (FINISHED, DEVIATES, FAILED, RUNNING)
-    }
-    parts = [
-        f"{len(numbers)} {what}"
-        for state, what in (
-            (FINISHED, "in the best cluster"),
-            (DEVIATES, "in others"),
-            (FAILED, "failed"),
-            (RUNNING, "under way"),
-        )
-        if (numbers := counts[state])
-    ]
-    return f"Of {len(restarts)} restarts that have begun: {', '.join(parts)}."
+def _standings(run: Run, restarts: list[Restart]) -> str:
+    """Where the finished ones ended, and how many have failed or are under way."""
+    said = agreement(run.summary) if run.summary else ""
+    parts = [said or f"Restarts that have begun: {len(restarts)}"]
+    for state in (FAILED, RUNNING):
+        n_restarts = sum(restart.state == state for restart in restarts)
+        parts.append(f"{n_restarts} of {len(restarts)} {state}" if n_restarts else "")
+    return "".join(f"{part}. " for part in parts if part).rstrip()
 
 
 def _points(run: Run, restarts: list[Restart]) -> Figure:
@@ -122,7 +113,7 @@ def _points(run: Run, restarts: list[Restart]) -> Figure:
         caption="Where every restart ended: each a point in every row, between the lower and the "
         "upper bound of the parameter, which are written at both ends. Clusters differ in marker "
         f"and shade; hollow: failed, or under way. Bars: the answer, or the best so far.{true}",
-        alternative=f"{_standings(restarts)} Their parameters are in the table restart_points.",
+        alternative=f"{_standings(run, restarts)} The parameters are in the table restart_points.",
         draw=lambda: plot_restarts(restarts, names, run.bounds, answer, truth).figure,
     )
 
