@@ -25,9 +25,15 @@ _HOMES = {
     "interface.calculation": ("Restart", "simulate", "score", "make_target", "fit_restart"),
     "commands.examples.four_helices": ("write_example",),
     "system.errors": ("InputError", "StorageError"),
-    "plots.shells": ("plot_shells",),
+    "plots.shells": ("plot_shells", "plot_voxels"),
     "plots.models": ("plot_model_shells",),
     "plots.sections": ("plot_section",),
+    "plots.motion": ("plot_shares",),
+    "plots.parameters": ("plot_intervals", "plot_correlation"),
+    "plots.residues": ("plot_residue_matrix",),
+    "plots.restarts": ("plot_histograms",),
+    "plots.runs": ("plot_scores_of_runs",),
+    "plots.samples": ("plot_samples",),
     "plots.long_enough": ("plot_parts", "plot_cosine_content", "plot_blocks"),
 }
 _PLACES = {name: home for home, names in _HOMES.items() for name in names}

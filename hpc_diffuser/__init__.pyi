@@ -22,8 +22,16 @@ from hpc_diffuser.plots.long_enough import plot_blocks as plot_blocks
 from hpc_diffuser.plots.long_enough import plot_cosine_content as plot_cosine_content
 from hpc_diffuser.plots.long_enough import plot_parts as plot_parts
 from hpc_diffuser.plots.models import plot_model_shells as plot_model_shells
+from hpc_diffuser.plots.motion import plot_shares as plot_shares
+from hpc_diffuser.plots.parameters import plot_correlation as plot_correlation
+from hpc_diffuser.plots.parameters import plot_intervals as plot_intervals
+from hpc_diffuser.plots.residues import plot_residue_matrix as plot_residue_matrix
+from hpc_diffuser.plots.restarts import plot_histograms as plot_histograms
+from hpc_diffuser.plots.runs import plot_scores_of_runs as plot_scores_of_runs
+from hpc_diffuser.plots.samples import plot_samples as plot_samples
 from hpc_diffuser.plots.sections import plot_section as plot_section
 from hpc_diffuser.plots.shells import plot_shells as plot_shells
+from hpc_diffuser.plots.shells import plot_voxels as plot_voxels
 from hpc_diffuser.system.errors import InputError as InputError
 from hpc_diffuser.system.errors import StorageError as StorageError
 

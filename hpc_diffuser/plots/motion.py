@@ -15,11 +15,21 @@ def plot_shares(shares: Mapping[str, float], ax: Any = None) -> Any:
     ----------
     shares : mapping of str → float
         By what moves, each from 0 to 1.
-    ax : matplotlib Axes or None
+    ax : matplotlib Axes, optional
+        By default those of a new figure.
 
     Returns
     -------
     matplotlib Axes
+
+    Raises
+    ------
+    InputError
+        Where matplotlib is not installed.
+
+    Examples
+    --------
+    >>> ax = hd.plot_shares({"translation": 0.6, "modes": 0.4})
     """
     ax = new_axes(ax, (6.0, 0.8 + 0.35 * len(shares)))
     names, values = list(shares), [100 * share for share in shares.values()]

@@ -24,7 +24,9 @@ def plot_intervals(
     Parameters
     ----------
     labels : sequence of str
+        Of D parameters, each with its unit.
     values : (D,) float
+        In the units of the labels, as all that follow.
     ends : (2, D) float
         Of the intervals; NaN where there is none.
     bounds : (D, 2) float
@@ -37,6 +39,19 @@ def plot_intervals(
     Returns
     -------
     matplotlib Axes
+
+    Raises
+    ------
+    InputError
+        Where matplotlib is not installed.
+
+    Examples
+    --------
+    >>> values, error = np.array([0.46, 0.31]), np.array([0.02, 0.05])  # Å
+    >>> ends = np.array([values - 2 * error, values + 2 * error])
+    >>> bounds = np.array([[0, 1], [0, 1]])
+    >>> labels, unknown = ["translation (Å)", "mode 1 (Å)"], np.full(2, np.nan)
+    >>> ax = hd.plot_intervals(labels, values, ends, bounds, unknown)
     """
     ax = new_axes(ax, (7.0, 1.2 + 0.34 * len(labels)))
     low, high = bounds.T
@@ -96,6 +111,15 @@ def plot_correlation(labels: Sequence[str], correlation: Floats, ax: Any = None)
     Returns
     -------
     matplotlib Axes
+
+    Raises
+    ------
+    InputError
+        Where matplotlib is not installed.
+
+    Examples
+    --------
+    >>> ax = hd.plot_correlation(["a (Å)", "b (Å)"], np.array([[1, -0.4], [-0.4, 1]]))
     """
     n = len(labels)
     side = float(np.clip(2.0 + 0.42 * n, 3.6, 9.0))

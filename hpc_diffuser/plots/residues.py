@@ -163,16 +163,28 @@ def plot_residue_matrix(
     ----------
     matrix : (n, n) float
         NaN where there is none.
-    labels, chain
-        As of `plot_along_residues`.
+    labels : n str
+        Of the residues, as `A/LYS 1`.
+    chain : (n,) int
+        The number of each residue's chain.
     quantity : str
-        With its unit.
-        A few values beyond the scale have the colours of its ends.
-    ax : matplotlib Axes or None
+        With its unit, for the scale; a few values beyond it have the colours of its ends.
+    ax : matplotlib Axes, optional
+        By default those of a new figure.
 
     Returns
     -------
     matplotlib Axes
+
+    Raises
+    ------
+    InputError
+        Where matplotlib is not installed.
+
+    Examples
+    --------
+    >>> labels, chain = [f"A/ALA {n}" for n in range(1, 51)], np.zeros(50, int)
+    >>> ax = hd.plot_residue_matrix(np.eye(50), labels, chain, "correlation")
     """
     ax = new_axes(ax, (4.6, 3.8))
     n_residues = len(matrix)

@@ -153,17 +153,30 @@ def plot_histograms(
     Parameters
     ----------
     points : (R, D) float
-        Of the restarts that have not failed.
+        Where the restarts ended that have not failed, in the units of the bounds.
     in_best : (R,) bool
         Which of them are in the best cluster.
     names : sequence of str
+        Of the D refined parameters.
     bounds : (D, 2) float
     truth : mapping of int → float, optional
+        By the parameter's place: what the data were simulated with.
 
     Returns
     -------
     (…,) array of matplotlib Axes
         One for each of the first `MOST_HISTOGRAMS` parameters.
+
+    Raises
+    ------
+    InputError
+        Where matplotlib is not installed.
+
+    Examples
+    --------
+    >>> run = hd.open_run("run")
+    >>> points = np.array([history.points[history.best] for history in run.histories.values()])
+    >>> panels = hd.plot_histograms(points, np.full(len(points), True), run.refined, run.bounds)
     """
     shown = min(len(names), MOST_HISTOGRAMS)
     columns = min(4, shown)

@@ -24,10 +24,20 @@ def plot_scores_of_runs(
     cc_work, cc_free, cc_translation : sequences of float or None
         None where undefined.
     ax : matplotlib Axes, optional
+        By default those of a new figure.
 
     Returns
     -------
     matplotlib Axes
+
+    Raises
+    ------
+    InputError
+        Where matplotlib is not installed.
+
+    Examples
+    --------
+    >>> ax = hd.plot_scores_of_runs(["a", "b"], [0.71, 0.64], [0.70, 0.62], [0.30, None])
     """
     height = min(1.3 + _LINE_IN * len(names), _MOST_IN)
     axes = new_axes(ax, (7.5, height))

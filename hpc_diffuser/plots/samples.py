@@ -30,6 +30,15 @@ def plot_samples(
     Returns
     -------
     matplotlib Axes
+
+    Raises
+    ------
+    InputError
+        Where matplotlib is not installed.
+
+    Examples
+    --------
+    >>> ax = hd.plot_samples([32, 64, 128], [0.02, 0.008, 0.003], [4e-3, 2e-3, 1.1e-3])
     """
     ax = new_axes(ax, (6.4, 4.0))
     n = np.array(samples, dtype=float)

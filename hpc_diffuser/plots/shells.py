@@ -48,6 +48,15 @@ def plot_voxels(run: Run | Summary, ax: Any = None) -> Any:
     Returns
     -------
     matplotlib Axes
+
+    Raises
+    ------
+    InputError
+        Where the run is not finished, or matplotlib is not installed.
+
+    Examples
+    --------
+    >>> ax = hd.plot_voxels(hd.open_run("run"))
     """
     shells, ax = _finished(run).shells, new_axes(ax, (6.4, 2.0))
     middle = middles(shells)
