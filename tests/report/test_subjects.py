@@ -44,6 +44,18 @@ def several(finished, tmp_path_factory) -> Path:
     return folder
 
 
+def test_how_to_cite(call, finished, tmp_path):
+    """The references of what was used, with links to them, and as BibTeX."""
+    folder = Path(shutil.copytree(finished, tmp_path / "here"))
+    report(call, folder, "run")
+    path = folder / "run" / "report" / "tables" / "references.csv"
+    dois = [doi for doi in column(path, "DOI") if doi]
+    assert "10.1101/2021.02.11.429988" in dois and column(path, "what")[0] == "program"
+    page = (folder / "run" / "report" / "index.html").read_text()
+    assert all(f'href="https://doi.org/{doi}"' in page for doi in dois)
+    assert "@misc{mazumder2021" in page
+
+
 def test_table_one(call, finished, tmp_path):
     """Crystal, data, parameters, scores and hashes are those of the run's files."""
     folder = Path(shutil.copytree(finished, tmp_path / "here"))

@@ -4,6 +4,7 @@ from hpc_diffuser.interface.run import Comparison, Run
 from hpc_diffuser.report.runs import Runs
 from hpc_diffuser.report.section import Section
 from hpc_diffuser.report.sections.again import again, again_of_models
+from hpc_diffuser.report.sections.citing import citing, citing_of_models
 from hpc_diffuser.report.sections.maps import sections_of_maps
 from hpc_diffuser.report.sections.models import models, parameters_of_models
 from hpc_diffuser.report.sections.modes import refined_modes
@@ -40,6 +41,7 @@ OF_A_RUN: tuple[Section[Run], ...] = (
     Section("convergence", "How the restarts converged", convergence),
     Section("samples", "The noise of the objective", noise_of_samples),
     Section("surrogate", "What the search has learned", learned),
+    Section("citing", "How to cite it", citing),
     Section("again", "To do it again", again),
 )
 
@@ -50,6 +52,7 @@ OF_A_COMPARISON: tuple[Section[Comparison], ...] = (
     Section("parameters", "Parameters", parameters_of_models),
     Section("resolution", "CC against resolution", resolution_of_models),
     Section("table-one", "Crystal, data, models, computation", table_one_of_models),
+    Section("citing", "How to cite it", citing_of_models),
     Section("again", "To do it again", again_of_models),
 )
 
