@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from hpc_diffuser.fit.cc_text import cc_text
 from hpc_diffuser.fit.config import Config, GridConfig
 from hpc_diffuser.fit.map_score import MapScore, score_map
 from hpc_diffuser.interface.files import open_map, open_target
@@ -81,12 +82,8 @@ class Restart:
     def __repr__(self) -> str:
         return (
             f"Restart({self.number}: {len(self.points)} evaluations of {len(self.refined)} "
-            f"parameters, CC_work {_shown(self.cc_work)}, CC_free {_shown(self.cc_free)})"
+            f"parameters, CC_work {cc_text(self.cc_work)}, CC_free {cc_text(self.cc_free)})"
         )
-
-
-def _shown(cc: float | None) -> str:
-    return "undefined" if cc is None else f"{cc:.4f}"
 
 
 @_as_guest

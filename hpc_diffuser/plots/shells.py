@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from hpc_diffuser.fit.cc_errors import CCError, CCErrors
+from hpc_diffuser.fit.cc_text import cc_text
 from hpc_diffuser.fit.comparison_table import ModelShellRow
 from hpc_diffuser.fit.summary import Outcome, ShellRow, Summary
 from hpc_diffuser.interface.run import Run
@@ -120,8 +121,8 @@ def plot_shells(run: Run | Summary, ax: Any = None, errors: CCErrors | None = No
     ax.grid(alpha=0.3)
     ax.legend(frameon=False)
     ax.set_title(
-        f"CC_work {_text(outcome.cc_work)}, CC_free {_text(outcome.cc_free)}; "
-        f"translation alone {_text(outcome.translation_alone.cc_work)}",
+        f"CC_work {cc_text(outcome.cc_work, 3)}, CC_free {cc_text(outcome.cc_free, 3)}; "
+        f"translation alone {cc_text(outcome.translation_alone.cc_work, 3)}",
         fontsize=10,
     )
     return ax
@@ -178,7 +179,3 @@ def label_resolution(ax: Any, low: float, high: float) -> None:
     ticks = [t for t in ax.get_xticks() if low <= t <= high]
     ax.set_xticks(ticks, [f"{1 / t:.2f}" for t in ticks])
     ax.set_xlabel("resolution d (Å)")
-
-
-def _text(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.3f}"

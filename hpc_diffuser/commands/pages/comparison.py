@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hpc_diffuser.commands.pages.report import score_rule, warnings_text
+from hpc_diffuser.fit.cc_text import cc_column
 from hpc_diffuser.fit.comparison_table import ModelComparison, ModelRow, ModelShellRow, Shuffled
 from hpc_diffuser.fit.config_values import terms_of
 from hpc_diffuser.fit.summary import Ceiling, Values
@@ -31,7 +32,7 @@ def comparison_text(comparison: ModelComparison) -> str:
 def _score_table(rows: Sequence[ModelRow], width: int) -> str:
     lines = [f"{'Model':{width}}  refined  CC_work  CC_free   the answer of the fit"]
     lines += [
-        f"{row.name:{width}}{len(row.refined):9d}{_cc(row.cc_work)}{_cc(row.cc_free)}"
+        f"{row.name:{width}}{len(row.refined):9d}{cc_column(row.cc_work)}{cc_column(row.cc_free)}"
         f"   {_values(row.answer)}"
         for row in rows
     ]
@@ -41,9 +42,10 @@ def _score_table(rows: Sequence[ModelRow], width: int) -> str:
 def _ceiling_line(ceiling: Ceiling | None, width: int) -> str:
     if ceiling is None:
         return ""
-    cc_half = _cc(ceiling.cc_half).strip()
+    cc_half = cc_column(ceiling.cc_half).strip()
     space = " " * 9
-    return f"\n{'CC*':{width}}{space}{_cc(ceiling.cc_star)}{space}   of the data; CC½ is {cc_half}"
+    cc_star = cc_column(ceiling.cc_star)
+    return f"\n{'CC*':{width}}{space}{cc_star}{space}   of the data; CC½ is {cc_half}"
 
 
 def _values(answer: Values) -> str:
@@ -74,7 +76,7 @@ def _basis_table(rows: Sequence[ModelRow], width: int) -> str:
             if {*terms_of(row.name)} in (terms, terms - {"int"}):
                 n_modes = np.size(row.answer.get("mode_amplitude_A", ()))
                 lines.append(
-                    f"{row.name:{width}}{n_modes:8d}{_cc(row.cc_work)}{_cc(row.cc_free)}"
+                    f"{row.name:{width}}{n_modes:8d}{cc_column(row.cc_work)}{cc_column(row.cc_free)}"
                     f"   {_modes_of(row)}"
                 )
     return "\n".join(lines)
@@ -104,7 +106,8 @@ def _shuffled(found: Shuffled | None) -> str:
     if found is None:
         return "     none: these weights have one order only"
     columns = "".join(
-        f"{_cc(of_one.mean)}{_cc(of_one.standard_deviation)[1:]}{_cc(of_one.largest)}"
+        f"{cc_column(of_one.mean)}{cc_column(of_one.standard_deviation)[1:]}"
+        f"{cc_column(of_one.largest)}"
         for of_one in (found.cc_work, found.cc_free)
     )
     return f"{found.orders:9d}{columns}"
@@ -120,7 +123,7 @@ def _b_factor_table(rows: Sequence[ModelRow], width: int) -> str:
         f"{'Model':{width}}         CC  mean ratio  move more",
     ]
     lines += [
-        f"{name:{width}}  {_cc(b.cc)}{b.mean_ratio:12.2f}{100 * b.moves_more:9.0f} %"
+        f"{name:{width}}  {cc_column(b.cc)}{b.mean_ratio:12.2f}{100 * b.moves_more:9.0f} %"
         for name, b in found
     ]
     return "\n".join(lines)
@@ -136,13 +139,9 @@ def _shell_table(names: list[str], shells: Sequence[ModelShellRow], free: bool) 
     for shell in shells:
         d_max = "∞" if shell.d_max is None else f"{shell.d_max:.2f}"
         counts = (shell.voxels_free,) if free else (shell.voxels_work, shell.voxels_free)
-        limits = _cc(shell.cc_half) + _cc(shell.cc_star) if ceiling else ""
+        limits = cc_column(shell.cc_half) + cc_column(shell.cc_star) if ceiling else ""
         found = shell.cc_free if free else shell.cc
-        values = "".join(f"{_cc(found[name]):>{widths[name]}}" for name in names)
+        values = "".join(f"{cc_column(found[name]):>{widths[name]}}" for name in names)
         voxels = "".join(f"{count:8d}" for count in counts)
         lines.append(f"{d_max:>6} - {shell.d_min:<8.2f}    {voxels}{limits}{values}")
     return "\n".join([f"CC_{'free' if free else 'work'} by shell", *lines])
-
-
-def _cc(value: float | None) -> str:
-    return "     none" if value is None else f"{value:9.4f}"

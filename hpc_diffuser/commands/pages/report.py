@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from hpc_diffuser.fit.agreement import agreement
+from hpc_diffuser.fit.cc_text import cc_column
 from hpc_diffuser.fit.clusters import NEIGHBOURS
 from hpc_diffuser.fit.run.directory import read_manifest
 from hpc_diffuser.fit.summary import (
@@ -193,10 +194,10 @@ def _score_table(outcome: Outcome) -> str:
     return "\n".join(
         [
             "Scores of the final map  CC_work  CC_free",
-            f"  the answer            {_cc(outcome.cc_work)}{_cc(outcome.cc_free)}"
+            f"  the answer            {cc_column(outcome.cc_work)}{cc_column(outcome.cc_free)}"
             + (f"   ({score_rule(rule.rule, rule.weights)})" if rule else ""),
             *_other_scores(outcome),
-            f"  translation alone     {_cc(alone.cc_work)}{_cc(alone.cc_free)}"
+            f"  translation alone     {cc_column(alone.cc_work)}{cc_column(alone.cc_free)}"
             f"   ({_of_translation(alone)})",
             *ceiling_lines(outcome.ceiling),
         ]
@@ -257,9 +258,10 @@ def ceiling_lines(ceiling: Ceiling | None) -> list[str]:
     """What the data's half-maps say that a CC could be; nothing without them."""
     if ceiling is None:
         return []
-    cc_half = _cc(ceiling.cc_half).strip()
+    cc_half = cc_column(ceiling.cc_half).strip()
     space = " " * 12
-    return [f"  the data's CC*        {_cc(ceiling.cc_star)}{space}(CC½ of half-maps {cc_half})"]
+    cc_star = cc_column(ceiling.cc_star)
+    return [f"  the data's CC*        {cc_star}{space}(CC½ of half-maps {cc_half})"]
 
 
 def _other_scores(outcome: Outcome) -> list[str]:
@@ -268,7 +270,7 @@ def _other_scores(outcome: Outcome) -> list[str]:
     own = Scores(cc_work=outcome.cc_work, cc_free=outcome.cc_free)
     found = {name: outcome.scores.get(kind, own) for kind, name in names.items()}
     return [
-        f"  {name:22s}{_cc(scores.cc_work)}{_cc(scores.cc_free)}"
+        f"  {name:22s}{cc_column(scores.cc_work)}{cc_column(scores.cc_free)}"
         for name, scores in found.items()
         if scores != own
     ]
@@ -291,10 +293,11 @@ def shell_table(shells: Sequence[ShellRow]) -> str:
     for shell in shells:
         d_max = "∞" if shell.d_max is None else f"{shell.d_max:.2f}"
         columns = f"{shell.voxels_work:>8}{shell.voxels_free:>8}"
-        columns += _cc(shell.cc) + _cc(shell.cc_free)
+        columns += cc_column(shell.cc) + cc_column(shell.cc_free)
         if isinstance(shell, FitShellRow):
-            columns += "        " + _cc(shell.cc_translation) + _cc(shell.cc_free_translation)
-        limits = _cc(shell.cc_half) + _cc(shell.cc_star) if ceiling else ""
+            columns += " " * 8 + cc_column(shell.cc_translation)
+            columns += cc_column(shell.cc_free_translation)
+        limits = cc_column(shell.cc_half) + cc_column(shell.cc_star) if ceiling else ""
         lines.append(f"  {d_max:>6} - {shell.d_min:<6.2f}      {columns}{limits}")
     return "\n".join(lines)
 
@@ -342,17 +345,13 @@ def _b_factor_text(found: BFactors) -> str:
 def _halo_text(found: HaloScores) -> str:
     lines = [
         "CC, work and free together: "
-        f"with halos{_cc(found.cc_with_halos)}, masked{_cc(found.cc_without_halos)}"
+        f"with halos{cc_column(found.cc_with_halos)}, masked{cc_column(found.cc_without_halos)}"
     ]
     if isinstance(found, ScannedHaloScores):
         lines.append("Rigid molecule times the halo profile to the power alpha")
         lines.append("  alpha  with halos   masked")
         lines += [
-            f"  {row.alpha:5.1f}  {_cc(row.cc_with_halos)}{_cc(row.cc_without_halos)}"
+            f"  {row.alpha:5.1f}  {cc_column(row.cc_with_halos)}{cc_column(row.cc_without_halos)}"
             for row in found.alpha_scan
         ]
     return "\n".join(lines)
-
-
-def _cc(value: float | None) -> str:
-    return "     none" if value is None else f"{value:9.4f}"

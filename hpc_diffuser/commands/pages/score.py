@@ -1,6 +1,7 @@
 """The scores of anybody's map as a page."""
 
 from hpc_diffuser.commands.pages.report import ceiling_lines, score_rule, shell_table
+from hpc_diffuser.fit.cc_text import cc_column
 from hpc_diffuser.fit.map_score import MapScore
 
 
@@ -15,12 +16,8 @@ def score_text(found: MapScore) -> str:
     ]
     scores = [
         "Scores                   CC_work  CC_free",
-        f"  the map               {_cc(found.cc_work)}{_cc(found.cc_free)}"
+        f"  the map               {cc_column(found.cc_work)}{cc_column(found.cc_free)}"
         f"   ({score_rule(found.score, found.weights)})",
         *ceiling_lines(found.ceiling),
     ]
     return "\n\n".join(["\n".join(head), "\n".join(scores), shell_table(found.shells)])
-
-
-def _cc(value: float | None) -> str:
-    return "     none" if value is None else f"{value:9.4f}"

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from hpc_diffuser.fit.cc_text import cc_text
 from hpc_diffuser.fit.comparison_table import ModelComparison, ModelRow, Shuffled
 from hpc_diffuser.fit.config_values import terms_of
 from hpc_diffuser.interface.run import Comparison
@@ -180,7 +181,7 @@ def _shells_figure(found: ModelComparison) -> Figure:
         return models_figure(found)
 
     said = [
-        f"{row.name}: CC_work {_cc(row.cc_work)}, CC_free {_cc(row.cc_free)}."
+        f"{row.name}: CC_work {cc_text(row.cc_work)}, CC_free {cc_text(row.cc_free)}."
         for row in found.models
     ]
     return Figure(
@@ -191,7 +192,3 @@ def _shells_figure(found: ModelComparison) -> Figure:
         + " By shell, they are in the table below.",
         draw=draw,
     )
-
-
-def _cc(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.4f}"

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from hpc_diffuser.fit.cc_errors import CCError, CCErrors, cc_errors, difference_error
+from hpc_diffuser.fit.cc_text import cc_text
 from hpc_diffuser.fit.comparison_table import ModelComparison
 from hpc_diffuser.fit.scoring import plain
 from hpc_diffuser.fit.summary import FitShellRow, Outcome
@@ -69,15 +70,11 @@ def _figure(run: Run, outcome: Outcome, errors: CCErrors | None) -> Figure:
         name="cc_against_resolution",
         caption=f"CC by resolution shell, of working and free voxels, and of translation alone"
         f"{bars}. Below, how many voxels there are.",
-        alternative=f"CC_work is {_text(ends[0].cc)} in the first shell, to "
-        f"{ends[0].d_min:.2f} Å, {_text(ends[1].cc)} in the last one, to {ends[1].d_min:.2f} Å. "
-        "All are in the table below.",
+        alternative=f"CC_work is {cc_text(ends[0].cc, 3)} in the first shell, to "
+        f"{ends[0].d_min:.2f} Å, {cc_text(ends[1].cc, 3)} in the last one, to "
+        f"{ends[1].d_min:.2f} Å. All are in the table below.",
         draw=lambda: shells_figure(run, errors),
     )
-
-
-def _text(cc: float | None) -> str:
-    return "undefined" if cc is None else f"{cc:.3f}"
 
 
 def _overall(outcome: Outcome, errors: CCErrors) -> Table:
