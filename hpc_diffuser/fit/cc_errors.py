@@ -76,6 +76,12 @@ def cc_errors(
 
 
 def difference_error(one: Resampled, other: Resampled) -> tuple[CCError, CCError]:
-    """Of the difference of two maps' scores, working and free, the zones being the same."""
+    """Of the difference of two maps' scores, working and free.
+
+    Parameters
+    ----------
+    one, other : Resampled
+        The same zones were drawn for both: (B,) CC each.
+    """
     work, free = one.work - other.work, one.free - other.free
     return CCError(*error_and_interval(work)), CCError(*error_and_interval(free))

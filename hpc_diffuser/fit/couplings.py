@@ -45,6 +45,14 @@ def slice_through(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """CC where two parameters vary over their ranges, and the others are those of a point.
 
+    Parameters
+    ----------
+    surrogate : Surrogate
+        With the ranges of all D parameters.
+    point : (D,) float
+    i, j : int
+        The parameters that vary, along x and along y.
+
     Returns
     -------
     x, y : (FINE,) float

@@ -212,7 +212,13 @@ class Curvature:
 
 
 def curvature_bytes(voxels: int, parameters: int) -> list[float]:
-    """Bytes of each of the arrays that `Curvature` works with at once, and of what it is given."""
+    """Bytes of each of the arrays that `Curvature` works with at once, and of what it is given.
+
+    Parameters
+    ----------
+    voxels, parameters : int
+        How many working voxels, and how many refined parameters.
+    """
     kept = [8.0 * voxels] * 5 + [4.0 * voxels] * parameters
     return [*kept, *[8.0 * voxels] * 5]
 

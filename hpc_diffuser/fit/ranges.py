@@ -43,6 +43,11 @@ def modes_of_b_A(mean_b_A2: float, n_modes: int) -> float:
     """The upper end, in Å, of ranges in whose middle all modes together make up a mean B (Å²).
 
     Of one to three modes, where any alone makes it up.
+
+    Parameters
+    ----------
+    mean_b_A2 : float, Å²
+    n_modes : int
     """
     return math.sqrt(mean_b_A2 / B_OF_SQUARE) * min(1.0, 2 / math.sqrt(n_modes))
 

@@ -145,9 +145,19 @@ def resampled_cc(
 
 
 def error_and_interval(values: Floats, part: float = 0.95) -> tuple[Floats, Floats, Floats]:
-    """Standard deviation, and the ends of the central `part`, of replicates (B, ...).
+    """Standard deviation of replicates, and the lower and upper end of their central part.
 
-    NaN where fewer than half of them are known.
+    Parameters
+    ----------
+    values : (B, ...) float
+        In units of their own; NaN where undefined.
+    part : float
+        From 0 to 1.
+
+    Returns
+    -------
+    error, low, high : (...) float
+        NaN where fewer than half of the replicates are known.
     """
     known = np.isfinite(values).sum(axis=0)
     enough = 2 * known >= max(len(values), 1)

@@ -96,7 +96,18 @@ def plot_along_residues(
 
 
 def plot_secondary(secondary: Names, ax: Any) -> Any:
-    """Helices as boxes, strands as hatched ones, along the upper edge of axes; returns them."""
+    """Helices as boxes, strands as hatched ones, along the upper edge of axes.
+
+    Parameters
+    ----------
+    secondary : (n,) str
+        Of each residue: `HELIX`, `STRAND` or another.
+    ax : matplotlib Axes
+
+    Returns
+    -------
+    matplotlib Axes
+    """
     from matplotlib.patches import Rectangle
 
     across = ax.get_xaxis_transform()
@@ -119,7 +130,18 @@ def plot_secondary(secondary: Names, ax: Any) -> Any:
 
 
 def mark_residues(ax: Any, labels: Sequence[str], chain: Integers, both: bool = False) -> None:
-    """Numbers of residues at the axis (`both` for either), and lines where chains begin."""
+    """Numbers of residues at the axis, and lines where chains begin.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    labels : n str
+        As `A/LYS 1`.
+    chain : (n,) int
+        The number of each residue's chain.
+    both : bool
+        At either axis.
+    """
     lettered = len({label.rpartition("/")[0] for label in labels}) > 1
     most = _TICKS_OF_MATRIX if both else _TICKS
     ticks = _ticks(labels, most * 3 // 4 if lettered else most)
@@ -216,6 +238,15 @@ def block_means(matrix: Floats, most: int) -> Floats:
     """Means of square blocks, so that there are at most so many along either side.
 
     Blocks are of one size, the last ones smaller; what is NaN does not count.
+
+    Parameters
+    ----------
+    matrix : (n, n) float
+    most : int
+
+    Returns
+    -------
+    (m, m) float, m ≤ most
     """
     size = -(-len(matrix) // most)
     if size == 1:

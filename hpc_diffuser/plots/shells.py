@@ -168,7 +168,14 @@ def draw_ccs(
 def draw_ceiling(
     ax: Any, middle: Floats, shells: Sequence[ShellRow] | Sequence[ModelShellRow]
 ) -> None:
-    """CC* of the half-maps, where it is known of any shell."""
+    """CC* of the half-maps, where it is known of any shell.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    middle : (n,) float, Å⁻¹
+    shells : sequence of n ShellRow or ModelShellRow
+    """
     stars = [np.nan if s.cc_star is None else s.cc_star for s in shells]
     if np.isfinite(stars).any():
         ax.plot(middle, stars, "k:", marker="_", ms=7, lw=1.2, label="CC* of the data")

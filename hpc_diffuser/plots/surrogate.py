@@ -79,6 +79,12 @@ def plot_slices(
 ) -> Any:
     """`plot_slice` for several pairs side by side, on one scale.
 
+    Parameters
+    ----------
+    surrogate, tried, best, names
+        As of `plot_slice`.
+    pairs : sequence of (int, int)
+
     Returns
     -------
     list of matplotlib Axes
