@@ -2,13 +2,23 @@
 
 import json
 import shutil
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from hpc_diffuser.fit.agreement import agreement
+from hpc_diffuser.fit.courses import restarts_of
 from hpc_diffuser.fit.run.directory import read_histories
 from hpc_diffuser.interface.run import open_run
-from hpc_diffuser.report.sections.restarts import convergence, every_restart, shown_names, truth_of
+from hpc_diffuser.report.sections.restarts import (
+    _standings,
+    convergence,
+    every_restart,
+    shown_names,
+    truth_of,
+)
 from hpc_diffuser.report.sections.samples import noise_of_samples
 from hpc_diffuser.report.sections.surrogate import learned
 
@@ -32,6 +42,19 @@ def test_restarts_are_those_of_the_checkpoints(run, finished):
     said = json.loads((finished / "run" / "summary.json").read_text())
     best = said["clusters"][0]["restarts"]
     assert sorted(n for n, row in found.items() if row[4] == "best cluster") == sorted(best)
+
+
+def test_where_they_ended_is_said_as_everywhere(run):
+    """In the words of `report`'s text; before one is finished, only that they are under way."""
+    said = agreement(run.summary)
+    assert said and every_restart(run).words[0] == f"{said}."
+    alone = SimpleNamespace(
+        histories={0: run.histories[0]},
+        summary=replace(run.summary, findings=None),
+        refined=run.refined,
+    )
+    restarts = restarts_of(alone.histories, alone.summary)
+    assert _standings(alone, restarts) == "1 of 1 under way."
 
 
 def test_points_are_those_of_the_best_restart(run, finished):

@@ -97,12 +97,11 @@ def truth_of(run: Run) -> dict[int, float]:
 
 def _standings(run: Run, restarts: list[Restart]) -> str:
     """Where the finished ones ended, and how many have failed or are under way."""
-    said = agreement(run.summary) if run.summary else ""
-    parts = [said or f"Restarts that have begun: {len(restarts)}"]
+    parts = [agreement(run.summary) if run.summary else ""]
     for state in (FAILED, RUNNING):
         n_restarts = sum(restart.state == state for restart in restarts)
         parts.append(f"{n_restarts} of {len(restarts)} {state}" if n_restarts else "")
-    return "".join(f"{part}. " for part in parts if part).rstrip()
+    return " ".join(f"{part}." for part in parts if part) or "One restart has finished."
 
 
 def _points(run: Run, restarts: list[Restart]) -> Figure:
