@@ -49,6 +49,7 @@ class Torn:
     frames, first : int
         Frames are counted from 1.
     bond : str
+        `bond A - B`; of neighbouring CA `distance A - B`.
     length_A : float
     """
 
@@ -60,19 +61,38 @@ class Torn:
 
 @dataclass(frozen=True)
 class _Molecules:
-    """Bonds with the atoms' names, the file that they are from, and its frames' numbers."""
+    """Bonds with the atoms' names, the file that they are from, and its frames' numbers.
+
+    By frame number `first` the order of atoms is judged: frames after it have the same.
+    """
 
     structure: Structure
     bonds: Bonds
     source: str
     numbers: Integers
+    first: int
 
-    def bond(self, index: int) -> str:
+    def pair(self, index: int) -> str:
+        """`bond A - B`; CA and CA of neighbours are none."""
         first, second = (atom_label(self.structure, row) for row in self.bonds.pairs[index])
-        return f"{first} - {second}"
+        what = "bond" if self.bonds.lengths_A[index] < _CHEMICAL_A else "distance"
+        return f"{what} {first} - {second}"
 
     def refusal(self, frame: int, reason: str) -> InputError:
         return InputError(f"{self.source}: frame {self.numbers[frame]}: {reason}")
+
+    def blame(self, frame: int, excess: Floats) -> str:
+        """What explains bonds that are too long by (B,) Å, in no image of a box: order or frame."""
+        number = self.numbers[frame]
+        torn = (excess > _TORN_A) & (self.bonds.lengths_A < _CHEMICAL_A)
+        if number == self.first and torn.any():
+            return _OTHER_ATOMS
+        before = f"--last {number - 1}, or " if number > self.first else ""
+        order = f", for frame {self.first} is in order" if number > self.first else ""
+        return (
+            f"the frame is damaged, or atoms have jumped{order}: copy the file again, or leave "
+            f"the frame out ({before}cut it out of the file)"
+        )
 
 
 def make_whole(
@@ -82,6 +102,7 @@ def make_whole(
     structure: Structure,
     source: str,
     numbers: Integers | None = None,
+    first_number: int | None = None,
 ) -> Torn | None:
     """Bring the atoms of every molecule into the nearest images of each other.
 
@@ -98,6 +119,8 @@ def make_whole(
         The file, for messages.
     numbers : (F,) int or None
         The frames' numbers in it; by default 1, 2, 3 …
+    first_number : int or None
+        Of the frame that tells whether the atoms are in order; by default the first of these.
 
     Returns
     -------
@@ -110,7 +133,8 @@ def make_whole(
         where bonds are too long for a box to be the reason, or in another unit.
     """
     counted = np.arange(len(frames)) + 1 if numbers is None else numbers
-    molecules = _Molecules(structure, bonds, source, counted)
+    judged = int(counted[0]) if first_number is None else first_number
+    molecules = _Molecules(structure, bonds, source, counted, judged)
     count, first = 0, None
     for block in _blocks(frames, len(bonds.pairs)):
         lengths = _lengths(frames[block], bonds)
@@ -123,7 +147,7 @@ def make_whole(
         if first is None:
             worst = int(np.argmax(lengths[where[0]] - bonds.lengths_A))
             number = int(counted[rows[0]])
-            first = number, molecules.bond(worst), float(lengths[where[0], worst])
+            first = number, molecules.pair(worst), float(lengths[where[0], worst])
         for i in where:
             _require_box(lengths[i], boxes[block][i], molecules, block.start + i)
         frames[rows] = _mended(frames[rows], boxes[rows], molecules, rows)
@@ -150,9 +174,9 @@ def require_lengths(frames: Floats, bonds: Bonds, structure: Structure, source: 
     errors = np.abs(lengths - bonds.lengths_A)
     worst = int(np.argmax(errors))
     if errors[worst] > _PERSISTENT_A:
-        named = _Molecules(structure, bonds, source, np.empty(0, int))
+        named = _Molecules(structure, bonds, source, np.empty(0, int), 1)
         raise InputError(
-            f"{source}: the bond {named.bond(worst)} is {lengths[worst]:.1f} Å long in "
+            f"{source}: the {named.pair(worst)} is {lengths[worst]:.1f} Å long in "
             f"most frames, in the reference {bonds.lengths_A[worst]:.1f} Å: {_OTHER_ATOMS}"
         )
 
@@ -213,15 +237,16 @@ def _require_box(lengths: Floats, box: Floats, molecules: _Molecules, frame: int
         return
     excess = lengths - molecules.bonds.lengths_A
     worst = int(np.argmax(excess))
-    bond = f"the bond {molecules.bond(worst)} is {lengths[worst]:.1f} Å long"
+    bond = f"the {molecules.pair(worst)} is {lengths[worst]:.1f} Å long"
+    blame = molecules.blame(frame, excess)
     if excess[worst] < _LEAST_WRAP_A or np.mean(excess > _TORN_A) > 0.5:
-        raise molecules.refusal(frame, f"{bond}: {_OTHER_ATOMS}")
+        raise molecules.refusal(frame, f"{bond}: {blame}")
     edges = np.nan_to_num(np.linalg.norm(box, axis=1))
     tells = f"a box of {_numbers(edges)} Å, which is none" if edges.any() else "no periodic box"
     raise molecules.refusal(
         frame,
         f"{bond}: the molecule is broken across the periodic box, and the file tells {tells}: "
-        f"{REMEDY}; or {_OTHER_ATOMS}",
+        f"{REMEDY}; or {blame}",
     )
 
 
@@ -263,15 +288,21 @@ def _require_mended(
     wrong &= moved | (after > molecules.bonds.lengths_A)  # unbroken ones may be short
     if not wrong.any():
         return
+    excess = before - molecules.bonds.lengths_A
     worst = int(np.argmax(np.where(wrong, errors, 0)))
-    found = f"the bond {molecules.bond(worst)} is {before[worst]:.1f} Å long"
-    if wrong.mean() > _MANY or before[worst] - molecules.bonds.lengths_A[worst] < _LEAST_WRAP_A:
-        raise molecules.refusal(frame, f"{found}: {_OTHER_ATOMS}")
+    blame = molecules.blame(frame, np.where(wrong, errors, 0))
+    if wrong.mean() > _MANY or excess[worst] < _LEAST_WRAP_A:
+        torn = wrong & (excess > _TORN_A)
+        worst = int(np.argmax(np.where(torn, excess, 0) if torn.any() else excess))
+        found = f"the {molecules.pair(worst)} is {before[worst]:.1f} Å long"
+        raise molecules.refusal(frame, f"{found}: {blame}")
     edges = _numbers(np.linalg.norm(box, axis=1))
+    later = bool(molecules.numbers[frame] != molecules.first)
     raise molecules.refusal(
         frame,
-        f"{found}, in the nearest image of its box of {edges} Å {after[worst]:.1f} Å: the "
-        f"molecule is broken across another box: {REMEDY}",
+        f"the {molecules.pair(worst)} is {before[worst]:.1f} Å long, in the nearest image of its "
+        f"box of {edges} Å {after[worst]:.1f} Å: the molecule is broken across another box: "
+        f"{REMEDY}" + f"; or {blame}" * later,
     )
 
 

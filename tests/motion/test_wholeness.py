@@ -173,7 +173,9 @@ def test_broken_without_a_box(frames, bonds, protein, box, tells):
     message = str(caught.value)
     assert message.startswith("md.dcd: frame 2: the bond A/") and tells in message
     assert "gmx trjconv -pbc mol" in message and "cpptraj autoimage" in message
-    assert "or the topology has the atoms in another order" in message
+    assert "or the frame is damaged" in message and "frame 1 is in order" in message
+    with pytest.raises(InputError, match="or the topology has the atoms in another order"):
+        make_whole(frames[1:], np.tile(box, (FRAMES - 1, 1, 1)), bonds, protein, "md.dcd")
     length = float(message.split(" Å long")[0].split()[-1])
     assert 35 < length < 75  # an edge or a diagonal of the box
 
@@ -184,7 +186,7 @@ def test_broken_across_another_box(frames, bonds, protein, factor):
     true = np.tile(BOXES["cubic"], (FRAMES, 1, 1))
     broken = wrapped(frames, true)
     before = broken.copy()
-    with pytest.raises(InputError, match=r"frame 1: the bond .* in the nearest image of its box"):
+    with pytest.raises(InputError, match=r"frame 1: the (bond|distance) .* in the nearest image"):
         make_whole(broken, factor * true, bonds, protein, "md.xtc")
     np.testing.assert_array_equal(broken, before)
 
@@ -229,6 +231,44 @@ def test_neighbours_exchanged(frames, bonds, protein, boxed):
     with pytest.raises(InputError, match=r"the bond A/.* Å long .* in another order"):
         make_whole(frames[:, rows], boxes, bonds, protein, "md.xtc")
         require_lengths(frames[:, rows], bonds, protein, "md.xtc")
+
+
+@pytest.mark.parametrize("boxed", [True, False])
+@pytest.mark.parametrize("share", [0.02, 0.5, 1.0])
+def test_a_damaged_frame(frames, bonds, protein, boxed, share):
+    """Atoms of a later frame anywhere: it is told to be damaged, of whichever frames are read.
+
+    The order of atoms was judged by the first; a length that is told is one that is wrong.
+    """
+    rng = np.random.default_rng(5)
+    rows = rng.permutation(len(protein))[: int(share * len(protein))]
+    frames[2, rows] += rng.uniform(-15, 15, (len(rows), 3))
+    boxes = np.tile(BOXES["cubic"], (FRAMES, 1, 1)) * boxed
+    numbers, first = np.arange(49, 53), 1
+    for some in (slice(None), slice(2, None)):
+        with pytest.raises(InputError) as caught:
+            words = frames[some], boxes[some], bonds, protein, "md.xtc", numbers[some], first
+            make_whole(*words)
+        message = str(caught.value)
+        assert "frame 51: the " in message and "the frame is damaged, or atoms have" in message
+        assert "frame 1 is in order: copy the file again, or leave the frame out" in message
+        assert "--last 50, or cut it out" in message and "another order" not in message
+        assert float(message.split(" Å long")[0].split()[-1]) > 2.8
+
+
+@pytest.mark.parametrize("at", [0, 2])
+def test_calphas_too_far_apart(protein, bonds, at):
+    """No bond, and no sign of another order where all bonds are as they should be."""
+    frames = np.tile(protein.positions, (FRAMES, 1, 1))
+    trace = bonds.select(bonds.lengths_A > 2.5)
+    first, second = trace.pairs[3]
+    frames[at, second] += (frames[at, second] - frames[at, first]) * 1.7 / 3.8
+    with pytest.raises(InputError) as caught:
+        make_whole(frames, np.zeros((FRAMES, 3, 3)), trace, protein, "md.xtc")
+    message = str(caught.value)
+    assert f"frame {at + 1}: the distance A/" in message and " is 5.5 Å long" in message
+    assert "the frame is damaged, or atoms have jumped" in message
+    assert ("--last 2" in message) == (at == 2) and "order: give" not in message
 
 
 def test_a_frame_of_zeros(frames, bonds, protein):

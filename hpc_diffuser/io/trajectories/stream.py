@@ -248,7 +248,8 @@ class CrystalStream:
         plan, source = self._plan, str(self._files.trajectories[chunk.file])
         parts, structure, numbers = plan.parts, plan.found.structure, chunk.numbers + 1
         frames, boxes = self._reader.frames(chunk)
-        torn = make_whole(frames, boxes, parts.bonds, structure, source, numbers)
+        begin = next(int(x.numbers[0]) for x in plan.chunks if x.file == chunk.file) + 1
+        torn = make_whole(frames, boxes, parts.bonds, structure, source, numbers, begin)
         together = frames, boxes, parts.labels, _chosen(parts), structure, plan.reference, source
         brought = bring_together(*together, numbers)
         rmsd = np.empty(0)
@@ -389,7 +390,7 @@ def _mended_notes(source: str, looked: list[_Looked]) -> list[str]:
         notes.append(
             f"{source}: molecules with atoms in several images of the periodic box were made "
             f"whole in {sum(each.frames for each in torn)} of {n_frames} frames: the first is "
-            f"frame {torn[0].first}, where the bond {torn[0].bond} was {torn[0].length_A:.1f} Å "
+            f"frame {torn[0].first}, where the {torn[0].bond} was {torn[0].length_A:.1f} Å "
             "long"
         )
     brought: dict[tuple[str, str], list[Brought]] = {}
