@@ -59,7 +59,7 @@ def _of_the_search(summary: Summary, findings: Findings, search: SearchConfig) -
         )
     found = findings.clusters
     n_restarts = sum(len(cluster.restarts) for cluster in found)
-    if n_restarts == 1:
+    if n_restarts == 1 and summary.restarts == 1:
         yield (
             "one restart only: nothing tells whether another would end at the same place; raise "
             "[search] restarts, and fit again"

@@ -9,7 +9,7 @@ from hpc_diffuser.fit.restarts import best_cc
 from hpc_diffuser.fit.search.history import History
 from hpc_diffuser.fit.summary import Summary
 
-FAILED, DEVIATES, RUNNING, FINISHED = "failed", "deviates", "under way", "best cluster"
+FAILED, DEVIATES, RUNNING, FINISHED = "failed", "deviates", "not finished", "best cluster"
 LATE = 0.1  # of the evaluations: whose best is among the last of them may not be done
 
 
@@ -24,7 +24,7 @@ class Restart:
         Its best, as its search saw it.
     found_at : int
         The evaluation, counted from 1, that found it.
-    state : {"best cluster", "deviates", "failed", "under way"}
+    state : {"best cluster", "deviates", "failed", "not finished"}
     cluster : int or None
         Counted from 1, the best one first; None where it is in none.
     reason : str

@@ -86,7 +86,7 @@ def _ticks(
 
 
 def _groups(restarts: Sequence[Restart]) -> list[tuple[dict[str, Any], str, list[Restart]]]:
-    """How each cluster looks, those that failed, and those under way; none that is empty."""
+    """How each cluster looks, those that failed, and those not finished; none that is empty."""
     last = len(_CLUSTERS)
     groups = []
     for number, (colour, marker) in enumerate(_CLUSTERS, start=1):

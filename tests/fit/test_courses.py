@@ -42,7 +42,7 @@ def test_states_of_restarts():
     """
     found = restarts_of(HISTORIES, summarise(SPACE, HISTORIES, 8, 5))
     assert [r.number for r in found] == [0, 1, 2, 3, 5]
-    states = ["best cluster", "deviates", "best cluster", "failed", "under way"]
+    states = ["best cluster", "deviates", "best cluster", "failed", "not finished"]
     assert [r.state for r in found] == states
     assert [r.cluster for r in found] == [1, 2, 1, None, None]
     assert [r.found_at for r in found] == [4, 5, 2, 5, 2]
@@ -52,8 +52,8 @@ def test_states_of_restarts():
 
 
 def test_before_one_is_finished():
-    """Without a summary all are under way."""
-    assert {r.state for r in restarts_of(HISTORIES, None)} == {"under way"}
+    """Without a summary none is finished."""
+    assert {r.state for r in restarts_of(HISTORIES, None)} == {"not finished"}
 
 
 def test_best_so_far():

@@ -47,7 +47,7 @@ def test_restarts_are_drawn_within_their_bounds():
     rows = np.asarray(ax.collections[1].get_offsets())[:, 1]
     assert np.all(np.abs(rows - [0, 1]) < 0.31)
     labels = ax.get_legend_handles_labels()[1]
-    groups = ["best cluster (1)", "cluster 2 (1)", "failed (1)", "under way (1)"]
+    groups = ["best cluster (1)", "cluster 2 (1)", "failed (1)", "not finished (1)"]
     assert sorted(labels) == sorted([*groups, "answer", "true value"])
     assert [line.get_xdata().tolist() for line in ax.lines] == [[0.75], [0.75]]
     assert [text.get_text() for text in ax.get_yticklabels()] == ["a (Å)", "b"]

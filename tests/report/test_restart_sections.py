@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from hpc_diffuser.fit.agreement import agreement
+from hpc_diffuser.fit.cautions import cautions
+from hpc_diffuser.fit.config import SearchConfig
 from hpc_diffuser.fit.courses import restarts_of
 from hpc_diffuser.fit.run.directory import read_histories
 from hpc_diffuser.interface.run import open_run
@@ -20,7 +22,9 @@ from hpc_diffuser.report.sections.restarts import (
     truth_of,
 )
 from hpc_diffuser.report.sections.samples import noise_of_samples
+from hpc_diffuser.report.sections.standing import progress
 from hpc_diffuser.report.sections.surrogate import learned
+from hpc_diffuser.report.sections.warnings import warnings_of
 
 ALL = (every_restart, convergence, learned, noise_of_samples)
 
@@ -45,7 +49,7 @@ def test_restarts_are_those_of_the_checkpoints(run, finished):
 
 
 def test_where_they_ended_is_said_as_everywhere(run):
-    """In the words of `report`'s text; before one is finished, only that they are under way."""
+    """In the words of `report`'s text; before one is finished, only how many have begun."""
     said = agreement(run.summary)
     assert said and every_restart(run).words[0] == f"{said}."
     alone = SimpleNamespace(
@@ -54,7 +58,27 @@ def test_where_they_ended_is_said_as_everywhere(run):
         refined=run.refined,
     )
     restarts = restarts_of(alone.histories, alone.summary)
-    assert _standings(alone, restarts) == "1 of 1 under way."
+    assert _standings(alone, restarts) == "1 of 1 not finished."
+
+
+def test_an_unfinished_run_promises_nothing(run, finished, tmp_path):
+    """Neither that more evaluations would hardly help, nor that a single restart was wanted."""
+    folder = shutil.copytree(finished / "run", tmp_path / "run")
+    path = folder / "summary.json"
+    said = json.loads(path.read_text()) | {"restarts_finished": 1}
+    path.write_text(json.dumps(said))
+    stopped = open_run(folder)
+    assert stopped.state == "stopped"
+    assert warnings_of(stopped)[0] == "not finished: 1 of 2 restarts; run `hpc-diffuser fit` again"
+    assert "more" in convergence(run).words[0] or "gain" in convergence(run).words[0]
+    assert "told when all have finished" in convergence(stopped).words[0]
+    assert "under way" not in progress(stopped)
+    search = SearchConfig(restarts=2)
+    alone = replace(run.summary, restarts=2, restarts_finished=1)
+    first = replace(run.summary.findings.clusters[0], restarts=(0,))
+    alone = replace(alone, findings=replace(alone.findings, clusters=(first,)))
+    assert not any("one restart only" in text for text in cautions(alone, search))
+    assert any("one restart only" in text for text in cautions(replace(alone, restarts=1), search))
 
 
 def test_points_are_those_of_the_best_restart(run, finished):

@@ -112,6 +112,8 @@ def test_stopped_runs(call, project, monkeypatch):
         assert ("no restart has finished" in text) == (finished == 0)
         page = read_page(project / "run" / "report")
         assert any(f"{finished} of 2 restarts have finished" in words for words in page.words)
+        first = f"not finished: {finished} of 2 restarts; run `hpc-diffuser fit` again."
+        assert page.words.count(first) == 1
         assert any("run hpc-diffuser fit again" in words for words in page.words)
         assert not wrong_cells(project / "run" / "report")
     assert call("report", "--text", "none", folder=project).returncode == 65

@@ -54,7 +54,7 @@ def convergence(run: Run) -> Contents | None:
         return None
     rows = course(run.histories)
     return Contents(
-        words=(_rising(restarts),),
+        words=(_rising(run, restarts),),
         figures=(_courses(run, restarts),),
         tables=(_course_table(rows),),
     )
@@ -96,7 +96,7 @@ def truth_of(run: Run) -> dict[int, float]:
 
 
 def _standings(run: Run, restarts: list[Restart]) -> str:
-    """Where the finished ones ended, and how many have failed or are under way."""
+    """Where the finished ones ended, and how many have failed or not finished."""
     parts = [agreement(run.summary) if run.summary else ""]
     for state in (FAILED, RUNNING):
         n_restarts = sum(restart.state == state for restart in restarts)
@@ -111,7 +111,7 @@ def _points(run: Run, restarts: list[Restart]) -> Figure:
         name="restarts",
         caption="Where every restart ended: each a point in every row, between the lower and the "
         "upper bound of the parameter, which are written at both ends. Clusters differ in marker "
-        f"and shade; hollow: failed, or under way. Bars: the answer, or the best so far.{true}",
+        f"and shade; hollow: failed, or not finished. Bars: the answer, or the best so far.{true}",
         alternative=f"{_standings(run, restarts)} The parameters are in the table restart_points.",
         draw=lambda: plot_restarts(restarts, names, run.bounds, answer, truth).figure,
     )
@@ -180,11 +180,17 @@ def _point_table(run: Run, restarts: list[Restart]) -> Table:
     )
 
 
-def _rising(restarts: list[Restart]) -> str:
+def _rising(run: Run, restarts: list[Restart]) -> str:
     ended = [r for r in restarts if r.cluster is not None]
     rising = still_rising(restarts)
     if not ended:
         return "No restart that counts has finished yet."
+    if run.summary and run.summary.restarts_finished < run.n_restarts:
+        return (
+            f"Of the {len(ended)} restarts that have finished so far, of {run.n_restarts}, "
+            f"{len(rising)} found their best among their last tenth of evaluations. Whether more "
+            "evaluations would help is told when all have finished."
+        )
     if not rising:
         return (
             f"None of the {len(ended)} finished restarts found its best among its last tenth of "

@@ -66,7 +66,7 @@ def several(subject: Runs) -> Contents:
 def _line(name: str, run: Run) -> tuple[Cell, ...]:
     summary = run.summary
     if summary is None:
-        return name, run.state, 0, *(None,) * 8, 0
+        return name, run.state, 0, *(None,) * 8, len(warnings_of(run))
     cost = summary.cost.core_hours if summary.cost else None
     return (
         name,

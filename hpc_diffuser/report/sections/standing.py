@@ -35,7 +35,9 @@ def progress(run: Run) -> str:
     """Restarts and evaluations, done and in all."""
     done = [min(len(history), run.n_evaluations) for history in run.histories.values()]
     finished = sum(n == run.n_evaluations for n in done)
+    others, what = len(done) - finished, "under way" if run.state == "running" else "begun"
     return (
-        f"{finished} of {run.n_restarts} restarts have finished, {len(done) - finished} are under "
-        f"way; {sum(done)} of {run.n_restarts * run.n_evaluations} evaluations are done."
+        f"{finished} of {run.n_restarts} restarts have finished"
+        + (f", {others} more {what}" if others else "")
+        + f"; {sum(done)} of {run.n_restarts * run.n_evaluations} evaluations are done."
     )
