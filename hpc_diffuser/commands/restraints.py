@@ -113,7 +113,8 @@ def run(options: Options) -> None:
     from hpc_diffuser.commands.pages.restraints import page
 
     say("\n".join([*page(restraints), *notes]))
-    say(f"written: {', '.join(map(str, outputs))}")
+    written = [*outputs, *([options.png] if options.png else [])]
+    say(f"written: {', '.join(map(str, written))}")
     if options.gromacs is None:
         say("for GROMACS give the system's topology too: --gromacs topol.top")
 

@@ -1,5 +1,6 @@
 """`export`, as a user meets it: what it writes of modes and of runs, and what it refuses."""
 
+import csv
 import json
 import shutil
 from dataclasses import replace
@@ -147,10 +148,36 @@ def test_projections_of_lysozyme(call, data, tmp_path, how):
     n = 51 if frames else 101
     assert f"a.csv: {n} frames along 5 modes" in said
     found = np.loadtxt(tmp_path / "a.csv", delimiter=",", skiprows=1)
-    np.testing.assert_array_equal(found[:, 0], np.arange(1, n + 1))
+    np.testing.assert_array_equal(found[:, 0], np.arange(1, 102, 2 if frames else 1))
     amplitudes = read_modes(tmp_path / "modes.h5").amplitudes_A
     covariance = np.cov(found[:, 1:].T, bias=True)
     np.testing.assert_allclose(covariance, np.diag(amplitudes**2), atol=2e-6)
+
+
+def test_projections_have_the_files_numbers(call, data, project, tmp_path):
+    """Frames 5, 12 … as counted from 1; of several trajectories with the file's name, too.
+
+    Its rows are those of all frames, taken out.
+    """
+    where = lysozyme(data)
+    assert call("modes", *where, "--n-modes", "2").returncode == 0
+    some = ("--first", "5", "--stride", "7", "--last", "60")
+    words = ("modes.h5", "a.csv", "--write", "projections")
+    written(call, tmp_path, *words, *where)
+    every = np.loadtxt(tmp_path / "a.csv", delimiter=",", skiprows=1)
+    written(call, tmp_path, *words, *where, *some)
+    found = np.loadtxt(tmp_path / "a.csv", delimiter=",", skiprows=1)
+    numbers = np.arange(5, 61, 7)
+    np.testing.assert_array_equal(found[:, 0], numbers)
+    np.testing.assert_allclose(found[:, 1:], every[numbers - 1, 1:], atol=2e-6)
+    second = tmp_path / "second, copied.xtc"
+    second.write_bytes((data / "lysozyme" / "trajectory.xtc").read_bytes())
+    written(call, tmp_path, *words, *where[:2], second, *where[2:], *some)
+    with (tmp_path / "a.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["frame"]) for row in rows] == [*numbers, *numbers]
+    assert [row["file"] for row in rows] == [str(where[1])] * 8 + [str(second)] * 8
+    assert [row["mode_1_A"] for row in rows[:8]] == [row["mode_1_A"] for row in rows[8:]]
 
 
 def test_projections_of_another_molecule(call, data, project):

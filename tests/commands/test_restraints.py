@@ -193,6 +193,7 @@ def test_corrections_go_on_from_a_table(folder, call):
     assert "before_RMSF_A" in rows_of(folder / "second-residues.csv")[0]
     assert "trajectory before" in done.stdout
     assert (folder / "second.png").read_bytes().startswith(b"\x89PNG")
+    assert "written: second.csv, second-residues.csv, second.png\n" in done.stdout
 
 
 def test_atoms_without_b_factors_are_free(simulated, folder, call):

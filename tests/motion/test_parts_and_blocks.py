@@ -129,6 +129,18 @@ def test_frames_that_count_by_their_blocks(phi):
     assert np.median(found.independent) == pytest.approx(linear, rel=0.15)
 
 
+@pytest.mark.parametrize(("tau", "most"), [(10, 1.5), (30, 2.2), (60, 2.5)])
+def test_short_runs_seem_longer_by_their_blocks(tau, most):
+    """Of 1000 frames, 17 to 100 τ: too many independent ones, as docs/enough.md says: 1.3 to 2.
+
+    The modes and the whole are the short run's own, which its blocks resemble.
+    """
+    phi = np.exp(-1 / tau)
+    series = autoregressive(np.random.default_rng(100), phi, (1000, 40)) * SCALES
+    true = 1000 * (1 - phi**2) / (1 + phi**2)
+    assert 1 < looked_at(series).independent_blocks / true < most
+
+
 def test_frames_twice_as_often_are_worth_the_same():
     """A finer saving of one motion adds frames, not knowledge: 2000 at φ, 1000 at φ²."""
     fine = autoregressive(np.random.default_rng(5), 0.9, (2000, 40)) * SCALES

@@ -14,14 +14,21 @@ from hpc_diffuser.system.errors import InputError
 
 
 def projections(source: Source, options: Options) -> Made:
-    """Of every frame, superposed as for the modes: a row of coefficients in Å."""
+    """Of every frame, superposed as for the modes: a row of coefficients in Å.
+
+    Frames have their numbers in their files, of several of which the name is told, too.
+    """
     source.require_modes()
     assert source.modes_file  # where there are modes
     files, notes = _trajectory(options), list[str]()
     analysis = read_analysis(source.modes_file)
-    values = projected_frames(files, source.modes, analysis, notes.append)
+    found = projected_frames(files, source.modes, analysis, notes.append)
+    values = found.coefficients
     names = ["frame", *(f"mode_{i + 1}_A" for i in range(values.shape[1]))]
-    lines = [f"{i},{_row(row)}" for i, row in enumerate(values, start=1)]
+    lines = [f"{i},{_row(row)}" for i, row in zip(found.numbers, values, strict=True)]
+    if len(found.runs) > 1:
+        of_frame = np.repeat([_field(str(path)) for path in files.trajectories], found.runs)
+        names, lines = ["file", *names], [f"{a},{b}" for a, b in zip(of_frame, lines, strict=True)]
     pairs = zip(values.std(axis=0), source.modes.amplitudes_A, strict=True)
     said = (
         *notes,
@@ -63,6 +70,11 @@ def overlaps(source: Source, options: Options) -> Made:
 
 def _row(values: np.ndarray) -> str:
     return ",".join(f"{value:.6f}" for value in values.tolist())
+
+
+def _field(text: str) -> str:
+    """A text as CSV has it: in quotes where it needs them (RFC 4180)."""
+    return '"' + text.replace('"', '""') + '"' if set(text) & set(',"\n\r') else text
 
 
 def _csv(names: list[str], lines: list[str]) -> bytes:

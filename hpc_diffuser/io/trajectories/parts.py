@@ -7,7 +7,7 @@ import numpy as np
 
 from hpc_diffuser.crystal.matching import Match, match_atoms
 from hpc_diffuser.crystal.residues import canonical_residue, is_polymer
-from hpc_diffuser.crystal.structure import Structure, residue_label
+from hpc_diffuser.crystal.structure import Structure, atom_label, residue_label
 from hpc_diffuser.io.trajectories.files import Trajectory
 from hpc_diffuser.motion.bonds import Bonds, bonds_of_hydrogens, expected_bonds, fragments
 from hpc_diffuser.motion.wholeness import believed
@@ -142,7 +142,10 @@ def left_out(found: Trajectory, match: Match, rows: np.ndarray, reference: Struc
 
 
 def _counted(structure: Structure, rows: np.ndarray) -> list[str]:
-    """`14 of A/LYS 33, A/ARG 45`, `3 NO3`: a polymer's atoms by residue, others by name."""
+    """`14 of A/LYS 33, A/ARG 45`, `3 NO3`: a polymer's atoms by residue, others by name.
+
+    Few of a polymer are named each: `A/LEU 129/OXT`.
+    """
     names = structure.names()
     of = [tuple(residue) for *residue, _ in names]
     sizes, found = Counter(of), Counter(of[row] for row in rows)
@@ -151,6 +154,8 @@ def _counted(structure: Structure, rows: np.ndarray) -> list[str]:
     polymer = [x for x in found if is_polymer(name[x])]
     atoms = sum(found[x] for x in polymer)
     parts = [f"{atoms} of {_some([labels[x] for x in polymer])}"] if polymer else []
+    if 0 < atoms <= _NAMED:
+        parts = [atom_label(structure, row) for row in rows if of[row] in polymer]
     others = [x for x in found if not is_polymer(name[x])]
     whole = Counter(name[x] for x in others if found[x] == sizes[x])
     parts += [f"{count} {kind}" for kind, count in whole.items()]

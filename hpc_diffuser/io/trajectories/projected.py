@@ -1,6 +1,7 @@
 """Where the frames of any trajectory lie along modes that are known already."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,9 +14,27 @@ from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.system.errors import InputError
 
 
+@dataclass(frozen=True)
+class Projected:
+    """Where frames lie along modes.
+
+    Attributes
+    ----------
+    coefficients : (F, M) float, Å
+    numbers : (F,) int
+        The frames', in their files, counted from 1.
+    runs : tuple of int
+        How many of them are of each file, in the files' order.
+    """
+
+    coefficients: np.ndarray
+    numbers: np.ndarray
+    runs: tuple[int, ...]
+
+
 def projected_frames(
     files: TrajectoryFiles, modes: Modes, analysis: Analysis, tell: Callable[[str], None]
-) -> np.ndarray:
+) -> Projected:
     """Coefficients of all frames, superposed and weighted as for the modes, in one pass.
 
     Parameters
@@ -29,7 +48,7 @@ def projected_frames(
 
     Returns
     -------
-    (F, M) float, Å
+    Projected
 
     Raises
     ------
@@ -47,7 +66,9 @@ def projected_frames(
         found = np.concatenate(list(rounds))
         for note in (*stream.notes(), *settled):
             tell(note)
-    return found
+        runs = stream.runs
+    numbers = [files.first + files.stride * np.arange(count) for count in runs]
+    return Projected(found, np.concatenate(numbers), runs)
 
 
 def _rows_of(own: Structure, structure: Structure, files: TrajectoryFiles) -> np.ndarray:
