@@ -43,6 +43,7 @@ def cautions(summary: Summary, search: SearchConfig) -> list[str]:
     return [
         *_of_the_search(summary, findings, search),
         *(_of_the_samples(summary, outcome) if outcome else ()),
+        *(_of_the_minimum(summary, outcome) if outcome else ()),
         *_of_bounds(summary, findings),
         *(_of_b_factors(outcome.b_factors) if outcome and outcome.b_factors else ()),
     ]
@@ -141,6 +142,19 @@ def _of_the_samples(summary: Summary, outcome: Outcome) -> Iterator[str]:
             f"the search's samples leave an error 1 - CC of {sampling.map_error:.1e} in a "
             f"calculated map, more than the fit lacks to CC 1, {1 - cc:.1e}: {remedy}"
         )
+
+
+def _of_the_minimum(summary: Summary, outcome: Outcome) -> Iterator[str]:
+    """Answers that the search, or its samples, keep from where the data would have them."""
+    far = outcome.intervals.off_minimum(summary.refined) if outcome.intervals else []
+    if not far:
+        return
+    which = f"{len(far)} parameters ({', '.join(far)})" if len(far) > 1 else far[0]
+    yield (
+        f"{which}: farther from the minimum of the final map than a standard error, so that the "
+        "search and its samples limit the answer, not the data; quote the 95 % interval, which "
+        "holds both, or raise [model] samples, [search] evaluations and restarts"
+    )
 
 
 def _of_bounds(summary: Summary, findings: Findings) -> Iterator[str]:

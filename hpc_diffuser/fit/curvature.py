@@ -116,18 +116,30 @@ class Curvature:
 
         Of two parameters the mixed second derivatives count as 0.
         """
-        du = self._in_units(first[self._rows])
-        self._slopes.append((self._means(du, self._t), self._means(du, self._u)))
+        du = self.add_slope(first)
         self._derivatives.append(du.astype(np.float32))
         ddu = self._in_units(second[self._rows])
         bent = self._means(ddu, self._t) - self._rho * self._means(ddu, self._u)
         self._second.append(float(bent.mean()))
 
+    def add_slope(self, first: np.ndarray) -> np.ndarray:
+        """Its first derivative alone, (V,), where the gradient is all that is asked for.
+
+        Returns the same in the map's units at the voxels that are scored.
+        """
+        du = self._in_units(first[self._rows])
+        self._slopes.append((self._means(du, self._t), self._means(du, self._u)))
+        return du
+
+    def gradient(self) -> np.ndarray:
+        """Of the objective, in all parameters that were added: (D,)."""
+        kappa, beta = (np.array(x).reshape(-1, len(self._rho)) for x in self._columns())
+        return -(kappa - self._rho * beta).mean(axis=1)
+
     def bend(self) -> Bend:
         """The objective about the map, in all parameters that were added."""
         kappa, beta = (np.array(x).reshape(-1, len(self._rho)) for x in self._columns())
-        rho = self._rho
-        gradient = -(kappa - rho * beta).mean(axis=1)
+        rho, gradient = self._rho, self.gradient()
         crossed = np.einsum("ig,jg->ijg", kappa, beta)
         crossed = rho * (3 * np.einsum("ig,jg->ijg", beta, beta) - self._products()) - (
             crossed + crossed.transpose(1, 0, 2)

@@ -5,21 +5,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Intervals:
-    """How well the data determine each refined parameter: of how they scatter, not of the search.
+    """How well each refined parameter is determined.
 
-    What the answer would scatter by if other Brillouin zones of the same crystal had been measured,
-    the model being what it is. What a wrong model does to its parameters is not in it.
+    Standard errors say what the answer would scatter by if other Brillouin zones of the same
+    crystal had been measured, the model being what it is; intervals hold the search's part
+    besides. What a wrong model does to its parameters is in neither.
 
     Attributes
     ----------
     standard_errors : tuple of float or None
         Of each of the summary's `refined` parameters, in its unit; None where there is none.
     low, high : tuple of float or None
-        Ends of the 95 % interval about the answer. Of an amplitude it is symmetric in its square,
-        and ends at 0.
+        Ends of the 95 % interval about the answer, 1.96 times √(standard error² + distance to the
+        minimum²) wide to either side. Of an amplitude it is symmetric in its square, and ends at 0.
     to_minimum : tuple of float or None
-        From the answer to where the objective is least by its slope and curvature: what the search
-        has left undone.
+        From the answer to where the objective is least, by the final map's slope and the curvature:
+        what the search, and the few samples that it searched with, have left undone.
     correlation : tuple of tuples of float or None
         Of the errors of each two.
     reasons : tuple of text or None
@@ -27,7 +28,7 @@ class Intervals:
     zones : int
         Working ones, or blocks of zones: what was taken for independent.
     samples : int
-        That the maps of the derivatives were made with.
+        That the maps of the derivatives were made with; the final map has more.
     missing : str or None
         Why there are none at all.
     """
@@ -41,3 +42,8 @@ class Intervals:
     zones: int
     samples: int
     missing: str | None = None
+
+    def off_minimum(self, labels: tuple[str, ...]) -> list[str]:
+        """Of all labels, of the parameters that are over a standard error from the minimum."""
+        rows = zip(labels, self.to_minimum, self.standard_errors, strict=False)
+        return [label for label, left, e in rows if left is not None and e and abs(left) > e]

@@ -96,8 +96,9 @@ def finish(problem: Problem, world: Ranks, started: float, share: float | None) 
     baseline = _translation_alone(model, comparison, parameters)
     masked = world.from_root(lambda: _in_halos(problem.target))
     halos = None if masked is None else _halos(problem, masked, model, parameters, intensity)
-    intervals = parameter_intervals(problem, model, answer.chosen.values, _samples(problem, world))
     values = collect(model, intensity, len(problem.target.indices))
+    samples = _samples(problem, world)
+    intervals = parameter_intervals(problem, model, answer.chosen.values, samples, values)
     peak_memory = world.gather(peak_memory_MB())
 
     def save() -> Summary:

@@ -5,7 +5,7 @@ them: see `curvature`. An amplitude σ enters as σ², which intensities are nea
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -104,12 +104,16 @@ def coordinates(space: SearchSpace, answer: Values) -> list[Coordinate]:
 
 
 def parameter_intervals(
-    problem: Problem, model: Model, answer: Values, samples: int
+    problem: Problem, model: Model, answer: Values, samples: int, final: np.ndarray | None = None
 ) -> Intervals | None:
     """The intervals of an answer's parameters, on the group's root; None on the other ranks.
 
     Up to two maps for each parameter, all from the same sample points. None, too, where nothing
     is refined.
+
+    The slope is that of the final map, of more samples: few of them shift the minimum of every
+    evaluation of the search alike, which maps of as few do not see. The curvature is that of as
+    few samples as were searched with, in whose minimum the answer lies.
 
     Parameters
     ----------
@@ -119,6 +123,9 @@ def parameter_intervals(
     answer : dict
         By parameter name.
     samples : int
+        Of the maps to the sides.
+    final : (V,) float or None
+        The map at the answer, on the root; without one it is made of as few samples.
     """
     found, root = coordinates(problem.space, answer), model.group
     if not found:
@@ -135,14 +142,21 @@ def parameter_intervals(
     if why:
         return Intervals(zones=n_zones, samples=samples, missing=why) if root.is_root else None
     curvature = None if here is None else _curvature(problem, here)
+    at_final = None if final is None else _curvature(problem, final)
     for i, of_one in enumerate(found):
         left, right = (_moved(calculated, point, i, v) for v in of_one.sides)
         if curvature is not None and here is not None:
             phis = [of_one.phi(v) for v in (of_one.value, *of_one.sides)]
-            curvature.add(*derivatives(here, left, right, *phis))
+            first, second = derivatives(here, left, right, *phis)
+            curvature.add(first, second)
+            if at_final is not None:
+                at_final.add_slope(first)
     if curvature is None:
         return None
-    return intervals_of(curvature.bend(), found, samples)
+    bend = curvature.bend()
+    if at_final is not None:
+        bend = replace(bend, gradient=at_final.gradient())
+    return intervals_of(bend, found, samples)
 
 
 def _moved(
@@ -228,7 +242,8 @@ def intervals_of(bend: Bend, found: Sequence[Coordinate], samples: int) -> Inter
     covariance, steps = own.covariance(), own.newton_step()
     errors = np.sqrt(np.diag(covariance))
     table = np.full((4, len(found)), np.nan)
-    table[:3, rows] = np.transpose([_interval(*pair) for pair in zip(known, errors, strict=True)])
+    of_each = zip(known, errors, np.hypot(errors, steps), strict=True)
+    table[:3, rows] = np.transpose([_interval(*of_one) for of_one in of_each])
     table[3, rows] = [_step(*pair) for pair in zip(known, steps, strict=True)]
     correlation = np.full((len(found), len(found)), np.nan)
     correlation[np.ix_(rows, rows)] = covariance / np.outer(errors, errors)
@@ -267,10 +282,11 @@ def _no_minimum(bend: Bend, labels: Sequence[str]) -> str | None:
     return f"at the answer the objective has no minimum along {', '.join(named)}"
 
 
-def _interval(of_one: Coordinate, error: float) -> tuple[float, float, float]:
+def _interval(of_one: Coordinate, error: float, off: float) -> tuple[float, float, float]:
     """Standard error, and the ends of the 95 % interval, in the parameter's unit.
 
-    The standard error is half of what lies between one error to either side.
+    The standard error is half of what lies between one error to either side. `off` is the error
+    together with what the answer is away from the minimum by.
     """
     phi = of_one.phi(of_one.value)
 
@@ -278,7 +294,7 @@ def _interval(of_one: Coordinate, error: float) -> tuple[float, float, float]:
         return of_one.back(phi - width), of_one.back(phi + width)
 
     low, high = ends(error)
-    return ((high - low) / 2, *ends(WITHIN * error))
+    return ((high - low) / 2, *ends(WITHIN * off))
 
 
 def _step(of_one: Coordinate, step: float) -> float:

@@ -135,6 +135,42 @@ def test_errors_are_those_of_refits(noisy):
     assert 0.85 < np.mean(within) <= 1
 
 
+class Shifted:
+    """A model of few samples: its map is off by what 0.005 Å² more along mode 1 would change."""
+
+    def __init__(self, model: Parabolas):
+        self.group, self.rows, self._model = model.group, model.rows, model
+
+    def internal_motion(self, parameters: Parameters, normals: np.ndarray) -> np.ndarray:
+        right = self._model.internal_motion(parameters, normals)
+        return right + 0.005 * self._model._first[0]
+
+
+def test_what_few_samples_shift_is_seen_with_the_final_map(noisy):
+    """A search with a shifted map ends 0.005 Å² below the truth, where its own maps see a minimum.
+
+    The final map's slope leads back; the interval, 1.96 times √(error² + distance²) about the
+    answer in its square, holds the truth; the standard error is what it was. A third is allowed
+    for what the objective is no parabola.
+    """
+    model, make = noisy
+    few, problem = Shifted(model), make(np.random.default_rng(5), 0.02)
+    answer, there = refitted(few, problem), refitted(model, problem)
+    values, names = problem.space.by_name(answer), problem.space.names
+    final = model.internal_motion(problem.space.parameters(answer), np.empty(0))
+    unseen = parameter_intervals(problem, few, values, 8)
+    found = parameter_intervals(problem, few, values, 8, final)
+    assert unseen is not None and found is not None
+    assert not unseen.off_minimum(names) and names[0] in found.off_minimum(names)
+    assert there[0] - answer[0] > 2 * found.standard_errors[0]
+    np.testing.assert_allclose(found.to_minimum, there - answer, atol=0.3 * (there - answer)[0])
+    assert found.standard_errors == unseen.standard_errors
+    assert all((np.array(found.low) < POINT) & (np.array(found.high) > POINT))
+    width = (found.high[0] ** 2 - found.low[0] ** 2) / (4 * answer[0])
+    off = np.hypot(found.standard_errors[0], found.to_minimum[0])
+    assert width == pytest.approx(1.96 * off, rel=0.1)
+
+
 def test_correlations_are_those_of_the_whole_hessian(noisy):
     """All second differences of the objective, mixed ones too, in the squares of the amplitudes."""
     model, make = noisy

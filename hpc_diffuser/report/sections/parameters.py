@@ -25,9 +25,11 @@ _NONE = (
     "there; where there is none, the data do not tell these parameters apart."
 )
 _APART = (
-    "What search and samples leave is another matter: the scatter of the restarts, half the width "
-    "of their central 68 %, and the distance from the answer to where the objective is least, by "
-    "its slope and curvature with these samples. Neither is in the interval."
+    "What search and samples leave is another matter: the distance from the answer to where the "
+    "objective is least, by the slope of the final map and the curvature. The 95 % interval holds "
+    "both: 1.96 times the root of the sum of the squares of standard error and distance, to "
+    "either side. The scatter of the restarts, half the width of their central 68 %, is in "
+    "neither: it tells how well the search finds the same place again."
 )
 _PAIRS = 12
 _RIGHT = 0.95  # a CC of models that explain nearly all
@@ -88,7 +90,7 @@ def _scatters(summary: Summary) -> list[float | None]:
 
 def _words(labels: list[str], outcome: Outcome, found: Intervals) -> tuple[str, ...]:
     words = [
-        "Standard errors and intervals are from the data: from the slope and the curvature of the "
+        "Standard errors are from the data: from the slope and the curvature of the "
         f"objective at the answer, which maps calculated to its sides ({found.samples} samples) "
         f"give, and from how much {found.zones} Brillouin zones, or blocks of up to 3 x 3 x 3 of "
         "them, disagree about the slope. They tell how far the answer would move if other zones of "
@@ -98,8 +100,7 @@ def _words(labels: list[str], outcome: Outcome, found: Intervals) -> tuple[str, 
         "nearly linear in; it ends at 0. Mixed second derivatives of intensities are neglected.",
         _APART,
     ]
-    pairs = zip(labels, found.to_minimum, found.standard_errors, strict=True)
-    far = [label for label, left, e in pairs if left is not None and e and abs(left) > e]
+    far = found.off_minimum(tuple(labels))
     if far:
         words.append(
             f"Farther from the minimum than a standard error: {', '.join(far)}. These are limited "
