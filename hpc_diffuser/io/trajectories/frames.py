@@ -17,6 +17,13 @@ _XTC, _XTC_LONG, _TRR, _DCD = 1995, 2023, 1993, 84
 _TRR_TITLE = b"GMX_trn_file"
 _FRAMES, _FIXED, _CELL, _FOURTH, _CHARMM = 0, 8, 10, 11, 19  # numbers of a DCD file's header
 _MOST_RECORD = 1 << 26
+_NETCDF = {b"CDF\1": ">I", b"CDF\2": ">Q"}  # how places are stored
+_NETCDF_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 8}  # by the numbers of types
+_STREAMED = 0xFFFFFFFF  # as many records as there are: SciPy reads none of them
+
+
+class _Damaged(InputError):
+    """A frame's header that is none."""
 
 
 def require_atoms(found: int, expected: int, where: str) -> None:
@@ -30,13 +37,13 @@ def require_atoms(found: int, expected: int, where: str) -> None:
 
 
 def count_frames(path: Path, kind: str, n_atoms: int) -> int | None:
-    """How many whole frames of so many atoms an XTC, TRR or DCD file holds; None of others.
+    """How many whole frames of so many atoms an XTC, TRR, DCD or NetCDF file holds; None of others.
 
     Parameters
     ----------
     path : Path
     kind : str
-        "xtc", "trr", "dcd".
+        "xtc", "trr", "dcd", "netcdf".
     n_atoms : int
 
     Raises
@@ -58,6 +65,11 @@ def count_frames(path: Path, kind: str, n_atoms: int) -> int | None:
                 file.seek(end)
         except (EOFError, struct.error):
             raise InputError(f"it ends within frame {whole + 1}: copy it again") from None
+        except _Damaged as exc:
+            what = "damaged" if whole else "damaged, or another kind of file"
+            raise InputError(f"frame {whole + 1}: {exc}: it is {what}: copy it again") from None
+        except LookupError:  # another layout: its reader tells
+            return None
     return whole
 
 
@@ -66,12 +78,12 @@ def _xtc(file: BinaryIO) -> Iterator[tuple[int, int]]:
     while start := file.read(4):
         (magic,) = struct.unpack(">i", start)
         if magic not in (_XTC, _XTC_LONG):
-            raise InputError(f"expected a frame of XTC at byte {file.tell() - 4}, found none")
+            raise _Damaged(f"expected a frame of XTC at byte {file.tell() - 4}, found none")
         (atoms,) = struct.unpack(">i", file.read(4))
         file.seek(44, os.SEEK_CUR)
         (stored,) = struct.unpack(">i", file.read(4))
         if stored != atoms:
-            raise InputError(f"a frame of {atoms} atoms holds {stored}")
+            raise _Damaged(f"a frame of {atoms} atoms holds {stored}")
         if atoms <= 9:  # not compressed
             yield atoms, file.tell() + 12 * atoms
             continue
@@ -79,6 +91,27 @@ def _xtc(file: BinaryIO) -> Iterator[tuple[int, int]]:
         length = ">q" if magic == _XTC_LONG else ">i"
         (packed,) = struct.unpack(length, file.read(struct.calcsize(length)))
         yield atoms, _after(file, packed + -packed % 4)
+
+
+def require_even_models(path: Path) -> None:
+    """Raise InputError for the first model of a PDB file that has other atoms than its first."""
+    counts, ended = [0], False
+    with path.open("rb") as file:
+        for line in file:
+            if line.startswith((b"ATOM", b"HETATM")):
+                counts[-1] += 1
+            elif line.startswith((b"MODEL", b"ENDMDL")) and counts[-1]:
+                counts.append(0)
+                ended |= line.startswith(b"ENDMDL")
+    models = [count for count in counts if count]
+    if ended and counts[-1]:
+        raise InputError(f"it ends within frame {len(models)}: copy it again")
+    for number, count in enumerate(models, start=1):
+        if count != models[0]:
+            raise InputError(
+                f"frame {number} has {count} atoms, the first one {models[0]}: it is damaged, or "
+                "of another molecule: copy it again"
+            )
 
 
 class _TrrFrame(NamedTuple):
@@ -152,13 +185,13 @@ def _trr_frames(file: BinaryIO) -> Iterator[_TrrFrame]:
         (magic,) = struct.unpack(">i", start)
         title = file.read(20)[8:]
         if magic != _TRR or title != _TRR_TITLE[: len(title)]:
-            raise InputError(f"expected a frame of TRR at byte {file.tell() - 24}, found none")
+            raise _Damaged(f"expected a frame of TRR at byte {file.tell() - 24}, found none")
         *blocks, atoms, _step, _nre = struct.unpack(">13i", file.read(52))
         box, x = blocks[2], blocks[7]
         vectors = [size for size in blocks[7:] if size]  # positions, velocities, forces
         real = box // 9 if box else next(iter(vectors), 12 * atoms) // max(3 * atoms, 1)
         if real not in (4, 8) or min(blocks) < 0 or set(vectors) - {3 * atoms * real}:
-            raise InputError(f"a frame of {atoms} atoms with {x} bytes of coordinates")
+            raise _Damaged(f"a frame of {atoms} atoms with {x} bytes of coordinates")
         data = file.tell() + 2 * real
         yield _TrrFrame(
             atoms,
@@ -197,9 +230,59 @@ def _dcd(file: BinaryIO) -> Iterator[tuple[int, int]]:
         raise InputError(f"its header promises {header[_FRAMES]} frames, but it holds {number}")
 
 
+def _netcdf(file: BinaryIO) -> Iterator[tuple[int, int]]:
+    """The same. NetCDF-3: a header of dimensions, attributes, variables; then a record a frame.
+
+    Raises LookupError for other layouts.
+    """
+    wide = _NETCDF[file.read(4)]
+    (count,) = struct.unpack(">I", file.read(4))
+    sizes = [(_name(file), _integer(file))[1] for _ in range(_listed(file))]
+    _skip_attributes(file)
+    records, starts, atoms = [], [], None
+    for _ in range(_listed(file)):
+        name = _name(file)
+        dimensions = [_integer(file) for _ in range(_integer(file))]
+        _skip_attributes(file)
+        _kind, size = _integer(file), _integer(file)
+        start = _integer(file, wide)
+        if dimensions and sizes[dimensions[0]] == 0:  # the one without a limit
+            records.append(size)
+            starts.append(start)
+        if name == b"coordinates":
+            atoms = sizes[dimensions[1]]
+    if atoms is None or not starts or count == _STREAMED:
+        raise LookupError
+    first, record = min(starts), sum(records)
+    yield from ((atoms, first + (i + 1) * record) for i in range(count))
+
+
+def _integer(file: BinaryIO, kind: str = ">I") -> int:
+    (found,) = struct.unpack(kind, file.read(struct.calcsize(kind)))
+    return int(found)
+
+
+def _name(file: BinaryIO) -> bytes:
+    length = _integer(file)
+    return file.read(length + -length % 4)[:length]
+
+
+def _listed(file: BinaryIO) -> int:
+    """How many follow, after a tag that says of what."""
+    _integer(file)
+    return _integer(file)
+
+
+def _skip_attributes(file: BinaryIO) -> None:
+    for _ in range(_listed(file)):
+        _name(file)
+        size = _NETCDF_BYTES[_integer(file)] * _integer(file)
+        file.seek(size + -size % 4, os.SEEK_CUR)
+
+
 def _after(file: BinaryIO, length: int) -> int:
     if length < 0:
-        raise InputError(f"a block of {length} bytes at byte {file.tell()}")
+        raise _Damaged(f"a block of {length} bytes at byte {file.tell()}")
     return file.tell() + length
 
 
@@ -218,4 +301,5 @@ _WALKS: dict[str, Callable[[BinaryIO], Iterator[tuple[int, int]]]] = {
     "xtc": _xtc,
     "trr": _trr,
     "dcd": _dcd,
+    "netcdf": _netcdf,
 }

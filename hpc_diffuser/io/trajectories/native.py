@@ -17,7 +17,12 @@ import numpy as np
 
 from hpc_diffuser.crystal.residues import is_ion, is_polymer, is_water
 from hpc_diffuser.io.hdf5_content import hdf5_arrays, hdf5_length
-from hpc_diffuser.io.trajectories.frames import TrrFrames, count_frames, require_atoms
+from hpc_diffuser.io.trajectories.frames import (
+    TrrFrames,
+    count_frames,
+    require_atoms,
+    require_even_models,
+)
 from hpc_diffuser.io.trajectories.kinds import (
     TOPOLOGIES,
     TRAJECTORIES,
@@ -256,7 +261,11 @@ class _Text:
 def _pdb(path: Path, topology: Any) -> _Frames:
     import mdtraj
 
-    return _Text(mdtraj.load_pdb(str(path), top=topology))
+    try:
+        return _Text(mdtraj.load_pdb(str(path), top=topology))
+    except Exception:
+        require_even_models(path)
+        raise
 
 
 def _gro(path: Path, topology: Any) -> _Frames:

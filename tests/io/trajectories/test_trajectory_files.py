@@ -202,6 +202,24 @@ def test_anything_after_the_last_frame(save, topology, ending):
         read_trajectory(path, topology, "all")
 
 
+@pytest.mark.parametrize("ending", ["xtc", "trr"])
+@pytest.mark.parametrize("which", [0, 3])
+def test_header_of_a_frame_is_damaged(save, topology, frames, ending, which):
+    """Named by its number; of the first it may be no such file at all."""
+    path = save(f"t.{ending}")
+    at = len(save(f"s.{ending}", frames[:which]).read_bytes()) if which else 0
+    content = bytearray(path.read_bytes())
+    content[at + 2 : at + 24] = b"\x11" * 22
+    path.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        read_trajectory(path, topology, "all")
+    told = (
+        rf"frame {which + 1}: expected a frame of {ending.upper()} at byte {at}, found none: it is"
+    )
+    kind = "" if which else ", or another kind of file"
+    assert f"{told} damaged{kind}: copy it again" in str(caught.value)
+
+
 def test_few_atoms_are_not_compressed(save, tmp_path, modes, frames):
     """XTC stores up to nine atoms as they are, in frames of another layout."""
     write_pdb(tmp_path / "few.pdb", modes.structure.select(np.arange(9)), CRYSTAL)

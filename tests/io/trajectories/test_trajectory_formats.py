@@ -210,7 +210,28 @@ def test_cut_trajectory(files, topology, trajectory):
     """A copy that broke off within a frame."""
     path, top = files(topology, trajectory)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.55)])
-    assert_refused(path, top, "could not be read with topology .*: .*cut short or damaged")
+    told = "it ends within frame [12]: copy" if trajectory in ("nc", "pdb") else "short or damaged"
+    assert_refused(path, top, f"could not be read with topology .*: .*{told}")
+
+
+@pytest.mark.parametrize("trajectory", ["nc", "pdb"])
+def test_cut_within_the_last_frame(files, trajectory):
+    """Named by its number, wherever the copy broke off within it."""
+    path, top = files("pdb", trajectory)
+    content = path.read_bytes()
+    for lost in (80, 100, 150):
+        path.write_bytes(content[:-lost])
+        assert_refused(path, top, f"it ends within frame {FRAMES}: copy it again")
+
+
+def test_pdb_of_a_model_without_an_atom(files):
+    """In the middle: named by its number, with both counts."""
+    path, top = files("pdb", "pdb")
+    lines = path.read_text().splitlines(keepends=True)
+    atoms = [i for i, line in enumerate(lines) if line.startswith(("ATOM", "HETATM"))]
+    del lines[atoms[len(atoms) // 2]]
+    path.write_text("".join(lines))
+    assert_refused(path, top, "frame 2 has 12 atoms, the first one 13: it is damaged")
 
 
 def test_netcdf_is_read_by_one_library(files, frames, tmp_path, monkeypatch):
