@@ -32,6 +32,14 @@ class Options(CommandOptions):
     )
 
 
+def _other(output: Path) -> Path:
+    """A config beside it that is not there yet."""
+    number = 2
+    while (other := output.with_stem(f"{output.stem}-{number}")).exists():
+        number += 1
+    return other
+
+
 @command
 def run(options: Options) -> None:
     """Write a config that fits the files; tell what was found, assumed, and what to do next.
@@ -45,7 +53,8 @@ def run(options: Options) -> None:
     files, output = options.files.checked(), options.output
     if output.exists():
         raise InputError(
-            f"{output}: is there already, and is not replaced: remove it, or give another --output"
+            f"{output}: is there already, and is not replaced: remove it, or write another beside "
+            f"it, with all files anew: -o {_other(output)}"
         )
     from hpc_diffuser.commands.starting.config_text import config_text
     from hpc_diffuser.commands.starting.found import Told, look_at

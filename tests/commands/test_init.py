@@ -17,13 +17,17 @@ from conftest import environment
 from hpc_diffuser.commands.arguments import build_parser
 from hpc_diffuser.commands.examples import four_helices
 from hpc_diffuser.commands.examples.protein import build_protein
+from hpc_diffuser.commands.reindexing_search import rigid_body
 from hpc_diffuser.crystal.lattice import grid_to_resolution
 from hpc_diffuser.fit.config import Config, load_config
 from hpc_diffuser.fit.problem import load_problem
 from hpc_diffuser.io.maps.files import write_any_map
 from hpc_diffuser.io.structures.files import pdb_bytes, write_pdb
 from hpc_diffuser.maps.diffuse_map import DiffuseMap
+from hpc_diffuser.maps.reindexing import parse_reindexing, reindexed
 from hpc_diffuser.maps.statistics import inverse_d_planes
+from hpc_diffuser.maps.target import map_from_voxels
+from hpc_diffuser.maps.target_options import TargetOptions
 
 CELL = four_helices.UNIT_CELL
 OF_MAP = "--structure model.pdb --map map.nxs"
@@ -90,7 +94,7 @@ def test_structure_and_map(files, call):
     done = call("init", *OF_MAP.split(), folder=files)
     assert done.returncode == 0, done.stderr
     assert next_commands(done.stdout) == [
-        "hpc-diffuser target map.nxs --structure model.pdb --d-max 3.3 --d-min 2.2 -o target.h5",
+        "hpc-diffuser target map.nxs --structure model.pdb --d-max 10 --d-min 2.2 -o target.h5",
         "hpc-diffuser modes --reference model.pdb --n-modes 10 -o modes.h5",
         "hpc-diffuser fit --test",
         run("fit"),
@@ -105,7 +109,13 @@ def test_structure_and_map(files, call):
     assert (config.search.restarts, config.search.evaluations) == (128, 100)
     assert "model.pdb: 314 atoms, 29 28 31 87 104 97, P 1, mean B 20.0 Å²\n" in done.stdout
     assert "map.nxs: 3 x 3 x 3 samples per reciprocal-lattice unit, no errors" in done.stdout
-    assert (files / "hpc-diffuser.toml").read_text() in done.stdout
+    text = (files / "hpc-diffuser.toml").read_text()
+    assert text in done.stdout
+    why = "from 10 Å: the map reaches 10 Å; to 2.2 Å: the map's end, though mates"
+    assert (
+        why in " ".join(text.replace("# ", "").split())
+        and f"map.nxs: to be fitted {why}" in done.stdout
+    )
 
 
 def test_trajectory(files, call):
@@ -182,16 +192,38 @@ def test_one_voxel_per_peak(files, call):
 
 
 def test_a_lattice_of_more_symmetry(files, call):
-    """Tetragonal, of a crystal of class 4/m: which indices are the map's is to be searched."""
+    """Tetragonal, of a crystal of class 4/m: the structure chooses among the two ways to index.
+
+    The map is that of its rigid body, in the other indices.
+    """
+    crystal = (29.0, 29.0, 31.0, 90.0, 90.0, 90.0), "P 41"
+    protein = build_protein()
+    write_pdb(files / "model.pdb", protein, crystal)
+    grid = grid_to_resolution(crystal[0], (2, 2, 2), 2.5)
+    whole = TargetOptions(40.0, 2.5, halo_radius=0.0)
+    indices, intensity, _ = rigid_body(protein, crystal, grid, whole)
+    there = map_from_voxels(grid, indices, intensity, "P 41")
+    write_any_map(files / "map.nxs", reindexed(there, parse_reindexing("k,h,-l")))
+    done = call("init", *OF_MAP.split(), folder=files)
+    assert done.returncode == 0, done.stderr
+    assert "--reindex=k,h,-l" in next_commands(done.stdout)[0]
+    assert re.search(r"map.nxs: k,h,-l (1.0|0.9)", done.stdout)  # the CC that chose it
+    assert "in 2 ways, of which k,h,-l fits model.pdb best" in done.stdout
+    assert "h,k,l are k,h,-l of the map's own" in (files / "hpc-diffuser.toml").read_text()
+    done = call("init", *OF_MAP.split(), "--reindex", "h,k,l", "-o", "b.toml", folder=files)
+    assert "--reindex" not in next_commands(done.stdout)[0] and "ways" not in done.stdout
+
+
+def test_indices_that_nothing_decides(files, call):
+    """Noise fits in neither way: nothing is written until one is chosen."""
     cell = (29.0, 29.0, 31.0, 90.0, 90.0, 90.0)
     write_pdb(files / "model.pdb", build_protein(), (cell, "P 41"))
     write_any_map(files / "map.nxs", made_up_map(cell, "P 41"))
     done = call("init", *OF_MAP.split(), folder=files)
-    assert "lattice can be indexed in 2 ways: not checked" in done.stdout
-    assert "First of all: init again with --reindex search" in done.stdout
-    done = call("init", *OF_MAP.split(), "--reindex", "k,h,-l", "-o", "b.toml", folder=files)
+    assert done.returncode == 65 and "choose by --reindex" in done.stderr
+    assert not (files / "hpc-diffuser.toml").exists()
+    done = call("init", *OF_MAP.split(), "--reindex", "k,h,-l", folder=files)
     assert "--reindex=k,h,-l" in next_commands(done.stdout)[0]
-    assert "ways" not in done.stdout
 
 
 def test_space_group_as_it_was_given(files, call):
@@ -205,6 +237,7 @@ def test_space_group_as_it_was_given(files, call):
     assert done.returncode == 0, done.stderr
     assert written(files).crystal.space_group == "P 41 21 2"
     assert "--space-group 'P 41 21 2'" in next_commands(done.stdout)[0]
+    assert "ways" not in done.stdout  # of this class there is one
 
 
 def test_other_folders(files, call, tmp_path):
@@ -242,7 +275,9 @@ def test_what_is_there_already(files, call):
     before = (files / "hpc-diffuser.toml").read_bytes()
     again = call("init", *OF_MAP.split(), folder=files)
     assert again.returncode == 65 and "hpc-diffuser.toml: is there already" in again.stderr
-    assert "give another --output" in again.stderr
+    assert "with all files anew: -o hpc-diffuser-2.toml" in again.stderr
+    again = call("init", *OF_MAP.split(), "-o", "hpc-diffuser-2.toml", folder=files)
+    assert again.returncode == 0, again.stderr
     assert (files / "hpc-diffuser.toml").read_bytes() == before
 
 

@@ -82,8 +82,14 @@ def _crystal(plan: Plan) -> list[_Line]:
 
 def _target(plan: Plan) -> list[_Line]:
     assert plan.measured is not None
-    made = "" if plan.measured.is_target else "as hpc-diffuser target makes it, "
-    reach = f"{made}{plan.measured.d_max_A:.4g} to {plan.measured.d_min_A:.4g} Å"
+    reach = f"{plan.measured.d_max_A:.4g} to {plan.measured.d_min_A:.4g} Å"
+    if not plan.measured.is_target:
+        reach = f"as hpc-diffuser target makes it, {plan.measured.why}"
+    if plan.measured.searched_ways > 1:
+        reach += (
+            f"; h,k,l are {plan.measured.reindexing} of the map's own, which of the "
+            f"{plan.measured.searched_ways} ways fits the structure best"
+        )
     return [_Line("file", _path(plan.target, plan.config), reach)]
 
 

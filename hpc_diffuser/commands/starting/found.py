@@ -1,10 +1,11 @@
 """What a project's files hold; read, and so checked, by what the later commands read them with."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from hpc_diffuser.commands.map_source import SEARCH
 from hpc_diffuser.commands.measured_map import load_map
 from hpc_diffuser.commands.pages.contents import kind_of
 from hpc_diffuser.commands.starting.files import ProjectFiles
@@ -20,8 +21,8 @@ from hpc_diffuser.io.structures.files import Crystal, read_structure
 from hpc_diffuser.io.trajectories.given import TrajectoryFiles
 from hpc_diffuser.io.trajectories.stream import crystal_stream
 from hpc_diffuser.maps.reindexing import compatible_reindexings, distinct_reindexings
-from hpc_diffuser.maps.target import one_per_peak, with_range
-from hpc_diffuser.maps.target_options import TargetOptions
+from hpc_diffuser.maps.target import one_per_peak
+from hpc_diffuser.maps.usable_range import usable_range
 from hpc_diffuser.motion.modes import most_modes
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.system.errors import InputError
@@ -60,20 +61,23 @@ class Measured:
     is_target : bool
         It is cut already.
     d_max_A, d_min_A : float
+    why : str
+        The rules that gave the range; empty of a target, whose range is given.
     reindexing : str
         "h,k,l" where nothing was done.
     masks_halos : bool
         False where every voxel is one of a Bragg peak.
-    ways_to_index : int
-        Of which nobody has said, or searched, the right one; 1 where there is no other.
+    searched_ways : int
+        Of indexing, among which the structure chose; 1 where there was nothing to choose.
     """
 
     is_target: bool
     d_max_A: float
     d_min_A: float
+    why: str = ""
     reindexing: str = "h,k,l"
     masks_halos: bool = True
-    ways_to_index: int = 1
+    searched_ways: int = 1
 
 
 @dataclass
@@ -210,44 +214,50 @@ def _of_target(files: ProjectFiles, molecule: Molecule, told: Told) -> Measured:
 
 def _of_map(files: ProjectFiles, molecule: Molecule, told: Told) -> Measured:
     source = files.map_source
+    unit_cell, group = molecule.crystal
     known = (molecule.crystal, files.modes) if files.modes else None
     loaded = load_map(source, known=None if files.structure else known)
+    _require_symmetry(files, loaded.own[1], molecule)
+    ways = 1
+    if files.structure and files.reindex is None:
+        ways = _ways_to_index(loaded.own[0], (unit_cell, files.given.space_group or group))
+    if ways > 1:  # with wrong indices no model fits
+        loaded = load_map(replace(source, reindex=SEARCH))
     for line in loaded.said:
         if not line.startswith(str(files.structure)):  # whose lines are told already
             told.of(source.path, line)
-    _require_symmetry(files, loaded.own[1], molecule)
     diffuse = loaded.diffuse
     try:
-        options, _ = with_range(diffuse, TargetOptions())
+        found = usable_range(diffuse)
     except InputError as exc:
         raise InputError(f"{source.path}: {exc}") from exc
-    d_max, d_min = options.limits()
     told.of(
         source.path,
         f"{_samples_text(diffuse.grid.divisions)}, {'' if diffuse.errors is not None else 'no '}"
-        f"errors, {'' if diffuse.halves is not None else 'no '}half-maps; ends at {d_min:g} Å",
+        f"errors, {'' if diffuse.halves is not None else 'no '}half-maps",
     )
+    why = f"from {found.d_max_A:g} Å: {found.low}; to {found.d_min_A:g} Å: {found.high}"
+    told.of(source.path, f"to be fitted {why}")
+    if ways > 1:
+        told.of(
+            source.path,
+            f"its lattice can be indexed in {ways} ways, of which {loaded.reindexing} fits "
+            f"{files.structure} best, by the CCs above (other ones: --reindex)",
+        )
     lattice = centring(diffuse.space_group, diffuse.grid.unit_cell)
     masks = not one_per_peak(diffuse.grid, lattice)
     if not masks:
         told.assumed.append(
             f"{source.path}: one voxel per Bragg peak: halos cannot be masked, and are fitted too"
         )
-    ways = 1
-    if files.structure and files.reindex is None:
-        ways = _ways_to_index(loaded.own[0], molecule.crystal)
-    if ways > 1:
-        told.assumed.append(
-            f"{source.path}: its h,k,l are those of {files.structure}, though its lattice can be "
-            f"indexed in {ways} ways: not checked"
-        )
     return Measured(
         is_target=False,
-        d_max_A=d_max,
-        d_min_A=d_min,
+        d_max_A=found.d_max_A,
+        d_min_A=found.d_min_A,
+        why=why,
         reindexing=loaded.reindexing,
         masks_halos=masks,
-        ways_to_index=ways,
+        searched_ways=ways,
     )
 
 

@@ -87,11 +87,6 @@ def remarks(plan: Plan) -> list[str]:
     if plan.measured is None:
         return [*lines, "Without a map nothing is fitted: for a fit, init again with --map"]
     watch = shlex.join(["hpc-diffuser", "status", str(plan.run), "--follow"])
-    if plan.measured.ways_to_index > 1:
-        lines.append(
-            "First of all: init again with --reindex search, which finds the indices that fit the "
-            "structure; with wrong ones no model fits"
-        )
     return [*lines, f"To watch the fit: {watch}; to queue it on a cluster: docs/cluster.md"]
 
 
