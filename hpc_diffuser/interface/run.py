@@ -31,6 +31,7 @@ from hpc_diffuser.system.arrays import Floats
 from hpc_diffuser.system.errors import InputError
 
 if TYPE_CHECKING:
+    from hpc_diffuser.fit.cc_errors import CCErrors
     from hpc_diffuser.fit.config import Config
     from hpc_diffuser.fit.run.directory import Session
     from hpc_diffuser.fit.run.jobs import Job
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from hpc_diffuser.io.provenance import Provenance
     from hpc_diffuser.maps.diffuse_map import DiffuseMap
     from hpc_diffuser.maps.target import Target
+    from hpc_diffuser.maps.zones import Zones
     from hpc_diffuser.motion.modes import Modes
 
 CALCULATED = "calculated.h5"
@@ -282,6 +284,29 @@ class Run:
             )
         return values_at(found.intensity, target.indices)
 
+    @cached_property
+    def cc_errors(self) -> CCErrors | None:
+        """Errors of its scores, from Brillouin zones drawn anew; None until its map is made.
+
+        Raises
+        ------
+        InputError
+            As of `calculated`.
+        """
+        return _cc_errors(self, None)
+
+
+def _cc_errors(run: Run, zones: Zones | None) -> CCErrors | None:
+    """Of a run's map; zones of its target that are already known are not looked for."""
+    from hpc_diffuser.fit.cc_errors import cc_errors
+    from hpc_diffuser.maps.zones import blocks_of
+
+    calculated, options = run.calculated, run.config.target
+    if calculated is None:
+        return None
+    found = zones or blocks_of(run.target)
+    return cc_errors(run.target, calculated, found, options.score, options.weights)
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -307,6 +332,26 @@ class Comparison:
             Where it cannot be read.
         """
         return read_comparison(self.directory) if (self.directory / MODELS).exists() else None
+
+    @cached_property
+    def cc_errors(self) -> dict[str, CCErrors]:
+        """Errors of the scores by model, with the same zones drawn for all; of those with a map.
+
+        Raises
+        ------
+        InputError
+            As of `Run.calculated`.
+        """
+        from hpc_diffuser.maps.zones import blocks_of
+
+        zones: Zones | None = None
+        found = {}
+        for name, run in self.runs.items():
+            zones = zones or blocks_of(run.target)
+            errors = _cc_errors(run, zones)
+            if errors is not None:
+                found[name] = errors
+        return found
 
 
 def open_run(directory: str | Path, config: str | Path | None = None) -> Run:

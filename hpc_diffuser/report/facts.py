@@ -128,8 +128,9 @@ def _data(run: Run) -> Iterator[Fact]:
     yield Fact(
         part, "samples per reciprocal-lattice unit", ", ".join(map(str, target.grid.divisions))
     )
-    yield Fact(part, "voxels compared, one of each set of Laue mates", working)
-    yield Fact(part, "voxels of the free set", free)
+    yield Fact(part, "voxels compared, one of each set of Laue mates", working + free)
+    yield Fact(part, "of these in the working set", working)
+    yield Fact(part, "of these in the free set", free)
     for key, (quantity, digits) in _CUT.items():
         if f"target {key}" in told:
             yield Fact(part, quantity, Rounded(float(told[f"target {key}"]), digits))
@@ -143,7 +144,7 @@ def _data(run: Run) -> Iterator[Fact]:
 def _merging(told: dict[str, Any]) -> Iterator[Fact]:
     """What merging Laue mates has found, where the target says."""
     names = {
-        "completeness": ("completeness (%)", 100.0, 2),
+        "completeness": ("completeness of the voxels outside halos (%)", 100.0, 2),
         "multiplicity": ("multiplicity", 1.0, 2),
         "CC Laue mates": ("CC of Laue mates", 1.0, 4),
     }
@@ -214,11 +215,23 @@ def _agreement(run: Run) -> Iterator[Fact]:
     if outcome is None:
         return
     part, alone = "Agreement", outcome.translation_alone
+    yield Fact(part, "CC_work and CC_free are", _rule(run))
     yield Fact(part, "CC_work", rounded(outcome.cc_work, 4))
     yield Fact(part, "CC_free", rounded(outcome.cc_free, 4))
     yield Fact(part, "CC_work of translation alone", rounded(alone.cc_work, 4))
     yield Fact(part, "CC_free of translation alone", rounded(alone.cc_free, 4))
     yield from _sizes(part, outcome)
+
+
+def _rule(run: Run) -> str:
+    """What a CC is over."""
+    options = run.config.target
+    weights = ", voxels weighted with 1/σ²" if options.weights == "errors" else ""
+    over = {
+        "shell-mean": "the mean over the shells of the CC in each, its means subtracted",
+        "pooled": "one CC over all voxels, the mean of each shell subtracted",
+    }
+    return over[options.score] + weights
 
 
 def _sizes(part: str, outcome: Outcome) -> Iterator[Fact]:

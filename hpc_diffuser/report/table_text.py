@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
-from hpc_diffuser.report.section import Cell, Rounded, Table
+from hpc_diffuser.report.section import Cell, Column, Rounded, Table
 
 NOT_KNOWN = "–"
 _SHORT = 12  # letters of a text that may stand among numbers, as "held"
@@ -62,12 +62,21 @@ def _row_shown(
     cells = zip(row, table.columns, numbers, strict=True)
     return [
         {
-            "text": shown(cell, column.digits),
+            "text": _text(cell, column),
             "kind": "value" if is_number else _kind(cell),
             "link": table.links.get(cell) if isinstance(cell, str) else None,
         }
         for cell, column, is_number in cells
     ]
+
+
+def _text(cell: Cell, column: Column) -> str:
+    """A cell, of errors never a 0 that is none: the first digits that tell how small it is."""
+    text = shown(cell, column.digits)
+    value = cell.value if isinstance(cell, Rounded) else cell
+    if "error" not in column.name or value is None or isinstance(value, str):
+        return text
+    return f"{value:.2g}" if value and text.strip("0.") == "" else text
 
 
 def _kind(cell: Cell) -> str:

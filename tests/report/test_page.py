@@ -22,6 +22,7 @@ from hpc_diffuser.report.section import (
     Table,
 )
 from hpc_diffuser.report.sections.table import OF_A_RUN
+from hpc_diffuser.report.table_text import table_shown
 from hpc_diffuser.system.errors import InputError, StorageError
 
 pytest.importorskip("matplotlib")
@@ -135,6 +136,15 @@ def test_table_cells(made):
         ["e", "", "12345678.9"],
     ]
     assert any(found.get("href") == "https://doi.org/10.1/a" for _, found in page.tags)
+
+
+def test_an_error_is_never_shown_as_0():
+    """Two digits of what the column's would hide; 0 itself is 0, and other columns round."""
+    columns = (Column(name="value", digits=3), Column(name="standard error", digits=3))
+    rows = ((0.0001, 0.000123), (0.5, 0.0), (0.5, 0.0123))
+    found = table_shown(Table(name="a", caption="", columns=columns, rows=rows))
+    cells = [[cell["text"] for cell in row] for row in found["groups"][0]["rows"]]
+    assert cells == [["0.000", "0.00012"], ["0.500", "0.000"], ["0.500", "0.012"]]
 
 
 def test_page_is_valid(folder):

@@ -70,13 +70,21 @@ def test_table_one(call, finished, tmp_path):
     assert values["mode 1 (Å)"] == repr(summary["answer"]["mode_amplitude_A"][0])
     assert values["CC_free"] == repr(summary["cc_free"])
     assert values["SHA-256 of target.file"] == manifest["inputs"]["target.file"]
-    voxels = sum(shell["voxels_work"] for shell in summary["shells"])
-    assert values["voxels compared, one of each set of Laue mates"] == str(voxels)
+    sets = [
+        sum(shell[f"voxels_{kind}"] for shell in summary["shells"]) for kind in ("work", "free")
+    ]
+    assert values["voxels compared, one of each set of Laue mates"] == str(sum(sets))
+    told = [values[f"of these in the {kind} set"] for kind in ("working", "free")]
+    assert told == list(map(str, sets))
+    assert "mean over the shells" in values["CC_work and CC_free are"]
     scatter = dict(zip(quantities, column(path, "scatter of restarts"), strict=True))
     assert scatter["mode 1 (Å)"] == repr(summary["spread"]["mode_amplitude_A"][0])
     assert scatter["uncorrelated (Å)"] == "held"
     errors = dict(zip(quantities, column(path, "standard error"), strict=True))
     known = summary["intervals"]["standard_errors"][summary["refined"].index("mode 1")]
+    cc = path.with_name("cc.csv")
+    of_scores = dict(zip(column(cc, "score"), column(cc, "standard error"), strict=True))
+    assert of_scores and all(errors[name] == error for name, error in of_scores.items())
     assert errors["mode 1 (Å)"] == ("" if known is None else repr(known))
 
 
@@ -168,6 +176,16 @@ def test_comparison(call, project):
     parameters = column(folder / "tables" / "parameters-of-models.csv", "rbt")
     assert repr(found["models"][0]["answer"]["translation_sigma_A"]) in parameters
     page = read_page(folder)
+    best, other = sorted(found["models"], key=lambda model: -model["cc_free"])
+    path = folder / "tables" / "cc-free-of-models.csv"
+    assert column(path, "model") == [other["name"]]
+    assert column(path, "CC_free is lower by") == [repr(best["cc_free"] - other["cc_free"])]
+    error = float(column(path, "standard error")[0])
+    apart = best["cc_free"] - other["cc_free"] >= 2 * error
+    assert column(path, "distinguishable") == ["yes" if apart else "no"]
+    said = next(words for words in page.words if words.startswith("CC_free is highest for"))
+    assert best["name"] in said and ("not distinguishable" in said) != apart
+    assert not any("SHA-256 are in Table 1" in words for words in page.words)
     assert "../rbt/report/index.html" in {tag.get("href") for _, tag in page.tags}
     shared = column(folder / "tables" / "table-1.csv", "quantity")
     own = column(folder / "tables" / "table-1-models.csv", "quantity")

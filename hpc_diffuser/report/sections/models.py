@@ -1,15 +1,21 @@
 """Models beside each other: scores, parameters, controls, CC by shell."""
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
+from hpc_diffuser.fit.cc_errors import CCErrors, difference_error
 from hpc_diffuser.fit.cc_text import cc_text
 from hpc_diffuser.fit.comparison_table import ModelComparison, ModelRow, Shuffled
 from hpc_diffuser.fit.config_values import terms_of
+from hpc_diffuser.fit.scoring import plain
 from hpc_diffuser.interface.run import Comparison
 from hpc_diffuser.report.facts import best_known, numbered, rounded
 from hpc_diffuser.report.section import Cell, Column, Contents, Figure, Table
+from hpc_diffuser.system.errors import InputError
 
+_ERRORS = 2  # of a difference, that it has to exceed
+_BELOW = f"below {_ERRORS} standard errors"
+_SMALL = 0.00005  # an error that four digits would show as 0
 _SHUFFLED = (
     "As a control, the same weights were given to the same modes in other orders. These span the "
     "same motions: what another basis would gain, only its modes refitted tell ([models] bases)."
@@ -22,13 +28,83 @@ def models(comparison: Comparison) -> Contents | None:
     if found is None:
         return None
     best = max(found.models, key=lambda row: -1.0 if row.cc_free is None else row.cc_free)
-    words = (
-        [] if best.cc_free is None else [f"CC_free is highest for {best.name}: {best.cc_free:.4f}."]
-    )
-    tables = [_scores(found), *_shuffled_table(found.models)]
-    if len(tables) > 1:
+    lacks = _lacks(best, found.models, _resampled(comparison))
+    words = [] if best.cc_free is None else [_highest(best, lacks, found.models)]
+    shuffled = list(_shuffled_table(found.models))
+    if shuffled:
         words.append(_SHUFFLED)
+    tables = [_scores(found), *([_lacks_table(best.name, lacks)] if lacks else []), *shuffled]
     return Contents(words=tuple(words), tables=tuple(tables))
+
+
+class _Lack(NamedTuple):
+    """What a model lacks in CC_free to the best one, and the error of that, where known."""
+
+    model: str
+    less: float
+    error: float | None
+
+    @property
+    def counts(self) -> str:
+        """Whether it is more than chance: "yes", "no", or "" where that is not known."""
+        if self.error is None:
+            return ""
+        return "yes" if self.less >= _ERRORS * self.error else "no"
+
+
+def _resampled(comparison: Comparison) -> Mapping[str, CCErrors]:
+    """Errors of the models' scores; none where their maps or their target are gone."""
+    try:
+        return comparison.cc_errors
+    except InputError:
+        return {}
+
+
+def _lacks(best: ModelRow, rows: Iterable[ModelRow], errors: Mapping[str, CCErrors]) -> list[_Lack]:
+    """Of all other models with a CC_free, the next best one first."""
+    found = []
+    for row in rows:
+        if row is best or row.cc_free is None or best.cc_free is None:
+            continue
+        error = None
+        if row.name in errors and best.name in errors:
+            one, other = errors[best.name].resampled, errors[row.name].resampled
+            error = plain(float(difference_error(one, other)[1].error))
+        found.append(_Lack(row.name, best.cc_free - row.cc_free, error))
+    return sorted(found, key=lambda lack: lack.less)
+
+
+def _highest(best: ModelRow, lacks: list[_Lack], rows: Sequence[ModelRow]) -> str:
+    """Which model is best by CC_free, and how sure it is: beside the next, and the fullest."""
+    text = f"CC_free is highest for {best.name}: {best.cc_free:.4f}"
+    fullest = max(rows, key=lambda row: len(row.refined)).name
+    told = [lack for i, lack in enumerate(lacks) if i == 0 or lack.model == fullest]
+    return "; ".join([text, *map(_beside, told)]) + "."
+
+
+def _beside(lack: _Lack) -> str:
+    text = f"that of {lack.model} is lower by {lack.less:.4f}"
+    if lack.error is None:
+        return f"{text}, whose error is not known"
+    digits = 4 if lack.error >= _SMALL else 6
+    text += f" ± {lack.error:.{digits}f}"
+    return text if lack.counts == "yes" else f"{text}, not distinguishable ({_BELOW})"
+
+
+def _lacks_table(best: str, lacks: list[_Lack]) -> Table:
+    return Table(
+        name="cc-free-of-models",
+        caption=f"By how much CC_free of each model is below that of {best}, and the standard "
+        "error of this difference, with the same Brillouin zones drawn for both. Distinguishable: "
+        f"not {_BELOW}.",
+        columns=(
+            Column(name="model"),
+            Column(name="CC_free is lower by", digits=4),
+            Column(name="standard error", digits=4),
+            Column(name="distinguishable"),
+        ),
+        rows=tuple((lack.model, lack.less, lack.error, lack.counts) for lack in lacks),
+    )
 
 
 def _scores(found: ModelComparison) -> Table:
@@ -65,7 +141,7 @@ _B_FACTORS = (
     ("CC of B-factors", 3),
     ("mean B (Å²)", 2),
     ("crystal's mean B (Å²)", 2),
-    ("atoms that move more (%)", 1),
+    ("atoms that move more (%)", 2),
 )
 
 

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from hpc_diffuser.fit.cc_errors import CCError, CCErrors, cc_errors, difference_error
+from hpc_diffuser.fit.cc_errors import CCError, CCErrors, difference_error
 from hpc_diffuser.fit.cc_text import cc_text
 from hpc_diffuser.fit.comparison_table import ModelComparison
 from hpc_diffuser.fit.scoring import plain
 from hpc_diffuser.fit.summary import FitShellRow, Outcome
 from hpc_diffuser.interface.run import Comparison, Run
-from hpc_diffuser.maps.zones import REPLICATES, Zones, blocks_of
+from hpc_diffuser.maps.zones import REPLICATES
 from hpc_diffuser.plots.models import models_figure
 from hpc_diffuser.plots.shells import shells_figure
 from hpc_diffuser.report.section import Cell, Column, Contents, Figure, Table
@@ -39,28 +39,13 @@ def shells_of_run(run: Run) -> Contents | None:
         return None
     errors, said = None, f"{HOW} {_ALONE}"
     try:
-        errors = _errors(run)
+        errors = run.cc_errors
     except InputError as exc:
         said = f"Without errors of the CCs: {exc}"
     words = (said, _CEILING) if outcome.ceiling else (said,)
     by_shell = _table(outcome.shells, errors)
     tables = (_overall(outcome, errors), by_shell) if errors else (by_shell,)
     return Contents(words=words, figures=(_figure(run, outcome, errors),), tables=tables)
-
-
-def _errors(run: Run, zones: Zones | None = None) -> CCErrors | None:
-    """Of the run's map.
-
-    Raises
-    ------
-    InputError
-        Where its target is not there any more.
-    """
-    calculated, options = run.calculated, run.config.target
-    if calculated is None:
-        return None
-    target = run.target
-    return cc_errors(target, calculated, zones or blocks_of(target), options.score, options.weights)
 
 
 def _figure(run: Run, outcome: Outcome, errors: CCErrors | None) -> Figure:
@@ -145,7 +130,7 @@ def resolution_of_models(comparison: Comparison) -> Contents | None:
     if found is None or contents is None:
         return None
     try:
-        errors = _errors_of_models(comparison)
+        errors = comparison.cc_errors
     except InputError as exc:
         return replace(contents, words=(*contents.words, f"Without errors of the CCs: {exc}"))
     figure = replace(
@@ -156,18 +141,6 @@ def resolution_of_models(comparison: Comparison) -> Contents | None:
     words = (*contents.words, HOW, *([_CEILING] if found.ceiling else []))
     tables = (_models_table(found, errors), *contents.tables, _shells_table(found, errors))
     return replace(contents, words=words, figures=(figure,), tables=tables)
-
-
-def _errors_of_models(comparison: Comparison) -> dict[str, CCErrors]:
-    """By name; all models have one target, whose zones are found once."""
-    zones: Zones | None = None
-    found = {}
-    for name, run in comparison.runs.items():
-        zones = zones or blocks_of(run.target)
-        errors = _errors(run, zones)
-        if errors is not None:
-            found[name] = errors
-    return found
 
 
 def _models_table(found: ModelComparison, errors: Mapping[str, CCErrors]) -> Table:

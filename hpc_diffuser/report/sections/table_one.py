@@ -1,8 +1,18 @@
 """Table 1, as a journal wants it: crystal, data, model, parameters, scores, search, computation."""
 
+from hpc_diffuser.fit.scoring import plain
 from hpc_diffuser.interface.run import Comparison, Run
-from hpc_diffuser.report.facts import MOST_MODES, PARAMETERS, Fact, facts, is_shown, why_not_all
+from hpc_diffuser.report.facts import (
+    MOST_MODES,
+    PARAMETERS,
+    Fact,
+    facts,
+    is_shown,
+    rounded,
+    why_not_all,
+)
 from hpc_diffuser.report.section import Cell, Column, Contents, Table
+from hpc_diffuser.system.errors import InputError
 
 _COLUMNS = (
     "part",
@@ -25,7 +35,7 @@ _WORDS = {
 
 def table_one(run: Run) -> Contents:
     """All that a publication says of a fit, in one table."""
-    rows = facts(run)
+    rows = _with_errors(run, facts(run))
     kept = [i for i in range(len(_COLUMNS)) if i < _ALWAYS or any(row[i] != "" for row in rows)]
     table = Table(
         name="table-1",
@@ -36,6 +46,26 @@ def table_one(run: Run) -> Contents:
     )
     words = [text for name, text in _WORDS.items() if _COLUMNS.index(name) in kept]
     return Contents(words=(*words, *_left_out([run])), tables=(table,))
+
+
+def _with_errors(run: Run, rows: list[Fact]) -> list[Fact]:
+    """With the errors of both scores, where the run's maps are there."""
+    try:
+        errors = run.cc_errors if run.summary and run.summary.outcome else None
+    except InputError:
+        return rows
+    if errors is None:
+        return rows
+    of = {"CC_work": errors.work, "CC_free": errors.free}
+
+    def of_row(fact: Fact) -> Fact:
+        if fact.quantity not in of:
+            return fact
+        own = of[fact.quantity]
+        error, low, high = (rounded(plain(float(x)), 4) for x in (own.error, own.low, own.high))
+        return fact._replace(error=error, low=low, high=high)
+
+    return list(map(of_row, rows))
 
 
 def table_one_of_models(comparison: Comparison) -> Contents:
