@@ -251,7 +251,7 @@ def _netcdf(file: BinaryIO) -> Iterator[tuple[int, int]]:
             starts.append(start)
         if name == b"coordinates":
             atoms = sizes[dimensions[1]]
-    if atoms is None or not starts or count == _STREAMED:
+    if atoms is None or not sum(records) or count == _STREAMED:
         raise LookupError
     first, record = min(starts), sum(records)
     yield from ((atoms, first + (i + 1) * record) for i in range(count))
@@ -264,6 +264,8 @@ def _integer(file: BinaryIO, kind: str = ">I") -> int:
 
 def _name(file: BinaryIO) -> bytes:
     length = _integer(file)
+    if length > _MOST_RECORD:
+        raise LookupError
     return file.read(length + -length % 4)[:length]
 
 

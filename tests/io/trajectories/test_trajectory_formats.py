@@ -224,6 +224,17 @@ def test_cut_within_the_last_frame(files, trajectory):
         assert_refused(path, top, f"it ends within frame {FRAMES}: copy it again")
 
 
+@pytest.mark.parametrize("at", [12, 16])
+def test_netcdf_with_a_damaged_header(files, at):
+    """Lengths of gigabytes in it: refused in a moment, by whoever comes upon it."""
+    path, top = files("pdb", "nc")
+    content = bytearray(path.read_bytes())
+    content[at : at + 4] = b"\x7f\xff\xff\xff"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"md.nc could not be .*(copy it again|is damaged)"):
+        read_all(path, top, "all")
+
+
 def test_pdb_of_a_model_without_an_atom(files):
     """In the middle: named by its number, with both counts."""
     path, top = files("pdb", "pdb")
