@@ -8,12 +8,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from hpc_diffuser.fit.cc_text import cc_text
 from hpc_diffuser.fit.config import Config, GridConfig
 from hpc_diffuser.fit.map_score import MapScore, score_map
+from hpc_diffuser.interface.checked import path_of, require_kind
 from hpc_diffuser.interface.files import open_map, open_target
 from hpc_diffuser.interface.run import Run
 from hpc_diffuser.interface.source import Source, open_config, with_values
@@ -184,7 +186,11 @@ def score(
             raise InputError(f"{name}: expected {' or '.join(choices)}, found {value!r}")
     whole = _target_of(target)
     crystal = whole.grid.unit_cell, whole.space_group
-    found = diffuse if isinstance(diffuse, DiffuseMap) else _map_of(Path(diffuse), crystal)
+    found = (
+        diffuse
+        if isinstance(diffuse, DiffuseMap)
+        else _map_of(path_of(diffuse, "a map, or its file"), crystal)
+    )
     files = _name(diffuse), _name(target)
     return score_map(in_crystal(found, crystal), whole, rule, weights, files)
 
@@ -255,7 +261,7 @@ def fit_restart(config: Source, number: int = 0) -> Restart:
     config : str, Path, dict, Config or Run
         As of `open_config`: with a target, and at least one parameter a range.
     number : int
-        From 0; each has its own random numbers.
+        From 0, below `search.restarts`; each has its own random numbers.
 
     Returns
     -------
@@ -264,7 +270,8 @@ def fit_restart(config: Source, number: int = 0) -> Restart:
     Raises
     ------
     InputError
-        Where the config or a file cannot be used, or memory does not suffice.
+        Where the config or a file cannot be used, there is no such restart, or memory does not
+        suffice.
 
     Examples
     --------
@@ -274,9 +281,16 @@ def fit_restart(config: Source, number: int = 0) -> Restart:
     """
     from hpc_diffuser.fit.one_restart import run_restart
 
+    require_kind(number, Integral, "a restart's number, from 0")
     if number < 0:
         raise InputError(f"number: expected a whole number from 0, found {number}")
-    problem, history, final = run_restart(open_config(config), number)
+    settings = open_config(config)
+    if number >= settings.search.restarts:
+        raise InputError(
+            f"number: the config has {settings.search.restarts} restarts, counted from 0; found "
+            f"{number}: expected a smaller one, or raise [search] restarts"
+        )
+    problem, history, final = run_restart(settings, number)
     return Restart(
         number=number,
         refined=tuple(problem.space.names),

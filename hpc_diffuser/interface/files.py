@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpc_diffuser.crystal.structure import Structure
+from hpc_diffuser.interface.checked import path_of, require_kind
 from hpc_diffuser.io.maps.common import Given
 from hpc_diffuser.io.maps.files import read_any_map, write_any_map
 from hpc_diffuser.io.maps.native import read_target, write_target
@@ -66,7 +67,7 @@ def open_structure(
     >>> crystal.structure.positions.shape, crystal.space_group
     ((1001, 3), 'P 1')
     """
-    structure, crystal = read_structure(Path(path), conformer, hydrogens)
+    structure, crystal = read_structure(path_of(path, "a structure's file"), conformer, hydrogens)
     unit_cell, space_group = crystal or (None, None)
     return CrystalStructure(structure, unit_cell, space_group)
 
@@ -93,7 +94,7 @@ def open_modes(path: str | Path) -> Modes:
     >>> modes = hd.open_modes("modes.h5")
     >>> displacement_A = modes.amplitudes_A[0] * modes.vectors[0]  # (N, 3), one deviation
     """
-    return read_modes(Path(path))
+    return read_modes(path_of(path, "a file of modes"))
 
 
 def open_map(
@@ -134,7 +135,9 @@ def open_map(
     >>> diffuse = hd.open_map("map.nxs")
     >>> diffuse.intensity[:, :, diffuse.grid.extent[2]]  # the section l = 0
     """
-    found = read_any_map(Path(path), Given(unit_cell, space_group, column, divisions))
+    found = read_any_map(
+        path_of(path, "a map's file"), Given(unit_cell, space_group, column, divisions)
+    )
     for line in found.assumed:
         log(f"{path}: assumed {line}")
     return found.diffuse
@@ -163,7 +166,7 @@ def open_target(path: str | Path) -> Target:
     >>> target = hd.open_target("target.h5")
     >>> target.intensity[~target.free].mean()
     """
-    return read_target(Path(path))
+    return read_target(path_of(path, "a target, or its file"))
 
 
 def save_map(path: str | Path, diffuse: DiffuseMap) -> None:
@@ -185,7 +188,8 @@ def save_map(path: str | Path, diffuse: DiffuseMap) -> None:
     --------
     >>> hd.save_map("map.nxs", hd.simulate("model.toml"))
     """
-    _, left_out = write_any_map(Path(path), diffuse, provenance=_MADE)
+    require_kind(diffuse, DiffuseMap, "a DiffuseMap to save")
+    _, left_out = write_any_map(path_of(path, "a file to write"), diffuse, provenance=_MADE)
     if left_out:
         log(f"{path}: the format has no place for {', '.join(left_out)}")
 
@@ -207,4 +211,5 @@ def save_target(path: str | Path, target: Target) -> None:
     --------
     >>> hd.save_target("target.h5", hd.make_target(hd.open_map("map.nxs")))
     """
-    write_target(Path(path), target, _MADE)
+    require_kind(target, Target, "a Target to save, as hd.make_target cuts it from a map")
+    write_target(path_of(path, "a file to write"), target, _MADE)

@@ -27,6 +27,7 @@ from hpc_diffuser.fit.run.directory import (
 from hpc_diffuser.fit.run.jobs import read_jobs
 from hpc_diffuser.fit.run.lock import owner_lives, read_owner
 from hpc_diffuser.fit.summary import NAME, read_summary
+from hpc_diffuser.interface.checked import path_of
 from hpc_diffuser.system.arrays import Floats
 from hpc_diffuser.system.errors import InputError
 
@@ -378,7 +379,7 @@ def open_run(directory: str | Path, config: str | Path | None = None) -> Run:
     >>> run.state, run.outcome.cc_free
     ('finished', 0.6)
     """
-    run = Run(Path(directory), None if config is None else Path(config))
+    run = Run(path_of(directory, "a run directory"), None if config is None else Path(config))
     _ = run.manifest  # refuses what is no run
     return run
 
@@ -407,7 +408,7 @@ def open_comparison(directory: str | Path, config: str | Path | None = None) -> 
     >>> {model.name: model.cc_free for model in comparison.table.models}
     {'rbt': 0.44, 'rbt+int': 0.6}
     """
-    place = Path(directory)
+    place = path_of(directory, "the directory of a comparison")
     folders = runs_inside(place)
     if not folders:
         raise InputError(

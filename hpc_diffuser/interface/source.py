@@ -12,6 +12,7 @@ import numpy as np
 from hpc_diffuser.fit.config import Config, config_of_table, load_config
 from hpc_diffuser.fit.config_values import setting
 from hpc_diffuser.fit.run.begun import begun_config
+from hpc_diffuser.interface.checked import path_of
 from hpc_diffuser.interface.run import Run
 from hpc_diffuser.motion.parameters import Value
 from hpc_diffuser.motion.registry import BY_NAME
@@ -51,7 +52,7 @@ def open_config(source: Source) -> Config:
         return begun_config(source.directory, source.manifest, source.files)
     if isinstance(source, Mapping):
         return config_of_table(_as_table(source), Path.cwd())
-    return load_config(Path(source))
+    return load_config(path_of(source, "a config, its file or a run"))
 
 
 def _as_table(source: Mapping[str, Any]) -> dict[str, Any]:

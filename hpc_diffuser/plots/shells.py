@@ -129,6 +129,8 @@ def plot_shells(run: Run | Summary, ax: Any = None, errors: CCErrors | None = No
 
 
 def _finished(run: Run | Summary) -> Outcome:
+    if not isinstance(run, Run | Summary | None):
+        raise InputError(f"expected a Run, or its Summary, found a {type(run).__name__}")
     summary = run.summary if isinstance(run, Run) else run
     outcome = summary.outcome if summary else None
     if outcome is None:
