@@ -235,13 +235,19 @@ def _at_bound(kind: str, points: str, names: list[str]) -> str:
     return f"{which} at the {kind} bound of {its} {ranges}: widen {it}, and fit again"
 
 
+def percent(share: float) -> str:
+    """A share in whole per cent; 100 only of all."""
+    text = f"{100 * share:.0f}"
+    return "> 99" if text == "100" and share < 1 else text
+
+
 def _of_b_factors(found: BFactors) -> Iterator[str]:
     if found.moves_more <= MOVE_MORE:
         return
     n_atoms = round(found.moves_more * found.atoms)
     yield (
         f"the model moves more than the crystal: {n_atoms} of {found.atoms} atoms "
-        f"({100 * found.moves_more:.0f} %), {found.farthest_beyond} most, mean B "
+        f"({percent(found.moves_more)} %), {found.farthest_beyond} most, mean B "
         f"{found.mean_A2:.1f} against {found.crystal_mean_A2:.1f} Å²; such motion would "
         "have blurred the Bragg data: narrow the ranges of modes and translation, or use fewer"
     )

@@ -91,7 +91,7 @@ def test_pymol(call, project, modes, viewer):
     atoms = [cra.atom for cra in viewer.loaded["mode_1"][0].all()]
     far = 2 * 0.4 * np.linalg.norm(modes.vectors[0], axis=1)
     np.testing.assert_allclose([a.b_iso for a in atoms], far, atol=0.006)
-    assert viewer.coloured["mode_1"] == (0, pytest.approx(far[TRACE].max(), abs=1e-4))
+    assert viewer.coloured["mode_1"] == (0, pytest.approx(np.percentile(far[TRACE], 95), abs=1e-4))
     assert len(viewer.loaded["mode_1"]) == 20
     rms = np.sqrt(np.einsum("m,mnx->n", [0.16, 0.04], modes.vectors**2))
     atoms = [cra.atom for cra in viewer.loaded["molecule"][0].all()]

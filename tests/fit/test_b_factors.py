@@ -8,7 +8,7 @@ import pytest
 from summaries import outcome
 
 from hpc_diffuser.fit.b_factors import compare_b_factors, motion
-from hpc_diffuser.fit.cautions import cautions
+from hpc_diffuser.fit.cautions import cautions, percent
 from hpc_diffuser.fit.config import ParametersConfig, SearchConfig
 from hpc_diffuser.fit.restarts import summarise
 from hpc_diffuser.fit.search.history import new_history
@@ -62,6 +62,14 @@ def test_warning_where_more_than_a_twentieth_of_the_atoms_move_more(n_more, warn
     text = "\n".join(cautions(summary, SearchConfig(evaluations=1)))
     told = "the model moves more than the crystal: 6 of 100 atoms (6 %), A/GLY 2/CA most, mean B "
     assert (told + "8.0 against 10.0 Å²" in text) is warned
+
+
+@pytest.mark.parametrize(
+    ("part", "shown"), [(998, "> 99"), (1001, "100"), (990, "99"), (1, "0"), (0, "0")]
+)
+def test_only_all_are_100_per_cent(part, shown):
+    """Of 1001 atoms."""
+    assert percent(part / 1001) == shown
 
 
 def test_motion_of_translation_in_b_factors(modes):

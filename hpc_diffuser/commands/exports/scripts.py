@@ -20,6 +20,8 @@ from hpc_diffuser.motion.by_residue import prominent_modes
 from hpc_diffuser.motion.drawn import mode_path
 from hpc_diffuser.system.errors import InputError
 
+_SCALE = 95  # per cent of the residues, which the scale of colours spans
+
 
 def pymol(source: Source, options: Options) -> Made:
     """A .pml, and the PDB files that it loads."""
@@ -49,10 +51,10 @@ def _scene(source: Source, options: Options) -> tuple[Scene, dict[Path, bytes]]:
         path = beside(options.output, f"mode{row + 1}.pdb")
         mode, files[path] = _mode(source, options, row, path)
         modes.append(mode)
-    least, most = float(rms[standing].min()), float(rms[standing].max())
+    least, most = float(rms[standing].min()), _last_colour(rms[standing])
     notes = (
         f"Colours: rms displacement by all motions, {least:.2f} to {most:.2f} Å; of a mode, how "
-        "far its ends are.",
+        f"far its ends are. The most mobile {100 - _SCALE} % of the residues have the last colour.",
         *(
             f"Mode {m.number}: {options.reach:g} standard deviations to either side; arrows "
             f"{m.factor} times as long."
@@ -61,6 +63,15 @@ def _scene(source: Source, options: Options) -> tuple[Scene, dict[Path, bytes]]:
     )
     title = f"Motions of {' '.join(str(source.path).split())}, by hpc-diffuser export"
     return Scene(title, mean.name, least, most, tuple(modes), notes), files
+
+
+def _last_colour(lengths: np.ndarray) -> float:
+    """What the last colour stands for: few that move far, as a tail, leave colours to the rest.
+
+    Where nearly none moves, it is the largest.
+    """
+    high = float(np.percentile(lengths, _SCALE))
+    return high if high > lengths.min() else float(lengths.max())
 
 
 def _standing(source: Source) -> np.ndarray:
@@ -87,7 +98,7 @@ def _mode(source: Source, options: Options, row: int, path: Path) -> tuple[ModeS
     standing = _standing(source)
     ends, factor = arrows(modes.structure.positions[standing], field[standing])
     frames = mode_path(modes, row, reach, n_models)
-    scene = ModeScene(row + 1, path.name, n_models, float(lengths[standing].max()), ends, factor)
+    scene = ModeScene(row + 1, path.name, n_models, _last_colour(lengths[standing]), ends, factor)
     return scene, _pdb(source, path, lengths, frames)
 
 

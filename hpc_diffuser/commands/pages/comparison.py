@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hpc_diffuser.commands.pages.report import score_rule, warnings_text
+from hpc_diffuser.fit.cautions import percent
 from hpc_diffuser.fit.cc_text import cc_column
 from hpc_diffuser.fit.comparison_table import ModelComparison, ModelRow, ModelShellRow, Shuffled
 from hpc_diffuser.fit.config_values import terms_of
@@ -123,7 +124,7 @@ def _b_factor_table(rows: Sequence[ModelRow], width: int) -> str:
         f"{'Model':{width}}         CC  mean ratio  move more",
     ]
     lines += [
-        f"{name:{width}}  {cc_column(b.cc)}{b.mean_ratio:12.2f}{100 * b.moves_more:9.0f} %"
+        f"{name:{width}}  {cc_column(b.cc)}{b.mean_ratio:12.2f}{percent(b.moves_more):>9s} %"
         for name, b in found
     ]
     return "\n".join(lines)

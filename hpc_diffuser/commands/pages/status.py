@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+from hpc_diffuser.fit.cautions import percent
 from hpc_diffuser.fit.standing import (
     CRASHED,
     FINISHED,
@@ -72,7 +73,7 @@ def run_lines(run: Standing, followed: bool = False) -> list[str]:
 def progress_text(run: Standing, per: str) -> str:
     """How many evaluations are done, how fast, and how long the others take."""
     done, total = run.evaluations_done, run.evaluations
-    text = f"{done} of {total} ({100 * done / total:.0f} %)"
+    text = f"{done} of {total} ({percent(done / total)} %)"
     if run.evaluations_per_minute is None or run.left_s is None:
         return text
     article, minutes = _PER[per]

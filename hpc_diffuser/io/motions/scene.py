@@ -25,7 +25,7 @@ class ModeScene:
         Name of the PDB with the models, whose B column holds displacements in Å.
     n_models : int
     reach_A : float
-        The largest displacement of a Cα in it.
+        That the last colour stands for: of a Cα that moves far in it.
     arrows : (k, 2, 3) float, Å
         From the mean positions, `factor` times as long as the displacements.
     factor : int
@@ -50,7 +50,7 @@ class Scene:
     mean : str
         Name of the PDB with the mean structure, whose B column holds rms displacements in Å.
     least_A, most_A : float
-        Of these, over the Cα.
+        Of these, that the first and the last colour stand for, of the Cα.
     modes : tuple of ModeScene
     notes : tuple of str
         Lines for the script's head.
