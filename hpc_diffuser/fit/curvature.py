@@ -15,6 +15,7 @@ The influence of a voxel on ∂ρ/∂φ, with the part that it has in means and 
 which is (u̇ − βu)(t − ρu), residual times derivative, where the derivative vanishes.
 """
 
+from copy import copy
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -110,6 +111,14 @@ class Curvature:
         self._derivatives: list[np.ndarray] = []
         self._slopes: list[tuple[np.ndarray, np.ndarray]] = []
         self._second: list[float] = []
+
+    def about(self, calculated: np.ndarray) -> "Curvature":
+        """The same about another map (V,), without parameters yet: voxels and data are shared."""
+        other = copy(self)
+        other._x_scale, other._u = self._standardised(calculated[self._rows])
+        other._rho = self._means(other._u, self._t)
+        other._derivatives, other._slopes, other._second = [], [], []
+        return other
 
     def add(self, first: np.ndarray, second: np.ndarray) -> None:
         """A parameter's first and second derivative of the map, (V,) float each.
@@ -231,8 +240,9 @@ def curvature_bytes(voxels: int, parameters: int) -> list[float]:
     voxels, parameters : int
         How many working voxels, and how many refined parameters.
     """
-    kept = [8.0 * voxels] * 5 + [4.0 * voxels] * parameters
-    return [*kept, *[8.0 * voxels] * 5]
+    # Of the final map, whose gradient is asked for besides, one array is its own.
+    kept = [8.0 * voxels] * 6 + [4.0 * voxels] * parameters
+    return [*kept, *[8.0 * voxels] * 6]
 
 
 def _scored_rows(target: Target, shells: np.ndarray) -> np.ndarray:

@@ -31,7 +31,7 @@ from hpc_diffuser.system.memory import MB, Limit, memory_limit_MB, process_limit
 from hpc_diffuser.system.progress import log
 
 # Measured: Python 3.11, numpy 2.4, numba 0.68, scipy 1.17, MPICH 5, x86-64.
-PROGRAM_MB = 160.0  # of each rank: interpreter, modules, kernels, MPI's buffers, gaps in the heap
+PROGRAM_MB = 165.0  # of each rank: interpreter, modules, kernels, MPI's buffers, gaps in the heap
 LIBRARIES_MB = 140.0  # once a node: libraries mapped from files
 OPTIMISER_MAPS_MB = 110.0  # that it does not use, of a rank that proposes
 OPTIMISER_MB = 30.0  # of a rank that proposes: scikit-optimize and scikit-learn

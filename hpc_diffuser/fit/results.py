@@ -96,9 +96,11 @@ def finish(problem: Problem, world: Ranks, started: float, share: float | None) 
     baseline = _translation_alone(model, comparison, parameters)
     masked = world.from_root(lambda: _in_halos(problem.target))
     halos = None if masked is None else _halos(problem, masked, model, parameters, intensity)
-    values = collect(model, intensity, len(problem.target.indices))
-    samples = _samples(problem, world)
-    intervals = parameter_intervals(problem, model, answer.chosen.values, samples, values)
+    samples, n_voxels = _samples(problem, world), len(problem.target.indices)
+    final = collect(model, intensity, n_voxels)
+    intervals = parameter_intervals(problem, model, answer.chosen.values, samples, final)
+    del final  # what derivatives have left of the heap comes first
+    values = collect(model, intensity, n_voxels)
     peak_memory = world.gather(peak_memory_MB())
 
     def save() -> Summary:

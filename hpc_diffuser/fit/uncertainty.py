@@ -142,7 +142,7 @@ def parameter_intervals(
     if why:
         return Intervals(zones=n_zones, samples=samples, missing=why) if root.is_root else None
     curvature = None if here is None else _curvature(problem, here)
-    at_final = None if final is None else _curvature(problem, final)
+    at_final = None if curvature is None or final is None else curvature.about(final)
     for i, of_one in enumerate(found):
         left, right = (_moved(calculated, point, i, v) for v in of_one.sides)
         if curvature is not None and here is not None:

@@ -309,9 +309,12 @@ def test_interrupted_as_a_process(run):
     command = [sys.executable, "-m", "hpc_diffuser", "status", "run", "--follow", "--json"]
     went(run, 0, 2)
     with run_lock(run):
+        # What is started in the background ignores Ctrl-C, and so do its children.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
         process = subprocess.Popen(
             command, cwd=run.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
+        signal.signal(signal.SIGINT, before)
         first = process.stdout.readline()
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=120)
