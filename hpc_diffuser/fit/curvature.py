@@ -242,7 +242,8 @@ def curvature_bytes(voxels: int, parameters: int) -> list[float]:
     """
     # Of the final map, whose gradient is asked for besides, one array is its own.
     kept = [8.0 * voxels] * 6 + [4.0 * voxels] * parameters
-    return [*kept, *[8.0 * voxels] * 6]
+    # The maps here, to the sides and the final one; two slopes, two derivatives; centred copies.
+    return [*kept, *[8.0 * voxels] * 10]
 
 
 def _scored_rows(target: Target, shells: np.ndarray) -> np.ndarray:

@@ -56,11 +56,14 @@ def test_free_set_agrees_with_the_working_set(finished):
 
 
 @pytest.mark.slow
-def test_nothing_is_warned_of(finished):
-    """The restarts agree, and the model moves as its crystal does: B of the true motions."""
-    folder, output = finished
+def test_nothing_else_is_warned_of(finished):
+    """The restarts agree, and the model moves as its crystal does: B of the true motions.
+
+    Its 64 samples limit the answer, and that is said.
+    """
+    folder, _ = finished
     summary = json.loads((folder / four_helices.FOLDER / "run/summary.json").read_text())
-    assert summary["warnings"] == [] and "Warnings" not in output
+    assert all("from the minimum of the final map" in text for text in summary["warnings"])
     assert summary["answer"] == summary["median"] and len(summary["clusters"]) == 1
     assert summary["b_factors"]["mean_ratio"] == pytest.approx(1, abs=0.05)
     assert summary["b_factors"]["cc"] > 0.99
