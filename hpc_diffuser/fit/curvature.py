@@ -232,8 +232,8 @@ class Curvature:
         return centred
 
 
-def curvature_bytes(voxels: int, parameters: int) -> list[float]:
-    """Bytes of each of the arrays that `Curvature` works with at once, and of what it is given.
+def curvature_kept_bytes(voxels: int, parameters: int) -> list[float]:
+    """Bytes of each of the arrays that `Curvature` keeps.
 
     Parameters
     ----------
@@ -241,9 +241,12 @@ def curvature_bytes(voxels: int, parameters: int) -> list[float]:
         How many working voxels, and how many refined parameters.
     """
     # Of the final map, whose gradient is asked for besides, one array is its own.
-    kept = [8.0 * voxels] * 6 + [4.0 * voxels] * parameters
-    # The maps here, to the sides and the final one; two slopes, two derivatives; centred copies.
-    return [*kept, *[8.0 * voxels] * 10]
+    return [8.0 * voxels] * 6 + [4.0 * voxels] * parameters
+
+
+def curvature_bytes(voxels: int) -> list[float]:
+    """The same of what is added: a map, two slopes, two derivatives; two centred copies."""
+    return [8.0 * voxels] * 7
 
 
 def _scored_rows(target: Target, shells: np.ndarray) -> np.ndarray:

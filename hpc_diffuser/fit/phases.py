@@ -14,10 +14,11 @@ import numpy as np
 
 from hpc_diffuser.crystal.symmetry import expansion_bytes, grid_operations, laue_expansion
 from hpc_diffuser.fit import scoring
-from hpc_diffuser.fit.curvature import curvature_bytes
+from hpc_diffuser.fit.curvature import curvature_bytes, curvature_kept_bytes
 from hpc_diffuser.fit.problem import Problem, computation
 from hpc_diffuser.fit.search.bayesian import proposing_bytes
 from hpc_diffuser.io.maps import native
+from hpc_diffuser.maps.zones import zones_bytes
 from hpc_diffuser.motion.ensemble import n_configurations
 from hpc_diffuser.parallel.decomposition import choose_layout, share_planes
 from hpc_diffuser.scattering import interpolation, liquid, model, molecule, moments
@@ -222,29 +223,43 @@ def proposing(sizes: Sizes, share: Share, evaluations: int) -> Phase:
     return held(sizes, share) + proposing_bytes(evaluations)
 
 
-def finishing(sizes: Sizes, share: Share) -> list[Phase]:
+def finishing(sizes: Sizes, share: Share, n_samples: int) -> list[Phase]:
     """The final map: gathered, then written, on rank 0; between, maps to the answer's sides."""
     kept = [*held(sizes, share), 8 * sizes.voxels, 8 * share.voxels]
     per_value = 4 if sizes.interpolated else 8
-    phases = [model.collecting_bytes(sizes.voxels, per_value)]
-    phases.append(curvature_bytes(sizes.voxels, sizes.refined))
-    phases += native.writing_bytes(sizes.voxels, sizes.points, sizes.expanded)
-    return [kept + phase for phase in phases]
+    curving = curvature_kept_bytes(sizes.voxels, sizes.refined)
+    maps = [8 * sizes.voxels] * 3  # the final one, that at the answer, one to its side
+    phases = [
+        model.collecting_bytes(sizes.voxels, per_value),
+        maps + zones_bytes(sizes.voxels),
+        maps + curving + curvature_bytes(sizes.voxels),
+        *native.writing_bytes(sizes.voxels, sizes.points, sizes.expanded),
+    ]
+    sides = evaluating(sizes, share, n_samples)
+    return [kept + phase for phase in phases] + [maps + curving + phase for phase in sides]
+
+
+def samples_of(problem: Problem) -> tuple[int, int]:
+    """Configurations of an evaluation of the search, and of the largest of all.
+
+    How many "auto" will be is not known yet; hardly more than the final map takes.
+    """
+    options, librates = problem.config.model, problem.space.librates
+    samples = options.final_samples if isinstance(options.samples, str) else options.samples
+    most = max(samples, options.final_samples)
+    return (
+        n_configurations(problem.modes, librates, samples),
+        n_configurations(problem.modes, librates, most),
+    )
 
 
 def fitting(problem: Problem, sizes: Sizes, alone: Share, together: Share) -> list[Phase]:
     """The phases of every rank: those of its group, and those that the whole job does together."""
-    options, search = problem.config.model, problem.config.search
-    # How many "auto" will be is not known yet; hardly more than the final map takes.
-    samples = options.final_samples if isinstance(options.samples, str) else options.samples
-    samples, most = (
-        n_configurations(problem.modes, problem.space.librates, n)
-        for n in (samples, max(samples, options.final_samples))
-    )
+    samples, most = samples_of(problem)
     return [
         *building(sizes, alone),
         *evaluating(sizes, alone, samples),
         *building(sizes, together),
         *evaluating(sizes, together, most),
-        proposing(sizes, alone, search.evaluations),
+        proposing(sizes, alone, problem.config.search.evaluations),
     ]

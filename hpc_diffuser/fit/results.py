@@ -40,7 +40,7 @@ from hpc_diffuser.motion.modes import why_no_b_factors
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering.model import Model, collect
-from hpc_diffuser.system.memory import peak_memory_MB
+from hpc_diffuser.system.memory import give_back, peak_memory_MB
 
 ALPHAS = np.arange(0, 8.1, 0.4)  # powers of the empirical halo profile that are tried
 SIGMAS_A = np.geomspace(*TRANSLATIONS_A, 9)  # between which the best one is looked for
@@ -100,6 +100,7 @@ def finish(problem: Problem, world: Ranks, started: float, share: float | None) 
     final = collect(model, intensity, n_voxels)
     intervals = parameter_intervals(problem, model, answer.chosen.values, samples, final)
     del final  # what derivatives have left of the heap comes first
+    give_back()
     values = collect(model, intensity, n_voxels)
     peak_memory = world.gather(peak_memory_MB())
 

@@ -4,7 +4,7 @@ The objective's slope and curvature at the answer, and how the zones of the data
 them: see `curvature`. An amplitude σ enters as σ², which intensities are nearly linear in.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,9 +15,10 @@ from hpc_diffuser.fit.problem import INTERVALS, Problem
 from hpc_diffuser.fit.scoring import score_at_voxels, voxel_weights
 from hpc_diffuser.fit.space import SearchSpace
 from hpc_diffuser.fit.summary import Values
-from hpc_diffuser.maps.zones import blocks_of
+from hpc_diffuser.maps.zones import Zones, blocks_of
 from hpc_diffuser.motion.registry import ANGLE, BY_NAME, LENGTH
 from hpc_diffuser.scattering.model import Model, collect
+from hpc_diffuser.system.memory import give_back
 
 STEP = 0.03  # of a range: how far to the side maps are calculated
 AT_END = 1e-3  # of a range: nearer to its end, a parameter is held by it
@@ -138,25 +139,42 @@ def parameter_intervals(
         return collect(model, intensity, len(problem.target.indices))
 
     here = calculated(point)
-    n_zones, why = root.from_root(lambda: _enough(problem, here) if here is not None else None)
-    if why:
+    curvature, n_zones, why = None, 0, None
+    if here is not None:
+        zones = blocks_of(problem.target)
+        n_zones, why = _enough(problem, here, zones)
+        curvature = None if why else _curvature(problem, here, zones)
+    if root.from_root(lambda: why is not None):
         return Intervals(zones=n_zones, samples=samples, missing=why) if root.is_root else None
-    curvature = None if here is None else _curvature(problem, here)
     at_final = None if curvature is None or final is None else curvature.about(final)
     for i, of_one in enumerate(found):
-        left, right = (_moved(calculated, point, i, v) for v in of_one.sides)
-        if curvature is not None and here is not None:
-            phis = [of_one.phi(v) for v in (of_one.value, *of_one.sides)]
-            first, second = derivatives(here, left, right, *phis)
-            curvature.add(first, second)
-            if at_final is not None:
-                at_final.add_slope(first)
+        sides = (_moved(calculated, point, i, v) for v in of_one.sides)
+        _add_derivatives(of_one, here, sides, curvature, at_final)
+        give_back()
     if curvature is None:
         return None
     bend = curvature.bend()
     if at_final is not None:
         bend = replace(bend, gradient=at_final.gradient())
     return intervals_of(bend, found, samples)
+
+
+def _add_derivatives(
+    of_one: Coordinate,
+    here: np.ndarray | None,
+    sides: Iterable[np.ndarray | None],
+    curvature: Curvature | None,
+    at_final: Curvature | None,
+) -> None:
+    """All ranks make the maps to a parameter's sides; the root adds what they tell."""
+    left, right = sides
+    if curvature is None or here is None:
+        return
+    phis = [of_one.phi(v) for v in (of_one.value, *of_one.sides)]
+    first, second = derivatives(here, left, right, *phis)
+    curvature.add(first, second)
+    if at_final is not None:
+        at_final.add_slope(first)
 
 
 def _moved(
@@ -170,9 +188,8 @@ def _moved(
     return calculated(moved)
 
 
-def _enough(problem: Problem, calculated: np.ndarray) -> tuple[int, str | None]:
+def _enough(problem: Problem, calculated: np.ndarray, zones: Zones) -> tuple[int, str | None]:
     """How many working zones there are, and why they or the map say too little, on the root."""
-    zones = blocks_of(problem.target)
     n_zones = int((~zones.free).sum())
     if n_zones < FEWEST_ZONES:
         return n_zones, (
@@ -186,10 +203,10 @@ def _enough(problem: Problem, calculated: np.ndarray) -> tuple[int, str | None]:
     return n_zones, None
 
 
-def _curvature(problem: Problem, calculated: np.ndarray) -> Curvature:
+def _curvature(problem: Problem, calculated: np.ndarray, zones: Zones) -> Curvature:
     target, options = problem.target, problem.config.target
     weights = voxel_weights(target, options.weights)
-    return Curvature(target, calculated, blocks_of(target), options.score, weights)
+    return Curvature(target, calculated, zones, options.score, weights)
 
 
 def derivatives(

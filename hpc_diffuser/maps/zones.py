@@ -27,6 +27,7 @@ BLOCK = 3  # zones along h, k and l that are drawn together
 FEWEST_BLOCKS = 100  # working ones, or blocks are smaller: an error is then known to 7 %
 _SEED = 1  # of the resampling: the same maps give the same errors
 _AT_ONCE = 1 << 22  # counts of zones that are held in memory
+_VOXELS_AT_ONCE = 1 << 16  # whose zones are looked for
 
 
 @dataclass(frozen=True)
@@ -70,21 +71,34 @@ def zones_of(target: Target, size: int = 1) -> Zones:
         Zones along h, k and l in a block.
     """
     crystal = (target.space_group, target.grid.unit_cell)
-    divisions = target.grid.whole_divisions()
-    zones = brillouin_zone(target.indices, divisions, centring(*crystal))
-    reach = np.abs(zones).max(axis=0, initial=0)
-    shape = tuple(2 * reach + 1)
-    _, first, own = np.unique(
-        np.ravel_multi_index(tuple((zones + reach).T), shape),
-        return_index=True,
-        return_inverse=True,
-    )
-    mates = canonical_mates(zones[first], laue_operations(*crystal))
+    zones, own = _distinct_zones(target)
+    mates = canonical_mates(zones, laue_operations(*crystal))
     blocks = np.rint(mates / size).astype(np.int64)
     _, mate = np.unique(blocks, axis=0, return_inverse=True)
-    key = 2 * mate.reshape(-1)[own.reshape(-1)] + target.free
+    key = 2 * mate.reshape(-1)[own] + target.free
     kinds, unit = np.unique(key, return_inverse=True)
     return Zones(unit.reshape(-1), kinds % 2 == 1, size)
+
+
+def zones_bytes(voxels: int) -> list[float]:
+    """Bytes of each of the arrays that `zones_of` works with at once: V int64 each."""
+    return [8.0 * voxels] * 5
+
+
+def _distinct_zones(target: Target) -> tuple[Integers, Integers]:
+    """The zones' hkl (Z, 3), and which of them each voxel is in (V,); some voxels at a time."""
+    divisions = target.grid.whole_divisions()
+    lattice = centring(target.space_group, target.grid.unit_cell)
+    reach = np.ceil(np.abs(target.indices).max(axis=0, initial=0) / divisions).astype(int) + 1
+    shape = tuple((2 * reach + 1).tolist())
+    key = np.empty(len(target.indices), np.int64)
+    for first in range(0, len(key), _VOXELS_AT_ONCE):
+        part = slice(first, first + _VOXELS_AT_ONCE)
+        zones = brillouin_zone(target.indices[part], divisions, lattice)
+        key[part] = np.ravel_multi_index(tuple((zones + reach).T), shape)
+    kinds, own = np.unique(key, return_inverse=True)
+    zones = np.stack(np.unravel_index(kinds, shape), axis=-1) - reach
+    return zones, own.reshape(-1)
 
 
 @dataclass(frozen=True)
