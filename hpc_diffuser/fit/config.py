@@ -107,9 +107,12 @@ class ModelsConfig:
 class ModelConfig:
     """[model]: how the ensemble is sampled, and how its transform is computed.
 
-    `samples` may be "auto": then as many as `map_error`, 1 − CC of a calculated map, asks for.
+    `estimator` says what of the modes' motion is sampled: all of it, nothing, or what the first
+    order leaves. `samples` may be "auto": then as many as `map_error`, 1 − CC of a calculated map,
+    asks for.
     """
 
+    estimator: str = "sampled"
     samples: int | str = 128
     map_error: float = 5e-4
     sampler: str = "sobol"

@@ -68,7 +68,33 @@ def computation(options: ModelConfig, modes: Modes, space: SearchSpace) -> Compu
         liquid_gamma_A=space.at_least("llm_gamma_A"),
         factors=factors,
         many_kinds=space.at_most("residual_b_fraction") > 0,
+        estimator=options.estimator if can_expand(modes, space) else "sampled",
     )
+
+
+def can_expand(modes: Modes, space: SearchSpace) -> bool:
+    """Whether a model's motion inside is Gaussian along modes wherever the search goes."""
+    return bool(len(modes.vectors)) and why_only_sampled(modes, space) is None
+
+
+def why_only_sampled(modes: Modes, space: SearchSpace) -> str | None:
+    """What the moments of a model have no expansion for, in words; None where they have one."""
+    if modes.frames is not None:
+        return "an ensemble's own frames"
+    return "libration, whose rotations are exact" if space.librates else None
+
+
+def require_expansion(options: ModelConfig, modes: Modes, space: SearchSpace) -> None:
+    """Raise InputError where an estimator is asked for that the model cannot have.
+
+    A rigid molecule needs none, and no samples: that is no error.
+    """
+    why = why_only_sampled(modes, space)
+    if options.estimator not in ("auto", "sampled") and why:
+        raise InputError(
+            f'model.estimator = "{options.estimator}" is of Gaussian motion along modes, but the '
+            f'model has {why}: set "sampled" or "auto"'
+        )
 
 
 def load_problem(config: Config) -> Problem:
@@ -87,6 +113,7 @@ def load_problem(config: Config) -> Problem:
             "[parameters]: nothing to refine: give at least one parameter a range [low, high], or "
             "[search] evaluations = 1 to score the model as it is"
         )
+    require_expansion(config.model, modes, space)
     target = load_target(config, modes)
     if config.target.weights == "errors" and target.errors is None:
         raise InputError(

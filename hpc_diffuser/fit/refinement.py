@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,10 @@ def refine(
     with ExitStack() as stack:
         lock = run_lock(directory, resumption.break_lock)
         world.from_root(lambda: stack.enter_context(lock) and None)
-        world.from_root(lambda: begin_or_resume(config, config_text, resumption.accept_versions))
+        config = world.from_root(
+            lambda: begin_or_resume(config, config_text, resumption.accept_versions)
+        )
+        problem = replace(problem, config=config)
         histories = world.from_root(lambda: _recover(problem))
         began = time.time() - (time.monotonic() - started)
         machines = world.gather(this_machine())

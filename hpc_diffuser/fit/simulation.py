@@ -12,7 +12,12 @@ from hpc_diffuser.crystal.symmetry import grid_operations, unique_indices
 from hpc_diffuser.fit.config import Config
 from hpc_diffuser.fit.convergence import samples_needed
 from hpc_diffuser.fit.inputs import load_modes
-from hpc_diffuser.fit.problem import NOISE, computation, ensemble_sampler
+from hpc_diffuser.fit.problem import (
+    NOISE,
+    computation,
+    ensemble_sampler,
+    require_expansion,
+)
 from hpc_diffuser.fit.run.directory import input_hashes
 from hpc_diffuser.fit.scoring import Comparison
 from hpc_diffuser.fit.space import SearchSpace, held_space
@@ -124,7 +129,9 @@ def _simulation(config: Config, files: TrajectoryFiles | None) -> tuple[Modes, S
         raise InputError("parameters.halo_alpha: simulate has no measured map to take halos from")
     if files is None:
         correlated = config.structure.correlated_modes
-        return modes, held_space(given, modes.amplitudes_A, correlated)
+        space = held_space(given, modes.amplitudes_A, correlated)
+        require_expansion(config.model, modes, space)
+        return modes, space
     # The frames bring their own internal motion: the modes' weights, even ranges, play no part.
     still = replace(given, mode_amplitude_A=None, mode_correlation=(0.0, 0.0))
     found = crystal_frames(files)
@@ -133,7 +140,9 @@ def _simulation(config: Config, files: TrajectoryFiles | None) -> tuple[Modes, S
     for note in found.notes:
         log(note)
     modes = with_frames(modes, found.positions)
-    return modes, held_space(still, modes.amplitudes_A)
+    space = held_space(still, modes.amplitudes_A)
+    require_expansion(config.model, modes, space)
+    return modes, space
 
 
 def _grid(config: Config, modes: Modes) -> HklGrid:

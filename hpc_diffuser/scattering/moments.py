@@ -176,7 +176,8 @@ class Moments:
             if sampling:
                 rows = np.arange(*of_points[i : i + 2])
                 moved = configurations(self.modes, sampled, normals[rows], rows)
-                sums += phonons.remainders(moved, normals[rows]) / np.float32(len(normals))
+                own = normals[rows, : len(fields)]  # libration's, at 0, are behind them
+                sums += phonons.remainders(moved, own) / np.float32(len(normals))
             return sums
 
         total = self.group.sum_as_tree(_sum_tree(batch, self._batches), self._sharing)

@@ -4,7 +4,7 @@ import os
 import platform
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import zip_longest
 from pathlib import Path
@@ -38,6 +38,7 @@ _FREE = (
     "grid.d_min_A",
 )
 _CHECKPOINT = re.compile(r"restart_([0-9]+)(?:\.previous)?\.h5")
+_ESTIMATOR = "model.estimator"
 _HASH = re.compile("[0-9a-f]{64}")
 _SAMPLING = "hpc-diffuser/sampling"
 _SESSION = "hpc-diffuser/session"
@@ -64,7 +65,7 @@ def _input_files(config: Config) -> dict[str, str]:
     return {key: settings[key] for key in _INPUTS if settings[key]}
 
 
-def begin_or_resume(config: Config, config_text: str, accept_versions: bool = False) -> None:
+def begin_or_resume(config: Config, config_text: str, accept_versions: bool = False) -> Config:
     """Write the manifest of a new run, or check that an old one is the same.
 
     Parameters
@@ -75,6 +76,11 @@ def begin_or_resume(config: Config, config_text: str, accept_versions: bool = Fa
     accept_versions : bool
         Go on although the program or its libraries have changed.
 
+    Returns
+    -------
+    Config
+        As the run goes on: with the estimator that it was begun with, where that is left open.
+
     Raises
     ------
     ChangedError
@@ -82,14 +88,18 @@ def begin_or_resume(config: Config, config_text: str, accept_versions: bool = Fa
     """
     directory = config.run.directory
     path = directory / "manifest.json"
+    old = read_manifest(directory) if path.exists() else None
+    if old and config.model.estimator == "auto":
+        begun = old["settings"][_ESTIMATOR]
+        config = replace(config, model=replace(config.model, estimator=begun))
     manifest = _manifest(config)
-    if path.exists():
-        old = read_manifest(directory)
+    if old:
         _compare(old, manifest, directory, accept_versions)
         _refuse_fewer(old["settings"], config)
     _refuse_beside_comparison(directory)
     write_bytes(directory / "config.toml", config_text.encode())
     write_json(path, manifest)
+    return config
 
 
 def _refuse_fewer(old: dict[str, Any], config: Config) -> None:
@@ -150,6 +160,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         raise InputError(f"{path}: not a manifest of hpc-diffuser")
     if not all(isinstance(manifest.get(section), dict) for section in ("settings", "inputs")):
         raise InputError(f"{path}: the manifest is damaged: give another [run] directory")
+    manifest["settings"].setdefault(_ESTIMATOR, "sampled")  # of a version that knew no other
     return manifest
 
 

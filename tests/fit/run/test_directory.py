@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hpc_diffuser.fit.config import Config, load_config, parse_config
+from hpc_diffuser.fit.run.begun import begun_config
 from hpc_diffuser.fit.run.checkpoints import checkpoint_path, previous_path, write_checkpoint
 from hpc_diffuser.fit.run.directory import (
     begin_or_resume,
@@ -67,6 +68,39 @@ def test_run_that_recorded_fewer_versions_resumes(config):
     path.write_text(json.dumps(manifest | {"versions": manifest["versions"] | {"Python": "3.1"}}))
     with pytest.raises(ChangedError, match=r"Python: 3\.1 → 3\.[0-9.]+\)"):
         begin_or_resume(config, "")
+
+
+def begun_before_estimators(config) -> None:
+    """A run as a version without [model] estimator began it."""
+    begin_or_resume(config, "")
+    path = config.run.directory / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["settings"]["model.estimator"]
+    path.write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize("asked", ["auto", "sampled"])
+def test_a_run_without_an_estimator_goes_on_sampling(config, asked):
+    """All that there was; and it remembers it."""
+    begun_before_estimators(config)
+    for _ in range(2):
+        assert begin_or_resume(changed(config, "model", estimator=asked), "").model.estimator == (
+            "sampled"
+        )
+        manifest = read_manifest(config.run.directory)
+        assert begun_config(config.run.directory, manifest).model.estimator == "sampled"
+
+
+def test_another_estimator_is_another_run(config):
+    """Asked for by name; left open, it is that of the start."""
+    begun_before_estimators(config)
+    with pytest.raises(ChangedError, match=r"model\.estimator: sampled → one-phonon"):
+        begin_or_resume(changed(config, "model", estimator="one-phonon"), "")
+    directory = config.run.directory.with_name("other")
+    other = changed(changed(config, "run", directory=directory), "model", estimator="one-phonon")
+    directory.mkdir()
+    begin_or_resume(other, "")
+    assert begin_or_resume(changed(other, "model", estimator="auto"), "") == other
 
 
 @pytest.mark.parametrize(
