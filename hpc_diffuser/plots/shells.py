@@ -14,6 +14,14 @@ from hpc_diffuser.plots.canvas import BLUE, GREY, ORANGE, new_axes, new_figure
 from hpc_diffuser.system.arrays import Floats
 from hpc_diffuser.system.errors import InputError
 
+_MOST_TICKS = 12
+# Of a decade, the roundest first; finer ones where these are too few.
+_ROUND = (
+    (8.0, 6.0, 5.0, 4.0, 3.0, 2.5, 2.0, 1.5, 1.0),
+    tuple(x / 4 for x in range(39, 3, -1)),
+    tuple(x / 20 for x in range(199, 19, -1)),
+)
+
 
 def shells_figure(run: Run | Summary, errors: CCErrors | None = None) -> Any:
     """CC against resolution with its errors, above the voxels of each shell, as a Figure.
@@ -184,7 +192,25 @@ def draw_ceiling(
 
 
 def label_resolution(ax: Any, low: float, high: float) -> None:
-    """Label an x axis of 1/d, Å⁻¹, by d in Å, between two of its places."""
-    ticks = [t for t in ax.get_xticks() if low <= t <= high]
-    ax.set_xticks(ticks, [f"{1 / t:.2f}" for t in ticks])
+    """Label an x axis of 1/d, Å⁻¹, by round d in Å, between two of its places."""
+    ticks = round_resolutions(low, high)
+    ax.set_xticks([1 / d for d in ticks], [f"{d:.3g}" for d in ticks])
     ax.set_xlabel("resolution d (Å)")
+
+
+def round_resolutions(low: float, high: float) -> list[float]:
+    """Round numbers of d in Å, about evenly spread in 1/d between two ends in Å⁻¹.
+
+    Between ends so near to each other that none is round, the middle.
+    """
+    apart = (high - low) / _MOST_TICKS
+    first = max(low, apart)
+    for coarse in _ROUND:
+        decades = (step * 10.0**power for power in (3, 2, 1, 0, -1) for step in coarse)
+        found: list[float] = []
+        for d in decades:
+            if first <= 1 / d <= high and (not found or 1 / d - 1 / found[-1] >= apart):
+                found.append(d)
+        if len(found) > 2:
+            break
+    return found or [2 / (low + high)]

@@ -262,8 +262,8 @@ def _shells_figure(found: ModelComparison) -> Figure:
     ]
     return Figure(
         name="models-against-resolution",
-        caption="CC_work (left) and CC_free (right) of each model against resolution; in the "
-        "legends, of all shells together.",
+        caption="CC_work and CC_free of each model against resolution, a panel for each, before "
+        "the curves of the others; above, of all shells together.",
         alternative=" ".join(["CC against resolution of each model.", *said])
         + " By shell, they are in the table below.",
         draw=draw,

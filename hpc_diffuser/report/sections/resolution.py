@@ -135,7 +135,9 @@ def resolution_of_models(comparison: Comparison) -> Contents | None:
         return replace(contents, words=(*contents.words, f"Without errors of the CCs: {exc}"))
     figure = replace(
         contents.figures[0],
-        caption=contents.figures[0].caption + " Bars are 95 % intervals.",
+        caption=contents.figures[0].caption
+        + " Bars are 95 % intervals; where those of CC_free leave the panel, the table has their "
+        "ends.",
         draw=lambda: models_figure(found, errors),
     )
     words = (*contents.words, HOW, *([_CEILING] if found.ceiling else []))
