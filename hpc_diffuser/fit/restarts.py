@@ -5,7 +5,7 @@ import numpy as np
 from hpc_diffuser.fit.clusters import clusters, joined
 from hpc_diffuser.fit.search.history import History
 from hpc_diffuser.fit.search.surrogate import pooled_surrogate
-from hpc_diffuser.fit.space import SearchSpace
+from hpc_diffuser.fit.space import SearchSpace, none_for_nan
 from hpc_diffuser.fit.summary import (
     AS_GOOD,
     AtBounds,
@@ -16,7 +16,6 @@ from hpc_diffuser.fit.summary import (
     Spread,
     Summary,
 )
-from hpc_diffuser.motion.parameters import Value
 
 OUTLIER = 5.0  # robust standard deviations below the median CC
 PLATEAU = 0.1  # of what a restart lacks to the best: its CC have to vary by more
@@ -144,15 +143,9 @@ def _spread(space: SearchSpace, answers: np.ndarray) -> Spread:
     """By parameter name; of one restart None, but 0 for what is held."""
     if len(answers) == 1:
         unknown = space.spread(np.full(answers.shape[1], np.nan))
-        return {name: _none_for_nan(value) for name, value in unknown.items()}
+        return {name: none_for_nan(value) for name, value in unknown.items()}
     low, high = np.percentile(answers, [15.87, 84.13], axis=0)
     return {**space.spread((high - low) / 2)}
-
-
-def _none_for_nan(value: Value) -> float | list[float | None] | None:
-    if isinstance(value, list):
-        return [None if np.isnan(v) else v for v in value]
-    return None if np.isnan(value) else value
 
 
 def _clusters(

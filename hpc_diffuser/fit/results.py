@@ -31,7 +31,7 @@ from hpc_diffuser.fit.summary import (
     TranslationAlone,
     write_summary,
 )
-from hpc_diffuser.fit.uncertainty import parameter_intervals
+from hpc_diffuser.fit.uncertainty import parameter_intervals, standard_errors
 from hpc_diffuser.io.maps.native import write_map
 from hpc_diffuser.maps.target import Target, map_from_voxels, outside_halos
 from hpc_diffuser.maps.target_options import HALO_RADIUS
@@ -157,6 +157,7 @@ def _outcome(
         b_factors_missing=why_no_b_factors(modes),
         halos=halos,
         intervals=intervals,
+        standard_errors=standard_errors(problem.space, intervals),
         last_session=session,
     )
 

@@ -81,6 +81,11 @@ class SearchSpace:
         """Widths (D,) of the refined parameters in the same form; 0 for those held."""
         return self._by_name(self._filled(np.zeros_like(self.low), widths))
 
+    def where_known(self, values: np.ndarray) -> dict[str, float | list[float | None] | None]:
+        """Values (D,) in the same form; None where they are NaN, and of parameters held."""
+        every = self._filled(np.full_like(self.low, np.nan), values)
+        return {name: none_for_nan(value) for name, value in self._by_name(every).items()}
+
     def _filled(self, values: np.ndarray, refined: np.ndarray) -> np.ndarray:
         values = values.copy()
         values[self.refined] = refined
@@ -99,6 +104,13 @@ class SearchSpace:
             size = 1 if n is None else n
             yield name, values[first : first + size]
             first += size
+
+
+def none_for_nan(value: Value) -> float | list[float | None] | None:
+    """A parameter's number, or numbers, as JSON knows them."""
+    if isinstance(value, list):
+        return [None if np.isnan(v) else v for v in value]
+    return None if np.isnan(value) else value
 
 
 def search_space(

@@ -14,7 +14,7 @@ from hpc_diffuser.fit.run.directory import Session, read_manifest, read_session,
 from hpc_diffuser.fit.run.jobs import read_jobs
 from hpc_diffuser.fit.run.lock import owner_lives, read_owner
 from hpc_diffuser.fit.search.history import History
-from hpc_diffuser.fit.summary import read_stage
+from hpc_diffuser.fit.summary import Spread, read_stage
 from hpc_diffuser.system.errors import InputError
 
 # What somebody may be doing with a run, and how it may have ended.
@@ -105,6 +105,8 @@ class Standing:
     cc_best, cc_median : float or None
         CC_search over restarts.
     best_restart : int or None
+    standard_errors : dict or None
+        Of the answer's parameters, by name, once the final map is made.
     last_saved : float or None
         Unix time.
     begun : tuple of RestartStanding
@@ -130,6 +132,7 @@ class Standing:
     cc_best: float | None = None
     cc_median: float | None = None
     best_restart: int | None = None
+    standard_errors: Spread | None = None
     last_saved: float | None = None
     begun: tuple[RestartStanding, ...] = ()
     damaged: tuple[Damaged, ...] = ()
@@ -239,6 +242,7 @@ def read_standing(directory: Path, name: str = "") -> tuple[Standing, Histories]
     scores = {r: best_cc(history) for r, history in histories.items()}
     best = max(scores, key=lambda r: scores[r]) if scores else None
     total = n_restarts * n_evaluations
+    stage = read_stage(directory)
     standing = Standing(
         name=name,
         directory=str(directory),
@@ -256,6 +260,7 @@ def read_standing(directory: Path, name: str = "") -> tuple[Standing, Histories]
         cc_best=None if best is None else scores[best],
         cc_median=float(np.median(list(scores.values()))) if scores else None,
         best_restart=best,
+        standard_errors=stage.standard_errors if stage else None,
         last_saved=saved if histories else None,
         begun=_begun(histories, n_evaluations),
         damaged=damaged + _damaged_notes(directory),

@@ -298,6 +298,9 @@ class Outcome:
         None where no voxel lies in a halo.
     intervals : Intervals or None
         Of the refined parameters; None where nothing is refined, or in a file that is older.
+    standard_errors : dict or None
+        Of the answer's parameters, by name, in their units; None where not determined, and of
+        those held. None in a file that is older.
     last_session : LastSession
     """
 
@@ -315,6 +318,7 @@ class Outcome:
     b_factors_missing: str | None
     halos: ScannedHaloScores | HaloScores | None
     intervals: Intervals | None = None
+    standard_errors: Spread | None = None
     last_session: LastSession
 
 
@@ -473,10 +477,13 @@ class Stage:
     restarts_finished : int
     shells : tuple or None
         Of the final map; None until it is made.
+    standard_errors : dict or None
+        By parameter name; None until then.
     """
 
     restarts_finished: int
     shells: tuple[Any, ...] | None = None
+    standard_errors: Spread | None = None
 
 
 def read_stage(directory: Path) -> Stage | None:

@@ -14,7 +14,7 @@ from hpc_diffuser.fit.intervals import Intervals
 from hpc_diffuser.fit.problem import INTERVALS, Problem
 from hpc_diffuser.fit.scoring import score_at_voxels, voxel_weights
 from hpc_diffuser.fit.space import SearchSpace
-from hpc_diffuser.fit.summary import Values
+from hpc_diffuser.fit.summary import Spread, Values
 from hpc_diffuser.maps.zones import Zones, blocks_of
 from hpc_diffuser.motion.registry import ANGLE, BY_NAME, LENGTH
 from hpc_diffuser.scattering.model import Model, collect
@@ -157,6 +157,22 @@ def parameter_intervals(
     if at_final is not None:
         bend = replace(bend, gradient=at_final.gradient())
     return intervals_of(bend, found, samples)
+
+
+def standard_errors(space: SearchSpace, found: Intervals | None) -> Spread:
+    """Of every parameter by its name, in its unit; None where not determined, and of those held.
+
+    Parameters
+    ----------
+    space : SearchSpace
+    found : Intervals or None
+        Of the space's refined parameters.
+    """
+    known = found.standard_errors if found else ()
+    numbers = np.full(len(space.names), np.nan)
+    if known:
+        numbers[:] = [np.nan if error is None else error for error in known]
+    return space.where_known(numbers)
 
 
 def _add_derivatives(

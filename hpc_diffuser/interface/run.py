@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from hpc_diffuser.fit.sampling_error import Convergence
     from hpc_diffuser.fit.search.history import History
     from hpc_diffuser.fit.space import SearchSpace
-    from hpc_diffuser.fit.summary import Outcome, Summary
+    from hpc_diffuser.fit.summary import Outcome, Spread, Summary
     from hpc_diffuser.io.provenance import Provenance
     from hpc_diffuser.maps.diffuse_map import DiffuseMap
     from hpc_diffuser.maps.target import Target
@@ -121,6 +121,20 @@ class Run:
         from hpc_diffuser.fit.refined import finished_outcome
 
         return finished_outcome(self.directory, self.summary)
+
+    @property
+    def standard_errors(self) -> Spread | None:
+        """Of the answer's parameters by name, as `outcome.answer` has them, in their units.
+
+        None where not determined, and of those held. They are of the data, for this very model,
+        see `outcome.intervals`; None altogether where an older version has fitted.
+
+        Raises
+        ------
+        InputError
+            As of `outcome`.
+        """
+        return self.outcome.standard_errors
 
     @cached_property
     def convergence(self) -> Convergence | None:

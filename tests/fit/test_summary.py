@@ -43,6 +43,7 @@ KEYS = [
     "b_factors_missing",
     "halos",
     "intervals",
+    "standard_errors",
     "last_session",
     "warnings",
 ]

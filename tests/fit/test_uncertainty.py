@@ -19,6 +19,7 @@ from hpc_diffuser.fit.uncertainty import (
     derivatives,
     intervals_of,
     parameter_intervals,
+    standard_errors,
 )
 from hpc_diffuser.maps.statistics import correlation_sums, shell_mean_cc
 from hpc_diffuser.maps.target import Target
@@ -250,3 +251,20 @@ def test_sides_stay_in_the_range():
     gamma = {**LENGTHS, "low": 5.0, "high": 50.0, "squared": False}
     assert Coordinate("g", 5.0, **gamma).held
     assert not Coordinate("g", 6.0, **gamma).held
+
+
+def test_standard_errors_by_name():
+    """As `median` has the parameters: lists of modes; null where there is none, or none was."""
+    config = ParametersConfig(
+        mode_amplitude_A=((0.0, 1.0), (0.2, 0.2), (0.0, 1.0)), translation_sigma_A=(0.0, 1.0)
+    )
+    space = search_space(config, np.ones(3))
+    found = Intervals(zones=40, samples=8, standard_errors=(0.01, None, 0.02))
+    known = standard_errors(space, found)
+    assert known["mode_amplitude_A"] == [0.01, None, None]
+    assert known["translation_sigma_A"] == 0.02
+    assert known.keys() == space.by_name(np.ones(3)).keys()
+    for nothing in (None, Intervals(zones=3, samples=8, missing="too few zones")):
+        nowhere = standard_errors(space, nothing)
+        assert nowhere["mode_amplitude_A"] == [None] * 3
+        assert nowhere["translation_sigma_A"] is None

@@ -8,6 +8,7 @@ import pytest
 
 from hpc_diffuser.fit.config import load_config
 from hpc_diffuser.fit.run.checkpoints import read_checkpoint
+from hpc_diffuser.fit.standing import read_status
 from hpc_diffuser.interface.run import open_comparison, open_run
 from hpc_diffuser.io.maps.native import read_map, read_target
 from hpc_diffuser.io.modes_file import read_modes
@@ -40,6 +41,17 @@ def test_a_finished_run(finished):
         "target.file": finished / "target.h5",
     }
     assert run.convergence.samples == 4 and len(run.jobs) == 1 and run.session.ranks == 1
+
+
+def test_standard_errors_are_everywhere_the_same(finished):
+    """Of the summary, by name and by place, of the opened run, and of `status --json`."""
+    run = open_run(finished / "run")
+    said = json.loads((finished / "run" / "summary.json").read_text())
+    found = run.standard_errors
+    assert found == said["standard_errors"] == read_status(run.directory)[0].runs[0].standard_errors
+    by_place = [*found["mode_amplitude_A"], found["translation_sigma_A"]]
+    assert by_place == said["intervals"]["standard_errors"]
+    assert found.keys() == said["answer"].keys()
 
 
 def test_calculated_and_target_lie_beside_each_other(finished):

@@ -30,6 +30,7 @@ from hpc_diffuser.fit.summary import (
     Summary,
     TranslationAlone,
     Values,
+    by_label,
     read_summary,
 )
 from hpc_diffuser.motion.registry import BY_NAME
@@ -39,7 +40,11 @@ from hpc_diffuser.system.progress import duration
 WIDTH = 100  # of a line of text
 MOST_CLUSTERS = 6  # that are shown side by side
 MOST_NAMES = 4  # of hosts, of processors
-_HEADINGS = {"spread": "scatter"}
+_HEADINGS = {"spread": "scatter", "standard_errors": "error"}
+_ERROR = (
+    "error: the answer's standard error, by what the map's zones say: with 68 % the parameter is "
+    "within it, if model and search are right."
+)
 _SCATTER = (
     "scatter: half the width of the central 68 % of the restarts' answers. It tells how well the "
     "search finds the same place again, not how well the map determines a parameter: it is no "
@@ -138,6 +143,10 @@ def _parameter_table(summary: Summary, findings: Findings) -> str:
         del columns["median"]
     first, *others = columns
     columns["spread"], order = findings.spread, [first, "spread", *others]
+    errors = summary.outcome.standard_errors if summary.outcome else None
+    if errors and any(error is not None for error in by_label(errors).values()):
+        columns["standard_errors"] = errors
+        order.insert(1, "standard_errors")
     source, refined = summary.source_mode_amplitude_A, set(summary.refined)
     heading = "".join(f"{_HEADINGS.get(name, name):>9s}" for name in order)
     lines = [f"{'Parameters':22s}{heading}" + "   source" * bool(source)]
@@ -146,10 +155,11 @@ def _parameter_table(summary: Summary, findings: Findings) -> str:
         for row, (label, shown) in enumerate(_labels(name, value)):
             numbers = [column[row] for column in values]
             if label not in refined:
-                numbers[1] = "held"
+                numbers[order.index("spread")] = "held"
             ensemble = [source[row]] if name == "mode_amplitude_A" else []
             lines.append(f"  {shown:20s}" + "".join(map(_column, numbers + ensemble)))
-    notes = [_SCATTER] * bool(refined) + [_SOURCE] * bool(source)
+    notes = [_ERROR] * ("standard_errors" in order) + [_SCATTER] * bool(refined)
+    notes += [_SOURCE] * bool(source)
     return "\n".join([*lines, *map(wrapped, notes)])
 
 
