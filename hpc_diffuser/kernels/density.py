@@ -26,8 +26,8 @@ Atoms = tuple[Integers, Floats]
 Shapes = tuple[Floats, Floats, float]
 Tables = tuple[Floats, Floats, Floats, float, float]
 Planes = tuple[Integers, Integers, Integers, Integers, Integers, Integers]
-_Buffers = tuple[Floats, Floats, Floats, Floats]
-_Waves = tuple[Complexes, Complexes]
+Buffers = tuple[Floats, Floats, Floats, Floats]
+Waves = tuple[Complexes, Complexes]
 
 
 @njit(cache=True)
@@ -209,13 +209,13 @@ row_offsets (P+1,))
         for b in shares[share]:
             if b < 0:
                 continue
-            buffers = _buffers(len(densities), tables, planes, b)
-            _transform_xy(densities, tables, planes, b, buffers)
+            buffers = block_buffers(len(densities), tables, planes, b)
+            transform_xy(densities, tables, planes, b, buffers)
             _add_block(sample_weights, tables, planes, b, buffers, sum_re, sum_im, sum_sq)
 
 
 @njit(cache=True)
-def _buffers(n_samples: int, tables: Tables, planes: Planes, b: int) -> _Buffers:
+def block_buffers(n_samples: int, tables: Tables, planes: Planes, b: int) -> Buffers:
     """Intermediate results of a block: after x, folded in y and z; of all samples after y, z."""
     first, n = planes[0][b], planes[0][b + 1] - planes[0][b]
     rows, columns = planes[2][first, 0] + 1, planes[2][first, 1] + 1
@@ -228,7 +228,7 @@ def _buffers(n_samples: int, tables: Tables, planes: Planes, b: int) -> _Buffers
 
 
 @njit(cache=True)
-def _phases(tables: Tables, planes: Planes, b: int) -> _Waves:
+def centre_phases(tables: Tables, planes: Planes, b: int) -> Waves:
     """Waves e^{2πi k_c y} and e^{2πi l_c z} of every plane: they move its centre to the origin."""
     first, last = planes[0][b], planes[0][b + 1]
     n_y, n_z = 2 * tables[1].shape[2], 2 * tables[2].shape[1]
@@ -246,12 +246,12 @@ def _phases(tables: Tables, planes: Planes, b: int) -> _Waves:
 
 
 @njit(cache=True)
-def _transform_xy(
-    densities: Floats, tables: Tables, planes: Planes, b: int, buffers: _Buffers
+def transform_xy(
+    densities: Floats, tables: Tables, planes: Planes, b: int, buffers: Buffers
 ) -> None:
     """Transform densities along x and y on one block: `after_y` of all samples."""
     after_x, parts, after_y, _ = buffers
-    phases = _phases(tables, planes, b)
+    phases = centre_phases(tables, planes, b)
     first, last = planes[0][b], planes[0][b + 1]
     half_x, rows = tables[0].shape[2], after_y.shape[3]
     for s in range(len(densities)):
@@ -270,7 +270,7 @@ def _add_block(
     tables: Tables,
     planes: Planes,
     b: int,
-    buffers: _Buffers,
+    buffers: Buffers,
     sum_re: Floats,
     sum_im: Floats,
     sum_sq: Floats,
@@ -309,7 +309,7 @@ def _add_block(
 
 
 @njit(cache=True)
-def _fold(after_x: Floats, phases: _Waves, parts: Floats) -> None:
+def _fold(after_x: Floats, phases: Waves, parts: Floats) -> None:
     """Move each plane's centre to the origin, and separate what is even and odd in y and in z."""
     along_y, along_z = phases
     half_y, half_z = along_y.shape[1] // 2, along_z.shape[1] // 2

@@ -11,6 +11,7 @@ from hpc_diffuser.crystal.atom_factors import AtomFactors, atom_factors, copied_
 from hpc_diffuser.crystal.lattice import fractionalization
 from hpc_diffuser.crystal.structure import Structure
 from hpc_diffuser.kernels import density as kernel
+from hpc_diffuser.kernels import density_adjoint as adjoint
 from hpc_diffuser.kernels.gradients import AT_ONCE, draw_gradients
 from hpc_diffuser.kernels.threads import n_threads, thread_shares
 from hpc_diffuser.motion.configurations import motion_along
@@ -146,6 +147,42 @@ class DensityTransform:
         sums *= (self._sharpen, self._sharpen, self._sharpen**2)
         return sums
 
+    def forces(
+        self,
+        configurations: Floats,
+        pulls: Floats,
+        weights: Floats | None = None,
+        dimming: bool = False,
+    ) -> Floats:
+        """What moving atoms does to an objective that F pulls at; see `transform.Transform`.
+
+        The exact derivative of what is drawn and transformed here.
+        """
+        n_blocks, shape = len(self.slab.blocks) - 1, configurations.shape[:2]
+        forces = np.zeros((n_blocks, *shape, 4))
+        weights = sample_weights(weights, len(configurations))
+        pulls = pulls * np.stack([self._sharpen**2, self._sharpen, self._sharpen])
+        changes = self._dimming() if dimming else np.empty((0, kernel.DEGREE), np.float32)
+        for first in range(0, len(configurations), SAMPLES_AT_ONCE) if n_blocks else ():
+            some = slice(first, first + SAMPLES_AT_ONCE)
+            steps = self._steps(configurations[some])
+            half_box = self._half_box(steps)
+            densities = self._draw(steps, np.zeros(2 * half_box, np.float32))
+            kernel.fold_x(densities, *self._planes_of(half_box))
+            pulled = np.empty((n_blocks, *densities.shape), np.float32)
+            adjoint.pull_back(weights[some], densities, *self._inputs(half_box), pulls, pulled)
+            own = np.empty((n_blocks, *steps.shape[:2], 4))
+            adjoint.gather(steps, self._atoms, self._drawn, changes, 2 * half_box, pulled, own)
+            forces[:, some, self._order] = own
+        forces[..., :3] = forces[..., :3] @ self._to_steps.T
+        return forces
+
+    def _dimming(self) -> Floats:
+        """Coefficients of what shapes change by with their atoms' B-factors."""
+        coefficients = shapes_of_kinds(self.shapes, self.slab.d_min, self.factors, dimming=True)
+        dimming: Floats = (coefficients * self._volume).astype(np.float32)
+        return dimming
+
     kept_values = 3  # at every stored value, float32: F₀ and what sharpens it
 
     @staticmethod
@@ -156,7 +193,7 @@ class DensityTransform:
         x, y, z = farthest_box(modes, slab, farthest, factors)
         k, l = (extent + 1 for extent in slab.table_extent)  # noqa: E741
         box, planes = 4 * x * y * z, min(BLOCK, len(slab.h))
-        # `kernels.density._buffers`: after x, its parts, after y, after z.
+        # `kernels.density.block_buffers`: after x, its parts, after y, after z.
         block = 4 * (2 * planes * y * z + 2 * planes * y * z)
         block += 4 * SAMPLES_AT_ONCE * 4 * 2 * planes * (k * z / 2 + kernel.TILE * l)
         return [SAMPLES_AT_ONCE * box, *[box] * 3, *[block] * n_threads()]

@@ -1,5 +1,7 @@
 """The molecular transform of many configurations on a slab, as the sum over atoms: the oracle."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from hpc_diffuser.crystal.atom_factors import AtomFactors, atom_factors
@@ -10,7 +12,7 @@ from hpc_diffuser.kernels.threads import n_threads
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.scattering.slab import Slab
-from hpc_diffuser.system.arrays import Floats
+from hpc_diffuser.system.arrays import Floats, Integers
 
 SAMPLES_AT_ONCE = 4  # their phase tables, 1-2 MB each for 1000 atoms, stay in a shared cache
 _TABLE_STEPS = 8192
@@ -91,6 +93,55 @@ class DirectTransform:
                 inputs = self._inputs(configurations[some])
                 direct_sum.add_moments(weights[some], *inputs, *self.mean, *sums)
         return sums
+
+    def forces(
+        self,
+        configurations: Floats,
+        pulls: Floats,
+        weights: Floats | None = None,
+        dimming: bool = False,
+    ) -> Floats:
+        """What moving atoms does to an objective that F pulls at; see `transform.Transform`."""
+        blocks = self.slab.blocks
+        forces = np.zeros((len(blocks) - 1, *configurations.shape[:2], 4))
+        weights = sample_weights(weights, len(configurations))
+        for s, moved in enumerate(configurations):
+            real, imaginary = self.structure_factors(moved)
+            pull = weights[s] * (pulls[0] * (real - 1j * imaginary) + pulls[1] - 1j * pulls[2])
+            for b, (first, last) in enumerate(pairwise(blocks.tolist())):
+                for plane in range(first, last):
+                    forces[b, s] += self._plane_forces(plane, moved, pull, dimming)
+        return forces
+
+    def _plane_forces(self, plane: int, moved: Floats, pull: Floats, dimming: bool) -> Floats:
+        """One plane's part: (N, 4). Of λ* (V,) the waves along l are added, then those along k.
+
+        dO = Re Σ λ* dF, and dF/dr_a = iq f_a e^{iq·r_a}.
+        """
+        indices, values = _whole_plane(self.slab, plane, pull)
+        k, l = indices  # noqa: E741
+        turns = moved @ self._to_turns
+        along_k = np.exp(2j * np.pi * np.outer(k, turns[:, 1]))
+        along_l = np.exp(2j * np.pi * np.outer(l, turns[:, 2])).astype(np.complex64)
+        h = int(self.slab.h[plane])
+        common = self.factors.occupancies * np.exp(2j * np.pi * h * turns[:, 0])
+        samples = np.stack(np.broadcast_arrays(h, k[:, None], l), axis=-1)
+        s_squared = np.einsum("kli,ij,klj->kl", samples, self.slab.grid.metric(), samples)
+        of_kinds = self.factors.at(s_squared.ravel()).reshape(*s_squared.shape, -1)
+        forces = np.zeros((len(moved), 4))
+        for kind in range(of_kinds.shape[-1]):
+            own = self.factors.kind == kind
+            pulls = values * of_kinds[..., kind]
+            stack = [pulls, pulls * l, pulls * (-s_squared / 4)][: 2 + dimming]
+            rows = np.stack(stack).astype(np.complex64) @ along_l[:, own]
+            waves = common[own] * along_k[:, own]
+            sums = [np.sum(waves * row, axis=0) for row in rows]
+            turned = np.sum(k[:, None] * waves * rows[0], axis=0)
+            by_turns = -2 * np.pi * np.stack([h * sums[0].imag, turned.imag, sums[1].imag], axis=1)
+            forces[own, :3] = by_turns @ self._to_turns.T
+            if dimming:
+                forces[own, 3] = sums[2].real
+        return forces
 
     def phonons(self, fields: Floats) -> "DirectPhonons":
         """The transform to first order in motion along fields (M, N, 3) in Å."""
@@ -202,6 +253,22 @@ class DirectPhonons:
                 )
             )
         return np.concatenate(found, axis=1)
+
+
+def _whole_plane(
+    slab: Slab, plane: int, values: Floats
+) -> tuple[tuple[Integers, Integers], Floats]:
+    """A plane's quadrants (·,) as one table: its k (K,) and l (L,), and the sums there (K, L)."""
+    (k_c, l_c), (rows, columns) = slab.centres[plane], slab.halves[plane]
+    own = values[slice(*slab.offsets[plane : plane + 2])].reshape(2, 2, rows + 1, columns + 1)
+    table = np.zeros((2 * rows + 1, 2 * columns + 1), own.dtype)
+    # On the lines between quadrants a value is stored twice: one of them counts.
+    for k_sign, l_sign in np.ndindex(2, 2):
+        k_side = slice(rows, None) if k_sign == 0 else slice(rows, None, -1)
+        l_side = slice(columns, None) if l_sign == 0 else slice(columns, None, -1)
+        table[k_side, l_side] += own[k_sign, l_sign]
+    k, l = k_c + np.arange(-rows, rows + 1), l_c + np.arange(-columns, columns + 1)  # noqa: E741
+    return (k, l), table
 
 
 def sample_weights(weights: Floats | None, n: int) -> Floats:

@@ -91,7 +91,9 @@ def _widths(unit_cell: tuple[float, ...]) -> list[float]:
     return [w for w in WIDTHS if w <= (ROW - 1) / _skewness(unit_cell)]
 
 
-def shapes_of_kinds(base: AtomShapes, d_min: float, factors: AtomFactors) -> Floats:
+def shapes_of_kinds(
+    base: AtomShapes, d_min: float, factors: AtomFactors, dimming: bool = False
+) -> Floats:
     """The same shapes' coefficients for other factors: (K, J) float.
 
     Parameters
@@ -100,12 +102,15 @@ def shapes_of_kinds(base: AtomShapes, d_min: float, factors: AtomFactors) -> Flo
         Width, sharpness and blur stay.
     d_min : float, Å
     factors : AtomFactors
+    dimming : bool
+        Instead, those of what the factors change by with their B-factor: −s²/4 of them.
     """
     rows, s, share = _design(d_min, base.width, base.sharpness)
     scale = np.linalg.norm(rows, axis=0)
     solution = np.linalg.pinv(rows / scale, rcond=1e-13)[:, : len(s)] / scale[:, None]
     blob = _blob_transform(*_profile(d_min, base.width, base.sharpness), s)
-    relative = factors.at(s**2) * (np.interp(s, base.s, base.blur) / blob)[:, None]
+    of_s = np.interp(s, base.s, base.blur) / blob
+    relative = factors.at(s**2) * (of_s * (-(s**2) / 4 if dimming else 1))[:, None]
     coefficients: Floats = (solution @ (relative * np.sqrt(share)[:, None])).T
     return coefficients
 

@@ -33,8 +33,7 @@ class Transform(Protocol):
 
     What every entry of `TRANSFORMS` offers; one test, `test_transform.py`, holds all of them
     against sums over atoms in double precision. A method by another route is a class in a module
-    of its own and an entry of the table. The adjoint, which forces on atoms come from, belongs
-    here beside `moments` as soon as a search needs it.
+    of its own and an entry of the table.
 
     Attributes
     ----------
@@ -71,6 +70,37 @@ class Transform(Protocol):
         -------
         (3, V) float32
             Σ w Re D, Σ w Im D and Σ w |D|² with D = F − F₀.
+        """
+        ...
+
+    def forces(
+        self,
+        configurations: Floats,
+        pulls: Floats,
+        weights: Floats | None = None,
+        dimming: bool = False,
+    ) -> Floats:
+        """What moving atoms does to an objective that F pulls at: the adjoint of the transform.
+
+        With dO = Σ_s Re Σ_v λ_s* dF_s, λ_s = w_s (κ F_s + c), the forces on the atoms are
+        dO/dr_sa = −Im Σ_v λ_s* f_a q e^{iq·r_sa}.
+
+        Parameters
+        ----------
+        configurations : (S, N, 3) float, Å
+        pulls : (3, V) float32
+            κ and the real and imaginary part of c; 0 at stored values that are no voxels.
+        weights : (S,) float or None
+            w; 1 without.
+        dimming : bool
+            Whether B-factors are asked for.
+
+        Returns
+        -------
+        (B, S, N, 4) float64
+            Of each block of planes, to be added in an order that does not depend on which rank
+            has which: dO/dr_sa, per Å, and dO/dB_sa of the atom's B-factor, per Å²; 0 if not asked
+            for.
         """
         ...
 

@@ -42,11 +42,11 @@ def main() -> None:
     tables, planes, _ = transform._inputs(half_box)
     sums = np.zeros((3, transform.slab.size), np.float32)
     blocks = range(len(planes[0]) - 1)
-    buffers = [kernel._buffers(SAMPLES_AT_ONCE, tables, planes, b) for b in blocks]
+    buffers = [kernel.block_buffers(SAMPLES_AT_ONCE, tables, planes, b) for b in blocks]
     stages = {
         "drawing": lambda: transform._draw(steps, nothing),
         "along x and y": lambda: [
-            kernel._transform_xy(densities, tables, planes, b, buffers[b]) for b in blocks
+            kernel.transform_xy(densities, tables, planes, b, buffers[b]) for b in blocks
         ],
         "along z, and sums": lambda: [
             kernel._add_block(tables, planes, b, buffers[b], *sums) for b in blocks
