@@ -120,6 +120,18 @@ def average_over_mates(values: Floats, mates: Integers) -> Floats:
     return mean
 
 
+def spread_over_mates(values: Floats, mates: Integers, n_expanded: int) -> Floats:
+    """The transpose of `average_over_mates`: from values (V,) to (E,) float64.
+
+    No two samples are mates: an operation takes them to different places.
+    """
+    total = np.zeros(n_expanded)
+    for column in mates.T:
+        total[column] += values
+    spread: Floats = total / mates.shape[1]
+    return spread
+
+
 def _reach(indices: Integers, operations: Integers) -> Integers:
     """Largest |index| of the mates along each axis: (3,) int."""
     reach = np.zeros(3, np.int64)

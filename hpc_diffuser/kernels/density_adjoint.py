@@ -341,7 +341,7 @@ def _polynomial(
 
 @njit(cache=True)
 def _add_products(
-    sums: Floats, slope: Floats, change: Floats, dx: float, dy: float, pulled: Floats
+    sums: Floats, slope: Floats, change: Floats, dx: np.float32, dy: np.float32, pulled: Floats
 ) -> None:
     """Add one row's products with the derivatives by the density, lane by lane."""
     for n in range(ROW):

@@ -68,6 +68,79 @@ def interpolate_planes(
             _interpolate_row(row, l_kernel, own, values[starts[p, k] : starts[p, k + 1]])
 
 
+@njit(cache=True, parallel=True)
+def spread_rows(
+    values: Floats,
+    k_kernel: AxisKernel,
+    l_kernel: AxisKernel,
+    starts: Integers,
+    columns: Integers,
+    mixed: Floats,
+) -> None:
+    """The transpose along k and l: from points to the mixed coarse plane of each of their planes.
+
+    Parameters
+    ----------
+    values : (V,) float32
+    k_kernel, l_kernel, starts, columns
+        As of `interpolate_planes`.
+    mixed : (P, K, L) float32
+        Overwritten.
+    """
+    taps = k_kernel[1].shape[1]
+    for p in prange(len(mixed)):
+        mixed[p] = 0
+        row = np.empty(mixed.shape[2], np.float32)
+        for k in range(starts.shape[1] - 1):
+            own = columns[starts[p, k] : starts[p, k + 1]]
+            if len(own) == 0:
+                continue
+            left, right = l_kernel[0][own[0]], l_kernel[0][own[-1]] + taps
+            row[left:right] = 0
+            _spread_row(values[starts[p, k] : starts[p, k + 1]], l_kernel, own, row)
+            for t in range(taps):
+                weight, out = k_kernel[1][k, t], mixed[p, k_kernel[0][k] + t]
+                for i in range(left, right):
+                    out[i] += weight * row[i]
+
+
+@njit(cache=True, parallel=True)
+def spread_planes(
+    mixed: Floats, order: Integers, h_kernel: AxisKernel, planes: Integers, volume: Floats
+) -> None:
+    """The transpose along h: mixed planes added to the coarse ones that they were mixed from.
+
+    Parameters
+    ----------
+    mixed : (P, K, L) float32
+    order : (P,) int
+        In which they are added, to every coarse plane.
+    h_kernel, planes
+        As of `interpolate_planes`.
+    volume : (H, K, L) float32
+        Overwritten.
+    """
+    taps = h_kernel[1].shape[1]
+    for h in prange(len(volume)):
+        volume[h] = 0
+        for p in order:
+            t = h - h_kernel[0][planes[p]]
+            if 0 <= t < taps:
+                weight = h_kernel[1][planes[p], t]
+                for k in range(volume.shape[1]):
+                    for i in range(volume.shape[2]):
+                        volume[h, k, i] += weight * mixed[p, k, i]
+
+
+@njit(cache=True)
+def _spread_row(values: Floats, l_kernel: AxisKernel, columns: Integers, row: Floats) -> None:
+    """Add the points of one row to the samples about each."""
+    for v in range(len(columns)):
+        first, weights = l_kernel[0][columns[v]], l_kernel[1][columns[v]]
+        for t in range(len(weights)):
+            row[first + t] += weights[t] * values[v]
+
+
 @njit(cache=True)
 def _reach(
     k_first: Integers,

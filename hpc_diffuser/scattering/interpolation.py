@@ -18,7 +18,7 @@ from hpc_diffuser.crystal.lattice import (
     grid_to_resolution,
     reciprocal_metric,
 )
-from hpc_diffuser.kernels.interpolation import interpolate_planes
+from hpc_diffuser.kernels.interpolation import interpolate_planes, spread_planes, spread_rows
 from hpc_diffuser.system.arrays import Floats, Integers
 
 TAPS = (8, 12, 16, 20)  # multiples of 4, as the kernel wants them
@@ -200,6 +200,41 @@ class Interpolator:
         h, k, l = self._kernels  # noqa: E741
         interpolate_planes(volume, h, k, l, self._planes, self._starts, self._columns, values)
         return values
+
+    @property
+    def planes(self) -> Integers:
+        """Where on the target's h axis the voxels' planes lie: (P,) int."""
+        return self._planes
+
+    def mixed_from(self, values: Floats) -> Floats:
+        """The transpose of `at_voxels` as far as one coarse plane for each of the voxels' planes.
+
+        Parameters
+        ----------
+        values : (V,) float
+
+        Returns
+        -------
+        (P, K, L) float32
+            To be added up by `volume_from`, those of all ranks together.
+        """
+        mixed = np.empty((len(self._planes), *self._shape[1:]), np.float32)
+        _, k, l = self._kernels  # noqa: E741
+        spread_rows(values.astype(np.float32), k, l, self._starts, self._columns, mixed)
+        return mixed
+
+    def volume_from(self, mixed: Floats, planes: Integers) -> Floats:
+        """The transpose from there: (H, K, L) float32, the same whatever the order of planes.
+
+        Parameters
+        ----------
+        mixed : (P, K, L) float32
+        planes : (P,) int
+            Of which planes: `planes`.
+        """
+        volume = np.empty(self._shape, np.float32)
+        spread_planes(mixed, np.argsort(planes), self._kernels[0], planes, volume)
+        return volume
 
 
 def kept_bytes(voxels: int) -> list[float]:

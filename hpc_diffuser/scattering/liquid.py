@@ -98,14 +98,58 @@ class LiquidMotion:
             total += (of_x[k, below] + part * np.diff(of_x[k])[below]) * term
         return total
 
+    def series_transposed(self, slopes: Floats, sigma_A: float, gamma_A: float) -> Floats:
+        """The transpose of `series`: from an objective's derivative by it to that by the pairs.
+
+        Parameters
+        ----------
+        slopes : (H, K, L) float32
+            By the series at the voxels of all ranks, both Friedel mates; 0 elsewhere.
+        sigma_A, gamma_A : float, Å
+
+        Returns
+        -------
+        (v,) float64
+            By A − S at the voxels, each together with its mate.
+        """
+        if not len(self._indices):
+            return np.empty(0)
+        x_max = float(4 * np.pi**2 * sigma_A**2 * self._s_squared_max)
+        of_x, of_y = separated(x_max)
+        metric = reciprocal_squares(self._grid)
+        place = np.minimum(metric / self._s_squared_max, 1) * _STEPS
+        # The origin is its own mate.
+        slopes = slopes.copy()
+        slopes[tuple(self._grid.extent)] *= 2
+        patterson = np.zeros(self._shape, np.float32)
+        rows = np.ix_(
+            *(np.arange(-e, e + 1) % n for e, n in zip(self._grid.extent, self._shape, strict=True))
+        )
+        of_u = self._places(gamma_A)
+        steps = np.arange(_STEPS + 1)
+        for two, table in zip(_fine_tables(of_y), of_x[::2] + 1j * of_x[1::2], strict=True):
+            whole = np.zeros(self._shape, np.complex64)
+            whole[rows] = slopes * np.interp(place, steps, table)
+            transform = scipy.fft.fftn(whole, overwrite_x=True)
+            patterson += (two[of_u].conj() * transform).real
+        picked = scipy.fft.fftn(patterson)[tuple((self._indices % self._shape).T)]
+        both: Floats = picked.real.astype(np.float64) / patterson.size
+        both[(self._indices == 0).all(axis=1)] /= 2
+        return both
+
+    def _places(self, gamma_A: float) -> Integers:
+        """Where in fine tables of y every point of the Patterson function is: uint16."""
+        place = np.exp(self._distances / np.float32(-gamma_A))
+        places: Integers = (place * np.float32(_FINE - 1)).astype(np.uint16)
+        return places
+
     def _terms(self, pairs: Floats, gamma_A: float, of_y: Floats) -> Iterator[Floats]:
         """F[P b_k(y)] at the voxels, one after the other.
 
         These functions and their transforms are real: two of them are one complex transform.
         """
         patterson = self._patterson(pairs)
-        place = np.exp(self._distances / np.float32(-gamma_A))
-        place = (place * np.float32(_FINE - 1)).astype(np.uint16)
+        place = self._places(gamma_A)
         for two in _fine_tables(of_y):
             product = two[place]
             product *= patterson
@@ -145,6 +189,16 @@ def kept_bytes(points: int) -> list[float]:
 def series_bytes(voxels: int, points: int) -> list[float]:
     """The same of what the series is computed with: real and complex functions of u."""
     return [*[8 * voxels] * 7, *[4 * points] * 3, *[8 * points] * 2]
+
+
+def reciprocal_squares(grid: HklGrid) -> Floats:
+    """|s|² in Å⁻² at every point of a grid: (H, K, L)."""
+    axes = (np.arange(-e, e + 1) for e in grid.extent)
+    h, k, l = np.meshgrid(*axes, indexing="ij", sparse=True)  # noqa: E741
+    m = grid.metric()
+    squares: Floats = m[0, 0] * h * h + m[1, 1] * k * k + m[2, 2] * l * l
+    squares = squares + 2 * (m[0, 1] * h * k + m[0, 2] * h * l + m[1, 2] * k * l)
+    return squares
 
 
 def _distances(grid: HklGrid, shape: tuple[int, ...]) -> Floats:

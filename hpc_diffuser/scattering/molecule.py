@@ -103,6 +103,10 @@ class MoleculeModel(Protocol):
         """A map at the voxels `rows`, (v,), from this rank's part of a computed one."""
         ...
 
+    def from_voxels(self, values: Floats) -> Floats:
+        """The transpose of `at_voxels`, which all ranks call: from (v,) to this rank's part."""
+        ...
+
 
 class DirectModel:
     """Diffuse intensity of a moving molecule, computed at given samples of reciprocal space.
@@ -183,6 +187,10 @@ class DirectModel:
         """A map at the voxels `rows`: as it is."""
         return values
 
+    def from_voxels(self, values: Floats) -> Floats:
+        """The transpose of `at_voxels`: as it is, too."""
+        return values.astype(np.float64)
+
     def _diffuse(
         self, moments: tuple[Floats, Floats, SelfTerms], parameters: Parameters
     ) -> Intensity:
@@ -243,6 +251,8 @@ class Volume:
         self._shape = grid.shape
         self._lengths = group.gather_to_all(len(rows))
         filled = group.concatenated(rows, self._lengths)
+        first = sum(self._lengths[: group.rank])
+        self._own = slice(first, first + len(rows))
         # Where all ranks' voxels, in the order of the ranks, lie in the volume.
         self._filled = np.ravel_multi_index(
             tuple((indices[filled] + np.array(grid.extent)).T), grid.shape
@@ -260,6 +270,14 @@ class Volume:
         centre = len(flat) // 2
         flat[:centre] = flat[:centre:-1]
         return volume
+
+    def folded(self, volume: Floats) -> Floats:
+        """The transpose of `of`, for this rank's values: (v,) float64, each with its mate's."""
+        flat, own = volume.reshape(-1), self._filled[self._own]
+        both: Floats = flat[own].astype(np.float64)
+        mates = own != len(flat) // 2
+        both[mates] += flat[-1 - own[mates]]
+        return both
 
 
 def volume_bytes(computed: int) -> list[float]:
@@ -309,6 +327,7 @@ class InterpolatedModel:
         how: Computation,
     ):
         self.band = band
+        self._group = group
         coarse_indices = band.grid.indices_between(np.inf, band.d_min)
         self.coarse = DirectModel(modes, band.grid, coarse_indices, group, how)
         self.moments = self.coarse.moments
@@ -332,6 +351,16 @@ class InterpolatedModel:
     def at_voxels(self, coarse: Floats) -> Floats:
         """The voxels `rows` from this rank's part of a coarse map."""
         return self._interpolator.at_voxels(self._volume.of(coarse))
+
+    def from_voxels(self, values: Floats) -> Floats:
+        """The transpose of `at_voxels`: each rank gives its voxels and gets its coarse values."""
+        group, own = self._group, self._interpolator
+        mixed = own.mixed_from(values)
+        n_planes = group.gather_to_all(len(mixed))
+        planes = group.concatenated(own.planes, n_planes)
+        every = group.concatenated(mixed, [n * int(np.prod(mixed.shape[1:])) for n in n_planes])
+        volume = own.volume_from(every.reshape(len(planes), *mixed.shape[1:]), planes)
+        return self._volume.folded(volume)
 
 
 def molecule_model(
