@@ -94,6 +94,12 @@ def read_csv(path: Path) -> list[list[str]]:
         return list(csv.reader(file))
 
 
+def column(path: Path, name: str) -> list[str]:
+    """The cells of a CSV below a name."""
+    names, *lines = read_csv(path)
+    return [line[names.index(name)] for line in lines]
+
+
 def is_rounding(shown: str, exact: str) -> bool:
     """True where a cell of the page is that of the CSV, rounded; or the same text."""
     if not exact:

@@ -1,6 +1,7 @@
 """The page of a report: valid, self-contained, its numbers those of its files."""
 
 import itertools
+import json
 import os
 import re
 import shutil
@@ -8,9 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from report_pages import read_csv, read_page, unfounded_numbers, wrong_cells
+from report_pages import column, read_csv, read_page, unfounded_numbers, wrong_cells
 
-from hpc_diffuser.interface.run import open_run
 from hpc_diffuser.report.page import Heading, write_page
 from hpc_diffuser.report.section import (
     Animation,
@@ -21,7 +21,6 @@ from hpc_diffuser.report.section import (
     Section,
     Table,
 )
-from hpc_diffuser.report.sections.table import OF_A_RUN
 from hpc_diffuser.report.table_text import table_shown
 from hpc_diffuser.system.errors import InputError, StorageError
 
@@ -93,10 +92,19 @@ def made(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def of_a_run(finished, tmp_path_factory) -> Path:
+def reported(program, finished, tmp_path_factory) -> Path:
+    """A project with a finished run, and its page as the command wrote it; to be read only."""
+    folder = Path(shutil.copytree(finished, tmp_path_factory.mktemp("page") / "project"))
+    done = program("report", "run", folder=folder)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    (folder / "said.txt").write_text(done.stdout)
+    return folder
+
+
+@pytest.fixture
+def of_a_run(reported) -> Path:
     """The folder of the page of a finished fit."""
-    folder = tmp_path_factory.mktemp("page") / "report"
-    return write_page(folder, HEADING, open_run(finished / "run"), OF_A_RUN).parent
+    return reported / "run" / "report"
 
 
 @pytest.fixture(params=["made", "of_a_run"])
@@ -227,18 +235,19 @@ def test_failing_storage(tmp_path, contents, monkeypatch):
     assert contents(tmp_path) == before
 
 
-def test_command(call, finished, tmp_path, contents):
-    """The text, and the page in the run directory, or where --output says."""
-    folder = Path(shutil.copytree(finished, tmp_path / "here"))
+def test_command(call, finished, reported, tmp_path, contents):
+    """The text, and the page in the run directory, or the same to the byte where --output says."""
+    folder = Path(shutil.copytree(finished, tmp_path / "project"))
     before = contents(folder)
     text = call("report", "--text", "run", folder=folder).stdout
     assert contents(folder) == before
-    done = call("report", "run", folder=folder)
-    assert done.returncode == 0 and done.stdout.startswith(text)
-    assert "run/report/index.html" in done.stdout
-    assert before.items() <= contents(folder).items()
+    told = (reported / "said.txt").read_text()
+    assert told.startswith(text) and "run/report/index.html" in told
+    assert before.items() <= contents(reported).items()
     done = call("report", "run", "-o", "page", folder=folder)
-    assert contents(folder / "page") == contents(folder / "run" / "report")
+    assert done.returncode == 0 and done.stdout.startswith(text)
+    assert contents(folder / "page") == contents(reported / "run" / "report")
+    assert not (folder / "run" / "report").exists()
 
 
 def test_unwritable_folder(call, finished, tmp_path):
@@ -262,3 +271,43 @@ def test_without_the_libraries(call, finished, tmp_path, monkeypatch):
     assert "pip install hpc-diffuser[report]" in done.stderr
     assert not (folder / "run" / "report").exists()
     assert call("report", "run", "-o", "page", folder=folder).returncode == 65
+
+
+def test_table_one(reported):
+    """Crystal, data, parameters, scores and hashes are those of the run's files."""
+    path = reported / "run" / "report" / "tables" / "table-1.csv"
+    quantities = column(path, "quantity")
+    values = dict(zip(quantities, column(path, "value"), strict=True))
+    summary = json.loads((reported / "run" / "summary.json").read_text())
+    manifest = json.loads((reported / "run" / "manifest.json").read_text())
+    assert values["space group"] == "P 1" and values["a, b, c (Å)"] == "14, 15, 16"
+    assert values["resolution (Å)"] == "6.00-2.50" and values["atoms"] == "12"
+    assert values["mode 1 (Å)"] == repr(summary["answer"]["mode_amplitude_A"][0])
+    assert values["CC_free"] == repr(summary["cc_free"])
+    assert values["SHA-256 of target.file"] == manifest["inputs"]["target.file"]
+    sets = [
+        sum(shell[f"voxels_{kind}"] for shell in summary["shells"]) for kind in ("work", "free")
+    ]
+    assert values["voxels compared, one of each set of Laue mates"] == str(sum(sets))
+    told = [values[f"of these in the {kind} set"] for kind in ("working", "free")]
+    assert told == list(map(str, sets))
+    assert "mean over the shells" in values["CC_work and CC_free are"]
+    scatter = dict(zip(quantities, column(path, "scatter of restarts"), strict=True))
+    assert scatter["mode 1 (Å)"] == repr(summary["spread"]["mode_amplitude_A"][0])
+    assert scatter["uncorrelated (Å)"] == "held"
+    errors = dict(zip(quantities, column(path, "standard error"), strict=True))
+    known = summary["intervals"]["standard_errors"][summary["refined"].index("mode 1")]
+    cc = path.with_name("cc.csv")
+    of_scores = dict(zip(column(cc, "score"), column(cc, "standard error"), strict=True))
+    assert of_scores and all(errors[name] == error for name, error in of_scores.items())
+    assert errors["mode 1 (Å)"] == ("" if known is None else repr(known))
+
+
+def test_how_to_cite(reported):
+    """The references of what was used, with links to them, and as BibTeX."""
+    path = reported / "run" / "report" / "tables" / "references.csv"
+    dois = [doi for doi in column(path, "DOI") if doi]
+    assert "10.1101/2021.02.11.429988" in dois and column(path, "what")[0] == "program"
+    page = (reported / "run" / "report" / "index.html").read_text()
+    assert all(f'href="https://doi.org/{doi}"' in page for doi in dois)
+    assert "@misc{mazumder2021" in page

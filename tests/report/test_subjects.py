@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from report_pages import read_csv, read_page, wrong_cells
+from report_pages import column, read_csv, read_page, wrong_cells
 
 from hpc_diffuser.fit import refinement
 from hpc_diffuser.system import stopping
@@ -20,12 +20,6 @@ def report(call, folder: Path, *words: str) -> str:
     done = call("report", *words, folder=folder)
     assert done.returncode == 0 and not done.stderr, done.stderr
     return done.stdout
-
-
-def column(path: Path, name: str) -> list[str]:
-    """The cells of a CSV below a name."""
-    names, *lines = read_csv(path)
-    return [line[names.index(name)] for line in lines]
 
 
 @pytest.fixture(scope="module")
@@ -44,51 +38,7 @@ def several(finished, tmp_path_factory) -> Path:
     return folder
 
 
-def test_how_to_cite(call, finished, tmp_path):
-    """The references of what was used, with links to them, and as BibTeX."""
-    folder = Path(shutil.copytree(finished, tmp_path / "here"))
-    report(call, folder, "run")
-    path = folder / "run" / "report" / "tables" / "references.csv"
-    dois = [doi for doi in column(path, "DOI") if doi]
-    assert "10.1101/2021.02.11.429988" in dois and column(path, "what")[0] == "program"
-    page = (folder / "run" / "report" / "index.html").read_text()
-    assert all(f'href="https://doi.org/{doi}"' in page for doi in dois)
-    assert "@misc{mazumder2021" in page
-
-
-def test_table_one(call, finished, tmp_path):
-    """Crystal, data, parameters, scores and hashes are those of the run's files."""
-    folder = Path(shutil.copytree(finished, tmp_path / "here"))
-    report(call, folder, "run")
-    path = folder / "run" / "report" / "tables" / "table-1.csv"
-    quantities = column(path, "quantity")
-    values = dict(zip(quantities, column(path, "value"), strict=True))
-    summary = json.loads((folder / "run" / "summary.json").read_text())
-    manifest = json.loads((folder / "run" / "manifest.json").read_text())
-    assert values["space group"] == "P 1" and values["a, b, c (Å)"] == "14, 15, 16"
-    assert values["resolution (Å)"] == "6.00-2.50" and values["atoms"] == "12"
-    assert values["mode 1 (Å)"] == repr(summary["answer"]["mode_amplitude_A"][0])
-    assert values["CC_free"] == repr(summary["cc_free"])
-    assert values["SHA-256 of target.file"] == manifest["inputs"]["target.file"]
-    sets = [
-        sum(shell[f"voxels_{kind}"] for shell in summary["shells"]) for kind in ("work", "free")
-    ]
-    assert values["voxels compared, one of each set of Laue mates"] == str(sum(sets))
-    told = [values[f"of these in the {kind} set"] for kind in ("working", "free")]
-    assert told == list(map(str, sets))
-    assert "mean over the shells" in values["CC_work and CC_free are"]
-    scatter = dict(zip(quantities, column(path, "scatter of restarts"), strict=True))
-    assert scatter["mode 1 (Å)"] == repr(summary["spread"]["mode_amplitude_A"][0])
-    assert scatter["uncorrelated (Å)"] == "held"
-    errors = dict(zip(quantities, column(path, "standard error"), strict=True))
-    known = summary["intervals"]["standard_errors"][summary["refined"].index("mode 1")]
-    cc = path.with_name("cc.csv")
-    of_scores = dict(zip(column(cc, "score"), column(cc, "standard error"), strict=True))
-    assert of_scores and all(errors[name] == error for name, error in of_scores.items())
-    assert errors["mode 1 (Å)"] == ("" if known is None else repr(known))
-
-
-def test_inputs_that_are_gone(call, finished, tmp_path):
+def test_inputs_that_are_gone(call, finished, tmp_path, quick_figures):
     """The page says which, and shows what the run itself knows."""
     folder = Path(shutil.copytree(finished, tmp_path / "here"))
     (folder / "target.h5").unlink()
@@ -142,7 +92,7 @@ def test_many_runs(call, several):
     assert any("d4/run cannot be read" in words for words in read_page(page).words)
 
 
-def test_each_of_many_runs(call, several, tmp_path):
+def test_each_of_many_runs(call, several, tmp_path, quick_figures):
     """With --each the pages of all, to which the table leads; only those that cannot be, not."""
     folder = Path(shutil.copytree(several, tmp_path / "copy"))
     report(call, folder, "d1/run", "d2/run", "--each", "-o", "pages/all")
@@ -160,11 +110,19 @@ def test_no_run_at_all(call, several):
     assert done.returncode == 65 and "report d1/run --png cc.png" in done.stderr
 
 
-def test_comparison(call, project):
-    """Of two models: scores, parameters and shells are those of models.json."""
-    done = call("fit", "fit.toml", "--models", "rbt,rbt+int", folder=project)
+@pytest.fixture(scope="module")
+def compared(program, inputs, tmp_path_factory) -> Path:
+    """A project with a finished comparison of two models; to be read only."""
+    folder = Path(shutil.copytree(inputs, tmp_path_factory.mktemp("compared") / "project"))
+    done = program("fit", "fit.toml", "--models", "rbt,rbt+int", folder=folder)
     assert done.returncode == 0, done.stderr
-    report(call, project, "run", "--each")
+    return folder
+
+
+def test_comparison(call, compared, tmp_path):
+    """Of two models: scores, parameters and shells are those of models.json."""
+    project = Path(shutil.copytree(compared, tmp_path / "here"))
+    report(call, project, "run")
     folder = project / "run" / "report"
     assert not wrong_cells(folder)
     found = json.loads((project / "run" / "models.json").read_text())
@@ -186,10 +144,18 @@ def test_comparison(call, project):
     said = next(words for words in page.words if words.startswith("CC_free is highest for"))
     assert best["name"] in said and ("not distinguishable" in said) != apart
     assert not any("SHA-256 are in Table 1" in words for words in page.words)
-    assert "../rbt/report/index.html" in {tag.get("href") for _, tag in page.tags}
     shared = column(folder / "tables" / "table-1.csv", "quantity")
     own = column(folder / "tables" / "table-1-models.csv", "quantity")
     assert "space group" in shared and "CC_work" in own and not set(shared) & set(own)
+
+
+def test_each_of_a_comparison(call, compared, tmp_path, quick_figures):
+    """With --each, its page leads to those of its models; without models.json, it is many runs."""
+    project = Path(shutil.copytree(compared, tmp_path / "here"))
+    report(call, project, "run", "--each")
+    folder = project / "run" / "report"
+    assert "../rbt/report/index.html" in {tag.get("href") for _, tag in read_page(folder).tags}
+    assert read_page(project / "run" / "rbt" / "report").headings
     (project / "run" / "models.json").unlink()
     assert "run/rbt+int" in report(call, project, "run")
     assert column(folder / "tables" / "runs.csv", "run") == ["run/rbt", "run/rbt+int"]
