@@ -9,6 +9,8 @@ from hpc_diffuser.system.arrays import Floats, Integers
 AT_ONCE = 32  # fields drawn together: an atom's gradient is computed once for them
 LANES = 8  # a row of an atom's own box has a multiple of so many points
 
+Sides = tuple[int, int]
+
 # See `draw_gradients`.
 Copies = tuple[Integers, Integers, Floats]
 
@@ -61,19 +63,31 @@ def _gradient(
     for copy in range(len(steps)):
         for c in range(DEGREE):
             derivative[c] = 2 * (c + 1) * occupancies[copy] * coefficients[kinds[copy], c]
-        dz = np.float32(corner[2] - places[copy, 2])
-        for i in range(sides[0]):
+        (x0, x1), (y0, y1), (z0, z1) = _own_sides(places[copy], corner, reach)
+        z0 = z0 // LANES * LANES
+        own, dz = slope[: z1 - z0], np.float32(corner[2] + z0 - places[copy, 2])
+        for i in range(x0, x1):
             dx = np.float32(corner[0] + i - places[copy, 0])
-            for j in range(sides[1]):
+            for j in range(y0, y1):
                 dy = np.float32(corner[1] + j - places[copy, 1])
                 m = metric
                 top = np.float32(1) - m[0, 0] * dx * dx - 2 * m[0, 1] * dx * dy - m[1, 1] * dy * dy
                 across = m[0, 2] * dx + m[1, 2] * dy
                 if top * m[2, 2] + across * across > 0:
-                    _slope(slope, top, across, m[2, 2], dz, derivative)
+                    _slope(own, top, across, m[2, 2], dz, derivative)
                     x, y = m[0, 0] * dx + m[0, 1] * dy, m[0, 1] * dx + m[1, 1] * dy
-                    _add_components(gradient[i, j], slope, x, y, across, m, dz)
+                    _add_components(gradient[i, j, :, z0:z1], own, x, y, across, m, dz)
     return corner, gradient
+
+
+@njit(cache=True)
+def _own_sides(place: Floats, corner: Integers, reach: float) -> tuple[Sides, Sides, Sides]:
+    """Where a copy's own points begin and end in its atom's box."""
+    first, last = np.ceil(place - reach), np.floor(place + reach)
+    x = (int(first[0]) - corner[0], int(last[0]) + 1 - corner[0])
+    y = (int(first[1]) - corner[1], int(last[1]) + 1 - corner[1])
+    z = (int(first[2]) - corner[2], int(last[2]) + 1 - corner[2])
+    return x, y, z
 
 
 @njit(cache=True)

@@ -25,6 +25,7 @@ from hpc_diffuser.system.arrays import Floats, Integers
 from hpc_diffuser.system.errors import InputError
 
 FARTHEST = 3.0  # standard deviations that an atom moves, in boxes that hold all samples
+_GRADIENT_BYTES = 2**26  # of densities drawn together, where they are not fewer than samples are
 MOST_POINTS = 1e8  # of a box: 1.6 GB for the configurations drawn at once
 
 
@@ -282,14 +283,15 @@ class DensityPhonons:
         self._copies = (first, kinds, occupancies.astype(np.float32))
         self._places = (moved.positions - transform.origin) @ transform._to_steps
         self._fields = (fields @ transform._to_steps).astype(np.float32)
+        self._at_once = drawn_at_once(float(np.prod(2.0 * self._half_box)))
         self._last: tuple[int, Floats] | None = None
-        self._kept: Floats | None = None
+        self._mean_density: Floats | None = None
 
     def squares(self, first: int, last: int) -> Floats:
         """Σ |H_i|² over the fields from `first` up to `last`: (V,) float32."""
         drawing, sums = self._dressed, np.zeros((3, self._dressed.slab.size), np.float32)
         for i in range(first, last) if drawing.slab.size else ():
-            gradient = self._gradients(i // AT_ONCE)[i % AT_ONCE][None].copy()
+            gradient = self._of_fields(i // self._at_once)[i % self._at_once][None].copy()
             kernel.fold_x(gradient, *drawing._planes_of(self._half_box))
             once = sample_weights(None, 1)
             kernel.add_moments(once, gradient, *drawing._inputs(self._half_box), *sums)
@@ -307,41 +309,60 @@ class DensityPhonons:
         """
         drawing, sums = self._still, np.zeros((3, self._still.slab.size), np.float32)
         steps = drawing._steps(configurations)
-        for first in range(0, len(steps), SAMPLES_AT_ONCE) if drawing.slab.size else ():
-            some = slice(first, first + SAMPLES_AT_ONCE)
-            half_box = np.maximum(drawing._half_box(steps[some]), self._half_box)
-            box = 2 * half_box
-            densities = drawing._draw(steps[some], np.zeros(box, np.float32))
-            inner = [slice(n, -n or None) for n in half_box - self._half_box]
-            whole = densities[:, : -kernel.ROW].reshape(-1, *box)
-            whole[:, *inner] -= self._first_order(normals[some])
-            kernel.fold_x(densities, *drawing._planes_of(half_box))
-            once = sample_weights(None, len(densities))
-            kernel.add_moments(once, densities, *drawing._inputs(half_box), *sums)
+        for first in range(0, len(steps), self._at_once) if drawing.slab.size else ():
+            some = slice(first, first + self._at_once)
+            expected = self._first_order(normals[some])
+            for one in range(0, len(expected), SAMPLES_AT_ONCE):
+                few = slice(one, one + SAMPLES_AT_ONCE)
+                self._add_squares(steps[some][few], expected[few], sums)
         remainders: Floats = sums[2] * drawing._sharpen**2
         return remainders
 
+    def _add_squares(self, steps: Floats, expected: Floats, sums: Floats) -> None:
+        """Add |F_s − expected|² of some configurations (S, N, 3), by their densities."""
+        drawing = self._still
+        half_box = np.maximum(drawing._half_box(steps), self._half_box)
+        box = 2 * half_box
+        densities = drawing._draw(steps, np.zeros(box, np.float32))
+        inner = [slice(n, -n or None) for n in half_box - self._half_box]
+        whole = densities[:, : -kernel.ROW].reshape(-1, *box)
+        whole[:, *inner] -= expected[:, : -kernel.ROW].reshape(-1, *(2 * self._half_box))
+        kernel.fold_x(densities, *drawing._planes_of(half_box))
+        once = sample_weights(None, len(densities))
+        kernel.add_moments(once, densities, *drawing._inputs(half_box), *sums)
+
     def _first_order(self, normals: Floats) -> Floats:
-        """Densities of m + Σ_i z_i H_i: (S, x, y, z) float32."""
-        box = 2 * self._half_box
-        if self._kept is None:
-            mean = self._dressed._draw(self._steps, np.zeros(box, np.float32))
-            parts = range(-(-len(self._fields) // AT_ONCE))
-            self._kept = np.concatenate([mean, *(self._gradients(part) for part in parts)])
-        coefficients = np.column_stack([np.ones(len(normals)), normals]).astype(np.float32)
-        densities: Floats = (coefficients @ self._kept)[:, : -kernel.ROW].reshape(-1, *box)
+        """Densities of m + Σ_i z_i H_i, which is linear in the atoms' displacements: (S, ·)."""
+        if self._mean_density is None:
+            box = np.zeros(2 * self._half_box, np.float32)
+            self._mean_density = self._dressed._draw(self._steps, box)
+        coefficients = normals.astype(np.float32)
+        if len(self._fields) <= self._at_once:
+            densities: Floats = coefficients @ self._of_fields(0)
+        else:  # to keep a box for every field would take more memory than there is
+            densities = self._gradients(np.tensordot(coefficients, self._fields, 1))
+        densities += self._mean_density
         return densities
 
-    def _gradients(self, part: int) -> Floats:
-        """Densities of H_i for some fields that are drawn together: (≤ AT_ONCE, ·) float32."""
+    def _of_fields(self, part: int) -> Floats:
+        """Densities of H_i for some fields that are drawn together: (≤ at once, ·) float32."""
         if self._last is None or self._last[0] != part:
-            box = 2 * self._half_box
-            fields = self._fields[part * AT_ONCE : (part + 1) * AT_ONCE]
-            densities = np.empty((len(fields), int(np.prod(box)) + kernel.ROW), np.float32)
-            shapes = self._dressed._drawn
-            draw_gradients(self._places, self._copies, fields, shapes, box, densities)
-            self._last = part, densities
+            own = slice(part * self._at_once, (part + 1) * self._at_once)
+            self._last = part, self._gradients(self._fields[own])
         return self._last[1]
+
+    def _gradients(self, displacements: Floats) -> Floats:
+        """What displacements (F, N, 3), in steps, add to the density: (F, ·) float32."""
+        box = 2 * self._half_box
+        densities = np.empty((len(displacements), int(np.prod(box)) + kernel.ROW), np.float32)
+        shapes = self._dressed._drawn
+        draw_gradients(self._places, self._copies, displacements, shapes, box, densities)
+        return densities
+
+
+def drawn_at_once(points: float) -> int:
+    """How many densities of so many grid points are drawn from the same gradients."""
+    return int(np.clip(_GRADIENT_BYTES / (4 * points), SAMPLES_AT_ONCE, AT_ONCE))
 
 
 def farthest_box(

@@ -11,12 +11,13 @@ from hpc_diffuser.kernels import direct_sum
 from hpc_diffuser.kernels.threads import n_threads
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
+from hpc_diffuser.scattering.dressing import field_covariances
 from hpc_diffuser.scattering.slab import Slab
 from hpc_diffuser.system.arrays import Floats, Integers
 
 SAMPLES_AT_ONCE = 4  # their phase tables, 1-2 MB each for 1000 atoms, stay in a shared cache
 _TABLE_STEPS = 8192
-_VOXELS_AT_ONCE = 256  # of phonons: (M, v, N) products
+_VOXELS_AT_ONCE = 256  # of phonons: (v, N) complex waves
 
 # Turns, tables of k and l, their rows, atoms, planes, form factors: see `kernels.direct_sum`.
 _Inputs = tuple[
@@ -199,6 +200,7 @@ class DirectPhonons:
     def __init__(self, transform: DirectTransform, fields: Floats):
         self._still = transform
         self._fields = fields
+        self._covariances = field_covariances(fields)
         first_order = np.empty((1 + len(fields), transform.slab.size), np.complex64)
         for plane in range(len(transform.slab.h)):
             values = slice(*transform.slab.offsets[plane : plane + 2])
@@ -208,8 +210,9 @@ class DirectPhonons:
 
     def squares(self, first: int, last: int) -> Floats:
         """Σ |H_i|² over the fields from `first` up to `last`: (V,) float32."""
-        own = self._first_order[1 + first : 1 + last]
-        squares: Floats = np.sum(own.real**2 + own.imag**2, axis=0)
+        squares: Floats = np.zeros(self._still.slab.size, np.float32)
+        for own in self._first_order[1 + first : 1 + last]:
+            squares += own.real**2 + own.imag**2
         return squares
 
     def remainders(self, configurations: Floats, normals: Floats) -> Floats:
@@ -244,14 +247,10 @@ class DirectPhonons:
             q = indices[first : first + _VOXELS_AT_ONCE] @ to_q
             s_squared = np.sum(q**2, axis=1) / (4 * np.pi**2)
             amplitudes = factors.at(s_squared)[:, factors.kind] * factors.occupancies
-            phases = q @ structure.positions.T
-            along = np.einsum("mna,va->mvn", self._fields, q)
-            waves = amplitudes * np.exp(1j * phases - 0.5 * np.sum(along**2, axis=0))
-            found.append(
-                np.concatenate(
-                    [waves.sum(axis=1)[None], 1j * np.einsum("vn,mvn->mv", waves, along)]
-                )
-            )
+            blurred = np.einsum("vi,nij,vj->vn", q, self._covariances, q, optimize=True)
+            waves = amplitudes * np.exp(1j * (q @ structure.positions.T) - 0.5 * blurred)
+            along = sum(q[:, [c]] * (waves @ self._fields[:, :, c].T) for c in range(3))
+            found.append(np.concatenate([waves.sum(axis=1)[None], 1j * along.T]))
         return np.concatenate(found, axis=1)
 
 

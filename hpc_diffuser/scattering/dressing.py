@@ -9,6 +9,9 @@ left acts along two axes, and there a Gaussian is the mean over n Gauss-Hermite 
 polynomials up to degree 2n − 1, so that with x = q²λ
 
     |e^{−x/2} − Σ_k w_k cos(√x z_k)| ≤ n! xⁿ/(2n)!.
+
+Where motion is so large that this takes more than a dozen, the points are equidistant, between
+±L and 2π/(√x + L) apart: what they repeat, and what they leave out, is e^{−L²/2}.
 """
 
 from __future__ import annotations
@@ -22,7 +25,8 @@ import numpy as np
 from hpc_diffuser.system.arrays import Floats, Integers
 
 DRESSING_ERROR = 1e-3  # of an atom's factor at the resolution limit
-MOST_POINTS = 12  # along an axis
+HERMITE_POINTS = 12  # at most, along an axis
+_FARTHEST = 3.9  # L, in standard deviations
 
 
 @dataclass(frozen=True)
@@ -58,14 +62,13 @@ def dressing_copies(covariances_A2: Floats, d_min: float) -> Copies:
         Up to this resolution the copies scatter as the moving atoms do.
     """
     variances, axes = np.linalg.eigh(covariances_A2)
-    least = np.maximum(variances[:, 0], 0.0)
-    left = np.maximum(variances[:, 1:] - least[:, None], 0.0)
+    least, left = _alike_and_left(variances)
     along = np.sqrt(left)[:, None] * axes[:, :, 1:]  # (N, 3, 2): one standard deviation
     numbers = points_needed((2 * np.pi / d_min) ** 2 * left)
     parts = []
     for pair in np.unique(numbers, axis=0):
         of_pair = np.flatnonzero((numbers == pair).all(axis=1))
-        (x, of_x), (y, of_y) = (_hermite(int(n)) for n in pair)
+        (x, of_x), (y, of_y) = (_normal_points(int(n)) for n in pair)
         grid = np.stack([np.repeat(x, len(y)), np.tile(y, len(x))])
         offsets = (along[of_pair] @ grid).swapaxes(1, 2)
         weights = np.tile(np.outer(of_x, of_y).ravel(), len(of_pair))
@@ -81,17 +84,34 @@ def field_covariances(fields: Floats) -> Floats:
     return covariances
 
 
+def copies_needed(covariances_A2: Floats, d_min: float) -> int:
+    """How many copies `dressing_copies` makes of all atoms together."""
+    _, left = _alike_and_left(np.linalg.eigvalsh(covariances_A2))
+    return int(points_needed((2 * np.pi / d_min) ** 2 * left).prod(axis=1).sum())
+
+
 def points_needed(x: Floats) -> Integers:
-    """The fewest points whose mean is e^{−x/2} to `DRESSING_ERROR`; at most `MOST_POINTS`."""
+    """The fewest points whose mean is e^{−x/2} to `DRESSING_ERROR`."""
     n = np.ones(np.shape(x), np.int64)
-    for fewer in range(1, MOST_POINTS):
+    for fewer in range(1, HERMITE_POINTS + 1):
         error = math.factorial(fewer) / math.factorial(2 * fewer) * np.asarray(x) ** fewer
         n = np.where((n == fewer) & (error >= DRESSING_ERROR), fewer + 1, n)
-    return n
+    equidistant = np.ceil(_FARTHEST * (np.sqrt(x) + _FARTHEST) / np.pi).astype(np.int64) + 1
+    return np.where(n > HERMITE_POINTS, np.maximum(equidistant, HERMITE_POINTS + 1), n)
+
+
+def _alike_and_left(variances: Floats) -> tuple[Floats, Floats]:
+    """Of eigenvalues (N, 3), ascending: the part alike in all directions, and what is left."""
+    least = np.maximum(variances[:, 0], 0.0)
+    return least, np.maximum(variances[:, 1:] - least[:, None], 0.0)
 
 
 @cache
-def _hermite(n: int) -> tuple[Floats, Floats]:
+def _normal_points(n: int) -> tuple[Floats, Floats]:
     """Points and weights of a standard normal distribution."""
-    points, weights = np.polynomial.hermite_e.hermegauss(n)
+    if n <= HERMITE_POINTS:
+        points, weights = np.polynomial.hermite_e.hermegauss(n)
+    else:
+        points = np.linspace(-_FARTHEST, _FARTHEST, n)
+        weights = np.exp(-0.5 * points**2)
     return points, weights / weights.sum()

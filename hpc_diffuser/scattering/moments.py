@@ -27,11 +27,13 @@ from hpc_diffuser.parallel.decomposition import (
     share_planes,
 )
 from hpc_diffuser.scattering.direct import variance_and_mean_squared
+from hpc_diffuser.scattering.dressing import copies_needed, field_covariances
 from hpc_diffuser.scattering.intensity import SelfTerms, self_terms
 from hpc_diffuser.scattering.slab import BLOCK, plane_costs, position_bytes, slab, squared_bytes
 from hpc_diffuser.scattering.transform import Transform, choose_transform
 from hpc_diffuser.system.arrays import Floats, Integers
 
+MOST_COPIES = 64  # of an atom, on average: where they move so far, the first order is of no use
 ESTIMATORS = ("sampled", "one-phonon", "control-variate")
 
 
@@ -52,7 +54,7 @@ class Moments:
     many_kinds : bool
         See `transform.choose_transform`.
     estimator : str
-        One of `ESTIMATORS`.
+        One of `ESTIMATORS`; motion that has no expansion, or is too large for it, is sampled.
 
     Attributes
     ----------
@@ -133,7 +135,7 @@ class Moments:
         """
         self._use(self._factors_of(parameters))
         sampled = parameters.sampled
-        how = self._estimator if can_be_expanded(self.modes, sampled) else "sampled"
+        how = self._estimator if self._can_be_expanded(sampled) else "sampled"
         points = b"" if how == "one-phonon" else normals.tobytes()
         key = sampled, _identity(self._factors), how, points
         if self._last is None or key != self._last[0]:
@@ -163,9 +165,17 @@ class Moments:
         self.transform = self.transform.with_factors(factors)
         self._self_terms = self_terms(factors, self.s_squared)
 
+    def _can_be_expanded(self, sampled: Sampled) -> bool:
+        """Whether there is an expansion, and its atoms are not blurred too far to be drawn."""
+        if self._estimator == "sampled" or not can_be_expanded(self.modes, sampled):
+            return False
+        covariances = field_covariances(independent_fields(self.modes, sampled))
+        most = MOST_COPIES * len(self.modes.structure)
+        return copies_needed(covariances, self._slab.d_min) <= most
+
     def _expanded(self, sampled: Sampled, normals: Floats) -> tuple[Floats, Floats]:
         """The same in an expansion: Σ|H_i|², without sampling, and of what is left a sample."""
-        fields: Floats = np.tensordot(mode_factor(sampled).T, self.modes.vectors, 1)
+        fields = independent_fields(self.modes, sampled)
         phonons = self.transform.phonons(fields)
         of_fields = batch_edges(len(fields))
         sampling = self._estimator == "control-variate"
@@ -200,6 +210,12 @@ class Moments:
         real, imaginary = (part[self._positions] for part in self.transform.mean)
         sums = total[:, self._positions]
         return variance_and_mean_squared(sums, (real, imaginary), len(normals))
+
+
+def independent_fields(modes: Modes, sampled: Sampled) -> Floats:
+    """Displacements (M, N, 3), Å, that are independent: of modes, or combinations of them."""
+    fields: Floats = np.tensordot(mode_factor(sampled).T, modes.vectors, 1)
+    return fields
 
 
 def can_be_expanded(modes: Modes, sampled: Sampled) -> bool:

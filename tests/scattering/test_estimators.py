@@ -114,11 +114,17 @@ def test_correlated_modes():
     assert 1 - shell_cc(found, sampled, example.s_squared) < 2e-4
 
 
-def test_what_cannot_be_expanded_is_sampled():
-    """Exact rotations are not Gaussian: with them the estimator changes no bit."""
-    example = Example(0.2, Disorder(0.3), libration_sigma_deg=2.0)
-    assert not can_be_expanded(example.modes, example.parameters.sampled)
+@pytest.mark.parametrize(
+    "internal_A, others", [(0.2, {"libration_sigma_deg": 2.0}), (6.0, {})], ids=["turns", "far"]
+)
+def test_what_cannot_be_expanded_is_sampled(internal_A, others):
+    """Exact rotations are not Gaussian, and atoms may move too far to be drawn as their copies:
+    the estimator changes no bit."""
+    example = Example(internal_A, Disorder(0.3), **others)
     points = normal_samples("sobol", 16, len(example.modes.vectors) + 3, generator(1))
+    if not others:
+        points = points[:, :-3]
+    assert can_be_expanded(example.modes, example.parameters.sampled) == (not others)
     found = [
         forward_model(
             example.modes,
@@ -127,6 +133,7 @@ def test_what_cannot_be_expanded_is_sampled():
             Ranks(),
             Computation(grid="target", estimator=estimator),
         ).internal_motion(example.parameters, points)
-        for estimator in ("sampled", "control-variate")
+        for estimator in ("sampled", "control-variate", "one-phonon")
     ]
-    np.testing.assert_array_equal(*found)
+    np.testing.assert_array_equal(found[1], found[0])
+    np.testing.assert_array_equal(found[2], found[0])

@@ -6,7 +6,14 @@ from builders import TRICLINIC, random_structure, s_vectors
 
 from hpc_diffuser.crystal.atom_factors import atom_factors
 from hpc_diffuser.crystal.lattice import grid_to_resolution
-from hpc_diffuser.scattering.dressing import DRESSING_ERROR, dressing_copies, points_needed
+from hpc_diffuser.kernels.gradients import AT_ONCE
+from hpc_diffuser.scattering.dressing import (
+    DRESSING_ERROR,
+    _normal_points,
+    copies_needed,
+    dressing_copies,
+    points_needed,
+)
 from hpc_diffuser.scattering.shapes import DRAWING_ERROR
 from hpc_diffuser.scattering.slab import slab
 from hpc_diffuser.scattering.transform import TRANSFORMS
@@ -115,3 +122,31 @@ def test_atoms_that_rest_are_one_copy():
     assert copies.atoms.tolist() == [0, 1] and not copies.offsets.any()
     np.testing.assert_allclose(copies.b_factors_A2, [0, 8 * np.pi**2 * 0.02])
     assert points_needed(np.array([0.0, 0.1, 0.4])).tolist() == [1, 2, 3]
+
+
+def test_points_of_any_motion():
+    """cos(√x z) has its mean e^{−x/2} for every smaller x too, where a dozen points are enough
+    and where they are not: an atom may move several Å."""
+    for largest in np.geomspace(0.01, 2000, 60):
+        points, weights = _normal_points(int(points_needed(largest)))
+        x = np.linspace(0, largest, 500)[:, None]
+        means = np.cos(np.sqrt(x) * points) @ weights
+        assert np.abs(means - np.exp(-x[:, 0] / 2)).max() < DRESSING_ERROR
+    assert copies_needed(np.diag([0.0, 1.0, 4.0])[None], 2 * np.pi) == 4 * 7
+
+
+@every_transform
+def test_many_fields(name):
+    """More than are drawn together: the same sums, with nothing kept of each."""
+    case = Case(name, n_fields=AT_ONCE + 3)
+    squares = np.abs(case.first_order) ** 2
+    found = case.phonons.squares(0, AT_ONCE + 3)[case.rows]
+    assert off(found, squares.sum(axis=0)) < 2 * ERRORS[name]
+    normals = np.random.default_rng(5).normal(size=(3, AT_ONCE + 3))
+    moved = case.structure.positions + np.tensordot(normals, case.fields, 1)
+    rest = [
+        case.waves(positions).sum(axis=1) - case.mean - z @ case.first_order
+        for positions, z in zip(moved, normals, strict=True)
+    ]
+    found = case.phonons.remainders(moved, normals)[case.rows]
+    assert off(found, np.sum(np.abs(rest) ** 2, axis=0)) < 5 * ERRORS[name]
