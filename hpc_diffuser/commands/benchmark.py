@@ -88,14 +88,14 @@ class Case:
         if options.samples != "auto":
             return options.samples
         model = self.model(Ranks())
-        comparison = Comparison(self.target, model, self.config.target.score, "none")
+        comparison = Comparison(self.target, model, self.config.target.cc_rule, "none")
         needed = samples_needed(model, comparison, self.parameters, options, self.sampler, 2)
         return needed.samples
 
     def evaluation(self, group: Ranks) -> Callable[[], dict[str, float]]:
         """A function that does one evaluation and returns the seconds of its parts."""
         model, options = self.model(group), self.config.target
-        comparison = Comparison(self.target, model, options.score, options.weights)
+        comparison = Comparison(self.target, model, options.cc_rule, options.weights)
         draws = [self.normals("sobol", self.config.model.samples, i) for i in range(2)]
 
         def evaluate() -> dict[str, float]:

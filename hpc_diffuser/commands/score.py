@@ -33,9 +33,11 @@ class Options(CommandOptions):
     score: str = option(
         "--score",
         default="shell-mean",
-        choices=("shell-mean", "pooled"),
+        choices=("shell-mean", "pooled", "likelihood"),
         help="mean of the shells' CCs, or one CC over all voxels, each shell's mean subtracted "
-        "first; as the config's [target] score (default: %(default)s)",
+        "first; or chi^2 beside the shells' CC, with scale and radial background by least squares, "
+        "of a target with errors or half-maps; as the config's [target] score (default: "
+        "%(default)s)",
     )
     weights: str = option(
         "--weights",

@@ -68,9 +68,10 @@ def choose_answer(
 ) -> Answer:
     """The answer of a fit whose restarts are done, on every rank of the model's group.
 
-    In the order of `candidates`, a point takes the place of the one before it where its CC_work
-    is higher by more than `AS_GOOD`. All are computed with the same sample points, those of the
-    final map, so that their CC differ by less than each is wrong. CC_free plays no part.
+    In the order of `candidates`, a point takes the place of the one before it where its CC_work,
+    or 1 − χ²/χ₀² of a likelihood, is higher by more than `AS_GOOD`. All are computed with the
+    same sample points, those of the final map, so that their CC differ by less than each is
+    wrong. CC_free plays no part.
     """
     normals = problem.normals(problem.config.model.final_samples, FINAL)
 
@@ -85,7 +86,7 @@ def choose_answer(
     for candidate in others:
         other = tried(candidate)
         scores[candidate.kind] = _scores(other.score)
-        if not candidate.beside and _cc(other.score) > _cc(answer.score) + AS_GOOD:
+        if not candidate.beside and _merit(other.score) > _merit(answer.score) + AS_GOOD:
             answer = other
     return replace(answer, scores=scores)
 
@@ -125,8 +126,10 @@ def candidates(findings: Findings) -> Iterator[Candidate]:
         yield median
 
 
-def _cc(score: Score) -> float:
-    """CC_work; a map without variation, whose CC is undefined, is the worst."""
+def _merit(score: Score) -> float:
+    """CC_work, or what a likelihood explains; a map without variation is the worst."""
+    if score.likelihood is not None:
+        return 1 - score.likelihood.objective
     return score.cc_work if math.isfinite(score.cc_work) else -1.0
 
 

@@ -26,7 +26,7 @@ from hpc_diffuser.scattering.molecule import Computation
 _CELL = (9.0, 10.0, 11.0, 90.0, 90.0, 90.0)
 
 
-def compile_kernels(target: Target, weights: str) -> None:
+def compile_kernels(target: Target, weights: str, knots: int | None = None) -> None:
     """Evaluate a model of two atoms in every way, on this rank alone.
 
     Parameters
@@ -35,12 +35,14 @@ def compile_kernels(target: Target, weights: str) -> None:
         The run's: kernels are compiled for the types of its numbers.
     weights : {"none", "errors"}
         As the run's target is weighted.
+    knots : int or None
+        Of the likelihood's background.
     """
     modes = _two_atoms()
     grid = grid_to_resolution(_CELL, (3, 3, 3), 3.5)
     indices = grid.indices_between(20.0, 3.5)
     values = np.arange(1, len(indices) + 1)
-    errors = None if target.errors is None else values.astype(target.errors.dtype)
+    errors = values.astype((target.intensity if target.errors is None else target.errors).dtype)
     small = Target(
         grid,
         indices,
@@ -61,7 +63,7 @@ def compile_kernels(target: Target, weights: str) -> None:
         intensity = model.internal_motion(parameters, np.ones((4, 1)))
         # A run scores maps against the target, and against each other.
         for against in (small, replace(small, intensity=intensity)):
-            Comparison(against, model, "pooled", weights).score(intensity)
+            Comparison(against, model, "pooled", weights, knots).score(intensity)
 
 
 def _two_atoms() -> Modes:

@@ -15,6 +15,8 @@ from hpc_diffuser.fit.config_values import setting, shown
 from hpc_diffuser.motion.registry import PARAMETERS, Range
 from hpc_diffuser.system.errors import InputError
 
+LIKELIHOOD = "likelihood"  # the score that is no CC
+
 
 @dataclass(frozen=True)
 class StructureConfig:
@@ -62,11 +64,25 @@ class GridConfig:
 
 @dataclass(frozen=True)
 class TargetConfig:
-    """[target]: what a fit is compared with, and how."""
+    """[target]: what a fit is compared with, and how.
+
+    The background of a likelihood bends at `background_knots` places.
+    """
 
     file: Path | None = None
     score: str = "shell-mean"
     weights: str = "none"
+    background_knots: int = 12
+
+    @property
+    def cc_rule(self) -> str:
+        """What a CC is over: beside a likelihood, the mean over the shells."""
+        return "shell-mean" if self.score == LIKELIHOOD else self.score
+
+    @property
+    def knots(self) -> int | None:
+        """Of a likelihood's background; None where the score is a CC."""
+        return self.background_knots if self.score == LIKELIHOOD else None
 
 
 # A field for each row of the registry, in its order. What is not given is absent, 0; but modes.

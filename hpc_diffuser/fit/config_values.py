@@ -15,7 +15,7 @@ from hpc_diffuser.motion.registry import BY_NAME, TERMS, Range
 from hpc_diffuser.system.errors import InputError
 
 _CHOICES = {
-    "target.score": ("shell-mean", "pooled"),
+    "target.score": ("shell-mean", "pooled", "likelihood"),
     "target.weights": ("none", "errors"),
     "model.estimator": ("sampled", "one-phonon", "control-variate"),
     "model.sampler": ("sobol", "random"),
@@ -27,6 +27,7 @@ _CHOICES = {
 _LEAST = {
     "structure.n_modes": 0,
     "structure.correlated_modes": 0,
+    "target.background_knots": 2,
     "model.seed": 0,
     "model.final_samples": 1,
     "search.restarts": 1,
@@ -37,7 +38,7 @@ _LEAST = {
 
 
 # No computation comes near these; numbers beyond them are slips of the pen.
-_MOST = {"model.seed": 2**31 - 1, "grid.oversampling": 100}
+_MOST = {"model.seed": 2**31 - 1, "grid.oversampling": 100, "target.background_knots": 200}
 _MOST_BY_DEFAULT = 1_000_000
 _LEAST_D_MIN_A = 0.1
 _MOST_LENGTH_A = 1e4

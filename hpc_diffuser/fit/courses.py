@@ -78,11 +78,6 @@ def restarts_of(histories: Mapping[int, History], summary: Summary | None) -> li
     ]
 
 
-def best_so_far(objectives: np.ndarray) -> np.ndarray:
-    """The best CC up to each evaluation, from 1 − CC of each: (E,)."""
-    return 1 - np.minimum.accumulate(objectives)
-
-
 def course(histories: Mapping[int, History]) -> list[tuple[int, int, float, float, float]]:
     """How the best CC of restarts rose.
 
@@ -95,7 +90,7 @@ def course(histories: Mapping[int, History]) -> list[tuple[int, int, float, floa
     longest = max(map(len, histories.values()), default=0)
     rows = []
     for at in _round_numbers(longest):
-        reached = [best_so_far(h.objectives)[at - 1] for h in histories.values() if len(h) >= at]
+        reached = [h.best_cc_so_far()[at - 1] for h in histories.values() if len(h) >= at]
         low, median, high = np.percentile(reached, [0, 50, 100])
         rows.append((at, len(reached), float(low), float(median), float(high)))
     return rows

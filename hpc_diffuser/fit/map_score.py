@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from hpc_diffuser.crystal.symmetry import grid_operations
-from hpc_diffuser.fit.scoring import ceiling, plain, score_at_voxels, shell_rows
-from hpc_diffuser.fit.summary import Ceiling, ShellRow
+from hpc_diffuser.fit.config import TargetConfig
+from hpc_diffuser.fit.scoring import ceiling, likelihood_of, plain, score_at_voxels, shell_rows
+from hpc_diffuser.fit.summary import Ceiling, Likelihood, ShellRow
 from hpc_diffuser.maps.diffuse_map import DiffuseMap
 from hpc_diffuser.maps.merging import Merged, merge_mates
 from hpc_diffuser.maps.target import Target
@@ -27,7 +28,7 @@ class MapScore:
         The files.
     score, weights : str
         As of the config's [target].
-    cc_work, cc_free, ceiling, shells
+    cc_work, cc_free, ceiling, shells, likelihood
         As of a fit's `Outcome`.
     voxels, missing : int
         Of the target; those that are not in the map.
@@ -50,6 +51,7 @@ class MapScore:
     cc_mates: float | None
     shells: tuple[ShellRow, ...]
     said: tuple[str, ...]
+    likelihood: Likelihood | None = None
 
 
 def score_map(
@@ -86,7 +88,8 @@ def score_map(
     compared = replace(target.at(there), half_sums=target.half_sums)
     values = merged.intensity[there]
     # A large offset would cost digits.
-    found = score_at_voxels(compared, values - values.mean(), score, weights)
+    rule = TargetConfig(score=score)
+    found = score_at_voxels(compared, values - values.mean(), rule.cc_rule, weights, rule.knots)
     rows = shell_rows(compared, found)
     _refuse_constant(rows)
     return MapScore(
@@ -96,13 +99,14 @@ def score_map(
         weights=weights,
         cc_work=plain(found.cc_work),
         cc_free=plain(found.cc_free),
-        ceiling=ceiling(target, score),
+        ceiling=ceiling(target, rule.cc_rule),
         voxels=len(there),
         missing=int((~there).sum()),
         mates_per_voxel=plain(merged.statistics.multiplicity[-1]),
         cc_mates=plain(merged.statistics.cc_laue[-1]),
         shells=tuple(rows),
         said=said,
+        likelihood=likelihood_of(compared, found),
     )
 
 

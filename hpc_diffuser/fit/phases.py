@@ -59,7 +59,8 @@ class Sizes:
         N, and how many chemical elements they are.
     refined : int
         Parameters that are.
-    has_errors, weighted : bool
+    has_errors, weighted, likely : bool
+        Whether the target has errors, its CC is weighted, and there is a likelihood.
     """
 
     voxels: int
@@ -78,6 +79,7 @@ class Sizes:
     refined: int
     has_errors: bool
     weighted: bool
+    likely: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ def measured_sizes(problem: Problem) -> Sizes:
         refined=int(problem.space.refined.sum()),
         has_errors=target.errors is not None,
         weighted=problem.config.target.weights == "errors",
+        likely=problem.config.target.knots is not None,
     )
 
 
@@ -172,7 +175,7 @@ def held(sizes: Sizes, share: Share) -> Phase:
     if sizes.interpolated:
         kept += molecule.volume_bytes(computed_voxels(sizes))
         kept += interpolation.kept_bytes(share.voxels)
-    return kept + scoring.kept_bytes(own, sizes.weighted)
+    return kept + scoring.kept_bytes(own, sizes.weighted, sizes.likely)
 
 
 def building(sizes: Sizes, share: Share) -> list[Phase]:
@@ -184,7 +187,7 @@ def building(sizes: Sizes, share: Share) -> list[Phase]:
     phases = [
         molecule.band_bytes(every),
         *(inside + m for m in moments.building_bytes(share.computed, share.stored, sizes.elements)),
-        kept + scoring.building_bytes(voxels, sizes.has_errors),
+        kept + scoring.building_bytes(voxels, sizes.has_errors, sizes.voxels * sizes.likely),
     ]
     if sizes.interpolated:
         phases += [

@@ -13,6 +13,7 @@ from hpc_diffuser.fit.run.directory import read_convergence, write_convergence
 from hpc_diffuser.fit.sampling_error import Convergence
 from hpc_diffuser.fit.scoring import Comparison, require_variation
 from hpc_diffuser.fit.space import SearchSpace, search_space
+from hpc_diffuser.maps.likelihood import standard_deviations
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.motion.configurations import rms_motion_A
 from hpc_diffuser.motion.ensemble import Sampler
@@ -120,7 +121,9 @@ def load_problem(config: Config) -> Problem:
             f'target.weights = "errors", but {config.target.file} has none: expected a map with '
             'intensity_errors, or weights = "none"'
         )
-    require_variation(target, config.target.score, str(config.target.file))
+    require_variation(target, config.target.cc_rule, str(config.target.file))
+    if config.target.knots:
+        standard_deviations(target, str(config.target.file))
     return Problem(config, modes, target, space)
 
 
@@ -142,6 +145,8 @@ def shrunk_problem(problem: Problem) -> Problem:
     flops = 16.0 * len(problem.modes.structure) * costs.sum() * model.samples * search.evaluations
     stride = max(1, math.ceil(flops / 2e12))
     kept = target.at(target.indices[:, 0] % stride == 0)
+    if config.target.knots:  # whose σ may be the half-maps'
+        kept = replace(kept, half_sums=target.half_sums)
     config = replace(config, search=search, model=model)
     return replace(problem, config=config, target=kept)
 
@@ -157,7 +162,7 @@ def compare(problem: Problem, group: Ranks) -> tuple[ForwardModel, Comparison]:
         computation(problem.config.model, problem.modes, problem.space),
         zone_profile(target.at(~target.free)) if problem.space.at_most("halo_alpha") else None,
     )
-    return model, Comparison(target, model, options.score, options.weights)
+    return model, Comparison(target, model, options.cc_rule, options.weights, options.knots)
 
 
 def with_samples(problem: Problem, world: Ranks) -> Problem:

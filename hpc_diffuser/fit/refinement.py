@@ -14,7 +14,7 @@ from hpc_diffuser.fit.config import Config
 from hpc_diffuser.fit.footprint import require_memory
 from hpc_diffuser.fit.groups import choose_groups
 from hpc_diffuser.fit.problem import ENSEMBLE, PROPOSAL, Problem, compare, with_samples
-from hpc_diffuser.fit.results import finish, objective, sum_up
+from hpc_diffuser.fit.results import cc_or_zero, finish, objective, sum_up
 from hpc_diffuser.fit.run.checkpoints import checkpoint_path, write_checkpoint
 from hpc_diffuser.fit.run.directory import begin_or_resume, recover_histories, write_session
 from hpc_diffuser.fit.run.jobs import begin_job, note_job, this_machine
@@ -95,7 +95,9 @@ def refine(
         require_memory(problem, world)
         if world.size > 1:
             options = config.target
-            world.once_per_node(lambda: compile_kernels(problem.target, options.weights))
+            world.once_per_node(
+                lambda: compile_kernels(problem.target, options.weights, options.knots)
+            )
         share = None
         if _unfinished(config, histories):
             with stops_at_once():
@@ -275,7 +277,8 @@ class RestartSearch:
         """
         problem, search = self._problem, self._problem.config.search
         normals = problem.normals(problem.config.model.samples, ENSEMBLE, restart)
-        history = history or new_history(int(problem.space.refined.sum()))
+        keeps_cc = problem.config.target.knots is not None
+        history = history or new_history(int(problem.space.refined.sum()), keeps_cc)
         for iteration in range(len(history), search.evaluations):
             with self._timed("proposing"):
                 proposal = self._propose(history, restart, iteration)
@@ -284,7 +287,7 @@ class RestartSearch:
             point, hedge = self._group.broadcast(proposal)
             with self._timed("evaluating"):
                 score = self._evaluate(problem.space.parameters(point), normals)
-            history = history.extended(point, objective(score), hedge)
+            history = history.extended(point, objective(score), hedge, cc_or_zero(score))
             if self._group.is_root:
                 with self._timed("saving"):
                     self._save(restart, history)

@@ -36,13 +36,25 @@ def failed_restarts(histories: dict[int, History]) -> dict[int, str]:
         Of the restarts that are finished.
     """
     stuck = _on_a_plateau(histories)
-    others = {r: best_cc(h) for r, h in histories.items() if r not in stuck}
-    return dict(sorted((stuck | _far_below(others)).items()))
+    others = {r: merit(h) for r, h in histories.items() if r not in stuck}
+    return dict(sorted((stuck | _far_below(others, _name(histories))).items()))
+
+
+def merit(history: History) -> float:
+    """1 − the least objective: the best CC, but with a likelihood or a prior another number."""
+    return 1 - float(history.objectives.min(initial=1.0))
+
+
+def _name(histories: dict[int, History]) -> str:
+    """What `merit` is called."""
+    return "CC" if all(h.cc_work is None for h in histories.values()) else "1 - objective"
 
 
 def best_cc(history: History) -> float:
     """CC_work of a restart's best point, as its search saw it; 0 before the first."""
-    return 1 - float(history.objectives.min(initial=1.0))
+    if history.cc_work is not None and len(history):
+        return float(history.cc_work[history.best])
+    return merit(history)
 
 
 def _on_a_plateau(histories: dict[int, History]) -> dict[int, str]:
@@ -50,31 +62,31 @@ def _on_a_plateau(histories: dict[int, History]) -> dict[int, str]:
 
     By its own history alone, however many others have failed like it.
     """
-    best = max((best_cc(history) for history in histories.values()), default=0.0)
-    found = {}
+    best = max((merit(history) for history in histories.values()), default=0.0)
+    found, name = {}, _name(histories)
     for restart, history in histories.items():
-        varied, lacks = float(np.ptp(history.objectives)), best - best_cc(history)
-        if len(history) >= FEWEST_ON_PLATEAU and varied < PLATEAU * lacks:
+        varied, own = float(np.ptp(history.objectives)), merit(history)
+        if len(history) >= FEWEST_ON_PLATEAU and varied < PLATEAU * (best - own):
             found[restart] = (
-                f"never left a plateau: all its CC lie between {best_cc(history) - varied:.4f} "
-                f"and {best_cc(history):.4f}, where the best restart has {best:.4f}"
+                f"never left a plateau: all its {name} lie between {own - varied:.4f} "
+                f"and {own:.4f}, where the best restart has {best:.4f}"
             )
     return found
 
 
-def _far_below(best_cc: dict[int, float]) -> dict[int, str]:
+def _far_below(merits: dict[int, float], name: str) -> dict[int, str]:
     """Restarts that did not find the optimum the others found."""
-    values = np.array(list(best_cc.values()))
+    values = np.array(list(merits.values()))
     if len(values) < 3:
         return {}
     median = np.median(values)
     # A standard deviation from the median absolute deviation; 0.001 is no failure anyhow.
     width = max(1.4826 * np.median(np.abs(values - median)), 0.001)
     return {
-        restart: f"best CC {cc:.4f} is more than {OUTLIER:g} deviations below the median "
+        restart: f"best {name} {own:.4f} is more than {OUTLIER:g} deviations below the median "
         f"of {median:.4f}"
-        for restart, cc in best_cc.items()
-        if cc < median - OUTLIER * width
+        for restart, own in merits.items()
+        if own < median - OUTLIER * width
     }
 
 
@@ -122,15 +134,15 @@ def _findings(
 ) -> Findings:
     """Of the restarts that count."""
     answers = {r: h.points[h.best] for r, h in histories.items()}
-    cc = {r: best_cc(h) for r, h in histories.items()}
     every = np.array(list(answers.values()))
-    median, best = np.median(every, axis=0), max(answers, key=lambda r: cc[r])
+    best_of = {r: best_cc(h) for r, h in histories.items()}
+    median, best = np.median(every, axis=0), max(answers, key=lambda r: merit(histories[r]))
     at_bounds = {
         "median": _at_bounds(space, median),
         "best": _at_bounds(space, answers[best]),
     }
     return Findings(
-        best=Best(values=space.by_name(answers[best]), cc_work=cc[best], restart=best),
+        best=Best(values=space.by_name(answers[best]), cc_work=best_of[best], restart=best),
         median=space.by_name(median),
         spread=_spread(space, every),
         clusters=_clusters(space, histories, objective_error),
@@ -154,21 +166,25 @@ def _clusters(
     """The clusters of restarts, the one with the best restart first."""
     restarts = list(histories)
     points = np.array([h.points[h.best] for h in histories.values()])
-    cc = np.array([best_cc(h) for h in histories.values()])
+    merits = np.array([merit(h) for h in histories.values()])
     found = []
     for rows in _same_places(list(histories.values()), space.bounds, objective_error):
-        best, median = max(rows, key=lambda row: cc[row]), np.median(points[rows], axis=0)
+        best, median = max(rows, key=lambda row: merits[row]), np.median(points[rows], axis=0)
         found.append(
             Cluster(
                 restarts=tuple(restarts[row] for row in rows),
                 best_restart=restarts[best],
-                cc_search=float(cc[best]),
+                cc_search=best_cc(histories[restarts[best]]),
                 best=space.by_name(points[best]),
                 median=space.by_name(median),
                 at_bounds=_at_bounds(space, median),
             )
         )
-    return tuple(sorted(found, key=lambda cluster: (-cluster.cc_search, cluster.best_restart)))
+
+    def order(cluster: Cluster) -> tuple[float, int]:
+        return -merit(histories[cluster.best_restart]), cluster.best_restart
+
+    return tuple(sorted(found, key=order))
 
 
 def _same_places(
@@ -182,10 +198,10 @@ def _same_places(
     surrogate = pooled_surrogate(histories, bounds)
     if surrogate is None:
         return groups
-    cc = np.array([best_cc(h) for h in histories])
+    merits = np.array([merit(h) for h in histories])
     # Two restarts with other samples differ by √2 times what one is off by.
     tolerance = max(AS_GOOD, 2 * np.sqrt(2) * objective_error)
-    return joined(groups, points, cc, surrogate, tolerance)
+    return joined(groups, points, merits, surrogate, tolerance)
 
 
 def _at_bounds(space: SearchSpace, point: np.ndarray) -> AtBounds:

@@ -17,7 +17,14 @@ from hpc_diffuser.fit.problem import Problem, compare
 from hpc_diffuser.fit.restarts import summarise
 from hpc_diffuser.fit.run.directory import input_hashes, read_convergence, read_histories
 from hpc_diffuser.fit.run.jobs import cost, note_job
-from hpc_diffuser.fit.scoring import Comparison, Score, ceiling, plain, shell_rows
+from hpc_diffuser.fit.scoring import (
+    Comparison,
+    Score,
+    ceiling,
+    likelihood_of,
+    plain,
+    shell_rows,
+)
 from hpc_diffuser.fit.summary import (
     TRANSLATIONS_A,
     AlphaRow,
@@ -47,8 +54,15 @@ SIGMAS_A = np.geomspace(*TRANSLATIONS_A, 9)  # between which the best one is loo
 
 
 def objective(score: Score) -> float:
-    """1 − CC_work; a map without any variation, whose CC is undefined, counts as CC = 0."""
-    return 1.0 - score.cc_work if math.isfinite(score.cc_work) else 1.0
+    """1 − CC_work, or χ²/χ₀² of a likelihood; of a map without any variation 1."""
+    if score.likelihood is not None:
+        return score.likelihood.objective
+    return 1.0 - cc_or_zero(score)
+
+
+def cc_or_zero(score: Score) -> float:
+    """CC_work; of a map without any variation, whose CC is undefined, 0."""
+    return score.cc_work if math.isfinite(score.cc_work) else 0.0
 
 
 def sum_up(
@@ -149,9 +163,10 @@ def _outcome(
             cc_work=plain(alone.cc_work),
             cc_free=plain(alone.cc_free),
         ),
-        score=ScoreRule(rule=options.score, weights=options.weights),
-        ceiling=ceiling(problem.target, options.score),
+        score=ScoreRule(rule=options.cc_rule, weights=options.weights),
+        ceiling=ceiling(problem.target, options.cc_rule),
         shells=_shells(problem.target, answer.score, alone),
+        likelihood=likelihood_of(problem.target, answer.score),
         motion=motion(modes, answer.parameters),
         b_factors=compare_b_factors(modes, answer.parameters),
         b_factors_missing=why_no_b_factors(modes),
@@ -243,7 +258,7 @@ def _scores(
 ) -> list[float | None]:
     """CC of a map over a target's working set, then of the rigid molecule for each power."""
     options = problem.config.target
-    comparison = Comparison(target, model, options.score, options.weights)
+    comparison = Comparison(target, model, options.cc_rule, options.weights)
     found = [comparison.score(intensity).cc_work]
     for alpha in alphas:
         sigma = parameters.disorder.translation_sigma_A

@@ -1,12 +1,22 @@
 """How well a calculated map agrees with a target, on the group of ranks that holds it."""
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from hpc_diffuser.fit.summary import Ceiling, ShellRow
+from hpc_diffuser.fit.summary import Ceiling, Likelihood, ShellRow
+from hpc_diffuser.maps.likelihood import (
+    N_RADIAL_SUMS,
+    LikelihoodFit,
+    RadialSums,
+    background_knots,
+    between_knots,
+    fitted,
+    standard_deviations,
+)
 from hpc_diffuser.maps.plane_sums import PlaneSums
 from hpc_diffuser.maps.statistics import (
     N_SUMS,
@@ -31,12 +41,15 @@ class Score:
         The configured score, over the working and the free voxels.
     shells_work, shells_free : (n_shells,) float
         CC in each resolution shell; NaN in empty ones.
+    likelihood : LikelihoodFit or None
+        None where the score is a CC.
     """
 
     cc_work: float
     cc_free: float
     shells_work: np.ndarray
     shells_free: np.ndarray
+    likelihood: LikelihoodFit | None = None
 
 
 class Comparison:
@@ -50,9 +63,13 @@ class Comparison:
     score : {"shell-mean", "pooled"}
     weights : {"none", "errors"}
         "errors": voxels count 1/σ².
+    knots : int or None
+        Of the background of a likelihood, which then is found too.
     """
 
-    def __init__(self, target: Target, model: Model, score: str, weights: str):
+    def __init__(
+        self, target: Target, model: Model, score: str, weights: str, knots: int | None = None
+    ):
         own = target.at(model.rows)
         self.model = model
         self._score = score
@@ -64,6 +81,7 @@ class Comparison:
         held = model.group.concatenated_on_root(planes, self._lengths)
         self._order = None if held is None else np.argsort(held)
         self._sums = PlaneSums(own.intensity, voxel_weights(own, weights), *self._bins)
+        self._radial = None if knots is None else _radial(target, model.rows, own, knots)
 
     def score(self, intensity: np.ndarray) -> Score:
         """The score, on every rank of the group.
@@ -78,39 +96,60 @@ class Comparison:
         DiffuserError
             On every rank, where intensities are not finite, or vary in some shells only: named.
         """
-        return self._on_all_ranks(self._sums.of(intensity), self._score_of)
+        if self._radial is None:
+            return self._on_all_ranks([self._sums.of(intensity)], self._score_of)
+        sums, counts = self._radial
+        return self._on_all_ranks(
+            [self._sums.of(intensity), sums.of(intensity)],
+            lambda of_cc, of_chi: replace(
+                self._score_of(of_cc), likelihood=fitted(*of_chi, counts)
+            ),
+        )
 
     def agreement(self, one: np.ndarray, other: np.ndarray) -> float:
         """Pooled CC of two of the model's maps over the working voxels, on every rank."""
         sums = PlaneSums(other, None, *self._bins).of(one)
-        return self._on_all_ranks(sums, lambda work, free: pooled_cc(work))
+        return self._on_all_ranks([sums], lambda both: pooled_cc(both[0]))
 
-    def _on_all_ranks(self, sums: np.ndarray, result: Callable) -> Any:
-        """A result from the work and free shells' sums, added over planes in their order."""
-        group = self.model.group
-        columns = 2 * self._n_shells * N_SUMS
-        held = group.concatenated_on_root(sums, [n * columns for n in self._lengths])
+    def _on_all_ranks(self, sums: list[np.ndarray], result: Callable) -> Any:
+        """A result from several kinds of sums (P, n, m), added over planes in their order.
+
+        Of each it is given those of the working and of the free voxels: (2, n/2, m).
+        """
+        group, shapes = self.model.group, [(2, s.shape[1] // 2, s.shape[2]) for s in sums]
+        sizes = [math.prod(shape) for shape in shapes]
+        flat = np.concatenate([s.reshape(len(s), -1) for s in sums], axis=1)
+        held = group.concatenated_on_root(flat, [n * sum(sizes) for n in self._lengths])
         if held is None:
             return _unless_error(group.broadcast(None))
-        total = held.reshape(-1, columns)[self._order].sum(axis=0)
+        total = held.reshape(-1, sum(sizes))[self._order].sum(axis=0)
+        parts = np.split(total, np.cumsum(sizes)[:-1])
         try:
-            found = result(*total.reshape(2, self._n_shells, N_SUMS))
+            found = result(*(part.reshape(s) for part, s in zip(parts, shapes, strict=True)))
         except DiffuserError as exc:
             found = exc
         return _unless_error(group.broadcast(found))
 
-    def _score_of(self, work: np.ndarray, free: np.ndarray) -> Score:
-        return _score_of_sums(work, free, self._score, self._edges)
+    def _score_of(self, sums: np.ndarray) -> Score:
+        return _score_of_sums(*sums, self._score, self._edges)
 
 
-def kept_bytes(voxels: int, weighted: bool) -> list[float]:
-    """Bytes of each array that a `Comparison` keeps of so many voxels."""
-    return [4 * voxels, 4 * voxels, 8 * voxels * weighted]
+def kept_bytes(voxels: int, weighted: bool, likely: bool = False) -> list[float]:
+    """Bytes of each array that a `Comparison` keeps of so many voxels.
+
+    With a likelihood, weights, places between knots and bins of their own.
+    """
+    of_chi = [8 * voxels, 4 * voxels, 4 * voxels] * likely
+    return [4 * voxels, 4 * voxels, 8 * voxels * weighted, *of_chi]
 
 
-def building_bytes(voxels: int, has_errors: bool) -> list[float]:
-    """The same of what it is made with: a part of the target, and its bins."""
-    return [*target_arrays(voxels, has_errors), *[8 * voxels] * 4]
+def building_bytes(voxels: int, has_errors: bool, likely_of: int = 0) -> list[float]:
+    """The same of what it is made with: a part of the target, and its bins.
+
+    With a likelihood, σ of all `likely_of` voxels besides.
+    """
+    of_chi = [8.0 * likely_of] * 2
+    return [*target_arrays(voxels, has_errors), *[8 * voxels] * 4, *of_chi * bool(likely_of)]
 
 
 def masked_bytes(voxels: int) -> list[float]:
@@ -118,7 +157,9 @@ def masked_bytes(voxels: int) -> list[float]:
     return [24 * voxels, 5 * voxels, *[8 * voxels] * 4]
 
 
-def score_at_voxels(target: Target, intensity: np.ndarray, score: str, weights: str) -> Score:
+def score_at_voxels(
+    target: Target, intensity: np.ndarray, score: str, weights: str, knots: int | None = None
+) -> Score:
     """The score of any map at all of a target's voxels (V,), on one rank: as of `Comparison`.
 
     The bits are those that the same numbers from a model get.
@@ -128,7 +169,31 @@ def score_at_voxels(target: Target, intensity: np.ndarray, score: str, weights: 
         PlaneSums(target.intensity, voxel_weights(target, weights), *bins).of(intensity).sum(axis=0)
     )
     sums = sums.reshape(2, target.n_shells, N_SUMS)
-    return _score_of_sums(*sums, score, target.shell_edges)
+    found = _score_of_sums(*sums, score, target.shell_edges)
+    if knots is None:
+        return found
+    radial, counts = _radial(target, np.arange(len(target.indices)), target, knots)
+    both = radial.of(intensity).sum(axis=0).reshape(2, -1, N_RADIAL_SUMS)
+    return replace(found, likelihood=fitted(*both, counts))
+
+
+def _radial(
+    target: Target, rows: np.ndarray, own: Target, knots: int
+) -> tuple[RadialSums, tuple[int, int]]:
+    """What makes the sums of χ² at some of a target's voxels, and how many all are, of each kind.
+
+    One set of bins for each plane, as of `_planes_and_bins`.
+    """
+    at = background_knots(target.shell_edges, knots)
+    inverse_d = np.sqrt(own.grid.inverse_d_squared(own.indices))
+    place, part = between_knots(inverse_d, at)
+    _, starts = np.unique(own.indices[:, 0], return_index=True)
+    weights = 1 / standard_deviations(target)[rows].astype(np.float64) ** 2
+    bins, n_bins = own.free * (knots - 1) + place, 2 * (knots - 1)
+    starts = np.append(starts, len(own.indices))
+    free = int(target.free.sum())
+    sums = RadialSums(own.intensity, weights, part, bins, starts, n_bins)
+    return sums, (len(target.free) - free, free)
 
 
 def require_variation(target: Target, score: str, where: str) -> None:
@@ -196,6 +261,22 @@ def ceiling(target: Target, score: str) -> Ceiling | None:
         of_shells = correlations(sums[sums[:, 0] > 0])
         star = np.mean(cc_star(np.maximum(of_shells, 0))) if (of_shells > 0).any() else np.nan
     return Ceiling(cc_half=plain(cc_half), cc_star=plain(star))
+
+
+def likelihood_of(target: Target, score: Score) -> Likelihood | None:
+    """What a score says of χ², to be kept; None where it is a CC."""
+    found = score.likelihood
+    if found is None:
+        return None
+    return Likelihood(
+        chi_squared_work=plain(found.work),
+        chi_squared_free=plain(found.free),
+        explained=1 - found.objective,
+        scale=found.scale,
+        background=tuple(found.background.tolist()),
+        knots=tuple(background_knots(target.shell_edges, len(found.background)).tolist()),
+        sigma_of="half-maps" if target.errors is None else "errors",
+    )
 
 
 def plain(value: float) -> float | None:

@@ -155,6 +155,35 @@ class ScoreRule:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Likelihood:
+    """χ² of the final map, with the scale and background that make it least.
+
+    Attributes
+    ----------
+    chi_squared_work, chi_squared_free : float or None
+        For each voxel: 1 of a model that is right to within the errors. None without voxels.
+    explained : float
+        1 − χ²/χ₀² over the working voxels, where χ₀² is what the background alone leaves.
+    scale : float
+        Measured unit per e².
+    background : tuple of float
+        At the knots, in the measured unit.
+    knots : tuple of float
+        1/d in Å⁻¹.
+    sigma_of : {"errors", "half-maps"}
+        Where σ comes from.
+    """
+
+    chi_squared_work: float | None
+    chi_squared_free: float | None
+    explained: float
+    scale: float
+    background: tuple[float, ...]
+    knots: tuple[float, ...]
+    sigma_of: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ceiling:
     """CC½ of the target's half-maps, and CC*, that of a perfect model."""
 
@@ -296,6 +325,8 @@ class Outcome:
         Why there are none.
     halos : HaloScores or None
         None where no voxel lies in a halo.
+    likelihood : Likelihood or None
+        None where the score is a CC.
     intervals : Intervals or None
         Of the refined parameters; None where nothing is refined, or in a file that is older.
     standard_errors : dict or None
@@ -317,6 +348,7 @@ class Outcome:
     b_factors: BFactors | None
     b_factors_missing: str | None
     halos: ScannedHaloScores | HaloScores | None
+    likelihood: Likelihood | None = None
     intervals: Intervals | None = None
     standard_errors: Spread | None = None
     last_session: LastSession

@@ -213,7 +213,7 @@ def _enough(problem: Problem, calculated: np.ndarray, zones: Zones) -> tuple[int
             f"{FEWEST_ZONES} or more"
         )
     options = problem.config.target
-    score = score_at_voxels(problem.target, calculated, options.score, options.weights)
+    score = score_at_voxels(problem.target, calculated, options.cc_rule, options.weights)
     if not np.isfinite(score.cc_work):
         return n_zones, "the calculated map does not vary: nothing moves"
     return n_zones, None
@@ -222,7 +222,7 @@ def _enough(problem: Problem, calculated: np.ndarray, zones: Zones) -> tuple[int
 def _curvature(problem: Problem, calculated: np.ndarray, zones: Zones) -> Curvature:
     target, options = problem.target, problem.config.target
     weights = voxel_weights(target, options.weights)
-    return Curvature(target, calculated, zones, options.score, weights)
+    return Curvature(target, calculated, zones, options.cc_rule, weights)
 
 
 def derivatives(

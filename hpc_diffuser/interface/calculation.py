@@ -60,7 +60,8 @@ class Restart:
     points : (E, D) float
         Every point that was tried, in the parameters' units.
     objectives : (E,) float
-        1 − CC_work of each, by the search's own samples.
+        1 − CC_work of each, by the search's own samples; or χ²/χ₀² of a likelihood, and a prior's
+        part.
     answer : dict
         All parameters at the best point, by name, in their units.
     cc_work, cc_free : float or None
@@ -157,15 +158,16 @@ def score(
         A map, or its file; Laue mates are averaged.
     target : Target, Run, str or Path
         A target, its file, or the run that has it.
-    rule : {"shell-mean", "pooled"}
-        The mean of the shells' CCs, or one CC over all voxels; shell means subtracted first.
+    rule : {"shell-mean", "pooled", "likelihood"}
+        The mean of the shells' CCs, or one CC over all voxels; shell means subtracted first. Or χ²
+        beside the former, of a target with errors or half-maps.
     weights : {"none", "errors"}
         "errors" weights with 1/σ².
 
     Returns
     -------
     MapScore
-        `cc_work`, `cc_free`, `ceiling`, and by shell.
+        `cc_work`, `cc_free`, `ceiling`, and by shell; `likelihood`, where that is asked for.
 
     Raises
     ------
@@ -179,7 +181,7 @@ def score(
     0.44
     """
     for name, value, choices in (
-        ("rule", rule, ("shell-mean", "pooled")),
+        ("rule", rule, ("shell-mean", "pooled", "likelihood")),
         ("weights", weights, ("none", "errors")),
     ):
         if value not in choices:

@@ -92,9 +92,10 @@ class Run:
 
     @cached_property
     def histories(self) -> dict[int, History]:
-        """By restart that has begun, its points (E, D) and their objectives (E,), 1 − CC_work.
+        """By restart that has begun, its points (E, D) and their objectives (E,): 1 − CC_work.
 
-        The columns of the points are the `refined` parameters.
+        The columns of the points are the `refined` parameters. With a likelihood or a prior the
+        objective is another number, and `cc_work` (E,) is beside it.
         """
         return read_histories(self.directory, self.n_restarts)
 
@@ -320,7 +321,7 @@ def _cc_errors(run: Run, zones: Zones | None) -> CCErrors | None:
     if calculated is None:
         return None
     found = zones or blocks_of(run.target)
-    return cc_errors(run.target, calculated, found, options.score, options.weights)
+    return cc_errors(run.target, calculated, found, options.cc_rule, options.weights)
 
 
 @dataclass(frozen=True)

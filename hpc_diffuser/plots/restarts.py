@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from hpc_diffuser.fit.courses import DEVIATES, FAILED, FINISHED, RUNNING, Restart, best_so_far
+from hpc_diffuser.fit.courses import DEVIATES, FAILED, FINISHED, RUNNING, Restart
 from hpc_diffuser.fit.search.history import History
 from hpc_diffuser.fit.summary import AS_GOOD
 from hpc_diffuser.plots.canvas import BLUE, GREEN, GREY, ORANGE, PINK, new_axes, new_figure
@@ -124,7 +124,7 @@ def plot_courses(
     seen: set[str] = set()
     for restart in restarts:
         colour, line = _LINES[restart.state]
-        lacks = np.maximum(best - best_so_far(histories[restart.number].objectives), _LEAST)
+        lacks = np.maximum(best - histories[restart.number].best_cc_so_far(), _LEAST)
         label = None if restart.state in seen else restart.state
         seen.add(restart.state)
         look = {"color": colour, "lw": 0.7 if many else 1.2, "alpha": 0.45 if many else 0.9}

@@ -218,6 +218,11 @@ def _agreement(run: Run) -> Iterator[Fact]:
     yield Fact(part, "CC_work and CC_free are", _rule(run))
     yield Fact(part, "CC_work", rounded(outcome.cc_work, 4))
     yield Fact(part, "CC_free", rounded(outcome.cc_free, 4))
+    if chi := outcome.likelihood:
+        yield Fact(part, "χ² of each working voxel", significant(chi.chi_squared_work, 4))
+        yield Fact(part, "χ² of each free voxel", significant(chi.chi_squared_free, 4))
+        yield Fact(part, "σ from the map's", chi.sigma_of)
+        yield Fact(part, "explained, 1 − χ²/χ₀² of the background", rounded(chi.explained, 4))
     yield Fact(part, "CC_work of translation alone", rounded(alone.cc_work, 4))
     yield Fact(part, "CC_free of translation alone", rounded(alone.cc_free, 4))
     yield from _sizes(part, outcome)
@@ -231,7 +236,7 @@ def _rule(run: Run) -> str:
         "shell-mean": "the mean over the shells of the CC in each, its means subtracted",
         "pooled": "one CC over all voxels, the mean of each shell subtracted",
     }
-    return over[options.score] + weights
+    return over[options.cc_rule] + weights
 
 
 def _sizes(part: str, outcome: Outcome) -> Iterator[Fact]:

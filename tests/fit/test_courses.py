@@ -9,7 +9,7 @@ import pytest
 
 from hpc_diffuser.fit.config import ParametersConfig
 from hpc_diffuser.fit.couplings import couplings, slice_through, strongest_pairs
-from hpc_diffuser.fit.courses import best_so_far, course, restarts_of, still_rising
+from hpc_diffuser.fit.courses import course, restarts_of, still_rising
 from hpc_diffuser.fit.restarts import summarise
 from hpc_diffuser.fit.search.history import History, new_history
 from hpc_diffuser.fit.search.surrogate import Surrogate
@@ -57,9 +57,13 @@ def test_before_one_is_finished():
 
 
 def test_best_so_far():
-    """Only ever upwards."""
-    found = best_so_far(1 - np.array([0.1, 0.3, 0.2, 0.6]))
-    np.testing.assert_allclose(found, [0.1, 0.3, 0.3, 0.6])
+    """Only ever upwards; of another objective, the CC of the best point, wherever it is."""
+    objectives = 1 - np.array([0.1, 0.3, 0.2, 0.6])
+    by_cc = History(np.zeros((4, 1)), objectives, new_history(1).hedge)
+    np.testing.assert_allclose(by_cc.best_cc_so_far(), [0.1, 0.3, 0.3, 0.6])
+    other = replace(by_cc, cc_work=np.array([0.5, 0.2, 0.9, 0.4]))
+    np.testing.assert_array_equal(other.best_cc_so_far(), [0.5, 0.2, 0.2, 0.4])
+    assert len(new_history(1, keeps_cc=True).best_cc_so_far()) == 0
 
 
 def test_course():

@@ -42,6 +42,7 @@ KEYS = [
     "b_factors",
     "b_factors_missing",
     "halos",
+    "likelihood",
     "intervals",
     "standard_errors",
     "last_session",

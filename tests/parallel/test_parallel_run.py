@@ -1,11 +1,12 @@
 """The same bits on any number of ranks."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from launching import finished, launch, outcome, run_directory, write_inputs
+from launching import finished, histories, launch, outcome, run_directory, write_inputs
 
-from hpc_diffuser.io.maps.native import read_map
+from hpc_diffuser.io.maps.native import read_map, read_target, write_target
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,22 @@ def test_same_bits_where_the_map_is_interpolated(inputs):
         finished(run_directory(inputs, f"band{ranks}", 1, "band-limited"), ranks)[:3]
         for ranks in (1, 3)
     ]
+    assert found[1] == found[0]
+
+
+def test_same_bits_of_a_likelihood(inputs):
+    """The same of χ², whose sums are added over planes too, with their CC beside them."""
+    found = []
+    for ranks in (1, 3):
+        folder = run_directory(inputs, f"likely{ranks}", 1)
+        target = read_target(folder / "target.h5")
+        (folder / "target.h5").unlink()
+        write_target(folder / "target.h5", replace(target, errors=1 + target.intensity / 9), {})
+        likely = '[target]\nscore = "likelihood"\nbackground_knots = 4'
+        config = (folder / "c.toml").read_text().replace("[target]", likely)
+        (folder / "c.toml").write_text(config)
+        *outcome, _ = finished(folder, ranks)
+        found.append((outcome, [h.cc_work.tobytes() for h in histories(folder).values()]))
     assert found[1] == found[0]
 
 

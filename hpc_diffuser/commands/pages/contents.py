@@ -237,7 +237,7 @@ def _checkpoint_text(file: Opened) -> str:
     else:
         values = ", ".join(f"{x:.4f}" for x in point)
         lines = [f"  {values} (in the units of the config's keys)"] if values else []
-    best = f"best CC_search {1 - history.objectives.min():.4f} (evaluation {history.best + 1})"
+    best = f"best CC_search {history.best_cc_so_far()[-1]:.4f} (evaluation {history.best + 1})"
     return "\n".join([f"evaluations  {len(history)}", best + " at" * bool(lines), *lines])
 
 

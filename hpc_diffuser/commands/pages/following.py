@@ -11,7 +11,6 @@ from hpc_diffuser.commands.pages.status import (
     run_lines,
     score_text,
 )
-from hpc_diffuser.fit.search.history import History
 from hpc_diffuser.fit.standing import RUNNING, Histories, Standing, Status
 from hpc_diffuser.system.records import to_plain
 
@@ -84,7 +83,7 @@ def _search_lines(
     if not run.running or rows < 2:
         return []
     n_evaluations = run.evaluations // run.restarts
-    traces = {each.restart: best_so_far(histories[each.restart]) for each in run.running}
+    traces = {each.restart: histories[each.restart].best_cc_so_far() for each in run.running}
     low = min(float(trace[0]) for trace in traces.values())
     high = max(float(trace[-1]) for trace in traces.values())
     shown = run.running if len(run.running) < rows else run.running[: rows - 2]
@@ -99,11 +98,6 @@ def _search_lines(
         )
     others = len(run.running) - len(shown)
     return lines + ([f"  and {others} more"] if others else [])
-
-
-def best_so_far(history: History) -> np.ndarray:
-    """The best CC after each evaluation: (n,) float, which never falls."""
-    return np.maximum.accumulate(1 - history.objectives)
 
 
 def line_of_bars(

@@ -21,6 +21,7 @@ from hpc_diffuser.fit.summary import (
     FitShellRow,
     HaloScores,
     LastSession,
+    Likelihood,
     MotionSize,
     Outcome,
     ScannedHaloScores,
@@ -210,8 +211,23 @@ def _score_table(outcome: Outcome) -> str:
             f"  translation alone     {cc_column(alone.cc_work)}{cc_column(alone.cc_free)}"
             f"   ({_of_translation(alone)})",
             *ceiling_lines(outcome.ceiling),
+            *likelihood_lines(outcome.likelihood),
         ]
     )
+
+
+def likelihood_lines(found: Likelihood | None) -> list[str]:
+    """χ² for each voxel, and what the model explains of it; nothing where the score is a CC."""
+    if found is None:
+        return []
+    sigma = "the map's errors" if found.sigma_of == "errors" else "the half-maps"
+    free = "none" if found.chi_squared_free is None else f"{found.chi_squared_free:.4g}"
+    return [
+        f"  chi^2 of each voxel   {found.chi_squared_work:9.4g}{free:>9}   (sigma of {sigma}; "
+        f"background of {len(found.knots)} knots)",
+        f"  explained             {found.explained:9.4f}            (1 - chi^2/chi0^2, chi0^2 of "
+        "the background alone)",
+    ]
 
 
 def score_rule(rule: str, weights: str) -> str:

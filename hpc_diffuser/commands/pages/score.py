@@ -1,7 +1,13 @@
 """The scores of anybody's map as a page."""
 
-from hpc_diffuser.commands.pages.report import ceiling_lines, score_rule, shell_table
+from hpc_diffuser.commands.pages.report import (
+    ceiling_lines,
+    likelihood_lines,
+    score_rule,
+    shell_table,
+)
 from hpc_diffuser.fit.cc_text import cc_column
+from hpc_diffuser.fit.config import TargetConfig
 from hpc_diffuser.fit.map_score import MapScore
 
 
@@ -17,7 +23,8 @@ def score_text(found: MapScore) -> str:
     scores = [
         "Scores                   CC_work  CC_free",
         f"  the map               {cc_column(found.cc_work)}{cc_column(found.cc_free)}"
-        f"   ({score_rule(found.score, found.weights)})",
+        f"   ({score_rule(TargetConfig(score=found.score).cc_rule, found.weights)})",
         *ceiling_lines(found.ceiling),
+        *likelihood_lines(found.likelihood),
     ]
     return "\n\n".join(["\n".join(head), "\n".join(scores), shell_table(found.shells)])

@@ -21,6 +21,7 @@ from hpc_diffuser.system.progress import log
 from hpc_diffuser.system.storage import write_bytes
 
 _ARRAYS = ("points", "objectives", "hedge_gains", "hedge_candidates", "kernel_theta")
+_CC = "cc_work"  # where the objectives are not 1 − CC
 # What reading an HDF5 file of any content may end with.
 _UNREADABLE = (InputError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
 
@@ -42,6 +43,8 @@ def write_checkpoint(path: Path, history: History) -> None:
         file.attrs.update(format="hpc-diffuser/checkpoint", version=1)
         for name, array in zip(_ARRAYS, _arrays(history), strict=True):
             file[name] = array
+        if history.cc_work is not None:
+            file[_CC] = history.cc_work
 
     image = hdf5_image(fill)
     write_bytes(path, image + _seal(image), previous_path(path))
@@ -67,7 +70,7 @@ def read_checkpoint(path: Path) -> History:
     if seal != _seal(image):
         raise InputError(f"{path}: damaged: its checksum is not that of its content")
     try:
-        return _history(hdf5_arrays(io.BytesIO(image), ["@format", "@version", *_ARRAYS]))
+        return _history(hdf5_arrays(io.BytesIO(image), ["@format", "@version", *_ARRAYS, _CC]))
     except _UNREADABLE as exc:
         raise InputError(f"{path}: not a checkpoint: {exc}") from exc
 
@@ -123,12 +126,16 @@ def _history(found: Arrays) -> History:
     require_format(found, "checkpoint")
     arrays = [found[name] for name in _ARRAYS]
     points, objectives, *of_hedge = arrays
-    history = History(points, objectives, Hedge(*of_hedge))
+    history = History(points, objectives, Hedge(*of_hedge), found.get(_CC))
     hedge = history.hedge
     n, d = len(history.objectives), history.points.shape[-1]
     m = ACQUISITIONS if len(hedge.theta) else 0  # both come with the first surrogate
     shapes = [a.shape for a in arrays]
     expected = [(n, d), (n,), (ACQUISITIONS,), (m, d), (1 + d if m else 0,)]
+    if history.cc_work is not None:
+        arrays.append(history.cc_work)
+        shapes.append(history.cc_work.shape)
+        expected.append((n,))
     if shapes != expected or not all(np.isfinite(a).all() for a in arrays):
         raise InputError(f"arrays of shapes {shapes}, expected {expected} and finite numbers")
     return history

@@ -42,6 +42,7 @@ _ESTIMATOR = "model.estimator"
 _HASH = re.compile("[0-9a-f]{64}")
 _SAMPLING = "hpc-diffuser/sampling"
 _SESSION = "hpc-diffuser/session"
+_DEFAULTS = flat_config(Config())
 _INPUTS = (
     "structure.modes",
     "structure.positions",
@@ -317,8 +318,10 @@ def _compare(
 
 
 def _differences(section: str, old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Each setting that differs, as `key: old → new`."""
+    """Each setting that differs, as `key: old → new`; what an older version lacks was not set."""
     before, after = old.get(section, {}), new[section]
+    if section == "settings":
+        before = {key: value for key, value in _DEFAULTS.items() if key in after} | before
     keys = sorted({*before, *after} - {*_FREE})
     return [
         _difference(key, before.get(key), after.get(key))

@@ -37,13 +37,16 @@ class History:
     points : (n, D) float
         Parameters tried.
     objectives : (n,) float
-        1 − CC of each; smaller is better.
+        1 − CC of each, or what score and prior make of it; smaller is better.
     hedge : Hedge
+    cc_work : (n,) float or None
+        CC of each where the objective is another number; None where it is 1 − CC.
     """
 
     points: np.ndarray
     objectives: np.ndarray
     hedge: Hedge
+    cc_work: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.objectives)
@@ -53,16 +56,36 @@ class History:
         """Row of the best point."""
         return int(np.argmin(self.objectives))
 
-    def extended(self, point: np.ndarray, objective: float, hedge: Hedge) -> "History":
-        """The history with one more evaluation."""
+    def best_cc_so_far(self) -> np.ndarray:
+        """CC_work of the best point up to each evaluation: (n,)."""
+        lowest = np.minimum.accumulate(self.objectives)
+        if self.cc_work is None:
+            return 1 - lowest
+        better = np.append(True, self.objectives[1:] < lowest[:-1])[: len(self)]
+        return self.cc_work[np.maximum.accumulate(np.where(better, np.arange(len(self)), 0))]
+
+    def extended(
+        self, point: np.ndarray, objective: float, hedge: Hedge, cc_work: float = 0.0
+    ) -> "History":
+        """The history with one more evaluation; with its CC where those are kept."""
+        kept = None if self.cc_work is None else np.append(self.cc_work, cc_work)
         return History(
             np.concatenate([self.points, point[None]]),
             np.append(self.objectives, objective),
             hedge,
+            kept,
         )
 
 
-def new_history(n_dimensions: int) -> History:
-    """A search that has not begun."""
+def new_history(n_dimensions: int, keeps_cc: bool = False) -> History:
+    """A search that has not begun.
+
+    Parameters
+    ----------
+    n_dimensions : int
+    keeps_cc : bool
+        Where the objective is not 1 − CC.
+    """
     hedge = Hedge(np.zeros(ACQUISITIONS), np.empty((0, n_dimensions)), np.empty(0))
-    return History(np.empty((0, n_dimensions)), np.empty(0), hedge)
+    kept = np.empty(0) if keeps_cc else None
+    return History(np.empty((0, n_dimensions)), np.empty(0), hedge, kept)

@@ -256,8 +256,12 @@ def _check_target(target: Target) -> None:
     check_numbers(target.intensity, "intensity", MOST_VALUE)
     if errors is not None:
         check_numbers(errors, "intensity_errors", MOST_VALUE)
-        if errors.min() <= 0:
-            raise InputError("intensity_errors should be above 0 wherever there is an intensity")
+        wrong = int((errors <= 0).sum())
+        if wrong:
+            raise InputError(
+                "intensity_errors should be above 0 wherever there is an intensity: "
+                f"{wrong} of {len(errors)} are not; correct the map, and make the target again"
+            )
 
 
 def _axes_and_values(

@@ -26,7 +26,7 @@ def sections_of_maps(run: Run) -> Contents | None:
     if calculated is None:
         return None
     target, options = run.target, run.config.target
-    found = contrast(target, calculated, options.score, voxel_weights(target, options.weights))
+    found = contrast(target, calculated, options.cc_rule, voxel_weights(target, options.weights))
     scale, offset = full_scale(found, target.shells(), calculated)
     values = np.stack(
         [
@@ -48,7 +48,7 @@ def sections_of_maps(run: Run) -> Contents | None:
             of_both = (plain(_cc(of)) for of in (planes[:2], planes[3:]))
             correlations.append((_NAMES[across], voxels, *of_both, scale, offset))
     return Contents(
-        words=_words(target, options.score, scale, offset, len(figures)),
+        words=_words(target, options.cc_rule, scale, offset, len(figures)),
         figures=tuple(figures),
         tables=(_correlations(tuple(correlations)), _table(target, found)),
     )
