@@ -118,7 +118,8 @@ class Comparison:
         """
         group, shapes = self.model.group, [(2, s.shape[1] // 2, s.shape[2]) for s in sums]
         sizes = [math.prod(shape) for shape in shapes]
-        flat = np.concatenate([s.reshape(len(s), -1) for s in sums], axis=1)
+        of_planes = [s.reshape(len(s), size) for s, size in zip(sums, sizes, strict=True)]
+        flat = np.concatenate(of_planes, axis=1)
         held = group.concatenated_on_root(flat, [n * sum(sizes) for n in self._lengths])
         if held is None:
             return _unless_error(group.broadcast(None))
