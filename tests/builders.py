@@ -108,7 +108,9 @@ def fails_with(number: int):
 
 def history_arrays(of: History) -> list[tuple]:
     """All numbers of a search's history as bytes, with shapes."""
-    parts = (of.points, of.objectives, of.hedge.gains, of.hedge.candidates, of.hedge.theta)
+    stages = np.array([*of.stage_starts, of.ended])
+    hedge = of.hedge
+    parts = (of.points, of.objectives, hedge.gains, hedge.candidates, hedge.theta, stages)
     return [(a.shape, a.dtype, a.tobytes()) for a in parts]
 
 

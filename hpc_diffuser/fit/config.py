@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hpc_diffuser.fit.config_values import setting, shown
+from hpc_diffuser.fit.search.method import METHODS
 from hpc_diffuser.motion.registry import PARAMETERS, Range
 from hpc_diffuser.system.errors import InputError
 
@@ -140,7 +141,11 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """[search]: the optimisation."""
+    """[search]: the optimisation.
+
+    How many `restarts` where nothing is said depends on the `method`; `evaluations` of each are
+    the most, as least squares end earlier.
+    """
 
     method: str = "bayesian"
     restarts: int = 128
@@ -216,11 +221,18 @@ def config_of_table(table: dict[str, Any], folder: Path, where: str = "config") 
     """The config in tables as TOML has them: sections by name, of settings by name."""
     try:
         config = _section(Config, table, "", folder)
+        if "restarts" not in table.get("search", {}):
+            config = replace(config, search=with_usual_restarts(config.search))
     except InputError as exc:
         raise InputError(f"{where}: {exc}") from exc
     except RecursionError:  # from showing a value
         raise InputError(f"{where}: nested too deeply: expected sections with keys") from None
     return replace(config, run=replace(config.run, directory=folder / config.run.directory))
+
+
+def with_usual_restarts(search: SearchConfig) -> SearchConfig:
+    """The same with as many restarts as its method makes where nothing else is said."""
+    return replace(search, restarts=METHODS[search.method].restarts)
 
 
 def flat_config(config: Any, prefix: str = "") -> dict[str, Any]:

@@ -22,8 +22,7 @@ from itertools import pairwise
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from hpc_diffuser.fit.scoring import shells_of_both
-from hpc_diffuser.maps.statistics import N_SUMS
+from hpc_diffuser.fit.scoring import scored_shells
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.maps.zones import Zones
 
@@ -251,9 +250,7 @@ def curvature_bytes(voxels: int) -> list[float]:
 
 def _scored_rows(target: Target, shells: np.ndarray) -> np.ndarray:
     """The working voxels that count, by shell."""
-    counts = np.zeros((2, target.n_shells, N_SUMS))
-    counts[..., 0] = target.counts()
-    rows = np.flatnonzero(~target.free & shells_of_both(*counts)[shells])
+    rows = np.flatnonzero(~target.free & scored_shells(target)[shells])
     return rows[np.argsort(shells[rows], kind="stable")]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from hpc_diffuser.fit.problem import Problem, compare
 from hpc_diffuser.fit.search.history import History, new_history
-from hpc_diffuser.fit.search.method import search_method
+from hpc_diffuser.fit.search.method import METHODS, search_method
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parallel.decomposition import choose_layout
 from hpc_diffuser.system.progress import log
@@ -81,10 +81,9 @@ def measured_costs(problem: Problem) -> Costs:
     def evaluate(samples: int) -> None:
         comparison.score(model.internal_motion(parameters, problem.normals(samples, 0)))
 
-    propose = search_method(search.method)
-
     def suggest(history: History) -> None:
-        propose(history, bounds, 1, np.random.default_rng(0))
+        if METHODS[search.method].learns:  # from the points that it has tried; a step takes no time
+            search_method("bayesian")(history, bounds, 1, np.random.default_rng(0))
 
     samples = min(_SAMPLES_TIMED, problem.config.model.samples)
     timed = _seconds(evaluate, samples) * problem.config.model.samples / samples

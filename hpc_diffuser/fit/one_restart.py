@@ -14,7 +14,7 @@ from hpc_diffuser.fit.problem import (
     measured_samples,
     of_samples,
 )
-from hpc_diffuser.fit.refinement import RestartSearch
+from hpc_diffuser.fit.refinement import Report, RestartSearch
 from hpc_diffuser.fit.scoring import plain
 from hpc_diffuser.fit.search.history import History
 from hpc_diffuser.parallel.communicator import Ranks
@@ -65,9 +65,8 @@ def _search(problem: Problem, number: int, ranks: Ranks) -> History:
     progress = Progress(problem.config.search.evaluations, 0, True)
     last: dict[int, History] = {}
 
-    def note(report: tuple[int, int, float]) -> None:
-        restart, _, cc = report
-        progress.step(restart, cc)
+    def note(report: Report) -> None:
+        progress.step(report.restart, report.cc)
 
     try:
         deal = dealer(ranks, [0], [number], note)

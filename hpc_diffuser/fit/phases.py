@@ -13,10 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpc_diffuser.crystal.symmetry import expansion_bytes, grid_operations, laue_expansion
-from hpc_diffuser.fit import scoring
+from hpc_diffuser.fit import normal_equations, scoring
 from hpc_diffuser.fit.curvature import curvature_bytes, curvature_kept_bytes
 from hpc_diffuser.fit.problem import Problem, computation
+from hpc_diffuser.fit.search import least_squares
 from hpc_diffuser.fit.search.bayesian import proposing_bytes
+from hpc_diffuser.fit.search.method import METHODS
 from hpc_diffuser.io.maps import native
 from hpc_diffuser.maps.zones import zones_bytes
 from hpc_diffuser.motion.ensemble import n_configurations
@@ -226,6 +228,18 @@ def proposing(sizes: Sizes, share: Share, evaluations: int) -> Phase:
     return held(sizes, share) + proposing_bytes(evaluations)
 
 
+def linearising(sizes: Sizes, share: Share, n_samples: int) -> list[Phase]:
+    """The normal equations of a search that takes steps: from a map and those to its sides."""
+    voxels = math.ceil(share.voxels / sizes.mates)
+    rows = normal_equations.kept_bytes(voxels, sizes.refined)
+    of_plane = int(sizes.plane_voxels.max(initial=0))
+    maps = [8 * voxels] * 4  # the present one, two to its sides, their difference
+    phases = [maps + phase for phase in evaluating(sizes, share, n_samples)]
+    phases.append(held(sizes, share) + maps + normal_equations.plane_bytes(of_plane, sizes.refined))
+    phases.append(held(sizes, share) + least_squares.stepping_bytes(sizes.refined))
+    return [rows + phase for phase in phases]
+
+
 def finishing(sizes: Sizes, share: Share, n_samples: int) -> list[Phase]:
     """The final map: gathered, then written, on rank 0; between, maps to the answer's sides."""
     kept = [*held(sizes, share), 8 * sizes.voxels, 8 * share.voxels]
@@ -249,6 +263,8 @@ def samples_of(problem: Problem) -> tuple[int, int]:
     """
     options, librates = problem.config.model, problem.space.librates
     samples = options.final_samples if isinstance(options.samples, str) else options.samples
+    if METHODS[problem.config.search.method].steps_after is not None:
+        samples *= least_squares.MOST_TIMES
     most = max(samples, options.final_samples)
     return (
         n_configurations(problem.modes, librates, samples),
@@ -259,10 +275,15 @@ def samples_of(problem: Problem) -> tuple[int, int]:
 def fitting(problem: Problem, sizes: Sizes, alone: Share, together: Share) -> list[Phase]:
     """The phases of every rank: those of its group, and those that the whole job does together."""
     samples, most = samples_of(problem)
-    return [
+    method, evaluations = METHODS[problem.config.search.method], problem.config.search.evaluations
+    phases = [
         *building(sizes, alone),
         *evaluating(sizes, alone, samples),
         *building(sizes, together),
         *evaluating(sizes, together, most),
-        proposing(sizes, alone, problem.config.search.evaluations),
     ]
+    if method.learns:
+        phases.append(proposing(sizes, alone, evaluations))
+    if method.steps_after is not None:
+        phases += linearising(sizes, alone, samples)
+    return phases

@@ -12,12 +12,14 @@ from hpc_diffuser.fit.inputs import load_modes, load_target
 from hpc_diffuser.fit.run.directory import read_convergence, write_convergence
 from hpc_diffuser.fit.sampling_error import Convergence
 from hpc_diffuser.fit.scoring import Comparison, require_variation
+from hpc_diffuser.fit.search.method import METHODS
 from hpc_diffuser.fit.space import SearchSpace, search_space
 from hpc_diffuser.maps.likelihood import standard_deviations
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.motion.configurations import rms_motion_A
 from hpc_diffuser.motion.ensemble import Sampler
 from hpc_diffuser.motion.modes import Modes
+from hpc_diffuser.motion.overlap import alike
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering.halos import zone_profile
 from hpc_diffuser.scattering.model import ForwardModel, forward_model
@@ -115,6 +117,8 @@ def load_problem(config: Config) -> Problem:
             "[search] evaluations = 1 to score the model as it is"
         )
     require_expansion(config.model, modes, space)
+    if METHODS[config.search.method].steps_after is not None:
+        _require_steps(config, modes, space)
     target = load_target(config, modes)
     if config.target.weights == "errors" and target.errors is None:
         raise InputError(
@@ -125,6 +129,24 @@ def load_problem(config: Config) -> Problem:
     if config.target.knots:
         standard_deviations(target, str(config.target.file))
     return Problem(config, modes, target, space)
+
+
+def _require_steps(config: Config, modes: Modes, space: SearchSpace) -> None:
+    """Raise InputError where least squares would not know which way to go."""
+    if config.target.knots:
+        raise InputError(
+            f'search.method = "{config.search.method}" with target.score = "likelihood": expected '
+            'score = "shell-mean" or "pooled", or method = "bayesian"'
+        )
+    numbers = [int(name.split()[1]) for name in space.names if name.startswith("mode ")]
+    pair = alike(modes.vectors[np.array(numbers, np.int64) - 1])
+    if pair is not None:
+        one, other = (numbers[i] for i in pair)
+        raise InputError(
+            f"modes {one} and {other} move all atoms alike: no data tell one from the other, and "
+            "the normal equations are singular: expected different modes; hold one of them at 0 "
+            f"in [parameters] mode_amplitude_A, or give fewer [structure] n_modes"
+        )
 
 
 def shrunk_problem(problem: Problem) -> Problem:

@@ -5,25 +5,22 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from hpc_diffuser.fit.compilation import compile_kernels
-from hpc_diffuser.fit.config import Config
+from hpc_diffuser.fit.config import Config, SearchConfig
 from hpc_diffuser.fit.footprint import require_memory
 from hpc_diffuser.fit.groups import choose_groups
-from hpc_diffuser.fit.problem import ENSEMBLE, PROPOSAL, Problem, compare, with_samples
+from hpc_diffuser.fit.problem import PROPOSAL, Problem, compare, with_samples
 from hpc_diffuser.fit.results import cc_or_zero, finish, objective, sum_up
 from hpc_diffuser.fit.run.checkpoints import checkpoint_path, write_checkpoint
 from hpc_diffuser.fit.run.directory import begin_or_resume, recover_histories, write_session
 from hpc_diffuser.fit.run.jobs import begin_job, note_job, this_machine
 from hpc_diffuser.fit.run.lock import run_lock
-from hpc_diffuser.fit.scoring import Score
 from hpc_diffuser.fit.search.history import History, new_history
-from hpc_diffuser.fit.search.method import search_method
+from hpc_diffuser.fit.search.method import METHODS, About, search_method
+from hpc_diffuser.fit.steps import Steps
 from hpc_diffuser.fit.summary import Summary
-from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.motion.random_numbers import generator
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parallel.decomposition import group_of
@@ -137,6 +134,26 @@ def _search_all(problem: Problem, histories: dict[int, History], world: Ranks) -
     return optimiser_share(world.gather(search.seconds))
 
 
+class Report(NamedTuple):
+    """What rank 0 hears of an evaluation.
+
+    Attributes
+    ----------
+    restart, evaluations : int
+        So many the restart has made.
+    cc : float
+        Of the last one.
+    finished, ended : bool
+        The restart has; and has said so itself.
+    """
+
+    restart: int
+    evaluations: int
+    cc: float
+    finished: bool
+    ended: bool
+
+
 class Ledger:
     """What rank 0 hears of the search: shown as progress, and summed up in the run directory.
 
@@ -165,17 +182,19 @@ class Ledger:
         """Say what is to be done, and keep it for `status`."""
         problem, search = self._problem, self._problem.config.search
         log(
-            f"restarts to do: {len(self._unfinished)} of {search.evaluations} evaluations; "
+            f"restarts to do: {len(self._unfinished)} of {_at_most(search)} evaluations; "
             f"ranks: {n_ranks}, in {n_groups} groups; voxels: {len(problem.target.indices)}; "
             f"atoms: {len(problem.modes.structure)}; parameters: {problem.space.refined.sum()}"
         )
         write_session(problem.config.run.directory, n_ranks, n_groups, self._evaluations)
 
-    def note(self, report: tuple[int, int, float]) -> None:
-        """A restart has done so many evaluations, and the last one had this CC."""
-        restart, evaluations, cc = report
-        self._progress.step(restart, cc)
-        if evaluations >= self._problem.config.search.evaluations:
+    def note(self, report: Report) -> None:
+        """A restart has made another evaluation."""
+        self._progress.step(report.restart, report.cc)
+        if report.ended:
+            log(f"restart {report.restart}: {ended_text(report.evaluations)}")
+            self._progress.forgo(self._problem.config.search.evaluations - report.evaluations)
+        if report.finished:
             note_job(self._problem.config.run.directory)
             sum_up(self._problem)
 
@@ -192,7 +211,7 @@ def _to_checkpoint(problem: Problem) -> Callable[[int, History], None]:
 
 def _unfinished(config: Config, histories: dict[int, History]) -> list[int]:
     search = config.search
-    done = {r for r, history in histories.items() if len(history) >= search.evaluations}
+    done = {r for r, history in histories.items() if history.finished(search.evaluations)}
     return [r for r in range(search.restarts) if r not in done]
 
 
@@ -215,6 +234,23 @@ def _raise_if_stopped(stopped: bool, directory: Path, world: Ranks) -> None:
     error = StoppedError(f"stopped as asked; {directory} is complete so far: run again to resume")
     error.known_to_all = True
     raise error
+
+
+def _at_most(search: SearchConfig) -> str:
+    may_end = METHODS[search.method].steps_after is not None
+    return f"at most {search.evaluations}" if may_end else str(search.evaluations)
+
+
+def ended_text(evaluations: int) -> str:
+    """What a search that has ended of itself has come to."""
+    return (
+        f"ended after {evaluations} evaluations: other sample points move no parameter by more "
+        "than its standard error, or there is nothing more to gain"
+    )
+
+
+class _AskedToStop(Exception):
+    """Raised on all ranks of a group at once."""
 
 
 class RestartSearch:
@@ -248,6 +284,7 @@ class RestartSearch:
         self.seconds = {"proposing": 0.0, "evaluating": 0.0, "saving": 0.0}
         self._model, self._comparison = compare(problem, group)
         self._proposal = search_method(problem.config.search.method)
+        self._steps = Steps(problem, self._model, self._go_on)
 
     def run_all(self, histories: dict[int, History]) -> bool:
         """Search until no restart is left, or all are asked to stop; True if so.
@@ -275,24 +312,41 @@ class RestartSearch:
         history : History or None
             Where an earlier session left off.
         """
-        problem, search = self._problem, self._problem.config.search
-        normals = problem.normals(problem.config.model.samples, ENSEMBLE, restart)
-        keeps_cc = problem.config.target.knots is not None
-        history = history or new_history(int(problem.space.refined.sum()), keeps_cc)
-        for iteration in range(len(history), search.evaluations):
-            with self._timed("proposing"):
-                proposal = self._propose(history, restart, iteration)
-            if not self._group.all_true(not self._asked_to_stop()):
-                return False
-            point, hedge = self._group.broadcast(proposal)
-            with self._timed("evaluating"):
-                score = self._evaluate(problem.space.parameters(point), normals)
-            history = history.extended(point, objective(score), hedge, cc_or_zero(score))
-            if self._group.is_root:
-                with self._timed("saving"):
-                    self._save(restart, history)
-                self._deal.report((restart, len(history), score.cc_work))
+        keeps_cc = self._problem.config.target.knots is not None
+        history = history or new_history(int(self._problem.space.refined.sum()), keeps_cc)
+        try:
+            while not history.finished(self._problem.config.search.evaluations):
+                history = self._continued(history, restart)
+        except _AskedToStop:
+            return False
         return True
+
+    def _continued(self, history: History, restart: int) -> History:
+        """The history with one more evaluation, which is saved."""
+        with self._timed("evaluating"):
+            about = self._steps.about(history, restart)
+        with self._timed("proposing"):
+            found = self._propose(history, restart, about)
+        self._go_on()
+        proposal = self._group.broadcast(found)
+        stage = len(history.stage_starts) + proposal.new_stage
+        with self._timed("evaluating"):
+            score = self._steps.score(self._comparison, proposal.point, restart, stage)
+        point, hedge, *of_stage = proposal
+        cc = cc_or_zero(score)
+        history = history.extended(point, objective(score), hedge, cc, *of_stage)
+        if self._group.is_root:
+            with self._timed("saving"):
+                self._save(restart, history)
+            finished = history.finished(self._problem.config.search.evaluations)
+            report = Report(restart, len(history), score.cc_work, finished, history.ended)
+            self._deal.report(report)
+        return history
+
+    def _go_on(self) -> None:
+        """Raise, on all ranks of the group, where one of them is asked to stop."""
+        if not self._group.all_true(not self._asked_to_stop()):
+            raise _AskedToStop
 
     def _asked_to_stop(self) -> bool:
         return stop_requested() or (self._group.is_root and self._deal.told_to_stop())
@@ -305,14 +359,11 @@ class RestartSearch:
         if self._group.is_root:
             self.seconds[work] += time.perf_counter() - started
 
-    def _propose(self, history: History, restart: int, iteration: int) -> Any:
+    def _propose(self, history: History, restart: int, about: About | None) -> Any:
         """The next point and what goes with it, on the root; None on the others."""
         if not self._group.is_root or stop_requested():
             return None
         config = self._problem.config
-        stream = generator(config.model.seed, PROPOSAL, restart, iteration)
+        stream = generator(config.model.seed, PROPOSAL, restart, len(history))
         bounds, n_initial = self._problem.space.bounds, config.search.initial_points
-        return self._proposal(history, bounds, n_initial, stream)
-
-    def _evaluate(self, parameters: Parameters, normals: np.ndarray) -> Score:
-        return self._comparison.score(self._model.internal_motion(parameters, normals))
+        return self._proposal(history, bounds, n_initial, stream, about)

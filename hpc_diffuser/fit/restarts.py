@@ -42,7 +42,7 @@ def failed_restarts(histories: dict[int, History]) -> dict[int, str]:
 
 def merit(history: History) -> float:
     """1 − the least objective: the best CC, but with a likelihood or a prior another number."""
-    return 1 - float(history.objectives.min(initial=1.0))
+    return 1 - float(history.objectives[history.best]) if len(history) else 0.0
 
 
 def _name(histories: dict[int, History]) -> str:
@@ -114,7 +114,7 @@ def summarise(
     Summary
         With findings once a restart is finished, and without an outcome.
     """
-    finished = {r: h for r, h in histories.items() if len(h) >= n_evaluations}
+    finished = {r: h for r, h in histories.items() if h.finished(n_evaluations)}
     excluded = failed_restarts(finished)
     counting = {r: h for r, h in finished.items() if r not in excluded}
     bounds = [(float(low), float(high)) for low, high in space.bounds]

@@ -27,6 +27,7 @@ from hpc_diffuser.maps.statistics import (
     pooled_cc,
 )
 from hpc_diffuser.maps.target import Target, target_arrays
+from hpc_diffuser.parallel.plane_order import PlaneOrder
 from hpc_diffuser.scattering.model import Model
 from hpc_diffuser.system.errors import DiffuserError, InputError
 
@@ -76,10 +77,7 @@ class Comparison:
         self._n_shells = target.n_shells
         self._edges = target.shell_edges
         planes, self._bins = _planes_and_bins(own)
-        self._lengths = model.group.gather_to_all(len(planes))
-        # Where each plane, in their order, is among all ranks', one rank's behind the other's.
-        held = model.group.concatenated_on_root(planes, self._lengths)
-        self._order = None if held is None else np.argsort(held)
+        self._order = PlaneOrder(model.group, planes)
         self._sums = PlaneSums(own.intensity, voxel_weights(own, weights), *self._bins)
         self._radial = None if knots is None else _radial(target, model.rows, own, knots)
 
@@ -119,11 +117,9 @@ class Comparison:
         group, shapes = self.model.group, [(2, s.shape[1] // 2, s.shape[2]) for s in sums]
         sizes = [math.prod(shape) for shape in shapes]
         of_planes = [s.reshape(len(s), size) for s, size in zip(sums, sizes, strict=True)]
-        flat = np.concatenate(of_planes, axis=1)
-        held = group.concatenated_on_root(flat, [n * sum(sizes) for n in self._lengths])
-        if held is None:
+        total = self._order.total(np.concatenate(of_planes, axis=1))
+        if total is None:
             return _unless_error(group.broadcast(None))
-        total = held.reshape(-1, sum(sizes))[self._order].sum(axis=0)
         parts = np.split(total, np.cumsum(sizes)[:-1])
         try:
             found = result(*(part.reshape(s) for part, s in zip(parts, shapes, strict=True)))
@@ -349,6 +345,13 @@ def shells_of_both(work: np.ndarray, free: np.ndarray) -> np.ndarray:
     """
     both = (work[:, 0] > 0) & (free[:, 0] > 0)
     return both if both.any() else np.ones(len(work), bool)
+
+
+def scored_shells(target: Target) -> np.ndarray:
+    """Mask (n,) of the shells that scores are over."""
+    counts = np.zeros((2, target.n_shells, N_SUMS))
+    counts[..., 0] = target.counts()
+    return shells_of_both(*counts)
 
 
 def voxel_weights(target: Target, weights: str) -> np.ndarray | None:

@@ -13,7 +13,7 @@ from hpc_diffuser.fit.run.checkpoints import checkpoint_path, read_restart
 from hpc_diffuser.fit.run.directory import Session, read_manifest, read_session, runs_inside
 from hpc_diffuser.fit.run.jobs import read_jobs
 from hpc_diffuser.fit.run.lock import owner_lives, read_owner
-from hpc_diffuser.fit.search.history import History
+from hpc_diffuser.fit.search.history import History, evaluations_in_all
 from hpc_diffuser.fit.summary import Spread, read_stage
 from hpc_diffuser.system.errors import InputError
 
@@ -241,7 +241,7 @@ def read_standing(directory: Path, name: str = "") -> tuple[Standing, Histories]
     pace = _per_second(session, done, saved)
     scores = {r: best_cc(history) for r, history in histories.items()}
     best = max(scores, key=lambda r: scores[r]) if scores else None
-    total = n_restarts * n_evaluations
+    total = evaluations_in_all(histories, n_restarts, n_evaluations)
     stage = read_stage(directory)
     standing = Standing(
         name=name,
@@ -252,7 +252,7 @@ def read_standing(directory: Path, name: str = "") -> tuple[Standing, Histories]
         ranks=session.ranks if session else None,
         groups=session.groups if session else None,
         restarts=n_restarts,
-        restarts_finished=sum(len(h) >= n_evaluations for h in histories.values()),
+        restarts_finished=sum(h.finished(n_evaluations) for h in histories.values()),
         evaluations=total,
         evaluations_done=done,
         evaluations_per_minute=60 * pace if pace else None,
@@ -289,7 +289,7 @@ def _size(directory: Path) -> list[int]:
 
 
 def _begun(histories: Histories, n_evaluations: int) -> tuple[RestartStanding, ...]:
-    finished = {r: h for r, h in histories.items() if len(h) >= n_evaluations}
+    finished = {r: h for r, h in histories.items() if h.finished(n_evaluations)}
     states = dict.fromkeys(finished, "finished") | dict.fromkeys(
         failed_restarts(finished), "failed"
     )

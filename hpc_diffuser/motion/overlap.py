@@ -22,6 +22,18 @@ def rmsip(one: Floats, other: Floats) -> float:
     return float(min(np.linalg.norm(one @ other.T) / np.sqrt(most), 1.0)) if most else 0.0
 
 
+def alike(vectors: Floats) -> tuple[int, int] | None:
+    """The first two of displacement fields (K, N, 3) that are the same, but for their size.
+
+    None where no two are: where the cosine between them is within 1e-6 of ±1.
+    """
+    rows = vectors.reshape(len(vectors), -1)
+    sizes = np.linalg.norm(rows, axis=1)
+    cosines = np.abs(rows @ rows.T) >= (1 - 1e-6) * np.outer(sizes, sizes)
+    pairs = np.argwhere(np.triu(cosines, 1))
+    return (int(pairs[0, 0]), int(pairs[0, 1])) if len(pairs) else None
+
+
 def covariance_overlap(one: Floats, other: Floats) -> float:
     """Overlap of two covariance matrices (D, D): 1 where they are equal, 0 where orthogonal.
 

@@ -206,10 +206,11 @@ class Ranks:
     def sum_as_tree(
         self, array: np.ndarray, among: Sequence[int] | None = None
     ) -> np.ndarray | None:
-        """Sum over a power of two of ranks, on the first of them; None elsewhere.
+        """Sum over ranks, on the first of them; None elsewhere.
 
-        Neighbours are added first, ((0+1)+(2+3)): the same order, hence the same bits, as when
-        one rank adds all the parts as a binary tree. `MPI.Reduce` promises no order.
+        Neighbours are added first, ((0+1)+(2+3)). Of a power of two of ranks that is the same
+        order, hence the same bits, as when one rank adds all the parts as a binary tree.
+        `MPI.Reduce` promises no order.
 
         Parameters
         ----------
@@ -224,10 +225,11 @@ class Ranks:
                 to = ranks[place - step]
                 self._finish(self._comm.Isend(array, to, _EXCHANGE), self._named([to]))
                 return None
-            other = np.empty_like(array)
-            source = ranks[place + step]
-            self._finish(self._comm.Irecv(other, source, _EXCHANGE), self._named([source]))
-            array = array + other
+            if place + step < len(ranks):
+                other = np.empty_like(array)
+                source = ranks[place + step]
+                self._finish(self._comm.Irecv(other, source, _EXCHANGE), self._named([source]))
+                array = array + other
             step *= 2
         return array
 

@@ -48,6 +48,12 @@ class Progress:
                 f"best CC {self._best:.4f}, {duration(self._remaining())} left"
             )
 
+    def forgo(self, evaluations: int) -> None:
+        """So many will not be made after all."""
+        self._total -= evaluations
+        if self._bar is not None:
+            self._bar.total = self._total
+
     def close(self) -> None:
         """Leave the terminal's line as it is."""
         if self._bar is not None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ortho_group
 
-from hpc_diffuser.motion.overlap import covariance_overlap, leading_axes, rmsip
+from hpc_diffuser.motion.overlap import alike, covariance_overlap, leading_axes, rmsip
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -120,3 +120,12 @@ def test_leading_axes():
     np.testing.assert_allclose(np.abs(leading_axes(matrix, 2) @ turn.T), np.eye(2, 5), atol=1e-12)
     assert leading_axes(matrix, 5, still=1e-12).shape == (3, 5)
     assert leading_axes(np.zeros((5, 5)), 2).shape == (0, 5)
+
+
+def test_alike_fields_are_named():
+    """Turned over, of another size, and off by 1e-4: the same to a millionth, or not."""
+    rng = np.random.default_rng(0)
+    fields = rng.normal(size=(4, 30, 3))
+    assert alike(fields) is None
+    assert alike(np.concatenate([fields, -2 * fields[1:2]])) == (1, 4)
+    assert alike(np.concatenate([fields, fields[2:3] + 0.01 * fields[3]])) is None

@@ -22,6 +22,7 @@ from hpc_diffuser.system.storage import write_bytes
 
 _ARRAYS = ("points", "objectives", "hedge_gains", "hedge_candidates", "kernel_theta")
 _CC = "cc_work"  # where the objectives are not 1 − CC
+_STAGES, _ENDED = _OF_STAGES = ("stage_starts", "@ended")
 # What reading an HDF5 file of any content may end with.
 _UNREADABLE = (InputError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
 
@@ -45,6 +46,9 @@ def write_checkpoint(path: Path, history: History) -> None:
             file[name] = array
         if history.cc_work is not None:
             file[_CC] = history.cc_work
+        if history.stage_starts or history.ended:  # of searches that know stages alone
+            file[_STAGES] = np.array(history.stage_starts, np.int64)
+            file.attrs["ended"] = int(history.ended)
 
     image = hdf5_image(fill)
     write_bytes(path, image + _seal(image), previous_path(path))
@@ -70,7 +74,8 @@ def read_checkpoint(path: Path) -> History:
     if seal != _seal(image):
         raise InputError(f"{path}: damaged: its checksum is not that of its content")
     try:
-        return _history(hdf5_arrays(io.BytesIO(image), ["@format", "@version", *_ARRAYS, _CC]))
+        names = ["@format", "@version", *_ARRAYS, _CC, *_OF_STAGES]
+        return _history(hdf5_arrays(io.BytesIO(image), names))
     except _UNREADABLE as exc:
         raise InputError(f"{path}: not a checkpoint: {exc}") from exc
 
@@ -126,7 +131,10 @@ def _history(found: Arrays) -> History:
     require_format(found, "checkpoint")
     arrays = [found[name] for name in _ARRAYS]
     points, objectives, *of_hedge = arrays
-    history = History(points, objectives, Hedge(*of_hedge), found.get(_CC))
+    starts = [int(start) for start in found.get(_STAGES, ())]
+    ended = bool(found.get(_ENDED, 0))
+    hedge = Hedge(*of_hedge)
+    history = History(points, objectives, hedge, found.get(_CC), tuple(starts), ended)
     hedge = history.hedge
     n, d = len(history.objectives), history.points.shape[-1]
     m = ACQUISITIONS if len(hedge.theta) else 0  # both come with the first surrogate
@@ -138,4 +146,6 @@ def _history(found: Arrays) -> History:
         expected.append((n,))
     if shapes != expected or not all(np.isfinite(a).all() for a in arrays):
         raise InputError(f"arrays of shapes {shapes}, expected {expected} and finite numbers")
+    if starts != sorted({*starts} & {*range(1, n)}):
+        raise InputError(f"stages begin at {starts}, expected rows of {n} in their order")
     return history

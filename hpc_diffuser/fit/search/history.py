@@ -1,6 +1,11 @@
-"""What a search has learned: plain arrays, all that a proposal and a checkpoint need."""
+"""What a search has learned: plain arrays, all that a proposal and a checkpoint need.
+
+A search may go through stages, each with other sample points than the last, and more of them. Only
+objectives of one stage can be compared.
+"""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,6 +33,27 @@ class Hedge:
     theta: np.ndarray
 
 
+class Proposal(NamedTuple):
+    """What a search would have evaluated next.
+
+    Attributes
+    ----------
+    point : (D,) float
+        Within the bounds.
+    hedge : Hedge
+        To be stored with the point's evaluation.
+    new_stage : bool
+        With this evaluation another stage begins.
+    last : bool
+        With this evaluation the search has ended.
+    """
+
+    point: np.ndarray
+    hedge: Hedge
+    new_stage: bool = False
+    last: bool = False
+
+
 @dataclass(frozen=True)
 class History:
     """All that a search has learned.
@@ -41,20 +67,27 @@ class History:
     hedge : Hedge
     cc_work : (n,) float or None
         CC of each where the objective is another number; None where it is 1 − CC.
+    stage_starts : tuple of int
+        The rows with which the second and further stages begin.
+    ended : bool
+        The search has said that it is done.
     """
 
     points: np.ndarray
     objectives: np.ndarray
     hedge: Hedge
     cc_work: np.ndarray | None = None
+    stage_starts: tuple[int, ...] = ()
+    ended: bool = False
 
     def __len__(self) -> int:
         return len(self.objectives)
 
     @property
     def best(self) -> int:
-        """Row of the best point."""
-        return int(np.argmin(self.objectives))
+        """Row of the best point, of those of the last stage."""
+        first = self.stage_starts[-1] if self.stage_starts else 0
+        return first + int(np.argmin(self.objectives[first:]))
 
     def best_cc_so_far(self) -> np.ndarray:
         """CC_work of the best point up to each evaluation: (n,)."""
@@ -64,17 +97,47 @@ class History:
         better = np.append(True, self.objectives[1:] < lowest[:-1])[: len(self)]
         return self.cc_work[np.maximum.accumulate(np.where(better, np.arange(len(self)), 0))]
 
+    def finished(self, evaluations: int) -> bool:
+        """True where nothing is left to do for a search of at most so many evaluations."""
+        return self.ended or len(self) >= evaluations
+
+    def stage_of(self, row: int) -> int:
+        """The stage of an evaluation, counted from 0; of the one to come, the last one's."""
+        return sum(start <= row for start in self.stage_starts)
+
     def extended(
-        self, point: np.ndarray, objective: float, hedge: Hedge, cc_work: float = 0.0
+        self,
+        point: np.ndarray,
+        objective: float,
+        hedge: Hedge,
+        cc_work: float = 0.0,
+        new_stage: bool = False,
+        last: bool = False,
     ) -> "History":
-        """The history with one more evaluation; with its CC where those are kept."""
+        """The history with one more evaluation, of a `Proposal`; with its CC where that is kept."""
         kept = None if self.cc_work is None else np.append(self.cc_work, cc_work)
         return History(
             np.concatenate([self.points, point[None]]),
             np.append(self.objectives, objective),
             hedge,
             kept,
+            self.stage_starts + ((len(self),) if new_stage else ()),
+            last,
         )
+
+
+def evaluations_in_all(histories: dict[int, History], restarts: int, evaluations: int) -> int:
+    """Of all restarts: a search that ended early makes no more than it has.
+
+    Parameters
+    ----------
+    histories : dict of History
+        By restart.
+    restarts, evaluations : int
+        As asked for.
+    """
+    spared = sum(evaluations - len(h) for h in histories.values() if h.ended)
+    return restarts * evaluations - spared
 
 
 def new_history(n_dimensions: int, keeps_cc: bool = False) -> History:

@@ -6,12 +6,54 @@ Reading a config needs their names alone: a method's own module is loaded when a
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from hpc_diffuser.fit.search.history import Hedge, History
+    from hpc_diffuser.fit.search.history import History, Proposal
+
+_LEARNING = 3  # times initial_points: evaluations of Bayesian search before least squares
+
+
+@dataclass(frozen=True)
+class Linearised:
+    """The objective about a point of a search: what it is to first order, as a sum of squares.
+
+    In φ of the refined parameters, the square of all amplitudes and otherwise the value itself.
+
+    Attributes
+    ----------
+    gradient : (D,) float
+    matrix : (D, D) float
+        Of Gauss and Newton: the products of the residual's first derivatives.
+    """
+
+    gradient: np.ndarray
+    matrix: np.ndarray
+
+
+@dataclass(frozen=True)
+class About:
+    """What a method is told besides the history, where it asks for more than that.
+
+    Attributes
+    ----------
+    squared : (D,) bool
+        Of which refined parameters φ is the square.
+    n_independent : float
+        How many independent numbers the data are.
+    start : (D,) float or None
+        Where to begin, where that is known.
+    linearised : Linearised or None
+        The objective about the row of the history that the method wants it of.
+    """
+
+    squared: np.ndarray
+    n_independent: float
+    start: np.ndarray | None = None
+    linearised: Linearised | None = None
 
 
 class SearchMethod(Protocol):
@@ -29,7 +71,8 @@ class SearchMethod(Protocol):
         bounds: np.ndarray,
         n_initial: int,
         stream: np.random.Generator,
-    ) -> tuple[np.ndarray, Hedge]:
+        about: About | None = None,
+    ) -> Proposal:
         """The next point to evaluate.
 
         Parameters
@@ -42,27 +85,80 @@ class SearchMethod(Protocol):
             So many first points are spread over the bounds, to learn from.
         stream : numpy.random.Generator
             Of this restart and iteration.
-
-        Returns
-        -------
-        point : (D,) float
-            Within the bounds.
-        hedge : Hedge
-            To be stored with the point's evaluation.
+        about : About or None
+            For methods that take steps.
         """
         ...
 
 
+@dataclass(frozen=True)
+class Method:
+    """A row of `METHODS`.
+
+    Attributes
+    ----------
+    load : callable
+        What proposes.
+    restarts : int
+        As many as are made where the config does not say.
+    learns : bool
+        From `initial_points` that are spread over the bounds.
+    steps_after : callable or None
+        Initial points → so many evaluations are made before it takes steps, which need a
+        linearised objective; None where it never does.
+    """
+
+    load: Callable[[], SearchMethod]
+    restarts: int
+    learns: bool = True
+    steps_after: Callable[[int], int] | None = None
+
+
 def _bayesian() -> SearchMethod:
     from hpc_diffuser.fit.search.bayesian import propose
+    from hpc_diffuser.fit.search.history import Proposal
 
-    return propose
+    def proposal(history, bounds, n_initial, stream, about=None):
+        return Proposal(*propose(history, bounds, n_initial, stream))
+
+    return proposal
 
 
-# By the name that [search] method gives them: what loads each.
-METHODS: dict[str, Callable[[], SearchMethod]] = {"bayesian": _bayesian}
+def _least_squares() -> SearchMethod:
+    from hpc_diffuser.fit.search.least_squares import first_point, next_step
+
+    def proposal(history, bounds, n_initial, stream, about=None):
+        if not len(history):
+            return first_point(history, bounds, stream, about)
+        return next_step(history, bounds, stream, about, 1)
+
+    return proposal
+
+
+def _both() -> SearchMethod:
+    from hpc_diffuser.fit.search.least_squares import next_step
+
+    bayesian = _bayesian()
+
+    def proposal(history, bounds, n_initial, stream, about=None):
+        learning = _LEARNING * n_initial
+        if len(history) < learning:
+            return bayesian(history, bounds, n_initial, stream)
+        return next_step(history, bounds, stream, about, learning)
+
+    return proposal
+
+
+# By the name that [search] method gives them.
+METHODS: dict[str, Method] = {
+    "bayesian": Method(_bayesian, restarts=128),
+    "least-squares": Method(_least_squares, 5, learns=False, steps_after=lambda n_initial: 1),
+    "bayesian+least-squares": Method(
+        _both, 16, steps_after=lambda n_initial: _LEARNING * n_initial
+    ),
+}
 
 
 def search_method(name: str) -> SearchMethod:
     """The method of a name of `METHODS`."""
-    return METHODS[name]()
+    return METHODS[name].load()

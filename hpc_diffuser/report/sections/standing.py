@@ -1,5 +1,6 @@
 """How far a run is that has not finished, and what to do."""
 
+from hpc_diffuser.fit.search.history import evaluations_in_all
 from hpc_diffuser.interface.run import Comparison, Run
 from hpc_diffuser.report.section import Contents
 
@@ -34,10 +35,11 @@ def standing_of_models(comparison: Comparison) -> Contents | None:
 def progress(run: Run) -> str:
     """Restarts and evaluations, done and in all."""
     done = [min(len(history), run.n_evaluations) for history in run.histories.values()]
-    finished = sum(n == run.n_evaluations for n in done)
+    finished = sum(h.finished(run.n_evaluations) for h in run.histories.values())
+    total = evaluations_in_all(run.histories, run.n_restarts, run.n_evaluations)
     others, what = len(done) - finished, "under way" if run.state == "running" else "begun"
     return (
         f"{finished} of {run.n_restarts} restarts have finished"
         + (f", {others} more {what}" if others else "")
-        + f"; {sum(done)} of {run.n_restarts * run.n_evaluations} evaluations are done."
+        + f"; {sum(done)} of {total} evaluations are done."
     )

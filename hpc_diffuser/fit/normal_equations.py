@@ -1,0 +1,174 @@
+"""The objective linearised: its gradient and Gauss-Newton matrix, from the map's slopes.
+
+With x the calculated and y the measured map, each less its shells' means, and C the sums of
+products over a shell (or, of the pooled CC, over all), 1 − CC is half of the squared difference of
+x/√C_xx and y/√C_yy; so with the slopes j of x, less their shells' means,
+
+    κ = C_jy/√(C_xx C_yy),  β = C_jx/C_xx,  gradient −(κ − ρβ),  matrix C_jj'/C_xx − β β',
+
+the mean over the shells of each. The notation is that of `curvature`.
+
+The bits do not depend on the ranks: sums of shells are added over the planes in their order; and
+the matrix, of which there is one for each plane, as integers, whose sum has no order. Its diagonal
+is 1 before, so that none exceeds 1 by more than rounding.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from hpc_diffuser.fit.scoring import scored_shells, voxel_weights
+from hpc_diffuser.fit.search.method import Linearised
+from hpc_diffuser.kernels.correlation import moment_sums
+from hpc_diffuser.maps.target import Target
+from hpc_diffuser.parallel.plane_order import PlaneOrder
+from hpc_diffuser.scattering.model import Model
+
+_ONE = 2.0**52  # as an integer
+_VOXELS_OF_ONE = 15.0  # voxels that tell as much as an independent one, where a unit has 343
+_OF_UNIT = 343.0  # samples in a reciprocal-lattice unit, at 7 along each axis
+
+
+class _Shells(NamedTuple):
+    """What all ranks need of the sums: of each shell, or (D, n) of each parameter too."""
+
+    share: np.ndarray
+    means: np.ndarray
+    scale: np.ndarray
+
+
+class NormalEquations:
+    """Linearises the objective, on the group that holds a model's map.
+
+    Over the working voxels of the shells that the score is over.
+
+    Parameters
+    ----------
+    target : Target
+    model : Model
+        Made with the target's indices.
+    rule : {"shell-mean", "pooled"}
+    weights : {"none", "errors"}
+    """
+
+    def __init__(self, target: Target, model: Model, rule: str, weights: str):
+        own = target.at(model.rows)
+        shells = own.shells()
+        self._group, self._pooled, self._n_shells = model.group, rule == "pooled", target.n_shells
+        self._scored = scored_shells(target)
+        self._rows = np.flatnonzero(~own.free & self._scored[shells])
+        planes, starts = np.unique(own.indices[self._rows, 0], return_index=True)
+        self._starts = np.append(starts, len(self._rows))
+        self._order = PlaneOrder(model.group, planes)
+        self._bins = shells[self._rows].astype(np.int32)
+        self._y = own.intensity[self._rows].astype(np.float64)
+        of_own = voxel_weights(own, weights)
+        self._w = np.ones(len(self._rows)) if of_own is None else of_own[self._rows]
+
+    def of(
+        self, calculated: np.ndarray, columns: Iterable[tuple[int, np.ndarray]], parameters: int
+    ) -> Linearised | None:
+        """The objective about a map, on the group's root; None on the other ranks.
+
+        Parameters
+        ----------
+        calculated : (v,) float
+            At the model's rows.
+        columns : iterable of (int, (v,) float)
+            Of each parameter, by its place, the slope of the map.
+        parameters : int
+            D.
+        """
+        x = calculated[self._rows].astype(np.float64)
+        slopes = np.empty((parameters, len(x)), np.float32)
+        sums = np.zeros((len(self._starts) - 1, parameters, self._n_shells, 4))
+        for i, column in columns:
+            slopes[i] = column[self._rows]
+            sums[:, i, :, :3] = self._moments(slopes[i], self._y)
+            sums[:, i, :, 3] = self._moments(slopes[i], x)[..., 2]
+        total = self._order.total(sums)
+        of_maps = self._order.total(self._of_maps(x))
+        first = None
+        if total is not None and of_maps is not None:
+            first = _first_order(total, of_maps, self._scored, self._pooled)
+        gradient, beta, shells = self._group.broadcast(first)
+        products = self._group.sum_as_tree(self._products(slopes, shells))
+        if products is None:
+            return None
+        unscaled = np.where(shells.scale > 0, 1 / np.where(shells.scale > 0, shells.scale, 1), 0)
+        matrix = products / _ONE * np.outer(unscaled, unscaled)
+        return Linearised(gradient, matrix - beta @ beta.T / beta.shape[1])
+
+    def _moments(self, values: np.ndarray, other: np.ndarray) -> np.ndarray:
+        return moment_sums(values, other, self._w, self._bins, self._starts, self._n_shells)
+
+    def _of_maps(self, x: np.ndarray) -> np.ndarray:
+        """Σw, Σwx, Σwy, Σwxx, Σwyy, Σwxy of each plane's shells: (p, n, 6)."""
+        w = self._moments(np.ones_like(x), x)[..., 0]
+        wx, wxx, wxy = np.moveaxis(self._moments(x, self._y), -1, 0)
+        wy, wyy, _ = np.moveaxis(self._moments(self._y, x), -1, 0)
+        return np.stack([w, wx, wy, wxx, wyy, wxy], axis=-1)
+
+    def _products(self, slopes: np.ndarray, shells: _Shells) -> np.ndarray:
+        """Σ w j j'/C_xx over this rank's planes, (D, D) int, of slopes that are scaled."""
+        total = np.zeros((len(slopes),) * 2, np.int64)
+        # One BLAS thread: a product has other bits on two.
+        with threadpool_limits(1):
+            for start, end in zip(self._starts[:-1], self._starts[1:], strict=True):
+                bins = self._bins[start:end]
+                centred = slopes[:, start:end] - shells.means[:, bins]
+                centred *= np.sqrt(self._w[start:end] * shells.share[bins])
+                centred *= shells.scale[:, None]
+                total += np.rint(centred @ centred.T * _ONE).astype(np.int64)
+        return total
+
+
+def _first_order(
+    of_slopes: np.ndarray, of_maps: np.ndarray, scored: np.ndarray, pooled: bool
+) -> tuple[np.ndarray, np.ndarray, _Shells]:
+    """The gradient (D,), β (D, g), and what the matrix is made with.
+
+    Parameters
+    ----------
+    of_slopes : (D, n, 4) float
+        Σwj, Σwjj, Σwjy, Σwjx.
+    of_maps : (n, 6) float
+    scored : (n,) bool
+    pooled : bool
+    """
+    w, wx, wy, wxx, wyy, wxy = of_maps[scored].T
+    wj, wjj, wjy, wjx = np.moveaxis(of_slopes[:, scored], -1, 0)
+    of_groups = np.ones((len(w), 1)) if pooled else np.eye(len(w))
+    cxx, cyy, cxy = (c @ of_groups for c in (wxx - wx**2 / w, wyy - wy**2 / w, wxy - wx * wy / w))
+    cjj, cjy, cjx = (c @ of_groups for c in (wjj - wj**2 / w, wjy - wj * wy / w, wjx - wj * wx / w))
+    varies = (cxx > 0) & (cyy > 0)
+    inverse = np.where(varies, 1 / np.where(varies, cxx, 1.0), 0.0)
+    norm = np.where(varies, 1 / np.sqrt(np.where(varies, cxx * cyy, 1.0)), 0.0)
+    kappa, beta = cjy * norm, cjx * inverse
+    gradient = -(kappa - cxy * norm * beta).mean(axis=1)
+    share, means = np.zeros(len(scored)), np.zeros((len(wj), len(scored)))
+    share[scored] = of_groups @ inverse / len(inverse)
+    means[:, scored] = wj / w
+    diagonal = (cjj * inverse).mean(axis=1)
+    known = diagonal > 0
+    scale = np.where(known, 1 / np.sqrt(np.where(known, diagonal, 1.0)), 0.0)
+    return gradient, beta, _Shells(share, means, scale)
+
+
+def independent_numbers(target: Target) -> float:
+    """How many independent numbers the working voxels are, as neighbours say much the same."""
+    voxels, _ = target.counts().sum(axis=1)
+    of_unit = float(np.prod(target.grid.divisions))
+    return float(voxels) * min(1.0, _OF_UNIT / _VOXELS_OF_ONE / of_unit)
+
+
+def kept_bytes(voxels: int, parameters: int) -> list[float]:
+    """Bytes of each array of `NormalEquations`, at so many working voxels of this rank."""
+    return [8.0 * voxels] * 4 + [4.0 * voxels, 4.0 * voxels * parameters]
+
+
+def plane_bytes(voxels: int, parameters: int) -> list[float]:
+    """The same of a plane of so many voxels whose matrix is made."""
+    return [8.0 * voxels * parameters] * 2 + [8.0 * parameters**2] * 4

@@ -1,0 +1,105 @@
+"""What a search that takes steps is told: the objective linearised, where to begin.
+
+All of it follows from a restart's history, so that it is made anew where a run goes on.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from hpc_diffuser.fit.normal_equations import NormalEquations, independent_numbers
+from hpc_diffuser.fit.problem import ENSEMBLE, Problem
+from hpc_diffuser.fit.scoring import Comparison, Score
+from hpc_diffuser.fit.search.history import History
+from hpc_diffuser.fit.search.least_squares import replayed, times_more
+from hpc_diffuser.fit.search.method import METHODS, About, Linearised
+from hpc_diffuser.fit.slopes import phi_is_square, slopes
+from hpc_diffuser.fit.space import SearchSpace
+from hpc_diffuser.scattering.model import Model
+
+_Row = tuple[int, int]  # restart, and row of its history
+
+
+class Steps:
+    """Evaluates the points of restarts on one group of ranks, and linearises about them.
+
+    Parameters
+    ----------
+    problem : Problem
+    model : Model
+    go_on : callable
+        Called between the maps of a linearisation, by all ranks: raises to end it.
+    """
+
+    def __init__(self, problem: Problem, model: Model, go_on: Callable[[], None]):
+        self._problem, self._model, self._go_on = problem, model, go_on
+        self._method = METHODS[problem.config.search.method]
+        self._linearised: tuple[_Row, Linearised | None] | None = None
+        if self._method.steps_after is not None:
+            options = problem.config.target
+            self._equations = NormalEquations(problem.target, model, options.score, options.weights)
+            self._squared = phi_is_square(problem.space)
+            self._n_independent = independent_numbers(problem.target)
+
+    def score(self, comparison: Comparison, point: np.ndarray, restart: int, stage: int) -> Score:
+        """Of a point, with the sample points of a restart's stage."""
+        return comparison.score(self._calculated(point, restart, stage))
+
+    def about(self, history: History, restart: int) -> About | None:
+        """What the method is told about a restart, on every rank; None where it needs nothing."""
+        method = self._method
+        if method.steps_after is None:
+            return None
+        n_first = method.steps_after(self._problem.config.search.initial_points)
+        linearised = None
+        if len(history) >= n_first:
+            linearised = self._about_accepted(history, restart, n_first)
+        start = None if len(history) or method.learns else self._start(restart)
+        return About(self._squared, self._n_independent, start, linearised)
+
+    def _about_accepted(self, history: History, restart: int, n_first: int) -> Linearised | None:
+        row = restart, replayed(history, n_first).accepted
+        if self._linearised is None or self._linearised[0] != row:
+            self._linearised = row, self._linearise(history, *row)
+        return self._linearised[1]
+
+    def _linearise(self, history: History, restart: int, row: int) -> Linearised | None:
+        """On the root; None on the other ranks."""
+        space, point = self._problem.space, history.points[row]
+        calculated = self._calculated(point, restart, history.stage_of(row))
+        normals = self._normals(restart, 0)
+        columns = self._each(slopes(self._model, space, point, normals))
+        return self._equations.of(calculated, columns, len(point))
+
+    def _each(self, columns: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray]]:
+        for column in columns:
+            self._go_on()
+            yield column
+
+    def _calculated(self, point: np.ndarray, restart: int, stage: int) -> np.ndarray:
+        parameters = self._problem.space.parameters(point)
+        return self._model.internal_motion(parameters, self._normals(restart, stage))
+
+    def _normals(self, restart: int, stage: int) -> np.ndarray:
+        """Sample points: in the first stage those of any search, in later ones others and more."""
+        samples = int(self._problem.config.model.samples)  # "auto" is a number by now
+        if stage == 0:
+            return self._problem.normals(samples, ENSEMBLE, restart)
+        return self._problem.normals(samples * times_more(stage), ENSEMBLE, restart, stage)
+
+    def _start(self, restart: int) -> np.ndarray | None:
+        """Where a restart begins: one at the source's amplitudes, others anywhere."""
+        if restart != 1:
+            return None
+        return source_point(self._problem.space, self._problem.modes.amplitudes_A)
+
+
+def source_point(space: SearchSpace, amplitudes_A: np.ndarray) -> np.ndarray:
+    """The source's amplitudes, as far as the ranges go; all else in the middle: (D,)."""
+    first, values = 0, (space.low + space.high) / 2
+    for name, n in space.layout:
+        if name == "mode_amplitude_A":
+            own = slice(first, first + len(amplitudes_A))
+            values[own] = np.clip(amplitudes_A, space.low[own], space.high[own])
+        first += 1 if n is None else n
+    return values[space.refined]
