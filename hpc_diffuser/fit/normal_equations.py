@@ -20,7 +20,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from hpc_diffuser.fit.scoring import scored_shells, voxel_weights
-from hpc_diffuser.fit.search.method import Linearised
+from hpc_diffuser.fit.search.linearised import Linearised
 from hpc_diffuser.kernels.correlation import moment_sums
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.parallel.plane_order import PlaneOrder

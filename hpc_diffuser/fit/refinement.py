@@ -18,7 +18,8 @@ from hpc_diffuser.fit.run.directory import begin_or_resume, recover_histories, w
 from hpc_diffuser.fit.run.jobs import begin_job, note_job, this_machine
 from hpc_diffuser.fit.run.lock import run_lock
 from hpc_diffuser.fit.search.history import History, new_history
-from hpc_diffuser.fit.search.method import METHODS, About, search_method
+from hpc_diffuser.fit.search.linearised import About
+from hpc_diffuser.fit.search.method import METHODS, search_method
 from hpc_diffuser.fit.steps import Steps
 from hpc_diffuser.fit.summary import Summary
 from hpc_diffuser.motion.random_numbers import generator

@@ -12,7 +12,8 @@ from hpc_diffuser.fit.problem import ENSEMBLE, Problem
 from hpc_diffuser.fit.scoring import Comparison, Score
 from hpc_diffuser.fit.search.history import History
 from hpc_diffuser.fit.search.least_squares import replayed, times_more
-from hpc_diffuser.fit.search.method import METHODS, About, Linearised
+from hpc_diffuser.fit.search.linearised import About, Linearised
+from hpc_diffuser.fit.search.method import METHODS
 from hpc_diffuser.fit.slopes import phi_is_square, slopes
 from hpc_diffuser.fit.space import SearchSpace
 from hpc_diffuser.scattering.model import Model

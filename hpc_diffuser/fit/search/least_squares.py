@@ -19,7 +19,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from hpc_diffuser.fit.search.history import History, Proposal
-from hpc_diffuser.fit.search.method import About, Linearised
+from hpc_diffuser.fit.search.linearised import About, Linearised
 
 LAST_STAGE = 3  # the first one is 0
 MOST_TIMES = 16  # the sample points of the first stage

@@ -10,7 +10,8 @@ from hpc_diffuser.fit.config import SearchConfig
 from hpc_diffuser.fit.run.checkpoints import read_checkpoint, write_checkpoint
 from hpc_diffuser.fit.search.history import History, Proposal, new_history
 from hpc_diffuser.fit.search.least_squares import replayed
-from hpc_diffuser.fit.search.method import METHODS, About, Linearised, search_method
+from hpc_diffuser.fit.search.linearised import About, Linearised
+from hpc_diffuser.fit.search.method import METHODS, search_method
 from hpc_diffuser.motion.random_numbers import generator
 
 BOUNDS = np.array([[0.0, 0.5], [0.1, 0.9]])
