@@ -137,6 +137,12 @@ def start_program(*arguments: str, folder: Path, **variables: str) -> subprocess
     )
 
 
+def succeeded(result: subprocess.CompletedProcess) -> str:
+    """What a command has printed, which must end with 0."""
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
 @pytest.fixture(scope="session")
 def program() -> Callable[..., subprocess.CompletedProcess]:
     """Run the command in a subprocess: `program("info", "modes.h5", folder=where)`."""
@@ -251,6 +257,15 @@ def tiny_project(folder: Path) -> Path:
     return folder
 
 
+def with_little_to_do(project: Path, folder: Path) -> Path:
+    """A copy of a tiny project: searches of three random points, no choice of a grid."""
+    shutil.copytree(project, folder)
+    text = (folder / "fit.toml").read_text()
+    text = text.replace("evaluations = 5", "evaluations = 3")
+    (folder / "fit.toml").write_text(text.replace("[model]", '[model]\ngrid = "target"'))
+    return folder
+
+
 @pytest.fixture(scope="session")
 def modes() -> Modes:
     """Twelve atoms and two modes."""
@@ -289,6 +304,15 @@ def finished(inputs: Path, tmp_path_factory) -> Path:
     result = run_program("fit", "fit.toml", folder=folder)
     assert result.returncode == 0, result.stderr
     return folder
+
+
+@pytest.fixture
+def quick_figures(monkeypatch) -> None:
+    """Figures of a page that are drawn but not written: 10 s less, for tests of words and tables.
+
+    `tests/report/test_page.py` writes all of a run's as they are.
+    """
+    monkeypatch.setattr("hpc_diffuser.report.page.figure_bytes", lambda drawn, kind: kind.encode())
 
 
 @pytest.fixture

@@ -1,11 +1,14 @@
-"""Structures of made-up proteins, and pieces of them beside each other."""
+"""Structures of made-up proteins, pieces of them beside each other, and how they match."""
 
 from dataclasses import fields, replace
 
 import numpy as np
+import pytest
 from builders import peptide_chain
 
+from hpc_diffuser.crystal.matching import match_atoms
 from hpc_diffuser.crystal.structure import Structure
+from hpc_diffuser.system.errors import InputError
 
 SEQUENCE = "MKVDEFGHIRLPNSTWYQACKEDLVGSRTFNIHWQPYMAK"
 OTHER = "GSHTEYKLPVWNAQRDFMICEGKLTSVYADHRPNQEWFIK"
@@ -35,3 +38,18 @@ def ligand(name: str, number: int, letter: str = "A", atoms=("C1", "O1"), at=80.
     """A residue of its own."""
     one = peptide_chain("", names=[name], atoms=atoms, letter=letter, first=number)
     return replace(one, positions=one.positions + at)
+
+
+def origin(match, mobile: Structure, reference: Structure) -> None:
+    """Check by position, which `peptide_chain` makes unique, that partners are the same atom."""
+    np.testing.assert_array_equal(
+        mobile.positions[match.mobile_rows], reference.positions[match.reference_rows]
+    )
+
+
+def refusal(mobile: Structure, reference: Structure) -> str:
+    """The one line of a refusal."""
+    with pytest.raises(InputError) as caught:
+        match_atoms(mobile, reference)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)

@@ -1,7 +1,8 @@
-"""Random maps in crystals of many space groups."""
+"""Random maps in crystals of many space groups, and what a target should have of them."""
 
+import gemmi
 import numpy as np
-from builders import TRICLINIC
+from builders import TRICLINIC, gemmi_inverse_d_squared
 
 from hpc_diffuser.crystal.lattice import HklGrid, grid_to_resolution
 from hpc_diffuser.maps.diffuse_map import DiffuseMap
@@ -42,3 +43,27 @@ def all_indices(grid: HklGrid) -> np.ndarray:
 
 def as_set(indices: np.ndarray) -> set[tuple[int, ...]]:
     return set(map(tuple, indices.tolist()))
+
+
+def wanted(grid: HklGrid, options: TargetOptions, space_group: str = "P 1") -> np.ndarray:
+    """Mask of `all_indices`: in the resolution range and outside all halos.
+
+    The nearest Bragg peak is looked for among the eight corners of the unit of hkl that a sample
+    lies in, of which a centred lattice has only those with whole hkl·t for all its translations t.
+    """
+    indices = all_indices(grid)
+    hkl = indices / np.array(grid.divisions)
+    corners = np.floor(hkl)[:, None] + np.argwhere(np.ones((2, 2, 2)))
+    translations = np.array(gemmi.SpaceGroup(space_group).operations().cen_ops) / gemmi.Op.DEN
+    phases = corners @ translations.T
+    extinct = (np.abs(phases - np.rint(phases)) > 1e-6).any(axis=-1)
+    away = np.linalg.norm(hkl[:, None] - corners, axis=-1)
+    away = np.where(extinct, np.inf, away).min(axis=1)
+    s2 = gemmi_inverse_d_squared(indices, grid.unit_cell, grid.divisions)
+    in_range = (s2 >= 1 / options.d_max_A**2) & (s2 <= 1 / options.d_min_A**2)
+    return in_range & (away > options.halo_radius + 1e-9)
+
+
+def value(array: np.ndarray, grid: HklGrid, index) -> float:
+    """A map's value at a sample index."""
+    return float(array[tuple(np.asarray(index) + grid.extent)])

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import succeeded
 from summaries import outcome
 
 from hpc_diffuser.fit.b_factors import compare_b_factors, motion
@@ -18,12 +19,6 @@ from hpc_diffuser.io.modes_file import read_modes, write_modes
 from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.modes import why_no_b_factors, with_frames
 from hpc_diffuser.motion.parameters import Parameters
-
-
-def succeeded(result) -> str:
-    """What was printed; the message where it failed."""
-    assert result.returncode == 0, result.stderr
-    return result.stdout
 
 
 def test_b_factors_beside_the_crystals(modes):

@@ -1,4 +1,4 @@
-"""Models fitted one after the other: what each is, the table, resuming, the control."""
+"""Models fitted one after the other: the table, resuming, other bases, two ranks."""
 
 import json
 import shutil
@@ -7,84 +7,42 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import tiny_structure
+from conftest import tiny_structure, with_little_to_do
 from launching import launch
 from scipy.spatial.transform import Rotation
 
 from hpc_diffuser.commands.pages.comparison import comparison_text
 from hpc_diffuser.fit import comparison, refinement
-from hpc_diffuser.fit.comparison import model_config, shuffled_modes, shuffled_orders, with_models
+from hpc_diffuser.fit.comparison import with_models
 from hpc_diffuser.fit.comparison_table import (
-    ModelComparison,
-    ModelRow,
-    Shuffled,
     read_comparison,
     write_comparison,
 )
 from hpc_diffuser.fit.config import (
-    Config,
     ModelsConfig,
-    ParametersConfig,
-    RunConfig,
-    StructureConfig,
     TargetConfig,
     load_config,
-    parse_config,
 )
 from hpc_diffuser.fit.inputs import load_modes
-from hpc_diffuser.fit.problem import FINAL, compare, load_problem
+from hpc_diffuser.fit.problem import compare, load_problem
 from hpc_diffuser.fit.run.lock import run_lock
-from hpc_diffuser.fit.space import search_space
 from hpc_diffuser.fit.summary import Ceiling
 from hpc_diffuser.io.modes_file import write_modes
 from hpc_diffuser.io.structures.files import write_pdb
 from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.parameters import Parameters
-from hpc_diffuser.motion.registry import TERMS
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.plots.models import plot_model_shells
 from hpc_diffuser.system import stopping
 from hpc_diffuser.system.errors import InputError
 
 FIT = ("fit", "fit.toml", "--models", "rbt,rbt+int")
-EVERY_MODEL = ("rbt", "llm", "rbt+int", "rbt+llm", "rbt+llm+int", "lib", "unc+res", "rbt+sol+lib")
-# [parameters] of a model with everything that can be together.
-EVERYTHING = ParametersConfig(
-    mode_amplitude_A=(0.0, 0.5),
-    mode_correlation=(-0.9, 0.9),
-    translation_sigma_A=((0.0, 0.4), (0.0, 0.5), (0.0, 0.6)),
-    translation_correlation=(-0.5, 0.5),
-    libration_sigma_deg=(0.0, 3.0),
-    screw_correlation=(0.0, 1.0),
-    uncorrelated_sigma_A=(0.25, 0.25),
-    residual_b_fraction=(0.0, 0.9),
-    llm_sigma_A=(0.1, 0.2),
-    llm_gamma_A=(3.0, 30.0),
-    k_sol_eA3=(0.3, 0.4),
-    b_sol_A2=(10.0, 20.0),
-    halo_sigma_A=(0.0, 0.3),
-    halo_gamma_A=(20.0, 90.0),
-)
-
-
-def config(**parameters) -> Config:
-    """Of modes.h5 with two correlated modes, and these parameters."""
-    return Config(
-        structure=StructureConfig(modes=Path("modes.h5"), n_modes=4, correlated_modes=2),
-        parameters=ParametersConfig(**parameters),
-        models=ModelsConfig(EVERY_MODEL),
-        run=RunConfig(directory=Path("run")),
-    )
 
 
 @pytest.fixture(scope="module")
 def inputs(inputs, tmp_path_factory) -> Path:
-    """The project with little to do: searches of three random points, no choice of a grid."""
-    folder = Path(shutil.copytree(inputs, tmp_path_factory.mktemp("short") / "project"))
-    text = (folder / "fit.toml").read_text()
-    text = text.replace("evaluations = 5", "evaluations = 3")
-    (folder / "fit.toml").write_text(text.replace("[model]", '[model]\ngrid = "target"'))
-    return folder
+    """The project with little to do."""
+    return with_little_to_do(inputs, tmp_path_factory.mktemp("short") / "project")
 
 
 @pytest.fixture(scope="module")
@@ -94,132 +52,6 @@ def compared(inputs, program, tmp_path_factory) -> tuple[Path, str]:
     result = program(*FIT, folder=folder)
     assert result.returncode == 0, result.stderr
     return folder, result.stdout
-
-
-@pytest.mark.parametrize("name", [*EVERY_MODEL, "halo", "rbt+halo"])
-def test_a_model_has_the_terms_of_its_name(name):
-    """Their parameters are those of the config; all others are absent.
-
-    But the screw, which is libration together with a translation. Without int no mode is left.
-    """
-    whole = replace(config(), parameters=EVERYTHING)
-    own = model_config(whole, name)
-    terms = name.split("+")
-    for term, keys in TERMS.items():
-        for key in keys:
-            expected = EVERYTHING if term in terms else ParametersConfig()
-            if key == "screw_correlation" and "rbt" not in terms:
-                expected = ParametersConfig()
-            assert getattr(own.parameters, key) == getattr(expected, key), key
-    n_modes = 4 if "int" in terms else 0
-    assert own.structure.n_modes == n_modes
-    assert own.structure.correlated_modes == (2 if "int" in terms else 0)
-    assert own.run.directory == Path("run") / name
-    assert own.models == ModelsConfig()
-    space = search_space(own.parameters, np.full(n_modes, 0.3), own.structure.correlated_modes)
-    assert space.at_most("mode_amplitude_A") == (0.5 if n_modes else 0)
-
-
-def test_terms_name_every_parameter():
-    """A parameter that is in no term would be absent from all models."""
-    keys = [key for term in TERMS.values() for key in term]
-    assert sorted(keys) == sorted(ParametersConfig.__dataclass_fields__)
-
-
-@pytest.mark.parametrize(
-    ("name", "refined"),
-    [
-        ("rbt", {"translation_sigma_A": (0, 1)}),
-        ("llm", {"llm_sigma_A": (0, 1), "llm_gamma_A": (5, 50)}),
-        ("lib", {"libration_sigma_deg": (0, 5)}),
-        ("unc", {"uncorrelated_sigma_A": (0, 1)}),
-        ("res", {"residual_b_fraction": (0, 1)}),
-        (
-            "rbt+sol",
-            {"translation_sigma_A": (0, 1), "k_sol_eA3": (0, 0.5), "b_sol_A2": (0, 100)},
-        ),
-    ],
-)
-def test_ranges_of_terms_that_the_config_does_not_know(name, refined):
-    """As documented."""
-    space = search_space(model_config(config(), name).parameters, np.empty(0))
-    assert dict(zip(space.names, map(tuple, space.bounds), strict=True)) == refined
-
-
-def test_given_halves_of_a_term_are_kept():
-    """Of liquid-like motion with a given length only the amplitude is missing."""
-    own = model_config(config(llm_gamma_A=(5.0, 5.0)), "llm").parameters
-    assert own.llm_gamma_A == (5.0, 5.0)
-    assert own.llm_sigma_A == (0.0, 1.0)
-
-
-def test_range_of_modes_that_the_config_does_not_know(inputs):
-    """Twice the larger stored amplitude of 0.4 and 0.2 Å."""
-    own = load_config(inputs / "fit.toml")
-    own = replace(own, parameters=ParametersConfig())
-    assert model_config(own, "int").parameters.mode_amplitude_A == (0.0, 0.8)
-
-
-def test_an_ensemble_without_int_is_its_mean(tmp_path, modes):
-    """With it, its frames: two models weighted 1 to 3, of which one lies 0.4 Å along x."""
-    text = ""
-    for number, shift in enumerate((0.0, 0.4), start=1):
-        moved = replace(
-            modes.structure, positions=modes.structure.positions + np.array([shift, 0, 0])
-        )
-        write_pdb(tmp_path / "one.pdb", moved, (modes.unit_cell, modes.space_group))
-        lines = (tmp_path / "one.pdb").read_text().splitlines()
-        atoms = [line for line in lines if line.startswith(("ATOM", "HETATM"))]
-        text += "\n".join([f"MODEL     {number:4d}", *atoms, "ENDMDL\n"])
-        head = "\n".join(line for line in lines if line.startswith("CRYST1"))
-    (tmp_path / "two.pdb").write_text(f"{head}\n{text}END\n")
-    structure = StructureConfig(ensemble=tmp_path / "two.pdb", weights=(1.0, 3.0))
-    own = Config(structure=structure)
-    assert load_modes(model_config(own, "rbt+int")).frames.shape == (2, 12, 3)
-    mean = load_modes(model_config(own, "rbt"))
-    assert mean.frames is None and mean.weights is None
-    expected = modes.structure.positions + np.array([0.75 * 0.4, 0, 0])
-    np.testing.assert_allclose(mean.structure.positions, expected, atol=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("value", "found"),
-    [
-        ('["rbt", "md"]', "'md'"),
-        ('["rbt+"]', r"'rbt\+'"),
-        ('["RBT"]', "'RBT'"),
-        ('["../rbt"]', "'../rbt'"),
-        ('["rbt+rbt"]', r"'rbt\+rbt'"),
-        ("[1]", "found 1"),
-        ("[[]]", r"found \[\]"),
-    ],
-)
-def test_bad_names(value, found):
-    """Told with the terms that there are."""
-    with pytest.raises(InputError, match=f"models.compare.* {', '.join(TERMS)}.*{found}"):
-        parse_config(f"[models]\ncompare = {value}", Path())
-
-
-@pytest.mark.parametrize("value", ["[]", '"rbt"', "1"])
-def test_no_list_of_names(value):
-    """Told what was expected."""
-    with pytest.raises(InputError, match=r"models\.compare should be a list of models"):
-        parse_config(f"[models]\ncompare = {value}", Path())
-
-
-def test_a_model_named_twice():
-    """In another order of its terms it would have another folder."""
-    with pytest.raises(InputError, match=r"rbt\+int and int\+rbt are the same model"):
-        parse_config('[models]\ncompare = ["rbt+int", "llm", "int+rbt"]', Path())
-
-
-def test_the_command_line_overrides_the_config():
-    """And is checked like it."""
-    given = parse_config('[models]\ncompare = ["rbt", "llm"]', Path())
-    assert with_models(given, None).models.compare == ("rbt", "llm")
-    assert with_models(given, "rbt, rbt+int").models.compare == ("rbt", "rbt+int")
-    with pytest.raises(InputError, match=r"--models: .*'md'"):
-        with_models(given, "rbt,md")
 
 
 @pytest.mark.parametrize(
@@ -258,42 +90,6 @@ def test_a_held_model_is_scored_once(call, project, edit):
     numbers = held["b_factors"]["mean_ratio"], 100 * held["b_factors"]["moves_more"]
     assert "rbt           none{:12.2f}{:9.0f} %".format(*numbers) in result.stdout
     assert call("fit", "fit.toml", "--models", "rbt", "--test", folder=project).returncode == 0
-
-
-@pytest.mark.parametrize(
-    ("value", "complaint"),
-    [
-        ('"enm.h5"', "models.bases should name modes files"),
-        ("{}", "models.bases should name modes files"),
-        ('{ "a b" = "enm.h5" }', "expected names of letters, digits, - and _, found 'a b'"),
-        ("{ enm = 1 }", "models.bases.enm should be text, found 1"),
-    ],
-)
-def test_bad_bases(value, complaint):
-    """Told with what was expected."""
-    with pytest.raises(InputError, match=complaint):
-        parse_config(f"[models]\nbases = {value}", Path())
-
-
-def test_models_on_other_bases():
-    """A model with modes is fitted on every basis, unless it names one; others once."""
-    text = '[models]\ncompare = ["rbt", "rbt+int"]\nbases = {enm = "e.h5", free = "f.h5"}'
-    given = parse_config(text, Path("/here"))
-    names = ("rbt", "rbt+int", "rbt+int@enm", "rbt+int@free")
-    assert with_models(given, None).models.compare == names
-    assert with_models(given, "int@free,int").models.compare == ("int@free", "int", "int@enm")
-    with pytest.raises(InputError, match='unknown basis "fre": did you mean "free"'):
-        with_models(given, "int@fre")
-    with pytest.raises(InputError, match="rbt@enm: expected a basis of a model with int only"):
-        with_models(given, "rbt@enm")
-    with pytest.raises(InputError, match=r"int\+rbt@enm and rbt\+int@enm are the same model"):
-        with_models(given, "int+rbt@enm,rbt+int@enm")
-    with pytest.raises(InputError, match=r"no basis of this name.*bases = \{ enm"):
-        with_models(parse_config("", Path()), "int@enm")
-    given = replace(given, structure=StructureConfig(modes=Path("m.h5"), n_modes=3))
-    own = model_config(replace(given, parameters=EVERYTHING), "rbt+int@free")
-    assert own.structure == StructureConfig(modes=Path("/here/f.h5"), n_modes=3)
-    assert own.run.directory == Path("/here/run/rbt+int@free")
 
 
 @pytest.mark.parametrize("compare", ["", 'compare = ["rbt", "llm"]'])
@@ -621,101 +417,6 @@ def test_the_same_on_two_ranks(compared, project):
     assert result.returncode == 0, result.stderr
     expected = (compared[0] / "run" / "models.json").read_bytes()
     assert (project / "run" / "models.json").read_bytes() == expected
-
-
-@pytest.mark.parametrize(("n_modes", "n_orders"), [(0, 0), (1, 0), (2, 1), (3, 5), (10, 8)])
-def test_orders(n_modes, n_orders):
-    """3! − 1 = 5 of three weights, 8 of many: all different, none the modes' own; by the seed."""
-    weights = [0.1 * (i + 1) for i in range(n_modes)]
-    orders = shuffled_orders(weights, 3)
-    assert len({tuple(order) for order in orders}) == len(orders) == n_orders
-    for order in orders:
-        assert sorted(order) == list(range(n_modes))
-        assert list(order) != list(range(n_modes))
-    np.testing.assert_array_equal(orders, shuffled_orders(weights, 3))
-    if n_modes == 10:
-        assert np.any(np.array(orders) != shuffled_orders(weights, 4))
-
-
-@pytest.mark.parametrize(
-    ("weights", "n_orders"),
-    [
-        ([0.2, 0.0, 0.0], 2),
-        ([0.0, 0.0], 0),
-        ([0.3] * 5, 0),
-        ([0.0] * 11 + [0.2], 8),
-        ([0.1, 0.1, 0.2, 0.2], 5),
-    ],
-)
-def test_orders_with_equal_weights(weights, n_orders):
-    """Of the n!/Πmᵢ! arrangements of weights of which mᵢ are equal, all but the fit's: up to 8.
-
-    The one weight above 0 of three has two other places; 4!/(2!·2!) = 6.
-    """
-    given = [tuple(weights[i] for i in order) for order in shuffled_orders(weights, 3)]
-    assert len(set(given)) == len(given) == n_orders
-    assert tuple(weights) not in given
-
-
-def control(folder: Path, weights_A: list[float]) -> tuple[Shuffled | None, object]:
-    """The control of an answer with these weights and a translation; and its problem."""
-    own = model_config(load_config(folder / "fit.toml"), "rbt+int")
-    median = {"mode_amplitude_A": weights_A, "translation_sigma_A": 0.4}
-    found = shuffled_modes(load_problem, own, median, Ranks())
-    return found, (load_problem(own), comparison.parameters_from(median))
-
-
-def score_of(problem, parameters, normals) -> tuple[float, float]:
-    """CC_work and CC_free with the final samples."""
-    model, comparison = compare(problem, Ranks())
-    score = comparison.score(model.internal_motion(parameters, normals))
-    return score.cc_work, score.cc_free
-
-
-def test_the_fit_itself_is_no_other_order(inputs):
-    """Equal weights have one order; one at 0 and one above it have one other, not the fit's."""
-    assert control(inputs, [0.3, 0.3])[0] is None
-    found, (problem, parameters) = control(inputs, [0.45, 0.0])
-    normals = problem.normals(problem.config.model.final_samples, FINAL)
-    own = score_of(problem, parameters, normals)
-    assert found.orders == 1
-    assert (found.cc_work.largest, found.cc_free.largest) != own
-
-
-def test_shuffled_weights_are_shuffled_modes(inputs):
-    """Σ z_i w_π(i) Δ_i is the sum with Δ and z in the other order: Σ z_π(i) w_i Δ_π(i), π = π⁻¹."""
-    found, (problem, parameters) = control(inputs, [0.45, 0.1])
-    normals = problem.normals(problem.config.model.final_samples, FINAL)
-    exchanged = replace(problem.modes, vectors=problem.modes.vectors[::-1])
-    work, free = score_of(replace(problem, modes=exchanged), parameters, normals[:, ::-1])
-    assert found.cc_work.largest == pytest.approx(work, abs=1e-6)
-    assert found.cc_free.mean == pytest.approx(free, abs=1e-6)
-    own, _ = score_of(problem, parameters, normals)
-    assert own > work + 0.005  # the truth is 0.4 and 0.2 Å
-
-
-def test_one_mode_has_no_other_order(inputs):
-    """The control is left out, and the table says so."""
-    own = load_config(inputs / "fit.toml")
-    median = {"mode_amplitude_A": [0.3], "translation_sigma_A": 0.4}
-    assert shuffled_modes(load_problem, own, median, Ranks()) is None
-    row = ModelRow(
-        name="int",
-        refined=("mode 1",),
-        cc_work=0.5,
-        cc_free=None,
-        median={"mode_amplitude_A": [0.3]},
-        answer={"mode_amplitude_A": [0.3]},
-        answer_is="made up",
-        at_upper_bound=("mode 1",),
-        warnings=("mode 1 is at the upper bound of its range: widen it, and fit again",),
-        b_factors=None,
-        shuffled_modes=None,
-    )
-    text = comparison_text(ModelComparison(models=(row,), ceiling=None, shells=()))
-    assert "int       none: these weights have one order only" in text
-    assert "int          1   0.5000     none   modes 0.300 Å" in text
-    assert text.startswith(f"Warnings\n  1. int: {row.warnings[0]}\n\nModel")
 
 
 def test_target_is_needed(inputs):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import mdtraj
 import numpy as np
 import pytest
+from conftest import succeeded
 from scipy.spatial.transform import Rotation
 
 from hpc_diffuser.crystal.atom_factors import form_factors
@@ -56,12 +57,6 @@ def test_a_model_of_every_term():
     named = {line.split(" = ")[0] for text in MODELS.values() for line in text.splitlines()}
     missing = [word for word, names in TERMS.items() if not named & set(names)]
     assert not missing, f"give MODELS a model with these terms: {missing}"
-
-
-def succeeded(result) -> str:
-    """What was printed; the message where it failed."""
-    assert result.returncode == 0, result.stderr
-    return result.stdout
 
 
 def write_fit(folder, model: str, structure: str = MODES) -> str:
