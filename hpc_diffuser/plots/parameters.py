@@ -5,10 +5,62 @@ from typing import Any
 
 import numpy as np
 
-from hpc_diffuser.plots.canvas import BLUE, GREY, ORANGE, new_axes
+from hpc_diffuser.plots.canvas import BLUE, GREY, ORANGE, new_axes, new_figure
 from hpc_diffuser.system.arrays import Floats
 
 _MOST_WRITTEN = 12  # parameters whose correlations are written into their fields
+_ROW_IN, _EDGES_IN = 0.34, 1.2  # height of a parameter's row, and of what is above and below
+
+
+def intervals_figure(
+    labels: Sequence[str], values: Floats, ends: Floats, bounds: Floats, scatter: Floats
+) -> Any:
+    """Where parameters lie in their ranges, and beside it how wide their intervals are.
+
+    Parameters
+    ----------
+    labels, values, ends, bounds, scatter
+        As of `plot_intervals`.
+
+    Returns
+    -------
+    matplotlib Figure
+        The widths are on a logarithmic axis: short ones are hidden by their points else.
+
+    Raises
+    ------
+    InputError
+        Where matplotlib is not installed.
+    """
+    figure = new_figure((10.6, _EDGES_IN + _ROW_IN * len(labels)))
+    places, widths = figure.subplots(1, 2, width_ratios=(5, 3))
+    plot_intervals(labels, values, ends, bounds, scatter, places)
+    _draw_widths(widths, ends, bounds, scatter)
+    widths.set_yticks(range(len(labels)), [])
+    beside = widths.secondary_yaxis("right")
+    beside.set_yticks(range(len(labels)), map(_in_words, values, *ends))
+    beside.tick_params(length=0)
+    beside.set_ylabel("answer (95 % interval)")
+    return figure
+
+
+def _draw_widths(ax: Any, ends: Floats, bounds: Floats, scatter: Floats) -> None:
+    """Half the width of every interval, and the scatter, in per cent of the range."""
+    breadth = np.diff(bounds, axis=1).ravel()
+    rows = np.arange(len(breadth))
+    kinds = ((np.diff(ends, axis=0).ravel() / 2, 0.0, "o", BLUE), (scatter, 0.22, "D", GREY))
+    for sizes, below, marker, colour in kinds:
+        shown = np.where(sizes > 0, 100 * sizes / breadth, np.nan)
+        ax.semilogx(shown, rows + below, marker, ms=4, color=colour)
+    low, high = ax.get_xlim()
+    ax.set(xlim=(min(low, 0.9), max(high, 110)), ylim=(len(breadth) - 0.4, -0.6))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.set_xlabel("half width (% of the range)")
+    ax.grid(alpha=0.3, axis="x")
+
+
+def _in_words(value: float, low: float, high: float) -> str:
+    return f"{value:.4g} ({low:.4g} to {high:.4g})" if np.isfinite(low) else f"{value:.4g}"
 
 
 def plot_intervals(
@@ -53,7 +105,7 @@ def plot_intervals(
     >>> labels, unknown = ["translation (Å)", "mode 1 (Å)"], np.full(2, np.nan)
     >>> ax = hd.plot_intervals(labels, values, ends, bounds, unknown)
     """
-    ax = new_axes(ax, (7.0, 1.2 + 0.34 * len(labels)))
+    ax = new_axes(ax, (7.0, _EDGES_IN + _ROW_IN * len(labels)))
     low, high = bounds.T
     rows, breadth = np.arange(len(labels)), high - low
     middle, (left, right) = (values - low) / breadth, (ends - low) / breadth
@@ -66,11 +118,13 @@ def plot_intervals(
         fmt="none",
         ecolor=GREY,
         elinewidth=1.2,
+        capsize=2,
         ls="none",
         label="scatter of the restarts, 68 %",
     )
+    without = ~np.isfinite(left)
     ax.errorbar(
-        middle,
+        np.where(without, np.nan, middle),
         rows,
         xerr=bars,
         fmt="o",
@@ -79,7 +133,6 @@ def plot_intervals(
         capsize=3,
         label="answer, 95 % interval from the data",
     )
-    without = ~np.isfinite(left)
     if without.any():
         ax.plot(
             middle[without], rows[without], "x", color=ORANGE, label="no interval: see the table"

@@ -7,7 +7,7 @@ import numpy as np
 from hpc_diffuser.fit.intervals import Intervals
 from hpc_diffuser.fit.summary import Outcome, Summary
 from hpc_diffuser.interface.run import Run
-from hpc_diffuser.plots.parameters import plot_correlation, plot_intervals
+from hpc_diffuser.plots.parameters import intervals_figure, plot_correlation
 from hpc_diffuser.report.facts import numbered
 from hpc_diffuser.report.section import Cell, Column, Contents, Figure, Table
 from hpc_diffuser.system.arrays import Floats
@@ -131,7 +131,7 @@ def _table(summary: Summary, outcome: Outcome, found: Intervals | None) -> Table
     reasons = list(found.reasons) if found and found.reasons else none
     bounds = [summary.bounds[label] for label in summary.refined]
     lines: list[tuple[Cell, ...]] = [
-        (label, value, *numbers, scatter, low, high, reason or "")
+        (label, value, *numbers, scatter, low, high, *([reason or ""] if any(reasons) else []))
         for (label, value), *numbers, scatter, (low, high), reason in zip(
             rows, *told, _scatters(summary), bounds, reasons, strict=True
         )
@@ -152,7 +152,7 @@ def _table(summary: Summary, outcome: Outcome, found: Intervals | None) -> Table
             *(Column(name=name, digits=4) for name in names),
             Column(name="range from", digits=2),
             Column(name="range to", digits=2),
-            Column(name="why no interval"),
+            *([Column(name="why no interval")] if any(reasons) else []),
         ),
         rows=tuple(lines),
     )
@@ -169,12 +169,13 @@ def _figure(labels: list[str], summary: Summary, table: Table) -> Figure:
     known = int(np.isfinite(ends[0]).sum())
     return Figure(
         name="parameters",
-        caption="The refined parameters in the ranges that were searched: the answer with its 95 % "
-        "interval from the data, and, apart, how far the restarts scatter.",
+        caption="Left: the refined parameters in the ranges that were searched: the answer with its "
+        "95 % interval from the data, and, below it, how far the restarts scatter. Right: half the "
+        "width of the interval (circles) and the scatter (diamonds), on a logarithmic scale.",
         alternative=f"{known} of {len(labels)} parameters have an interval; all numbers are in the "
         "table below.",
-        draw=lambda: (
-            plot_intervals(labels, of("answer"), ends, bounds, of("scatter of the restarts")).figure
+        draw=lambda: intervals_figure(
+            labels, of("answer"), ends, bounds, of("scatter of the restarts")
         ),
     )
 
