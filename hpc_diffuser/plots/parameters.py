@@ -32,7 +32,7 @@ def intervals_figure(
     InputError
         Where matplotlib is not installed.
     """
-    figure = new_figure((10.6, _EDGES_IN + _ROW_IN * len(labels)))
+    figure = new_figure((10.6, _EDGES_IN + _ROW_IN * max(2, len(labels))))
     places, widths = figure.subplots(1, 2, width_ratios=(5, 3))
     plot_intervals(labels, values, ends, bounds, scatter, places)
     _draw_widths(widths, ends, bounds, scatter)
@@ -40,7 +40,7 @@ def intervals_figure(
     beside = widths.secondary_yaxis("right")
     beside.set_yticks(range(len(labels)), map(_in_words, values, *ends))
     beside.tick_params(length=0)
-    beside.set_ylabel("answer (95 % interval)")
+    widths.set_title("at the right: answer (95 % interval)", fontsize=9, loc="right")
     return figure
 
 
@@ -105,7 +105,7 @@ def plot_intervals(
     >>> labels, unknown = ["translation (Å)", "mode 1 (Å)"], np.full(2, np.nan)
     >>> ax = hd.plot_intervals(labels, values, ends, bounds, unknown)
     """
-    ax = new_axes(ax, (7.0, _EDGES_IN + _ROW_IN * len(labels)))
+    ax = new_axes(ax, (7.0, _EDGES_IN + _ROW_IN * max(2, len(labels))))
     low, high = bounds.T
     rows, breadth = np.arange(len(labels)), high - low
     middle, (left, right) = (values - low) / breadth, (ends - low) / breadth

@@ -77,10 +77,13 @@ class Column:
         With its unit: "amplitude (Å)".
     digits : int or None
         After the point, on the page; None for text and whole numbers. The CSV has all of them.
+    is_text : bool
+        Whether it is set as text, whatever it holds: of facts of many kinds.
     """
 
     name: str
     digits: int | None = None
+    is_text: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

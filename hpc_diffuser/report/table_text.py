@@ -109,8 +109,12 @@ def _exact(cell: Cell) -> str:
 
 
 def _is_number_column(table: Table, place: int) -> bool:
-    """True where some cells are numbers, and the others short."""
+    """True where some cells are numbers, or would be if they were known, and the others short."""
+    column = table.columns[place]
+    if column.is_text:
+        return False
     cells = [row[place] for row in table.rows]
     texts = [cell for cell in cells if isinstance(cell, str)]
     others = [cell for cell in cells if cell is not None and not isinstance(cell, str)]
-    return bool(others) and all(len(text) <= _SHORT for text in texts)
+    numbers = bool(others) or column.digits is not None
+    return numbers and all(len(text) <= _SHORT for text in texts)

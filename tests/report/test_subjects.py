@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from report_pages import column, read_csv, read_page, wrong_cells
 from hpc_diffuser.fit import refinement
 from hpc_diffuser.system import stopping
 
+ERRORS = ("model", "standard error (free)")
 pytest.importorskip("matplotlib")
 pytest.importorskip("jinja2")
 
@@ -89,7 +91,14 @@ def test_many_runs(call, several):
     assert column(table, "CC_free")[1:] == ["", "0.25"]
     assert column(table, "warnings")[2] == "1"
     assert ["d3/run", "of d3; do this"] in read_csv(page / "tables" / "warnings.csv")
-    assert any("d4/run cannot be read" in words for words in read_page(page).words)
+    shown = read_page(page)
+    assert any("d4/run cannot be read" in words for words in shown.words)
+    warned = len(set(column(page / "tables" / "warnings.csv", "run")))
+    assert any(f"{warned} of 3 runs have warnings" in words for words in shown.words)
+    names, *lines = read_csv(page / "tables" / "parameters-of-runs.csv")
+    assert names == ["run", "mode 1 (Å)", "mode 2 (Å)", "translation (Å)"]
+    summary = json.loads((several / "d1" / "run" / "summary.json").read_text())
+    assert lines[0][3] == repr(summary["answer"]["translation_sigma_A"])
 
 
 def test_each_of_many_runs(call, several, tmp_path, quick_figures):
@@ -147,6 +156,12 @@ def test_comparison(call, compared, tmp_path):
     shared = column(folder / "tables" / "table-1.csv", "quantity")
     own = column(folder / "tables" / "table-1-models.csv", "quantity")
     assert "space group" in shared and "CC_work" in own and not set(shared) & set(own)
+    for name in ("rbt", "rbt+int"):
+        of_own = dict(zip(own, column(folder / "tables" / "table-1-models.csv", name), strict=True))
+        of_all = dict(
+            zip(*map(partial(column, folder / "tables" / "cc-of-models.csv"), ERRORS), strict=True)
+        )
+        assert of_own["CC_free, standard error"] == of_all[name]
 
 
 def test_each_of_a_comparison(call, compared, tmp_path, quick_figures):

@@ -169,9 +169,9 @@ def _figure(labels: list[str], summary: Summary, table: Table) -> Figure:
     known = int(np.isfinite(ends[0]).sum())
     return Figure(
         name="parameters",
-        caption="Left: the refined parameters in the ranges that were searched: the answer with its "
-        "95 % interval from the data, and, below it, how far the restarts scatter. Right: half the "
-        "width of the interval (circles) and the scatter (diamonds), on a logarithmic scale.",
+        caption="Left: the refined parameters in the ranges that were searched: the answer with "
+        "its 95 % interval from the data, and, below it, how far the restarts scatter. Right: half "
+        "the width of the interval (circles) and the scatter (diamonds), on a logarithmic scale.",
         alternative=f"{known} of {len(labels)} parameters have an interval; all numbers are in the "
         "table below.",
         draw=lambda: intervals_figure(

@@ -17,6 +17,7 @@ from hpc_diffuser.report.sections.restarts import convergence, every_restart
 from hpc_diffuser.report.sections.samples import noise_of_samples
 from hpc_diffuser.report.sections.several import (
     differences,
+    every_warning,
     parameters_of_runs,
     several,
     warnings_of_runs,
@@ -61,4 +62,5 @@ OF_MANY: tuple[Section[Runs], ...] = (
     Section("runs", "The runs beside each other", several),
     Section("parameters", "Parameters", parameters_of_runs),
     Section("differences", "What they differ in", differences),
+    Section("every-warning", "The warnings of every run", every_warning),
 )

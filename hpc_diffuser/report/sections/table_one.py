@@ -1,5 +1,7 @@
 """Table 1, as a journal wants it: crystal, data, model, parameters, scores, search, computation."""
 
+from collections.abc import Iterable, Iterator
+
 from hpc_diffuser.fit.scoring import plain
 from hpc_diffuser.interface.run import Comparison, Run
 from hpc_diffuser.report.facts import (
@@ -31,6 +33,10 @@ _WORDS = {
     "restarts' answers. It tells how well the search finds the same place again, not how well the "
     "map determines a parameter: it is no standard error.",
 }
+_WORDS_OF_SCORES = (
+    "Standard errors and 95 % intervals of the CCs are of the data: from Brillouin zones drawn "
+    "anew. Two models are compared by the error of their difference, in the section of the models."
+)
 
 
 def table_one(run: Run) -> Contents:
@@ -48,24 +54,48 @@ def table_one(run: Run) -> Contents:
     return Contents(words=(*words, *_left_out([run])), tables=(table,))
 
 
+_OF_SCORES = ("CC_work", "CC_free")
+
+
 def _with_errors(run: Run, rows: list[Fact]) -> list[Fact]:
     """With the errors of both scores, where the run's maps are there."""
-    try:
-        errors = run.cc_errors if run.summary and run.summary.outcome else None
-    except InputError:
-        return rows
-    if errors is None:
-        return rows
-    of = {"CC_work": errors.work, "CC_free": errors.free}
+    known = _errors_of_scores(run)
 
     def of_row(fact: Fact) -> Fact:
-        if fact.quantity not in of:
+        if fact.quantity not in known:
             return fact
-        own = of[fact.quantity]
-        error, low, high = (rounded(plain(float(x)), 4) for x in (own.error, own.low, own.high))
+        error, low, high = known[fact.quantity]
         return fact._replace(error=error, low=low, high=high)
 
     return list(map(of_row, rows))
+
+
+def _errors_of_scores(run: Run) -> dict[str, tuple[Cell, Cell, Cell]]:
+    """Standard error and ends of the 95 % interval of either score; {} without the run's maps."""
+    try:
+        errors = run.cc_errors if run.summary and run.summary.outcome else None
+    except InputError:
+        return {}
+    if errors is None:
+        return {}
+    kinds = zip(_OF_SCORES, (errors.work, errors.free), strict=True)
+    return {
+        name: (
+            rounded(plain(float(own.error)), 4),
+            rounded(plain(float(own.low)), 4),
+            rounded(plain(float(own.high)), 4),
+        )
+        for name, own in kinds
+    }
+
+
+def _with_rows_of_errors(run: Run, rows: list[Fact]) -> Iterator[Fact]:
+    """The same as rows of their own, below their score."""
+    known = _errors_of_scores(run)
+    for fact in rows:
+        yield fact
+        for name, cell in zip(_COLUMNS[_ALWAYS:], known.get(fact.quantity, ()), strict=False):
+            yield Fact(fact.part, f"{fact.quantity}, {name}", cell)
 
 
 def table_one_of_models(comparison: Comparison) -> Contents:
@@ -74,7 +104,7 @@ def table_one_of_models(comparison: Comparison) -> Contents:
     Their parameters have a section of their own.
     """
     runs = comparison.runs
-    values = {name: _by_key(facts(run)) for name, run in runs.items()}
+    values = {name: _by_key(_with_rows_of_errors(run, facts(run))) for name, run in runs.items()}
     keys = _in_parts([key for each in values.values() for key in each])
     rows = {key: tuple(each.get(key, "") for each in values.values()) for key in keys}
     shared = {key: row[0] for key, row in rows.items() if len(set(row)) == 1}
@@ -88,11 +118,17 @@ def table_one_of_models(comparison: Comparison) -> Contents:
     own = Table(
         name="table-1-models",
         caption="What each model has of its own.",
-        columns=tuple(map(_column, ("part", "quantity", *runs))),
+        columns=(
+            Column(name="part"),
+            Column(name="quantity"),
+            *(Column(name=name, is_text=True) for name in runs),
+        ),
         rows=tuple((*key, *row) for key, row in rows.items() if key not in shared),
         grouped=True,
     )
-    return Contents(words=tuple(_left_out(list(runs.values()))), tables=(common, own))
+    words = [_WORDS_OF_SCORES] if any("standard error" in key[1] for key in rows) else []
+    words += _left_out(list(runs.values()))
+    return Contents(words=tuple(words), tables=(common, own))
 
 
 def _column(name: str) -> Column:
@@ -109,7 +145,7 @@ def _left_out(runs: list[Run]) -> list[str]:
     return words + [f"Without what the inputs say of crystal and data: {why}" for why in reasons]
 
 
-def _by_key(found: list[Fact]) -> dict[tuple[str, str], Cell]:
+def _by_key(found: Iterable[Fact]) -> dict[tuple[str, str], Cell]:
     return {
         (fact.part, fact.quantity): fact.value
         for fact in found
