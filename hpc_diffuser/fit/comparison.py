@@ -27,7 +27,7 @@ from hpc_diffuser.fit.comparison_table import (
 from hpc_diffuser.fit.config import Config, ModelsConfig, ParametersConfig, StructureConfig
 from hpc_diffuser.fit.config_values import checked_models, terms_of
 from hpc_diffuser.fit.inputs import load_modes
-from hpc_diffuser.fit.problem import FINAL, SHUFFLE, Problem, compare
+from hpc_diffuser.fit.problem import FINAL, SHUFFLE, Problem, compare, for_final_map, settled
 from hpc_diffuser.fit.ranges import twice_the_largest_A
 from hpc_diffuser.fit.refinement import Resumption, refine
 from hpc_diffuser.fit.run.directory import refuse_beside_fit
@@ -325,7 +325,7 @@ def _scores_of(
     problem: Problem, answer: Values, orders: list[np.ndarray], world: Ranks
 ) -> list[Score]:
     """One score for each order, with the samples of the final map."""
-    model, comparison = compare(problem, world)
+    model, comparison = compare(for_final_map(settled(problem, world)), world)
     normals = problem.normals(problem.config.model.final_samples, FINAL)
     parameters = parameters_from(answer)
     shuffled = [

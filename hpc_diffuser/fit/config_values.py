@@ -17,7 +17,7 @@ from hpc_diffuser.system.errors import InputError
 _CHOICES = {
     "target.score": ("shell-mean", "pooled", "likelihood"),
     "target.weights": ("none", "errors"),
-    "model.estimator": ("sampled", "one-phonon", "control-variate"),
+    "model.estimator": ("auto", "sampled", "one-phonon", "control-variate"),
     "model.sampler": ("sobol", "random"),
     "model.grid": ("auto", "target", "band-limited"),
     "model.transform": ("auto", "direct", "density"),

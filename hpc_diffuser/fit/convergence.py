@@ -38,13 +38,18 @@ def convergence(
         Independent randomisations of the sample points, the same on all ranks.
     """
     maps = [model.internal_motion(parameters, normals) for normals in draws]
+    return error_of_maps(comparison, maps, len(draws[0]))
+
+
+def error_of_maps(comparison: Comparison, maps: list[np.ndarray], samples: int) -> Convergence:
+    """The same from maps (v,) of independent randomisations of so many samples."""
     differences = [
         1 - comparison.agreement(one, other)
         for one, other in zip(maps, [*maps[1:], maps[0]], strict=True)
     ]
     scores = [comparison.score(intensity).cc_work for intensity in maps]
     error, spread = float(np.mean(differences)) / 2, float(np.std(scores, ddof=1))
-    return Convergence(len(draws[0]), error, spread)
+    return Convergence(samples, error, spread)
 
 
 def samples_needed(

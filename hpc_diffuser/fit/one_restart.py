@@ -9,10 +9,11 @@ from hpc_diffuser.fit.footprint import require_memory
 from hpc_diffuser.fit.problem import (
     FINAL,
     Problem,
+    as_found,
     compare,
+    for_final_map,
     load_problem,
     measured_samples,
-    of_samples,
 )
 from hpc_diffuser.fit.refinement import Report, RestartSearch
 from hpc_diffuser.fit.scoring import plain
@@ -55,8 +56,8 @@ def run_restart(config: Config, number: int) -> tuple[Problem, History, Final]:
     """
     ranks, problem = Ranks(), load_problem(config)
     require_memory(problem, ranks)
-    if config.model.samples == "auto":
-        problem = of_samples(problem, measured_samples(problem, ranks, fewer=False).samples)
+    if "auto" in (config.model.samples, config.model.estimator):
+        problem = as_found(problem, measured_samples(problem, ranks, fewer=False))
     history = _search(problem, number, ranks)
     return problem, history, _final(problem, history, ranks)
 
@@ -77,7 +78,7 @@ def _search(problem: Problem, number: int, ranks: Ranks) -> History:
 
 
 def _final(problem: Problem, history: History, ranks: Ranks) -> Final:
-    model, comparison = compare(problem, ranks)
+    model, comparison = compare(for_final_map(problem), ranks)
     normals = problem.normals(problem.config.model.final_samples, FINAL)
     parameters = problem.space.parameters(history.points[history.best])
     intensity = model.internal_motion(parameters, normals)

@@ -7,10 +7,11 @@ import numpy as np
 
 from hpc_diffuser.crystal.atom_factors import atom_factors
 from hpc_diffuser.fit.config import Config, ModelConfig
-from hpc_diffuser.fit.convergence import samples_needed, with_fewer
+from hpc_diffuser.fit.convergence import with_fewer
+from hpc_diffuser.fit.estimator_choice import Trial, cheapest_estimator, choice_text
 from hpc_diffuser.fit.inputs import load_modes, load_target
 from hpc_diffuser.fit.run.directory import read_convergence, write_convergence
-from hpc_diffuser.fit.sampling_error import Convergence
+from hpc_diffuser.fit.sampling_error import Convergence, final_estimator
 from hpc_diffuser.fit.scoring import Comparison, require_variation
 from hpc_diffuser.fit.search.method import METHODS
 from hpc_diffuser.fit.space import SearchSpace, search_space
@@ -71,8 +72,14 @@ def computation(options: ModelConfig, modes: Modes, space: SearchSpace) -> Compu
         liquid_gamma_A=space.at_least("llm_gamma_A"),
         factors=factors,
         many_kinds=space.at_most("residual_b_fraction") > 0,
-        estimator=options.estimator if can_expand(modes, space) else "sampled",
+        estimator=_estimator(options, modes, space),
     )
+
+
+def _estimator(options: ModelConfig, modes: Modes, space: SearchSpace) -> str:
+    """What a model begins with: samples, too, where the choice is open."""
+    is_open = options.estimator == "auto" or not can_expand(modes, space)
+    return "sampled" if is_open else options.estimator
 
 
 def can_expand(modes: Modes, space: SearchSpace) -> bool:
@@ -188,22 +195,36 @@ def compare(problem: Problem, group: Ranks) -> tuple[ForwardModel, Comparison]:
 
 
 def with_samples(problem: Problem, world: Ranks) -> Problem:
-    """The problem with its number of samples, and what error they leave: measured, or as stored.
+    """The problem with its estimator and number of samples, as measured, or as stored; told.
 
     All ranks together evaluate the middle of the parameters' ranges with independent samples.
     """
-    directory, options = problem.config.run.directory, problem.config.model
+    options, found = problem.config.model, _stored_or_measured(problem, world)
+    if world.is_root:
+        if options.estimator == "auto":
+            log(choice_text(found))
+        log(_convergence_text(found, options.samples == "auto", options.map_error))
+    return as_found(problem, found)
+
+
+def settled(problem: Problem, world: Ranks) -> Problem:
+    """The problem with the estimator of its run, also after the search, where it was left open."""
+    if problem.config.model.estimator != "auto":
+        return problem
+    return as_found(problem, _stored_or_measured(problem, world))
+
+
+def _stored_or_measured(problem: Problem, world: Ranks) -> Convergence:
+    directory = problem.config.run.directory
     found = world.from_root(lambda: read_convergence(directory))
     if found is None:
         found = measured_samples(problem, world)
         world.from_root(lambda: write_convergence(directory, found))
-    if world.is_root:
-        log(_convergence_text(found, options.samples == "auto", options.map_error))
-    return of_samples(problem, found.samples)
+    return found
 
 
 def measured_samples(problem: Problem, world: Ranks, fewer: bool = True) -> Convergence:
-    """How many samples it takes, and what error they leave, in the middle of the ranges.
+    """Estimator and number of samples, and what error they leave, in the middle of the ranges.
 
     Parameters
     ----------
@@ -214,25 +235,41 @@ def measured_samples(problem: Problem, world: Ranks, fewer: bool = True) -> Conv
         Also what error fewer samples leave, which takes as long again.
     """
     model, comparison = compare(problem, world)
-    parameters = problem.space.parameters(problem.space.bounds.mean(axis=1))
-    options, sampler = problem.config.model, problem.sampler
-    found = samples_needed(model, comparison, parameters, options, sampler, CONVERGENCE)
-    if not fewer:
+    middle = problem.space.parameters(problem.space.bounds.mean(axis=1))
+    trial = Trial(model, comparison, problem.config.model, problem.sampler, (CONVERGENCE,))
+    asked = problem.config.model.estimator
+    if not can_expand(problem.modes, problem.space):
+        found = trial.of_samples(middle)
+    elif asked == "auto":
+        found = cheapest_estimator(trial, middle, problem.space.farthest)
+    else:
+        found = trial.of_named(middle, asked)
+    if not fewer or found.estimator == "one-phonon":
         return found
-
-    def draw(n_samples: int, randomisation: int) -> np.ndarray:
-        return sampler.draw(n_samples, CONVERGENCE, randomisation)
-
-    return with_fewer(found, model, comparison, parameters, draw)
+    model.use_estimator(found.estimator)
+    return with_fewer(found, model, comparison, middle, trial.draw)
 
 
-def of_samples(problem: Problem, samples: int) -> Problem:
-    """The problem with so many samples."""
-    config = problem.config
-    return replace(problem, config=replace(config, model=replace(config.model, samples=samples)))
+def as_found(problem: Problem, found: Convergence) -> Problem:
+    """The problem with the estimator and so many samples as were found."""
+    model = replace(problem.config.model, samples=found.samples, estimator=found.estimator)
+    return replace(problem, config=replace(problem.config, model=model))
+
+
+def for_final_map(problem: Problem) -> Problem:
+    """The problem with the final map's estimator: what the first order leaves is sampled."""
+    model = problem.config.model
+    model = replace(model, estimator=final_estimator(model.estimator))
+    return replace(problem, config=replace(problem.config, model=model))
 
 
 def _convergence_text(found: Convergence, chosen: bool, asked: float) -> str:
+    if found.estimator == "one-phonon":
+        return (
+            f"samples: none; the first order alone leaves an error 1 - CC of {found.map_error:.1e} "
+            f"in a map, and of {found.objective_error:.1e} in the objective; in the final map, "
+            "samples of the rest make up for it"
+        )
     text = (
         f"samples: {found.samples}; they leave an error 1 - CC of {found.map_error:.1e} in a map, "
         f"and of {found.objective_error:.1e} in the objective"

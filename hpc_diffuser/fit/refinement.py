@@ -11,7 +11,7 @@ from hpc_diffuser.fit.compilation import compile_kernels
 from hpc_diffuser.fit.config import Config, SearchConfig
 from hpc_diffuser.fit.footprint import require_memory
 from hpc_diffuser.fit.groups import choose_groups
-from hpc_diffuser.fit.problem import PROPOSAL, Problem, compare, with_samples
+from hpc_diffuser.fit.problem import PROPOSAL, Problem, compare, settled, with_samples
 from hpc_diffuser.fit.results import cc_or_zero, finish, objective, sum_up
 from hpc_diffuser.fit.run.checkpoints import checkpoint_path, write_checkpoint
 from hpc_diffuser.fit.run.directory import begin_or_resume, recover_histories, write_session
@@ -102,6 +102,7 @@ def refine(
                 problem = with_samples(problem, world)
             share = _search_all(problem, histories, world)
         with stops_at_once():
+            problem = settled(problem, world)
             return finish(problem, world, started, share)
 
 

@@ -13,7 +13,7 @@ from hpc_diffuser.fit.b_factors import compare_b_factors, motion
 from hpc_diffuser.fit.cautions import cautions
 from hpc_diffuser.fit.config import Config
 from hpc_diffuser.fit.intervals import Intervals
-from hpc_diffuser.fit.problem import Problem, compare
+from hpc_diffuser.fit.problem import Problem, compare, for_final_map
 from hpc_diffuser.fit.restarts import summarise
 from hpc_diffuser.fit.run.directory import input_hashes, read_convergence, read_histories
 from hpc_diffuser.fit.run.jobs import cost, note_job
@@ -104,7 +104,7 @@ def sum_up(
 def finish(problem: Problem, world: Ranks, started: float, share: float | None) -> Summary:
     """The final map at the answer, by all ranks together; the complete summary."""
     findings = world.from_root(lambda: sum_up(problem)).findings
-    model, comparison = compare(problem, world)
+    model, comparison = compare(for_final_map(problem), world)
     answer = choose_answer(problem, model, comparison, findings)
     parameters, intensity = answer.parameters, answer.intensity
     baseline = _translation_alone(model, comparison, parameters)

@@ -10,7 +10,7 @@ from hpc_diffuser.crystal.lattice import HklGrid, grid_to_resolution
 from hpc_diffuser.crystal.structure import require_same_atoms
 from hpc_diffuser.crystal.symmetry import grid_operations, unique_indices
 from hpc_diffuser.fit.config import Config
-from hpc_diffuser.fit.convergence import samples_needed
+from hpc_diffuser.fit.estimator_choice import Trial, cheapest_estimator, choice_text
 from hpc_diffuser.fit.inputs import load_modes
 from hpc_diffuser.fit.problem import (
     NOISE,
@@ -34,7 +34,7 @@ from hpc_diffuser.motion.modes import Modes, with_frames
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.motion.random_numbers import generator
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.scattering.model import Model, forward_model, whole_map
+from hpc_diffuser.scattering.model import ForwardModel, forward_model, whole_map
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.progress import log
 
@@ -102,7 +102,7 @@ def simulated_map(
 
 def _samples(
     config: Config,
-    forward: Model,
+    forward: ForwardModel,
     grid: HklGrid,
     indices: np.ndarray,
     parameters: Parameters,
@@ -116,8 +116,15 @@ def _samples(
     edges = shell_edges(np.inf, config.grid.d_min_A, 20)
     unmeasured = Target(grid, indices, nothing, None, nothing > 0, edges, "P 1")
     comparison = Comparison(unmeasured, forward, "pooled", "none")
-    found = samples_needed(forward, comparison, parameters, options, sampler)
+    trial = Trial(forward, comparison, options, sampler)
+    if options.estimator == "auto":
+        found = cheapest_estimator(trial, parameters, parameters)
+    else:
+        found = trial.of_named(parameters, options.estimator)
+    forward.use_estimator(found.estimator)
     if forward.group.is_root:
+        if options.estimator == "auto":
+            log(choice_text(found))
         log(f"samples: {found.samples}; they leave an error 1 - CC of {found.map_error:.1e}")
     return found.samples
 

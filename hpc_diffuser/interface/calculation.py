@@ -15,6 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 from hpc_diffuser.fit.cc_text import cc_text
 from hpc_diffuser.fit.config import Config, GridConfig
 from hpc_diffuser.fit.map_score import MapScore, score_map
+from hpc_diffuser.fit.sampling_error import final_estimator
 from hpc_diffuser.interface.checked import path_of, require_kind
 from hpc_diffuser.interface.files import open_map, open_target
 from hpc_diffuser.interface.run import Run
@@ -139,7 +140,9 @@ def _at_answer(run: Run, config: Config) -> Config:
     """A run's model, held at its answer, with its final samples, on the grid of its target."""
     answer, target = run.outcome.answer, run.target
     grid = GridConfig(target.grid.whole_divisions(), target.d_min)
-    model = replace(config.model, samples=config.model.final_samples)
+    found = run.convergence
+    estimator = final_estimator(found.estimator if found else config.model.estimator)
+    model = replace(config.model, samples=config.model.final_samples, estimator=estimator)
     return replace(with_values(config, answer), grid=grid, model=model)
 
 

@@ -184,6 +184,7 @@ class DensityTransform:
         dimming: Floats = (coefficients * self._volume).astype(np.float32)
         return dimming
 
+    drawn = True
     kept_values = 3  # at every stored value, float32: F₀ and what sharpens it
 
     @staticmethod

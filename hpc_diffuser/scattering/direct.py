@@ -148,6 +148,7 @@ class DirectTransform:
         """The transform to first order in motion along fields (M, N, 3) in Å."""
         return DirectPhonons(self, fields)
 
+    drawn = False
     kept_values = 2  # at every stored value, float32: F₀
 
     @staticmethod

@@ -145,6 +145,10 @@ class ForwardModel:
         """
         return self.of_crystal(self.molecule.internal_motion(parameters, normals), parameters)
 
+    def use_estimator(self, name: str) -> None:
+        """From now on compute moments by this one of `moments.ESTIMATORS`, on every rank."""
+        self.molecule.moments.estimator = name
+
     def rigid(self, parameters: Parameters) -> Floats:
         """Intensity of the mean structure without sampled motion; see above."""
         return self.of_crystal(self.molecule.rigid(parameters), parameters)

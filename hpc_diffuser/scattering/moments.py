@@ -28,6 +28,7 @@ from hpc_diffuser.parallel.decomposition import (
 )
 from hpc_diffuser.scattering.direct import variance_and_mean_squared
 from hpc_diffuser.scattering.dressing import copies_needed, field_covariances
+from hpc_diffuser.scattering.estimator_costs import estimator_costs
 from hpc_diffuser.scattering.intensity import SelfTerms, self_terms
 from hpc_diffuser.scattering.slab import BLOCK, plane_costs, position_bytes, slab, squared_bytes
 from hpc_diffuser.scattering.transform import Transform, choose_transform
@@ -67,6 +68,8 @@ class Moments:
     s_squared : (v,) float, Å⁻²
     block_costs : (B,) float
         Work in each of the blocks of planes that are dealt to ranks.
+    estimator : str
+        As asked for; may be set to another.
     """
 
     def __init__(
@@ -82,7 +85,7 @@ class Moments:
     ):
         grid.require(indices)
         self.modes = modes
-        self._estimator = estimator
+        self.estimator = estimator
         self.group = group
         s_squared = grid.inverse_d_squared(indices)
         d_min = float(1 / np.sqrt(s_squared.max()))
@@ -135,7 +138,9 @@ class Moments:
         """
         self._use(self._factors_of(parameters))
         sampled = parameters.sampled
-        how = self._estimator if self._can_be_expanded(sampled) else "sampled"
+        how = self.estimator
+        if how != "sampled" and not self.expands(sampled):
+            how = "sampled"
         points = b"" if how == "one-phonon" else normals.tobytes()
         key = sampled, _identity(self._factors), how, points
         if self._last is None or key != self._last[0]:
@@ -165,20 +170,26 @@ class Moments:
         self.transform = self.transform.with_factors(factors)
         self._self_terms = self_terms(factors, self.s_squared)
 
-    def _can_be_expanded(self, sampled: Sampled) -> bool:
-        """Whether there is an expansion, and its atoms are not blurred too far to be drawn."""
-        if self._estimator == "sampled" or not can_be_expanded(self.modes, sampled):
+    def expands(self, sampled: Sampled) -> bool:
+        """Whether these motions have an expansion, and leave atoms near enough to be drawn."""
+        if not can_be_expanded(self.modes, sampled):
             return False
         covariances = field_covariances(independent_fields(self.modes, sampled))
         most = MOST_COPIES * len(self.modes.structure)
         return copies_needed(covariances, self._slab.d_min) <= most
+
+    def costs(self, sampled: Sampled, n_samples: int) -> dict[str, float]:
+        """Of every estimator that these motions can have; see `estimator_costs`."""
+        structure, part = self.modes.structure, self._slab
+        fields, drawn = independent_fields(self.modes, sampled), self.transform.drawn
+        return estimator_costs(structure, part.grid, part.d_min, fields, n_samples, drawn)
 
     def _expanded(self, sampled: Sampled, normals: Floats) -> tuple[Floats, Floats]:
         """The same in an expansion: Σ|H_i|², without sampling, and of what is left a sample."""
         fields = independent_fields(self.modes, sampled)
         phonons = self.transform.phonons(fields)
         of_fields = batch_edges(len(fields))
-        sampling = self._estimator == "control-variate"
+        sampling = self.estimator == "control-variate"
         of_points = batch_edges(len(normals))
 
         def batch(i: int) -> Floats:

@@ -43,8 +43,11 @@ class Transform(Protocol):
         r₀, common to all configurations: intensities do not know it.
     mean : two (V,) float32
         Real and imaginary part of F₀, the structure's own.
+    drawn : bool
+        By way of the density.
     """
 
+    drawn: bool
     slab: Slab
     origin: Floats
     mean: tuple[Floats, Floats]
@@ -197,6 +200,7 @@ class MakeTransform(Protocol):
         ...
 
 
+ATOM_S = 0.8e-6  # of drawing an atom; see `transform_costs`
 # By the name that [model] transform gives them.
 TRANSFORMS: dict[str, MakeTransform] = {"direct": DirectTransform, "density": DensityTransform}
 
@@ -258,9 +262,19 @@ def transform_costs(structure: Structure, grid: HklGrid, d_min: float) -> tuple[
     """
     quarter = float(plane_costs(grid, d_min).sum())
     direct = 16 * len(structure) * quarter / 50e9
-    per_cell = grid_points_per_cell(grid.unit_cell, d_min)
-    fractional = structure.positions @ fractionalization(grid.unit_cell).T
-    box = np.ptp(fractional, axis=0) * per_cell + WIDTHS[2] + 2
+    steps = structure.positions @ steps_per_A(grid.unit_cell, d_min)
+    box = np.ptp(steps, axis=0) + WIDTHS[2] + 2
+    return direct, density_products_s(box, grid, d_min) + ATOM_S * len(structure)
+
+
+def steps_per_A(unit_cell: tuple[float, ...], d_min: float) -> Floats:
+    """(3, 3): a row vector in Å times this is in steps of the grid that atoms are drawn on."""
+    steps: Floats = fractionalization(unit_cell).T * grid_points_per_cell(unit_cell, d_min)
+    return steps
+
+
+def density_products_s(box: Floats, grid: HklGrid, d_min: float) -> float:
+    """Of the products for a density in a box of points, as of `transform_costs`."""
+    quarter = float(plane_costs(grid, d_min).sum())
     planes = grid.extent[0] + 1
-    flops = product_flops(box, planes, planes * grid.extent[1], quarter)
-    return direct, flops / 70e9 + 0.8e-6 * len(structure) + 6e-9 * quarter
+    return product_flops(box, planes, planes * grid.extent[1], quarter) / 70e9 + 6e-9 * quarter

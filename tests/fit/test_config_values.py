@@ -158,7 +158,7 @@ def test_unit_cell(value):
     [
         ("target.score", ("shell-mean", "pooled")),
         ("target.weights", ("none", "errors")),
-        ("model.estimator", ("sampled", "one-phonon", "control-variate")),
+        ("model.estimator", ("auto", "sampled", "one-phonon", "control-variate")),
         ("model.sampler", ("sobol", "random")),
         ("search.method", ("bayesian",)),
     ],

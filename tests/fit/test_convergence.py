@@ -5,10 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from oracles import exact_target
 
 from hpc_diffuser.commands.examples.four_helices import example_modes
-from hpc_diffuser.crystal.atom_factors import form_factors
-from hpc_diffuser.crystal.lattice import fractionalization, grid_to_resolution
 from hpc_diffuser.fit.config import ModelConfig
 from hpc_diffuser.fit.convergence import (
     FEWEST,
@@ -20,8 +19,7 @@ from hpc_diffuser.fit.convergence import (
     with_fewer,
 )
 from hpc_diffuser.fit.scoring import Comparison
-from hpc_diffuser.maps.statistics import correlation_sums, pooled_cc, shell_edges
-from hpc_diffuser.maps.target import Target
+from hpc_diffuser.maps.statistics import correlation_sums, pooled_cc
 from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.ensemble import Sampler
 from hpc_diffuser.motion.parameters import Parameters
@@ -29,33 +27,15 @@ from hpc_diffuser.motion.random_numbers import generator, normal_samples
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering.model import forward_model
 from hpc_diffuser.scattering.molecule import Computation
-from hpc_diffuser.scattering.pair_sum import pair_sum_intensity
 
 MODES = example_modes()
-
-
-def exact_target(parameters: Parameters) -> Target:
-    """Some 1200 voxels between 12 and 3 Å with the closed form's intensity; none is free."""
-    grid = grid_to_resolution(MODES.unit_cell, (2, 2, 2), 3.0)
-    indices = grid.indices_between(12.0, 3.0)[::12]
-    factors = form_factors(MODES.structure.elements, grid.inverse_d_squared(indices))
-    displacements = parameters.mode_amplitudes_A[:, None, None] * MODES.vectors
-    intensity = pair_sum_intensity(
-        MODES.structure.positions,
-        factors,
-        indices / 2 @ fractionalization(MODES.unit_cell),
-        displacements,
-        parameters.disorder,
-    )
-    free = np.zeros(len(indices), bool)
-    return Target(grid, indices, intensity, None, free, shell_edges(12.0, 3.0, 5), "P 1")
 
 
 @functools.cache
 def problem(amplitude_A: float):
     """Model, comparison with the closed form, parameters, and sample points by randomisation."""
     parameters = Parameters(np.full(3, amplitude_A), Disorder(0.3))
-    target = exact_target(parameters)
+    target = exact_target(MODES, parameters)
     how = Computation(grid="target")
     model = forward_model(MODES, target.grid, target.indices, Ranks(), how)
 

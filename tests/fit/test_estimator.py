@@ -1,14 +1,31 @@
 """[model] estimator: what a model may have, what is chosen, and what a run remembers of it."""
 
+import functools
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from oracles import exact_target
 
-from hpc_diffuser.fit.config import load_config
+from hpc_diffuser.commands.examples.four_helices import example_modes
+from hpc_diffuser.fit.config import ModelConfig, load_config
+from hpc_diffuser.fit.estimator_choice import Trial, cheapest_estimator, choice_text
 from hpc_diffuser.fit.problem import compare, computation, load_problem
+from hpc_diffuser.fit.run.directory import read_convergence, write_convergence
+from hpc_diffuser.fit.sampling_error import Convergence, EstimatorError
+from hpc_diffuser.fit.scoring import Comparison
+from hpc_diffuser.maps.target import Target
+from hpc_diffuser.motion.disorder import Disorder
+from hpc_diffuser.motion.ensemble import Sampler
+from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.parallel.communicator import Ranks
+from hpc_diffuser.scattering.model import forward_model
+from hpc_diffuser.scattering.molecule import Computation
+from hpc_diffuser.scattering.moments import ESTIMATORS
 from hpc_diffuser.system.errors import InputError
+
+MODES = example_modes()
 
 EXPANSIONS = ("one-phonon", "control-variate")
 
@@ -55,3 +72,114 @@ def test_a_rigid_molecule_has_nothing_to_expand(project, estimator):
     config = replace(config, structure=replace(config.structure, n_modes=0))
     problem = load_problem(config)
     assert computation(config.model, problem.modes, problem.space).estimator == "sampled"
+
+
+@functools.cache
+def closed_form(amplitude_A: float) -> Target:
+    """The example's target, moving so much along every mode."""
+    return exact_target(MODES, moving(amplitude_A))
+
+
+def trial_of(parameters: Parameters, **options) -> Trial:
+    """The example's protein, drawn on a grid, against its closed form."""
+    target = closed_form(float(parameters.mode_amplitudes_A[0]))
+    how = Computation(grid="target", transform="density")
+    model = forward_model(MODES, target.grid, target.indices, Ranks(), how)
+    comparison = Comparison(target, model, "pooled", "none")
+    return Trial(model, comparison, ModelConfig(**options), Sampler(MODES, False, "sobol", 7))
+
+
+def moving(amplitude_A: float) -> Parameters:
+    """Each of the example's three modes by so much."""
+    return Parameters(np.full(3, amplitude_A), Disorder(0.3))
+
+
+def rows_of(found: Convergence) -> dict[str, EstimatorError]:
+    """The candidates by name."""
+    return {row.estimator: row for row in found.estimators}
+
+
+def test_small_motion_needs_no_samples():
+    """Here 1 − CC of the first order is less than that of 16 samples, for less."""
+    parameters = moving(0.05)
+    found = cheapest_estimator(trial_of(parameters, samples=16), parameters, parameters)
+    rows = rows_of(found)
+    assert found.estimator == "one-phonon" and found.samples == 16
+    assert found.map_error == rows["one-phonon"].map_error <= rows["sampled"].map_error
+    assert rows["one-phonon"].farthest_map_error == rows["one-phonon"].map_error
+    assert rows["one-phonon"].cost < 1 == rows["sampled"].cost < rows["control-variate"].cost
+    assert f"one-phonon {found.map_error:.1e}" in choice_text(found)
+
+
+@pytest.mark.parametrize("far_A", [0.4, 8.0], ids=["worse than samples", "no expansion"])
+def test_the_upper_ends_count_too(far_A):
+    """Good in the middle is not enough."""
+    near, far = moving(0.05), moving(far_A)
+    found = cheapest_estimator(trial_of(near, samples=64), near, far)
+    assert found.estimator == "sampled"
+    rows = rows_of(found)
+    first, sampled = rows["one-phonon"], rows["sampled"]
+    assert first.map_error < sampled.map_error or first.farthest_map_error is None
+    if far_A < 1:
+        assert first.farthest_map_error > sampled.farthest_map_error
+
+
+def test_errors_are_those_against_the_closed_form():
+    """1 − CC with the pair sum, within a factor of two or three of what is told."""
+    parameters = moving(0.2)
+    trial = trial_of(parameters, samples=64)
+    rows = rows_of(cheapest_estimator(trial, parameters, parameters))
+    assert set(rows) == set(ESTIMATORS)
+    for name, row in rows.items():
+        trial.model.use_estimator(name)
+        maps = [trial.model.internal_motion(parameters, trial.draw(64, i)) for i in range(4, 16)]
+        lost = np.mean([1 - trial.comparison.score(values).cc_work for values in maps])
+        assert 0.4 < row.map_error / lost < 2.5, name
+
+
+def test_more_accuracy_than_asked_for_is_worth_nothing():
+    """Where the samples are good enough nothing dearer is taken; where not, the rest is sampled."""
+    parameters = moving(0.3)
+    enough = cheapest_estimator(trial_of(parameters, samples=64, map_error=0.01), *[parameters] * 2)
+    assert enough.estimator == "sampled"
+    strict = cheapest_estimator(trial_of(parameters, samples=64, map_error=1e-8), *[parameters] * 2)
+    rows = rows_of(strict)
+    costs = {name: row.cost * row.map_error for name, row in rows.items()}
+    assert strict.estimator == min({"sampled", "control-variate"}, key=costs.get)
+
+
+def test_as_many_samples_as_the_rest_needs():
+    """Left open, the rest takes fewer, and no less accuracy."""
+    parameters = moving(0.3)
+    found = cheapest_estimator(
+        trial_of(parameters, samples="auto", map_error=1e-5), *[parameters] * 2
+    )
+    rows = rows_of(found)
+    assert rows["control-variate"].samples < rows["sampled"].samples
+    assert rows["control-variate"].map_error <= 1e-5
+
+
+def test_large_motions_are_sampled():
+    """What has no expansion has no candidates."""
+    far = moving(8.0)
+    found = cheapest_estimator(trial_of(far, samples=16), far, far)
+    assert found.estimator == "sampled" and not found.estimators
+    assert "the only one" in choice_text(found)
+
+
+@pytest.mark.parametrize("estimator", ["sampled", "control-variate"])
+def test_the_error_of_a_named_estimator(estimator):
+    """As many samples as are asked for, and the error that they leave with it."""
+    parameters = moving(0.2)
+    found = trial_of(parameters, samples=16).of_named(parameters, estimator)
+    assert (found.samples, found.estimator) == (16, estimator)
+
+
+def test_an_older_record_is_of_samples(tmp_path):
+    """sampling.json of a version that knew nothing else."""
+    write_convergence(tmp_path, Convergence(64, 1e-4, 1e-3))
+    path = tmp_path / "sampling.json"
+    record = json.loads(path.read_text())
+    del record["estimator"], record["estimators"]
+    path.write_text(json.dumps(record))
+    assert read_convergence(tmp_path) == Convergence(64, 1e-4, 1e-3)
