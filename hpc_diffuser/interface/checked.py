@@ -4,6 +4,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from hpc_diffuser.system.arrays import Floats
 from hpc_diffuser.system.errors import InputError
 
 
@@ -38,6 +41,62 @@ def require_kind(value: Any, kind: type, expected: str) -> None:
     """
     if not isinstance(value, kind):
         raise InputError(f"expected {expected}, found {_kind(value)}")
+
+
+def numbers_of(value: Any, name: str, *lengths: int | None) -> Floats:
+    """Numbers as an array with so many axes.
+
+    Parameters
+    ----------
+    value : array-like
+    name : str
+        Of the argument, for the message.
+    *lengths : int or None
+        Of each axis; None where it may be any. None among the numbers is NaN.
+
+    Raises
+    ------
+    InputError
+        Where they are no numbers, or other ones in number.
+    """
+    shape = ", ".join("n" if length is None else f"{length}" for length in lengths)
+    expected = f"{name}: expected numbers, ({shape})"
+    try:
+        found = np.array(value, dtype=float)
+    except (TypeError, ValueError) as exc:
+        raise InputError(f"{expected}, found {_kind(value)}") from exc
+    if found.ndim != len(lengths):
+        raise InputError(f"{expected}, found {_kind(value)} of {found.ndim} axes")
+    if any(n is not None and n != m for n, m in zip(lengths, found.shape, strict=True)):
+        raise InputError(f"{expected}, found ({', '.join(map(str, found.shape))})")
+    return found
+
+
+def texts_of(value: Any, name: str) -> list[str]:
+    """Names, one after the other.
+
+    Parameters
+    ----------
+    value : sequence of str
+    name : str
+        Of the argument, for the message.
+
+    Raises
+    ------
+    InputError
+        Where it is none, or one text alone.
+    """
+    plain = value is None or isinstance(value, int | float | str)
+    if plain or not all(isinstance(part, str) for part in _parts(value)):
+        raise InputError(f"{name}: expected a list of texts, found {_kind(value)}")
+    return list(value)
+
+
+def _parts(value: Any) -> list[Any]:
+    try:
+        return list(value)
+    except TypeError:
+        return [None]
 
 
 def _kind(value: Any) -> str:

@@ -19,8 +19,18 @@ _Arguments = ParamSpec("_Arguments")
 
 
 def new_axes(ax: Any | None = None, size: tuple[float, float] = (7.5, 3.0)) -> Any:
-    """The axes that are given, or those of a new figure of this size in inches."""
-    return ax if ax is not None else new_figure(size).subplots()
+    """The axes that are given, or those of a new figure of this size in inches.
+
+    Raises
+    ------
+    InputError
+        Where matplotlib is not installed, or something else is given.
+    """
+    if ax is None:
+        return new_figure(size).subplots()
+    if not hasattr(ax, "get_xlim"):
+        raise InputError(f"ax: expected matplotlib Axes, found a {type(ax).__name__}")
+    return ax
 
 
 def new_figure(size: tuple[float, float]) -> Any:

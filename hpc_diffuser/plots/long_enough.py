@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from hpc_diffuser.interface.checked import require_kind
 from hpc_diffuser.motion.convergence import FEWEST_FRAMES, PAIRS, Convergence
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.plots.canvas import BLUE, GREY, ORANGE, new_axes, new_figure
@@ -149,6 +150,7 @@ def plot_blocks(modes: Modes, ax: Any = None) -> Any:
 
 
 def _known(modes: Modes) -> Convergence:
+    require_kind(modes, Modes, "Modes, as of hd.open_modes")
     if modes.convergence is None:
         raise InputError(
             f"no figure: modes.h5 says nothing of a trajectory's parts: expected modes of a "

@@ -9,6 +9,7 @@ import numpy as np
 from hpc_diffuser.fit.cc_errors import CCErrors
 from hpc_diffuser.fit.cc_text import cc_text
 from hpc_diffuser.fit.comparison_table import ModelComparison, ModelRow
+from hpc_diffuser.interface.checked import require_kind
 from hpc_diffuser.plots.canvas import BLUE, GREEN, GREY, ORANGE, PINK, new_axes, new_figure
 from hpc_diffuser.plots.shells import draw_ccs, draw_ceiling, label_resolution, middles
 from hpc_diffuser.system.arrays import Floats
@@ -163,12 +164,13 @@ def plot_model_shells(
     Raises
     ------
     InputError
-        Where matplotlib is not installed.
+        Where matplotlib is not installed, or something else is given.
 
     Examples
     --------
     >>> ax = hd.plot_model_shells(hd.open_comparison("run").table)
     """
+    require_kind(comparison, ModelComparison, "the table of a comparison, as comparison.table")
     ax, shells = new_axes(ax, (7.5, 4.0)), comparison.shells
     middle = middles(shells)
     # A little to the side each, so that bars do not hide each other.

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from hpc_diffuser.interface.checked import numbers_of, require_kind
 from hpc_diffuser.plots.canvas import new_axes
 
 _HATCHES = ("", "//", "..", "\\\\", "xx", "--", "++")
@@ -31,6 +32,8 @@ def plot_shares(shares: Mapping[str, float], ax: Any = None) -> Any:
     --------
     >>> ax = hd.plot_shares({"translation": 0.6, "modes": 0.4})
     """
+    require_kind(shares, Mapping, "shares: a mapping of names to numbers")
+    numbers_of(list(shares.values()), "shares", None)
     ax = new_axes(ax, (6.0, 0.8 + 0.35 * len(shares)))
     names, values = list(shares), [100 * share for share in shares.values()]
     bars = ax.barh(names, values, height=0.65, color="#9fbfdf", edgecolor="#1f3f5f")

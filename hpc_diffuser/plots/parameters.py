@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from hpc_diffuser.interface.checked import numbers_of, texts_of
 from hpc_diffuser.plots.canvas import BLUE, GREY, ORANGE, new_axes, new_figure
 from hpc_diffuser.system.arrays import Floats
 
@@ -105,6 +106,11 @@ def plot_intervals(
     >>> labels, unknown = ["translation (Å)", "mode 1 (Å)"], np.full(2, np.nan)
     >>> ax = hd.plot_intervals(labels, values, ends, bounds, unknown)
     """
+    labels = texts_of(labels, "labels")
+    values = numbers_of(values, "values", len(labels))
+    ends = numbers_of(ends, "ends", 2, len(labels))
+    bounds = numbers_of(bounds, "bounds", len(labels), 2)
+    scatter = numbers_of(scatter, "scatter", len(labels))
     ax = new_axes(ax, (7.0, _EDGES_IN + _ROW_IN * max(2, len(labels))))
     low, high = bounds.T
     rows, breadth = np.arange(len(labels)), high - low
@@ -174,7 +180,8 @@ def plot_correlation(labels: Sequence[str], correlation: Floats, ax: Any = None)
     --------
     >>> ax = hd.plot_correlation(["a (Å)", "b (Å)"], np.array([[1, -0.4], [-0.4, 1]]))
     """
-    n = len(labels)
+    n = len(texts_of(labels, "labels"))
+    correlation = numbers_of(correlation, "correlation", n, n)
     side = float(np.clip(2.0 + 0.42 * n, 3.6, 9.0))
     own, ax = ax is None, new_axes(ax, (side + 1.2, side))
     image = ax.imshow(correlation, vmin=-1, vmax=1, cmap="viridis")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from hpc_diffuser.crystal.secondary_structure import HELIX, STRAND
+from hpc_diffuser.interface.checked import numbers_of, texts_of
 from hpc_diffuser.plots.canvas import new_axes
 from hpc_diffuser.system.arrays import Floats, Integers, Names
 
@@ -208,8 +209,10 @@ def plot_residue_matrix(
     >>> labels, chain = [f"A/ALA {n}" for n in range(1, 51)], np.zeros(50, int)
     >>> ax = hd.plot_residue_matrix(np.eye(50), labels, chain, "correlation")
     """
+    n_residues = len(texts_of(labels, "labels"))
+    matrix = numbers_of(matrix, "matrix", n_residues, n_residues)
+    chain = numbers_of(chain, "chain", n_residues).astype(int)
     ax = new_axes(ax, (4.6, 3.8))
-    n_residues = len(matrix)
     shown = block_means(matrix, MOST_BLOCKS)
     low, high, extend = _scale(shown)
     edges = (-0.5, n_residues - 0.5)

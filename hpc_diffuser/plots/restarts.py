@@ -8,6 +8,7 @@ import numpy as np
 from hpc_diffuser.fit.courses import DEVIATES, FAILED, FINISHED, RUNNING, Restart
 from hpc_diffuser.fit.search.history import History
 from hpc_diffuser.fit.summary import AS_GOOD
+from hpc_diffuser.interface.checked import numbers_of, texts_of
 from hpc_diffuser.plots.canvas import BLUE, GREEN, GREY, ORANGE, PINK, new_axes, new_figure
 
 # Clusters in their order; from the last one on all look alike.
@@ -178,6 +179,10 @@ def plot_histograms(
     >>> points = np.array([history.points[history.best] for history in run.histories.values()])
     >>> panels = hd.plot_histograms(points, np.full(len(points), True), run.refined, run.bounds)
     """
+    names = texts_of(names, "names")
+    points = numbers_of(points, "points", None, len(names))
+    in_best = numbers_of(in_best, "in_best", len(points)).astype(bool)
+    bounds = numbers_of(bounds, "bounds", len(names), 2)
     shown = min(len(names), MOST_HISTOGRAMS)
     columns = min(4, shown)
     n_rows = -(-shown // columns)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from hpc_diffuser.interface.checked import numbers_of, texts_of
 from hpc_diffuser.plots.canvas import BLUE, ORANGE, new_axes
 
 _LINE_IN, _MOST_IN = 0.22, 20.0  # height of a run's line, and of the figure
@@ -40,6 +41,7 @@ def plot_scores_of_runs(
     --------
     >>> ax = hd.plot_scores_of_runs(["a", "b"], [0.71, 0.64], [0.70, 0.62], [0.30, None])
     """
+    names = texts_of(names, "names")
     height = min(1.4 + _LINE_IN * max(3, len(names)), _MOST_IN)
     axes = new_axes(ax, (9.0, height))
     places = list(range(len(names)))
@@ -49,7 +51,7 @@ def plot_scores_of_runs(
         (cc_translation, "translation alone, CC_work", "black", "|", "black"),
     )
     for values, label, colour, marker, inside in kinds:
-        known = [float("nan") if value is None else value for value in values]
+        known = numbers_of(values, label, len(names))
         axes.plot(known, places, marker, color=colour, mfc=inside, ms=6, label=label)
     labels = [_shortened(name) for name in names] if len(names) <= _MOST_NAMES else []
     axes.set_yticks(places if labels else [], labels, fontsize=9)

@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from hpc_diffuser.interface.checked import numbers_of
 from hpc_diffuser.plots.canvas import BLUE, ORANGE, new_axes
+from hpc_diffuser.system.errors import InputError
 
 
 def plot_samples(
@@ -34,20 +36,22 @@ def plot_samples(
     Raises
     ------
     InputError
-        Where matplotlib is not installed.
+        Where matplotlib is not installed, or there are no numbers, or not as many of each.
 
     Examples
     --------
     >>> ax = hd.plot_samples([32, 64, 128], [0.02, 0.008, 0.003], [4e-3, 2e-3, 1.1e-3])
     """
+    n = numbers_of(samples, "samples", None)
+    if not len(n):
+        raise InputError("samples: expected one number at least, found none")
     ax = new_axes(ax, (6.4, 4.0))
-    n = np.array(samples, dtype=float)
     curves = (
         (map_errors, -1.0, "of a map: 1 − CC with the limit", BLUE, "o", "1/n"),
         (objective_errors, -0.5, "of the objective: its standard deviation", ORANGE, "s", "1/√n"),
     )
     for errors, power, label, colour, marker, law in curves:
-        found = np.array(errors, dtype=float)
+        found = numbers_of(errors, f"errors {label.partition(':')[0]}", len(n))
         if not (found > 0).any():
             continue
         ax.loglog(n, np.where(found > 0, found, np.nan), "-", marker=marker, ms=6, color=colour,

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from hpc_diffuser.crystal.lattice import HklGrid, reciprocal_metric
+from hpc_diffuser.interface.checked import require_kind
 from hpc_diffuser.maps.diffuse_map import DiffuseMap
 from hpc_diffuser.plots.canvas import UNMEASURED, new_axes, new_figure
 from hpc_diffuser.system.arrays import Floats
@@ -49,6 +50,7 @@ def plot_section(
     """
     if across not in tuple(AXES):
         raise InputError(f'across: expected "h", "k" or "l", found {across!r}')
+    require_kind(diffuse, DiffuseMap, "a DiffuseMap, as of hd.open_map")
     axis = AXES.index(across)
     plane = _plane(diffuse, axis)
     low, high = limits or _limits([plane], f"section {across} = 0")

@@ -1,5 +1,8 @@
 """What is of the wrong kind is refused in one line, which says what was expected."""
 
+import inspect
+
+import numpy as np
 import pytest
 
 import hpc_diffuser as hd
@@ -16,6 +19,37 @@ CASES = {
     "restart": (lambda m, f: hd.fit_restart(f / "fit.toml", 99), "the config has 2 restarts"),
     "number": (lambda m, f: hd.fit_restart(f / "fit.toml", "1"), "a restart's number, from 0"),
 }
+
+PLOTS = sorted(name for name in hd.__all__ if name.startswith("plot_"))
+WRONG = (5, "x", None, object(), [object()])
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_figures_refuse_what_they_cannot_draw(name):
+    """Whatever is given in place of each argument that must be there: in one line."""
+    plot = getattr(hd, name)
+    needed = [p for p in inspect.signature(plot).parameters.values() if p.default is p.empty]
+    for wrong in WRONG:
+        with pytest.raises(hd.InputError, match=r"expected|no figure yet") as found:
+            plot(*[wrong] * len(needed))
+        assert "\n" not in str(found.value)
+
+
+def test_figures_refuse_other_lengths():
+    """With both, as arrays have them."""
+    two, three = np.zeros((2, 2)), ["a", "b", "c"]
+    with pytest.raises(
+        hd.InputError, match=r"correlation: expected numbers, \(3, 3\), found \(2, 2\)"
+    ):
+        hd.plot_correlation(three, two)
+    with pytest.raises(
+        hd.InputError, match=r"bounds: expected numbers, \(3, 2\), found a ndarray of 1"
+    ):
+        hd.plot_intervals(three, np.zeros(3), np.zeros((2, 3)), np.zeros(3), np.zeros(3))
+    with pytest.raises(hd.InputError, match="labels: expected a list of texts, found a str"):
+        hd.plot_correlation("abc", np.zeros((3, 3)))
+    with pytest.raises(hd.InputError, match="ax: expected matplotlib Axes, found a int"):
+        hd.plot_correlation(three, np.zeros((3, 3)), 5)
 
 
 @pytest.mark.parametrize("name", CASES)
