@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from hpc_diffuser.fit.prior import penalty_of
 from hpc_diffuser.fit.problem import FINAL, Problem
 from hpc_diffuser.fit.scoring import Comparison, Score, plain
 from hpc_diffuser.fit.summary import AS_GOOD, AtBounds, Findings, Scores, Values
@@ -69,11 +70,19 @@ def choose_answer(
     """The answer of a fit whose restarts are done, on every rank of the model's group.
 
     In the order of `candidates`, a point takes the place of the one before it where its CC_work,
-    or 1 − χ²/χ₀² of a likelihood, is higher by more than `AS_GOOD`. All are computed with the
-    same sample points, those of the final map, so that their CC differ by less than each is
-    wrong. CC_free plays no part.
+    or 1 − χ²/χ₀² of a likelihood, less the prior, is higher by more than `AS_GOOD`. All are
+    computed with the same sample points, those of the final map, so that their CC differ by less
+    than each is wrong. CC_free plays no part.
     """
     normals = problem.normals(problem.config.model.final_samples, FINAL)
+    prior = problem.prior
+
+    def merit(answer: Answer) -> float:
+        if prior is None:
+            return _merit(answer.score)
+        point = problem.space.point(answer.chosen.values)
+        penalty = model.group.from_root(lambda: penalty_of(prior, point, answer.score))
+        return _merit(answer.score) - float(penalty)
 
     def tried(candidate: Candidate) -> Answer:
         parameters = parameters_from(candidate.values)
@@ -86,7 +95,7 @@ def choose_answer(
     for candidate in others:
         other = tried(candidate)
         scores[candidate.kind] = _scores(other.score)
-        if not candidate.beside and _merit(other.score) > _merit(answer.score) + AS_GOOD:
+        if not candidate.beside and merit(other) > merit(answer) + AS_GOOD:
             answer = other
     return replace(answer, scores=scores)
 

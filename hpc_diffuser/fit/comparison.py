@@ -24,7 +24,13 @@ from hpc_diffuser.fit.comparison_table import (
     Statistics,
     write_comparison,
 )
-from hpc_diffuser.fit.config import Config, ModelsConfig, ParametersConfig, StructureConfig
+from hpc_diffuser.fit.config import (
+    Config,
+    ModelsConfig,
+    ParametersConfig,
+    PriorConfig,
+    StructureConfig,
+)
 from hpc_diffuser.fit.config_values import checked_models, terms_of
 from hpc_diffuser.fit.inputs import load_modes
 from hpc_diffuser.fit.problem import FINAL, SHUFFLE, Problem, compare, for_final_map, settled
@@ -147,13 +153,15 @@ def model_config(config: Config, name: str) -> Config:
     else:
         structure = replace(structure, n_modes=0, correlated_modes=0)
     search = config.search
+    prior = config.prior if "int" in terms else replace(config.prior, amplitudes=0.0)
     if not _refines(kept.values()):
-        search = replace(search, restarts=1, evaluations=1)
+        search, prior = replace(search, restarts=1, evaluations=1), PriorConfig()
     return replace(
         config,
         structure=structure,
         parameters=ParametersConfig(**kept),
         search=search,
+        prior=prior,
         models=ModelsConfig(),
         run=replace(config.run, directory=config.run.directory / name),
     )

@@ -86,6 +86,18 @@ class TargetConfig:
         return self.background_knots if self.score == LIKELIHOOD else None
 
 
+@dataclass(frozen=True)
+class PriorConfig:
+    """[prior]: what is expected of the answer, each with the weight of its penalty; 0 for none.
+
+    `tau` is how far the logarithms of the modes' amplitudes scatter about the source's.
+    """
+
+    b_factors: float = 0.0
+    amplitudes: float = 0.0
+    tau: float = 0.5
+
+
 # A field for each row of the registry, in its order. What is not given is absent, 0; but modes.
 _RANGES: Any = make_dataclass(
     "_RANGES",
@@ -174,6 +186,7 @@ class Config:
     grid: GridConfig = field(default_factory=GridConfig)
     target: TargetConfig = field(default_factory=TargetConfig)
     parameters: ParametersConfig = field(default_factory=ParametersConfig)
+    prior: PriorConfig = field(default_factory=PriorConfig)
     models: ModelsConfig = field(default_factory=ModelsConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     search: SearchConfig = field(default_factory=SearchConfig)

@@ -208,6 +208,15 @@ def _oversampling(name: str, value: Any) -> tuple[int, ...]:
     return tuple(_integer(name, v, 1) for v in value)
 
 
+def _weight(name: str, value: Any) -> float:
+    """Of a penalty; true is 1."""
+    if isinstance(value, bool):
+        return float(value)
+    if _number(name, value) < 0:
+        raise InputError(f"{name} is a weight and cannot be negative, found {shown(value)}")
+    return float(value)
+
+
 _SPECIAL = {
     "structure.weights": _structure_weights,
     "structure.conformer": checked_conformer,
@@ -216,6 +225,9 @@ _SPECIAL = {
     "crystal.space_group": _space_group,
     "grid.oversampling": _oversampling,
     "grid.d_min_A": _resolution,
+    "prior.b_factors": _weight,
+    "prior.amplitudes": _weight,
+    "prior.tau": _positive,
     "models.compare": _models,
     "model.samples": _samples,
     "model.map_error": _positive,

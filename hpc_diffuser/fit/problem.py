@@ -10,6 +10,7 @@ from hpc_diffuser.fit.config import Config, ModelConfig
 from hpc_diffuser.fit.convergence import with_fewer
 from hpc_diffuser.fit.estimator_choice import Trial, cheapest_estimator, choice_text
 from hpc_diffuser.fit.inputs import load_modes, load_target
+from hpc_diffuser.fit.prior import Prior, prior_of
 from hpc_diffuser.fit.run.directory import read_convergence, write_convergence
 from hpc_diffuser.fit.sampling_error import Convergence, final_estimator
 from hpc_diffuser.fit.scoring import Comparison, require_variation
@@ -48,6 +49,12 @@ class Problem:
         For libration there are three columns more; of frames there may be more than samples.
         """
         return self.sampler.draw(n_samples, *purpose)
+
+    @property
+    def prior(self) -> Prior | None:
+        """What the objective is told of the answer besides the map; None for nothing."""
+        voxels = int((~self.target.free).sum())
+        return prior_of(self.config.prior, self.modes, self.space, voxels)
 
     @property
     def sampler(self) -> Sampler:
@@ -135,6 +142,7 @@ def load_problem(config: Config) -> Problem:
     require_variation(target, config.target.cc_rule, str(config.target.file))
     if config.target.knots:
         standard_deviations(target, str(config.target.file))
+    prior_of(config.prior, modes, space, len(target.indices))  # refuses what it cannot be of
     return Problem(config, modes, target, space)
 
 

@@ -12,7 +12,7 @@ from hpc_diffuser.fit.config import Config, SearchConfig
 from hpc_diffuser.fit.footprint import require_memory
 from hpc_diffuser.fit.groups import choose_groups
 from hpc_diffuser.fit.problem import PROPOSAL, Problem, compare, settled, with_samples
-from hpc_diffuser.fit.results import cc_or_zero, finish, objective, sum_up
+from hpc_diffuser.fit.results import cc_or_zero, finish, sum_up
 from hpc_diffuser.fit.run.checkpoints import checkpoint_path, write_checkpoint
 from hpc_diffuser.fit.run.directory import begin_or_resume, recover_histories, write_session
 from hpc_diffuser.fit.run.jobs import begin_job, note_job, this_machine
@@ -314,7 +314,8 @@ class RestartSearch:
         history : History or None
             Where an earlier session left off.
         """
-        keeps_cc = self._problem.config.target.knots is not None
+        options = self._problem.config
+        keeps_cc = options.target.knots is not None or self._problem.prior is not None
         history = history or new_history(int(self._problem.space.refined.sum()), keeps_cc)
         try:
             while not history.finished(self._problem.config.search.evaluations):
@@ -336,7 +337,7 @@ class RestartSearch:
             score = self._steps.score(self._comparison, proposal.point, restart, stage)
         point, hedge, *of_stage = proposal
         cc = cc_or_zero(score)
-        history = history.extended(point, objective(score), hedge, cc, *of_stage)
+        history = history.extended(point, self._steps.objective(point, score), hedge, cc, *of_stage)
         if self._group.is_root:
             with self._timed("saving"):
                 self._save(restart, history)

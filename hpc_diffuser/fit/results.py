@@ -13,6 +13,7 @@ from hpc_diffuser.fit.b_factors import compare_b_factors, motion
 from hpc_diffuser.fit.cautions import cautions
 from hpc_diffuser.fit.config import Config
 from hpc_diffuser.fit.intervals import Intervals
+from hpc_diffuser.fit.prior import background_alone
 from hpc_diffuser.fit.problem import Problem, compare, for_final_map
 from hpc_diffuser.fit.restarts import summarise
 from hpc_diffuser.fit.run.directory import input_hashes, read_convergence, read_histories
@@ -32,6 +33,7 @@ from hpc_diffuser.fit.summary import (
     HaloScores,
     LastSession,
     Outcome,
+    PriorShare,
     ScannedHaloScores,
     ScoreRule,
     Summary,
@@ -167,6 +169,7 @@ def _outcome(
         ceiling=ceiling(problem.target, options.cc_rule),
         shells=_shells(problem.target, answer.score, alone),
         likelihood=likelihood_of(problem.target, answer.score),
+        prior=_prior(problem, answer),
         motion=motion(modes, answer.parameters),
         b_factors=compare_b_factors(modes, answer.parameters),
         b_factors_missing=why_no_b_factors(modes),
@@ -175,6 +178,13 @@ def _outcome(
         standard_errors=standard_errors(problem.space, intervals),
         last_session=session,
     )
+
+
+def _prior(problem: Problem, answer: Answer) -> PriorShare | None:
+    if problem.prior is None:
+        return None
+    point = problem.space.point(answer.chosen.values)
+    return problem.prior.share(point, background_alone(answer.score))
 
 
 def _translation_alone(

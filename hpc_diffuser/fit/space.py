@@ -7,7 +7,15 @@ import numpy as np
 
 from hpc_diffuser.fit.config import ParametersConfig
 from hpc_diffuser.motion.parameters import Parameters, Value, parameters_from
-from hpc_diffuser.motion.registry import BY_NAME, PARAMETERS, Parameter, Range, parameter_labels
+from hpc_diffuser.motion.registry import (
+    ANGLE,
+    BY_NAME,
+    LENGTH,
+    PARAMETERS,
+    Parameter,
+    Range,
+    parameter_labels,
+)
 from hpc_diffuser.system.errors import InputError
 
 
@@ -37,6 +45,16 @@ class SearchSpace:
     def bounds(self) -> np.ndarray:
         """(D, 2) bounds of the refined parameters."""
         return np.stack([self.low, self.high], axis=1)[self.refined]
+
+    @property
+    def squared(self) -> np.ndarray:
+        """Of which refined parameters φ is the square: amplitudes, (D,) bool.
+
+        Intensities are nearly linear in φ.
+        """
+        rows = [BY_NAME[name] for name, n in self.layout for _ in range(1 if n is None else n)]
+        every = [row.is_amplitude and row.quantity in (LENGTH, ANGLE) for row in rows]
+        return np.array(every, bool)[self.refined]
 
     @property
     def names(self) -> list[str]:
@@ -76,6 +94,11 @@ class SearchSpace:
     def by_name(self, point: np.ndarray) -> dict[str, Value]:
         """The same as plain values under the config's names."""
         return self._by_name(self._filled(self.low, point))
+
+    def point(self, values: dict[str, Value]) -> np.ndarray:
+        """The refined of such values: (D,)."""
+        every = [np.atleast_1d(values[name]) for name, _ in self.layout]
+        return np.concatenate(every).astype(np.float64)[self.refined]
 
     def spread(self, widths: np.ndarray) -> dict[str, Value]:
         """Widths (D,) of the refined parameters in the same form; 0 for those held."""

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from hpc_diffuser.fit.normal_equations import NormalEquations, independent_numbers
+from hpc_diffuser.fit.prior import penalty_of
 from hpc_diffuser.fit.problem import ENSEMBLE, Problem
+from hpc_diffuser.fit.results import objective
 from hpc_diffuser.fit.scoring import Comparison, Score
 from hpc_diffuser.fit.search.history import History
 from hpc_diffuser.fit.search.least_squares import replayed, times_more
@@ -35,16 +37,25 @@ class Steps:
     def __init__(self, problem: Problem, model: Model, go_on: Callable[[], None]):
         self._problem, self._model, self._go_on = problem, model, go_on
         self._method = METHODS[problem.config.search.method]
+        self._prior = problem.prior
         self._linearised: tuple[_Row, Linearised | None] | None = None
         if self._method.steps_after is not None:
             options = problem.config.target
-            self._equations = NormalEquations(problem.target, model, options.score, options.weights)
+            self._equations = NormalEquations(problem.target, model, options.cc_rule, options.weights)
             self._squared = phi_is_square(problem.space)
             self._n_independent = independent_numbers(problem.target)
 
     def score(self, comparison: Comparison, point: np.ndarray, restart: int, stage: int) -> Score:
         """Of a point, with the sample points of a restart's stage."""
         return comparison.score(self._calculated(point, restart, stage))
+
+    def objective(self, point: np.ndarray, score: Score) -> float:
+        """By the score, and by the prior where there is one: the root's, on every rank."""
+        prior = self._prior
+        if prior is None:
+            return objective(score)
+        penalty = self._model.group.from_root(lambda: penalty_of(prior, point, score))
+        return objective(score) + float(penalty)
 
     def about(self, history: History, restart: int) -> About | None:
         """What the method is told about a restart, on every rank; None where it needs nothing."""
@@ -70,7 +81,11 @@ class Steps:
         calculated = self._calculated(point, restart, history.stage_of(row))
         normals = self._normals(restart, 0)
         columns = self._each(slopes(self._model, space, point, normals))
-        return self._equations.of(calculated, columns, len(point))
+        found = self._equations.of(calculated, columns, len(point))
+        if found is None or self._prior is None:
+            return found
+        penalty = self._prior.about(point).times(self._prior.unit(None))
+        return Linearised(found.gradient + penalty.gradient, found.matrix + penalty.matrix)
 
     def _each(self, columns: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray]]:
         for column in columns:

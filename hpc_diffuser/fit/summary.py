@@ -184,6 +184,29 @@ class Likelihood:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PriorShare:
+    """What [prior] adds to the objective at the answer.
+
+    Attributes
+    ----------
+    amplitudes, b_factors : float
+        Weights; 0 where there is none.
+    tau : float
+    scale_of_source : float or None
+        c: how many times the source's amplitudes the answer's are, in the mean of logarithms.
+    of_amplitudes, of_b_factors : float
+        Parts of the objective.
+    """
+
+    amplitudes: float
+    tau: float
+    scale_of_source: float | None
+    b_factors: float
+    of_amplitudes: float
+    of_b_factors: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ceiling:
     """CC½ of the target's half-maps, and CC*, that of a perfect model."""
 
@@ -327,6 +350,8 @@ class Outcome:
         None where no voxel lies in a halo.
     likelihood : Likelihood or None
         None where the score is a CC.
+    prior : PriorShare or None
+        None without one.
     intervals : Intervals or None
         Of the refined parameters; None where nothing is refined, or in a file that is older.
     standard_errors : dict or None
@@ -349,6 +374,7 @@ class Outcome:
     b_factors_missing: str | None
     halos: ScannedHaloScores | HaloScores | None
     likelihood: Likelihood | None = None
+    prior: PriorShare | None = None
     intervals: Intervals | None = None
     standard_errors: Spread | None = None
     last_session: LastSession

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from hpc_diffuser.fit.run.jobs import cost as cost_so_far
-from hpc_diffuser.fit.summary import Cost, Findings, Outcome, Summary, Values
+from hpc_diffuser.fit.summary import Cost, Findings, Outcome, PriorShare, Summary, Values
 from hpc_diffuser.interface.run import Run
 from hpc_diffuser.motion.registry import BY_NAME
 from hpc_diffuser.report.section import Cell, Rounded
@@ -223,9 +223,22 @@ def _agreement(run: Run) -> Iterator[Fact]:
         yield Fact(part, "χ² of each free voxel", significant(chi.chi_squared_free, 4))
         yield Fact(part, "σ from the map's", chi.sigma_of)
         yield Fact(part, "explained, 1 − χ²/χ₀² of the background", rounded(chi.explained, 4))
+    if prior := outcome.prior:
+        yield from _prior(part, prior)
     yield Fact(part, "CC_work of translation alone", rounded(alone.cc_work, 4))
     yield Fact(part, "CC_free of translation alone", rounded(alone.cc_free, 4))
     yield from _sizes(part, outcome)
+
+
+def _prior(part: str, found: PriorShare) -> Iterator[Fact]:
+    if found.amplitudes:
+        yield Fact(part, "weight of the prior on amplitudes", significant(found.amplitudes, 3))
+        yield Fact(part, "its τ", significant(found.tau, 3))
+        yield Fact(part, "amplitudes in units of the source's", rounded(found.scale_of_source, 3))
+        yield Fact(part, "its part of the objective", significant(found.of_amplitudes, 2))
+    if found.b_factors:
+        yield Fact(part, "weight of the prior on B-factors", significant(found.b_factors, 3))
+        yield Fact(part, "their part of the objective", significant(found.of_b_factors, 2))
 
 
 def _rule(run: Run) -> str:

@@ -43,6 +43,7 @@ KEYS = [
     "b_factors_missing",
     "halos",
     "likelihood",
+    "prior",
     "intervals",
     "standard_errors",
     "last_session",

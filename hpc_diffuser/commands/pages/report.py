@@ -24,6 +24,7 @@ from hpc_diffuser.fit.summary import (
     Likelihood,
     MotionSize,
     Outcome,
+    PriorShare,
     ScannedHaloScores,
     Scores,
     ShellRow,
@@ -212,8 +213,28 @@ def _score_table(outcome: Outcome) -> str:
             f"   ({_of_translation(alone)})",
             *ceiling_lines(outcome.ceiling),
             *likelihood_lines(outcome.likelihood),
+            *_prior_lines(outcome.prior),
         ]
     )
+
+
+def _prior_lines(found: PriorShare | None) -> list[str]:
+    """What the prior adds to the objective; nothing without one."""
+    if found is None:
+        return []
+    lines = []
+    if found.amplitudes:
+        lines.append(
+            f"  prior on amplitudes   {found.of_amplitudes:9.2e}            (of the objective; "
+            f"weight {found.amplitudes:g}, tau {found.tau:g}; {found.scale_of_source:.3f} times "
+            "the source's)"
+        )
+    if found.b_factors:
+        lines.append(
+            f"  prior on B-factors    {found.of_b_factors:9.2e}            (of the objective; "
+            f"weight {found.b_factors:g}; of those beyond the crystal's)"
+        )
+    return lines
 
 
 def likelihood_lines(found: Likelihood | None) -> list[str]:

@@ -1,0 +1,320 @@
+"""What is expected of an answer before the map is seen: penalties that a fit's objective carries.
+
+The log-normal prior on the modes' amplitudes, with c free and σ⁰ those of the source,
+
+    P = ½ Σ_i (ln σ_i − ln c σ_i⁰)² / τ²,   ln c = mean of ln σ_i/σ_i⁰,
+
+and the crystal's B-factors as data that the model's, B_a = 8π²⟨|u_a|²⟩/3, must not exceed:
+
+    P = ½ Σ_a r_a²,   r_a = max(0, B_a/B_a⁰ − 1) / `TOLERANCE`.
+
+Both are sums of squares like χ²/2, with gradients and Gauss-Newton matrices in φ: the variance of
+an amplitude, else the parameter itself. A logarithm is softened, ½ ln(φ + ε²σ⁰²), so that it ends
+at φ = 0, and an amplitude can come back from there.
+
+Each is multiplied by its weight and the objective's unit. Of a likelihood that is 2/χ₀², so that
+a weight of 1 is Bayes' theorem for voxels with independent errors: χ²/2 + P. Of a CC it is 1/N
+with N working voxels, which 1 − CC is the mean of. Neighbouring voxels are correlated: a weight of
+as many as there are to an independent one gives a prior what it is worth.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpc_diffuser.fit.b_factors import B_OF_SQUARE
+from hpc_diffuser.fit.config import PriorConfig
+from hpc_diffuser.fit.scoring import Score
+from hpc_diffuser.fit.space import SearchSpace
+from hpc_diffuser.fit.summary import PriorShare
+from hpc_diffuser.motion.configurations import mean_square_displacements
+from hpc_diffuser.motion.modes import Modes, why_no_b_factors
+from hpc_diffuser.motion.parameters import Parameters
+from hpc_diffuser.motion.registry import BY_NAME
+from hpc_diffuser.system.errors import InputError
+
+TOLERANCE = 0.1  # of a B-factor: an excess by so much counts as one standard error
+FLOOR = 0.01  # ε: of the source's amplitude; smaller ones are as improbable as this
+STEP = 1e-4  # of a range in φ, for the slopes of B-factors
+_MODES, _RESIDUAL = "mode_amplitude_A", "residual_b_fraction"
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """A sum of squares in D parameters about a point.
+
+    Attributes
+    ----------
+    value : float
+    gradient : (D,) float
+        In φ.
+    matrix : (D, D) float
+        Gauss-Newton: the second derivatives without those of the residuals.
+    """
+
+    value: float
+    gradient: np.ndarray
+    matrix: np.ndarray
+
+    def times(self, factor: float) -> "Penalty":
+        """With another unit."""
+        return Penalty(factor * self.value, factor * self.gradient, factor * self.matrix)
+
+    def plus(self, other: "Penalty") -> "Penalty":
+        """Both together."""
+        return Penalty(
+            self.value + other.value, self.gradient + other.gradient, self.matrix + other.matrix
+        )
+
+
+def log_normal(variances: np.ndarray, source: np.ndarray, tau: float) -> tuple[Penalty, float]:
+    """The prior on amplitudes, and the scale c that it leaves free.
+
+    Parameters
+    ----------
+    variances, source : (n,) float
+        σ² in Å², and the source's σ in Å.
+    tau : float
+        Standard deviation of ln σ.
+    """
+    softened = variances + (FLOOR * source) ** 2
+    logs = np.log(softened) / 2 - np.log(source)
+    residuals = (logs - logs.mean()) / tau
+    slopes = 1 / (2 * softened)
+    centred = np.eye(len(logs)) - 1 / len(logs)
+    # The residuals add up to 0, so that the mean's own slope drops out of the gradient.
+    gradient = residuals * slopes / tau
+    matrix = centred * np.outer(slopes, slopes) / tau**2
+    value = float((residuals**2).sum() / 2)
+    return Penalty(value, gradient, matrix), float(np.exp(logs.mean()))
+
+
+def excess(b_factors: np.ndarray, crystal: np.ndarray, slopes: np.ndarray) -> Penalty:
+    """The penalty on B-factors beyond the crystal's.
+
+    Parameters
+    ----------
+    b_factors, crystal : (N,) float, Å²
+        The model's, and the crystal's, above 0.
+    slopes : (N, D) float
+        Of the model's in φ.
+    """
+    residuals = np.maximum(b_factors / crystal - 1, 0) / TOLERANCE
+    beyond = residuals > 0
+    of_residuals = slopes[beyond] / (TOLERANCE * crystal[beyond, None])
+    gradient = (residuals[beyond, None] * of_residuals).sum(axis=0)
+    matrix = np.einsum("ai,aj->ij", of_residuals, of_residuals)
+    return Penalty(float((residuals**2).sum() / 2), gradient, matrix)
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What a fit's config expects; see `prior_of`.
+
+    Attributes
+    ----------
+    config : PriorConfig
+        With weights that are numbers.
+    modes : Modes
+    space : SearchSpace
+    voxels : int
+        Working ones.
+    """
+
+    config: PriorConfig
+    modes: Modes
+    space: SearchSpace
+    voxels: int
+
+    def unit(self, background_alone: float | None) -> float:
+        """What penalties are multiplied with, from χ₀² of a likelihood; None of a CC."""
+        return 1 / self.voxels if background_alone is None else 2 / background_alone
+
+    def value(self, point: np.ndarray) -> float:
+        """Of a point (D,) of the search, both penalties with their weights; without the unit."""
+        amplitudes, b_factors = self.shares(point)
+        return amplitudes + b_factors
+
+    def shares(self, point: np.ndarray) -> tuple[float, float]:
+        """The same, of amplitudes and of B-factors apart."""
+        of_amplitudes = of_b = 0.0
+        if weight := _number(self.config.amplitudes):
+            of_amplitudes = weight * self._log_normal(point)[0].value
+        if weight := self.config.b_factors:
+            known, parameters = self._known(), self.space.parameters(point)
+            b, crystal = self._b_factors(parameters)[known], self._crystal()[known]
+            of_b = weight * excess(b, crystal, np.zeros((len(b), 0))).value
+        return of_amplitudes, of_b
+
+    def about(self, point: np.ndarray) -> Penalty:
+        """Both penalties with their weights about a point (D,); without the unit."""
+        n = len(point)
+        found = Penalty(0.0, np.zeros(n), np.zeros((n, n)))
+        if weight := _number(self.config.amplitudes):
+            of_modes, _ = self._log_normal(point)
+            rows = refined_modes(self.space)
+            gradient, matrix = np.zeros(n), np.zeros((n, n))
+            gradient[rows], matrix[np.ix_(rows, rows)] = of_modes.gradient, of_modes.matrix
+            found = found.plus(Penalty(of_modes.value, gradient, matrix).times(weight))
+        if weight := self.config.b_factors:
+            known, parameters = self._known(), self.space.parameters(point)
+            b, crystal = self._b_factors(parameters)[known], self._crystal()[known]
+            found = found.plus(excess(b, crystal, self.b_slopes(point)[known]).times(weight))
+        return found
+
+    def share(self, point: np.ndarray, background_alone: float | None) -> PriorShare:
+        """What it adds to the objective at a point, to be kept."""
+        amplitudes, b_factors = self.shares(point)
+        unit, weight = self.unit(background_alone), _number(self.config.amplitudes)
+        return PriorShare(
+            amplitudes=weight,
+            tau=self.config.tau,
+            scale_of_source=self._log_normal(point)[1] if weight else None,
+            b_factors=self.config.b_factors,
+            of_amplitudes=unit * amplitudes,
+            of_b_factors=unit * b_factors,
+        )
+
+    def b_slopes(self, point: np.ndarray) -> np.ndarray:
+        """Of each atom's B in φ of each parameter: (N, D).
+
+        ⟨|u|²⟩ is linear in the variance of a mode that is not correlated with others; else a
+        central difference, exact where it is linear too.
+        """
+        parameters = self.space.parameters(point)
+        own = B_OF_SQUARE * np.sum(self.modes.vectors**2, axis=2)
+        alone = _uncorrelated_modes(self.space)
+        columns = np.zeros((len(self.modes.structure), len(point)))
+        left = np.zeros(len(columns))  # of the crystal's B by the others: the residual's
+        if parameters.residual_b_fraction:
+            left = np.nan_to_num(np.maximum(self._crystal() - self._moved(parameters), 0.0))
+        for i, (name, place) in enumerate(self._refined()):
+            if name == _RESIDUAL:
+                columns[:, i] = left
+            elif name == _MODES and alone[place]:
+                columns[:, i] = own[place]
+            elif BY_NAME[name].motion or name == "screw_correlation":
+                columns[:, i] = self._difference(point, i)
+            if name != _RESIDUAL:
+                columns[left > 0, i] *= 1 - parameters.residual_b_fraction
+        return columns
+
+    def _difference(self, point: np.ndarray, i: int) -> np.ndarray:
+        """Of B by the motions but the residual one."""
+        squared = self.space.squared[i]
+        low, high = self.space.bounds[i] ** (2 if squared else 1)
+        phi, step = point[i] ** (2 if squared else 1), STEP * (high - low)
+        ends = max(phi - step, low), min(phi + step, high)
+        moved = []
+        for end in ends:
+            other = point.copy()
+            other[i] = np.sqrt(end) if squared else end
+            moved.append(self._moved(self.space.parameters(other)))
+        return np.asarray((moved[1] - moved[0]) / (ends[1] - ends[0]))
+
+    def _refined(self) -> list[tuple[str, int]]:
+        """Of each refined parameter its name, and which of that name's numbers it is."""
+        every = [(name, i) for name, n in self.space.layout for i in range(n or 1)]
+        return [one for one, yes in zip(every, self.space.refined, strict=True) if yes]
+
+    def _log_normal(self, point: np.ndarray) -> tuple[Penalty, float]:
+        rows = refined_modes(self.space)
+        places = [place for name, place in self._refined() if name == _MODES]
+        source = self.modes.amplitudes_A[places]
+        return log_normal(point[rows] ** 2, source, self.config.tau)
+
+    def _crystal(self) -> np.ndarray:
+        return np.asarray(self.modes.crystal_b_A2)
+
+    def _known(self) -> np.ndarray:
+        return np.nan_to_num(self._crystal()) > 0
+
+    def _moved(self, parameters: Parameters) -> np.ndarray:
+        return B_OF_SQUARE * mean_square_displacements(self.modes, parameters)
+
+    def _b_factors(self, parameters: Parameters) -> np.ndarray:
+        moved = self._moved(parameters)
+        if not parameters.residual_b_fraction:
+            return moved
+        left = np.nan_to_num(np.maximum(self._crystal() - moved, 0.0))
+        return moved + parameters.residual_b_fraction * left
+
+
+def penalty_of(prior: Prior | None, point: np.ndarray, score: Score) -> float:
+    """What a prior adds to the objective at a point (D,); nothing without one."""
+    return 0.0 if prior is None else prior.unit(background_alone(score)) * prior.value(point)
+
+
+def background_alone(score: Score) -> float | None:
+    """χ₀² of a likelihood; None of a CC."""
+    return None if score.likelihood is None else score.likelihood.background_alone
+
+
+def prior_of(config: PriorConfig, modes: Modes, space: SearchSpace, voxels: int) -> Prior | None:
+    """The prior of a config; None where it has none.
+
+    Raises
+    ------
+    InputError
+        Where it is of parameters that are held, of modes without amplitudes, or of B-factors
+        that are not known.
+    """
+    if not (config.amplitudes or config.b_factors):
+        return None
+    if config.amplitudes:
+        _require_amplitudes(modes, space)
+    if config.b_factors:
+        missing = why_no_b_factors(modes)
+        if missing:
+            raise InputError(
+                'prior.b_factors: expected [crystal] file = "crystal.pdb", whose B-factors the '
+                f"model's must not exceed: {missing}"
+            )
+        rows = [BY_NAME[name] for name, n in space.layout for _ in range(n or 1)]
+        if not any(r.motion for r, yes in zip(rows, space.refined, strict=True) if yes):
+            raise InputError(
+                "prior.b_factors: every motion is held, so that nothing depends on it: give one a "
+                "range [low, high], or leave the prior out"
+            )
+    return Prior(config, modes, space, voxels)
+
+
+def _require_amplitudes(modes: Modes, space: SearchSpace) -> None:
+    if not len(modes.amplitudes_A):
+        raise InputError(
+            "prior.amplitudes: the model has no modes: expected [structure] modes, or leave it out"
+        )
+    refined = space.refined[: len(modes.amplitudes_A)]
+    if refined.sum() < 2:
+        held = "are held" if not refined.any() else "but one are held, and their scale is free"
+        raise InputError(
+            f"prior.amplitudes: the modes' amplitudes {held}, so that it says nothing: expected "
+            "[parameters] mode_amplitude_A = [low, high], or leave it out"
+        )
+    without = np.flatnonzero(refined & ~(modes.amplitudes_A > 0))
+    if len(without):
+        raise InputError(
+            f"prior.amplitudes: mode {without[0] + 1} has no amplitude in its source "
+            f"({len(without)} of {refined.sum()} have none): expected modes with amplitudes, or "
+            "leave it out"
+        )
+
+
+def refined_modes(space: SearchSpace) -> np.ndarray:
+    """Which refined parameters are modes' amplitudes: their places (n,)."""
+    names = [name for name, n in space.layout for _ in range(n or 1)]
+    refined = [name for name, yes in zip(names, space.refined, strict=True) if yes]
+    return np.flatnonzero(np.array(refined) == _MODES)
+
+
+def _uncorrelated_modes(space: SearchSpace) -> np.ndarray:
+    """Mask (M,) of the modes that are correlated with no other."""
+    sizes = dict(space.layout)
+    pairs = sizes.get("mode_correlation") or 0
+    n_correlated = round((1 + np.sqrt(1 + 8 * pairs)) / 2) if pairs else 0
+    return np.arange(sizes.get(_MODES) or 0) >= n_correlated
+
+
+def _number(weight: float | str) -> float:
+    """A weight that is chosen later counts for nothing until then."""
+    return 0.0 if isinstance(weight, str) else weight
