@@ -41,7 +41,9 @@ class Steps:
         self._linearised: tuple[_Row, Linearised | None] | None = None
         if self._method.steps_after is not None:
             options = problem.config.target
-            self._equations = NormalEquations(problem.target, model, options.cc_rule, options.weights)
+            self._equations = NormalEquations(
+                problem.target, model, options.cc_rule, options.weights
+            )
             self._squared = phi_is_square(problem.space)
             self._n_independent = independent_numbers(problem.target)
 
