@@ -133,7 +133,13 @@ def reached(module: str) -> set[str]:
 
 
 # In the physics these share work among the ranks that they are given, and no others know of ranks.
-WITH_RANKS = {"scattering.model", "scattering.molecule", "scattering.moments"}
+WITH_RANKS = {
+    "scattering.model",
+    "scattering.molecule",
+    "scattering.moment_slopes",
+    "scattering.moments",
+    "scattering.volume",
+}
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if room(m) in PHYSICS])

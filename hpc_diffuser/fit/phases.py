@@ -23,7 +23,7 @@ from hpc_diffuser.io.maps import native
 from hpc_diffuser.maps.zones import zones_bytes
 from hpc_diffuser.motion.ensemble import n_configurations
 from hpc_diffuser.parallel.decomposition import choose_layout, share_planes
-from hpc_diffuser.scattering import interpolation, liquid, model, molecule, moments
+from hpc_diffuser.scattering import interpolation, liquid, model, molecule, moments, volume
 from hpc_diffuser.scattering.slab import BLOCK, Slab, slab
 from hpc_diffuser.scattering.transform import choose_transform
 
@@ -175,7 +175,7 @@ def held(sizes: Sizes, share: Share) -> Phase:
         kept += model.mates_bytes(sizes.expanded, sizes.mates, own)
     kept += liquid.kept_bytes(sizes.liquid_points)
     if sizes.interpolated:
-        kept += molecule.volume_bytes(computed_voxels(sizes))
+        kept += volume.volume_bytes(computed_voxels(sizes))
         kept += interpolation.kept_bytes(share.voxels)
     return kept + scoring.kept_bytes(own, sizes.weighted, sizes.likely)
 
@@ -193,7 +193,7 @@ def building(sizes: Sizes, share: Share) -> list[Phase]:
     ]
     if sizes.interpolated:
         phases += [
-            coarse + kept + molecule.volume_building_bytes(computed),
+            coarse + kept + volume.volume_building_bytes(computed),
             coarse + kept + molecule.rows_bytes(every),
             coarse + kept + interpolation.building_bytes(voxels),
         ]
@@ -215,7 +215,7 @@ def evaluating(sizes: Sizes, share: Share, n_samples: int) -> list[Phase]:
     ]
     if sizes.interpolated:
         points = math.prod(sizes.coarse.grid.shape)
-        phases.append(kept + molecule.volume_filling_bytes(own, computed_voxels(sizes), points))
+        phases.append(kept + volume.volume_filling_bytes(own, computed_voxels(sizes), points))
     if sizes.mates > 1:
         phases.append(kept + model.averaging_bytes(sizes.expanded))
     if sizes.liquid_points:

@@ -1,6 +1,7 @@
 """Gaussian motions that need no sampling, because their effect on the intensity is exact."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +40,11 @@ class Disorder:
     halo_sigma_A: float = 0.0
     halo_gamma_A: float = 0.0
     halo_alpha: float = 0.0
+
+    def with_number(self, name: str, number: float) -> "Disorder":
+        """The same with another value of a parameter that is one number."""
+        changed: dict[str, Any] = {name: number}
+        return replace(self, **changed)
 
     def translation_factor(self) -> Floats:
         """(3, 3) L in Å, lower triangular: the translation is L z with z standard normal."""

@@ -107,3 +107,80 @@ def diffuse_intensity(
     internal = (variance + liquid) * damping + (self_terms.still - self_terms.dimmed)
     internal -= np.expm1(-own) * self_terms.dimmed
     return Intensity(internal, -np.expm1(-translation) * dimmed, average)
+
+
+@dataclass(frozen=True)
+class DiffuseSlopes:
+    """An objective's derivatives by what `diffuse_intensity` is made of, each (V,) float.
+
+    Attributes
+    ----------
+    variance, mean_squared : (V,) float
+        By A − B, also by the liquid-like series, and by B.
+    dimmed : (V,) float
+        By S'.
+    own, translation : (V,) float
+        By qᵀVq and qᵀUq.
+    """
+
+    variance: Floats
+    mean_squared: Floats
+    dimmed: Floats
+    own: Floats
+    translation: Floats
+
+
+def diffuse_slopes(
+    slopes: Intensity,
+    variance: Floats,
+    mean_squared: Floats,
+    self_terms: SelfTerms,
+    own: Floats,
+    translation: Floats,
+    liquid: Floats | float = 0.0,
+) -> DiffuseSlopes:
+    """The chain rule through `diffuse_intensity`, whose arguments the others are.
+
+    Parameters
+    ----------
+    slopes : Intensity
+        The objective's derivatives by each part of the intensity; none by an average that is
+        none.
+    """
+    damping, left = np.exp(-own), np.exp(-translation)
+    by_average = slopes.average if slopes.average.size else 0.0
+    by_squared = damping * (by_average * left - slopes.rigid * np.expm1(-translation))
+    by_variance = damping * slopes.internal
+    return DiffuseSlopes(
+        variance=by_variance,
+        mean_squared=by_squared,
+        dimmed=-by_variance,
+        own=-by_variance * (variance + liquid - self_terms.dimmed) - by_squared * mean_squared,
+        translation=damping * left * mean_squared * (slopes.rigid - by_average),
+    )
+
+
+def dimming_slopes(factors: AtomFactors, by_dimmed: Floats, s_squared_max: float) -> Floats:
+    """By every atom's B-factor, from derivatives by S' = Σ o²f² e^{−Bs²/2}: (N,) float.
+
+    Parameters
+    ----------
+    factors : AtomFactors
+    by_dimmed : (T,) float
+        Derivatives by S', gathered at equal steps of |s|² from 0: see `at_steps`.
+    s_squared_max : float, Å⁻²
+        The last of them.
+    """
+    table = np.linspace(0, s_squared_max, len(by_dimmed))
+    of_kinds = (-table / 2 * by_dimmed) @ factors.at(table) ** 2
+    by_atoms: Floats = of_kinds[factors.kind] * factors.occupancies**2
+    return by_atoms
+
+
+def at_steps(s_squared: Floats, values: Floats, s_squared_max: float, n_steps: int) -> Floats:
+    """Values (V,) at |s|² gathered at equal steps from 0, linearly: (n_steps + 1,) float."""
+    place = s_squared / s_squared_max * n_steps
+    below = np.minimum(place.astype(np.int64), n_steps - 1)
+    part, n = (place - below) * values, n_steps + 1
+    gathered = np.bincount(below, values - part, n) + np.bincount(below + 1, part, n)
+    return gathered.astype(np.float64)

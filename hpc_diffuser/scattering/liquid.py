@@ -89,7 +89,32 @@ class LiquidMotion:
         if not len(self._indices):
             return np.empty(0)
         x_max = float(4 * np.pi**2 * sigma_A**2 * self._s_squared_max)
+        return self._summed(pairs, q_squared, sigma_A, gamma_A, separated(x_max))
+
+    def series_by_gamma(
+        self, pairs: Floats, q_squared: Floats, sigma_A: float, gamma_A: float
+    ) -> Floats:
+        """The derivative of `series` by γ: of y = e^{−u/γ} it is −y ln y/γ; per Å."""
+        if not len(self._indices):
+            return np.empty(0)
+        x_max = float(4 * np.pi**2 * sigma_A**2 * self._s_squared_max)
         of_x, of_y = separated(x_max)
+        y = np.linspace(0, 1, of_y.shape[1])
+        by_gamma = -y * np.log(np.maximum(y, np.finfo(float).tiny)) / gamma_A
+        slopes = np.gradient(of_y, y, axis=1) * by_gamma
+        return self._summed(pairs, q_squared, sigma_A, gamma_A, (of_x, slopes))
+
+    def _summed(
+        self,
+        pairs: Floats,
+        q_squared: Floats,
+        sigma_A: float,
+        gamma_A: float,
+        tables: tuple[Floats, Floats],
+    ) -> Floats:
+        """Σ_k a_k(x) F[P b_k(y)] at the voxels, of tables as `separated` makes them."""
+        x_max = float(4 * np.pi**2 * sigma_A**2 * self._s_squared_max)
+        of_x, of_y = tables
         place = q_squared * (sigma_A**2 * _STEPS / x_max)
         below = np.minimum(place.astype(np.int32), _STEPS - 1)
         part = place - below

@@ -9,17 +9,29 @@ from typing import Protocol
 import numpy as np
 
 from hpc_diffuser.crystal.lattice import Centring, HklGrid, centring
-from hpc_diffuser.crystal.symmetry import average_over_mates, grid_operations, laue_expansion
+from hpc_diffuser.crystal.symmetry import (
+    average_over_mates,
+    grid_operations,
+    laue_expansion,
+    spread_over_mates,
+)
 from hpc_diffuser.maps.diffuse_map import DiffuseMap
 from hpc_diffuser.maps.target import map_from_voxels
+from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.modes import Modes
-from hpc_diffuser.motion.parameters import Parameters
+from hpc_diffuser.motion.parameters import Parameters, values_of
+from hpc_diffuser.motion.registry import BY_NAME
+from hpc_diffuser.motion.slopes import with_number
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parallel.decomposition import share_planes
+from hpc_diffuser.parallel.ordered_sums import sum_over_planes
 from hpc_diffuser.scattering.halos import LatticeHalos, empirical_halo, period, zone_positions
 from hpc_diffuser.scattering.intensity import Intensity
 from hpc_diffuser.scattering.molecule import Computation, MoleculeModel, molecule_model
 from hpc_diffuser.system.arrays import Floats, Integers
+
+_HALO_STEP = 1e-4  # of a halo parameter: differences of its factor
+_SOLVENT_STEPS = {"k_sol_eA3": 0.01, "b_sol_A2": 0.5}  # e/Å³, Å²: differences of intensities
 
 
 class Model(Protocol):
@@ -119,6 +131,8 @@ class ForwardModel:
         self.molecule = make(expanded, grid.holding(expanded))
         self.rows = own = self.molecule.rows
         self._expanded = expanded
+        self._indices = indices
+        self._orbits: tuple[Integers, Floats] | None = None
         self._grid, self._d_min = grid, float(1 / np.sqrt(grid.inverse_d_squared(indices).max()))
         if len(crystal.operations) > 2:
             planes, voxels = np.unique(indices[:, 0], return_counts=True)
@@ -165,6 +179,105 @@ class ForwardModel:
             coupled = self._lattice_sum(disorder.halo_sigma_A, disorder.halo_gamma_A)
             values = values + coupled * at_voxels(part.average)
         return values if self._mates is None else self._averaged(values, self._mates)
+
+    def gradient(
+        self, parameters: Parameters, normals: Floats, slope: Floats, names: tuple[str, ...]
+    ) -> dict[str, Floats]:
+        """Derivatives of an objective by parameters; the exact gradient of what is computed.
+
+        Of the solvent they are central differences of two more evaluations each.
+
+        Parameters
+        ----------
+        parameters, normals
+            As of `internal_motion`.
+        slope : (v,) float
+            The objective's derivative by the intensity at the voxels `rows`.
+        names : tuple of str
+            Of the parameters asked for.
+
+        Returns
+        -------
+        dict of (n,) float64
+            By name, as many as the parameter has numbers; the same on all ranks.
+
+        Raises
+        ------
+        ValueError
+            Where the moments are not those of samples alone.
+        """
+        part = self.molecule.internal_motion(parameters, normals)
+        spread, disorder = self._spread(slope), parameters.disorder
+        internal = rigid = self.molecule.from_voxels(spread)
+        average: Floats = np.empty(0)
+        if disorder.halo_alpha:
+            rigid = self.molecule.from_voxels(self._halo_factor(disorder, False) * spread)
+        if disorder.halo_sigma_A:
+            average = self.molecule.from_voxels(self._halo_factor(disorder, True) * spread)
+        by_parts = Intensity(internal, rigid, average)
+        found = self.molecule.gradient(by_parts, parameters, normals, names)
+        for name in names:
+            if BY_NAME[name].term == "halo":
+                found[name] = found[name] + self._by_halos(part, spread, disorder, name)
+            if BY_NAME[name].term == "sol":
+                found[name] = self._by_difference(parameters, normals, slope, name)
+        return found
+
+    def _spread(self, slope: Floats) -> Floats:
+        """The transpose of averaging over mates: at the molecule's voxels."""
+        if self._mates is None:
+            return slope
+        group = self.group
+        if self._orbits is None:
+            operations = self._crystal.operations
+            expanded, mates = laue_expansion(self._indices, self._grid.divisions, operations)
+            numbers = np.arange(len(self._indices), dtype=np.float64)
+            counts = spread_over_mates(np.ones(len(numbers)), mates, len(expanded))
+            # No two samples are mates: of each place there is one sample.
+            of_place = np.rint(spread_over_mates(numbers, mates, len(expanded)) / counts)
+            own = self.molecule.rows
+            self._orbits = of_place[own].astype(np.int32), counts[own]
+        lengths = group.gather_to_all(len(self.rows))
+        rows = group.concatenated(self.rows, lengths)
+        by_sample = np.empty(len(self._indices))
+        by_sample[rows] = group.concatenated(slope.astype(np.float64), lengths)
+        sample, counts = self._orbits
+        spread: Floats = by_sample[sample] * counts
+        return spread
+
+    def _by_halos(self, part: Intensity, spread: Floats, disorder: Disorder, name: str) -> Floats:
+        """By a parameter of halos as far as it is one of their factor: by differences of that."""
+        coupled = name != "halo_alpha"
+        if coupled and not disorder.halo_sigma_A:
+            return np.zeros(1)
+        value = float(getattr(disorder, name))
+        step = _HALO_STEP * max(value, 1.0)
+        ends = (max(value - step, 0.0), value + step)
+        low, high = (self._halo_factor(disorder.with_number(name, e), coupled) for e in ends)
+        values = self.molecule.at_voxels(part.average if coupled else part.rigid)
+        terms = spread * values * (high - low) / (ends[1] - ends[0])
+        return self._total(self._expanded[self.molecule.rows], terms)
+
+    def _halo_factor(self, disorder: Disorder, coupled: bool) -> Floats:
+        """What the rigid body's intensity is multiplied with, or the average's, at all mates."""
+        if coupled:
+            return self._lattice_sum(disorder.halo_sigma_A, disorder.halo_gamma_A)
+        return self._profile(disorder.halo_alpha)
+
+    def _by_difference(
+        self, parameters: Parameters, normals: Floats, slope: Floats, name: str
+    ) -> Floats:
+        """By one number, from the intensity to both sides; at 0 to one."""
+        value, step = float(values_of(parameters)[name]), _SOLVENT_STEPS[name]
+        ends = (value - step, value + step) if value >= step else (value, value + step)
+        low, high = (
+            self.internal_motion(with_number(parameters, name, 0, end), normals) for end in ends
+        )
+        return self._total(self._indices[self.rows], slope * (high - low) / (ends[1] - ends[0]))
+
+    def _total(self, indices: Integers, terms: Floats) -> Floats:
+        """The sum of terms at all ranks' voxels: (1,)."""
+        return sum_over_planes(self.group, indices[:, 0], terms[:, None])
 
     def _averaged(self, values: Floats, mates: Integers) -> Floats:
         every = self.group.concatenated(values.astype(np.float32), self._lengths)

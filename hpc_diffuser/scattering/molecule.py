@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
 from hpc_diffuser.crystal.atom_factors import AtomFactors, atomic_numbers
 from hpc_diffuser.crystal.lattice import HklGrid, fractionalization
+from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
+from hpc_diffuser.motion.slopes import parameter_slopes
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parallel.decomposition import share_planes
-from hpc_diffuser.scattering.intensity import Intensity, SelfTerms, diffuse_intensity
+from hpc_diffuser.parallel.ordered_sums import sum_over_planes
+from hpc_diffuser.scattering.intensity import (
+    DiffuseSlopes,
+    Intensity,
+    SelfTerms,
+    diffuse_intensity,
+    diffuse_slopes,
+)
 from hpc_diffuser.scattering.interpolation import (
     PAIR_WIDTH_A,
     BandGrid,
@@ -23,10 +33,13 @@ from hpc_diffuser.scattering.interpolation import (
 )
 from hpc_diffuser.scattering.liquid import LiquidMotion
 from hpc_diffuser.scattering.liquid_level import IsotropicLevel
+from hpc_diffuser.scattering.moment_slopes import slopes_by_covariances, slopes_by_motion
 from hpc_diffuser.scattering.moments import Moments
 from hpc_diffuser.scattering.slab import plane_costs
+from hpc_diffuser.scattering.volume import Volume
 from hpc_diffuser.system.arrays import Floats, Integers
 
+_LIQUID_STEP = 2e-3  # of σ and γ: differences of the series
 INTERPOLATION_ERROR = 5e-4  # relative rms of the intensity: 1 − CC below 1e-6, sampling's is 1e-4
 
 
@@ -105,6 +118,29 @@ class MoleculeModel(Protocol):
 
     def from_voxels(self, values: Floats) -> Floats:
         """The transpose of `at_voxels`, which all ranks call: from (v,) to this rank's part."""
+        ...
+
+    def gradient(
+        self, slopes: Intensity, parameters: Parameters, normals: Floats, names: tuple[str, ...]
+    ) -> dict[str, Floats]:
+        """An objective's derivatives by the parameters that the molecule moves by.
+
+        The exact gradient of the intensity as it is sampled and computed; all ranks call it.
+
+        Parameters
+        ----------
+        slopes : Intensity
+            The objective's derivatives by the intensity of `internal_motion`.
+        parameters, normals
+            As of `internal_motion`.
+        names : tuple of str
+            Of the parameters asked for; those of the solvent are left at 0.
+
+        Returns
+        -------
+        dict of (n,) float64
+            By name, as many as the parameter has numbers; the same on all ranks.
+        """
         ...
 
 
@@ -198,12 +234,8 @@ class DirectModel:
         disorder = parameters.disorder
         series: Floats | float = 0.0
         if disorder.llm_sigma_A:
-            # Over S' the pairs are of points, whose distances the correlation is a function of.
-            own = self_terms.dimmed
-            pairs = self.volume.of((variance + mean_squared - own) / own)
-            shape = (disorder.llm_sigma_A, disorder.llm_gamma_A)
-            series = own * self._liquid.series(pairs, self._q_squared, *shape)
-            series += self._level.lacking(self.moments.factors, self._q_squared, *shape)
+            pairs = self._pairs(variance, mean_squared, self_terms)
+            series = self._series(pairs, self_terms, disorder)
         return diffuse_intensity(
             variance,
             mean_squared,
@@ -212,6 +244,108 @@ class DirectModel:
             self._translation(parameters),
             bool(disorder.halo_sigma_A),
             series,
+        )
+
+    def _pairs(self, variance: Floats, mean_squared: Floats, self_terms: SelfTerms) -> Floats:
+        """What liquid-like motion convolves, on the whole grid: A − S' over S'.
+
+        Over S' the pairs are of points, whose distances the correlation is a function of.
+        """
+        own = self_terms.dimmed
+        return self.volume.of((variance + mean_squared - own) / own)
+
+    def _series(self, pairs: Floats, self_terms: SelfTerms, disorder: Disorder) -> Floats:
+        """The liquid-like series from n = 1, at the voxels `rows`."""
+        shape = (disorder.llm_sigma_A, disorder.llm_gamma_A)
+        series = self_terms.dimmed * self._liquid.series(pairs, self._q_squared, *shape)
+        series += self._lacking(disorder)
+        return series
+
+    def gradient(
+        self, slopes: Intensity, parameters: Parameters, normals: Floats, names: tuple[str, ...]
+    ) -> dict[str, Floats]:
+        """See `MoleculeModel`."""
+        variance, mean_squared, self_terms = self.moments.of(parameters, normals)
+        disorder = parameters.disorder
+        series: Floats | float = 0.0
+        found: dict[str, Floats] = {}
+        own, translation = self._along_q(disorder.own_covariance()), self._translation(parameters)
+        if disorder.llm_sigma_A:
+            pairs = self._pairs(variance, mean_squared, self_terms)
+            series = self._series(pairs, self_terms, disorder)
+        of = (variance, mean_squared, self_terms, own, translation)
+        by = diffuse_slopes(slopes, *of, series)
+        if disorder.llm_sigma_A:
+            found = self._by_liquid(by.variance, pairs, self_terms, disorder, names)
+            by = self._through_pairs(by, *of[:3], series, disorder)
+        dimming = bool(parameters.residual_b_fraction) or "residual_b_fraction" in names
+        motion = slopes_by_motion(self.moments, by, parameters, normals, dimming)
+        q = self.moments.indices @ self._to_q
+        covariances = slopes_by_covariances(self.moments, q, by.own, by.translation)
+        others = parameter_slopes(self.moments.modes, parameters, motion, *covariances, names)
+        return {name: of_one + found.get(name, 0.0) for name, of_one in others.items()}
+
+    def _by_liquid(
+        self,
+        by_series: Floats,
+        pairs: Floats,
+        self_terms: SelfTerms,
+        disorder: Disorder,
+        names: tuple[str, ...],
+    ) -> dict[str, Floats]:
+        """By σ and γ of liquid-like motion as far as they shape the series."""
+        sigma_A, gamma_A = disorder.llm_sigma_A, disorder.llm_gamma_A
+        found: dict[str, Floats] = {}
+
+        def by_difference(name: str, values: Callable[[Disorder], Floats]) -> Floats:
+            value = float(getattr(disorder, name))
+            ends = ((1 - _LIQUID_STEP) * value, (1 + _LIQUID_STEP) * value)
+            low, high = (values(disorder.with_number(name, end)) for end in ends)
+            slope: Floats = (high - low) / (ends[1] - ends[0])
+            return slope
+
+        if "llm_sigma_A" in names:
+            found["llm_sigma_A"] = by_difference(
+                "llm_sigma_A", lambda moved: self._series(pairs, self_terms, moved)
+            )
+        if "llm_gamma_A" in names:
+            # Places in tables of y are rounded: small differences of the series are mostly that.
+            slope = self._liquid.series_by_gamma(pairs, self._q_squared, sigma_A, gamma_A)
+            level = by_difference("llm_gamma_A", self._lacking)
+            found["llm_gamma_A"] = self_terms.dimmed * slope + level
+        group, planes = self.moments.group, self.moments.indices[:, 0]
+        return {
+            name: sum_over_planes(group, planes, (by_series * slope)[:, None])
+            for name, slope in found.items()
+        }
+
+    def _lacking(self, disorder: Disorder) -> Floats:
+        """The series' isotropic level, see `IsotropicLevel`."""
+        shape = (disorder.llm_sigma_A, disorder.llm_gamma_A)
+        return self._level.lacking(self.moments.factors, self._q_squared, *shape)
+
+    def _through_pairs(
+        self,
+        by: DiffuseSlopes,
+        variance: Floats,
+        mean_squared: Floats,
+        self_terms: SelfTerms,
+        series: Floats | float,
+        disorder: Disorder,
+    ) -> DiffuseSlopes:
+        """The same with what the moments, and S', do by the pairs that are convolved."""
+        own, shape = self_terms.dimmed, (disorder.llm_sigma_A, disorder.llm_gamma_A)
+        volume = self.volume.of(by.variance * own)
+        by_pairs = self._liquid.series_transposed(volume, *shape) / own
+        # Of S' itself, but for the series' level, a few per cent of it.
+        by_own = by.variance * (series - self._lacking(disorder)) - by_pairs * (
+            variance + mean_squared
+        )
+        return replace(
+            by,
+            variance=by.variance + by_pairs,
+            mean_squared=by.mean_squared + by_pairs,
+            dimmed=by.dimmed + by_own / own,
         )
 
     def _translation(self, parameters: Parameters) -> Floats:
@@ -231,68 +365,6 @@ class DirectModel:
         i = self.moments.indices.astype(np.float64)
         squares: Floats = np.einsum("vi,ij,vj->v", i, u, i, optimize=True)
         return squares
-
-
-class Volume:
-    """A map on the whole of a coarse grid, from what all ranks of a group hold of it.
-
-    Parameters
-    ----------
-    grid : HklGrid
-    indices : (V, 3) int
-    rows : (v,) int
-        Those that this rank holds.
-    group : Ranks
-    """
-
-    def __init__(self, grid: HklGrid, indices: Integers, rows: Integers, group: Ranks):
-        grid.require(indices)
-        self._group = group
-        self._shape = grid.shape
-        self._lengths = group.gather_to_all(len(rows))
-        filled = group.concatenated(rows, self._lengths)
-        first = sum(self._lengths[: group.rank])
-        self._own = slice(first, first + len(rows))
-        # Where all ranks' voxels, in the order of the ranks, lie in the volume.
-        self._filled = np.ravel_multi_index(
-            tuple((indices[filled] + np.array(grid.extent)).T), grid.shape
-        )
-
-    def of(self, values: Floats) -> Floats:
-        """Both Friedel mates of this rank's values and the others': (H, K, L) float32.
-
-        0 where nothing is computed.
-        """
-        volume = np.zeros(self._shape, np.float32)
-        flat = volume.reshape(-1)
-        flat[self._filled] = self._group.concatenated(values.astype(np.float32), self._lengths)
-        # One of each pair lies in the grid's second half; its mate, mirrored about the centre.
-        centre = len(flat) // 2
-        flat[:centre] = flat[:centre:-1]
-        return volume
-
-    def folded(self, volume: Floats) -> Floats:
-        """The transpose of `of`, for this rank's values: (v,) float64, each with its mate's."""
-        flat, own = volume.reshape(-1), self._filled[self._own]
-        both: Floats = flat[own].astype(np.float64)
-        mates = own != len(flat) // 2
-        both[mates] += flat[-1 - own[mates]]
-        return both
-
-
-def volume_bytes(computed: int) -> list[float]:
-    """Bytes of each array that a `Volume` keeps for so many voxels of all ranks."""
-    return [8 * computed]
-
-
-def volume_building_bytes(computed: int) -> list[float]:
-    """The same of what it is made with."""
-    return [*[8 * computed] * 3, *[24 * computed] * 2]
-
-
-def volume_filling_bytes(own: int, computed: int, points: int) -> list[float]:
-    """The same of a map of so many points that is filled, with `own` voxels of this rank."""
-    return [8 * own, *[4 * computed] * 3, 4 * points]
 
 
 class InterpolatedModel:
@@ -351,6 +423,12 @@ class InterpolatedModel:
     def at_voxels(self, coarse: Floats) -> Floats:
         """The voxels `rows` from this rank's part of a coarse map."""
         return self._interpolator.at_voxels(self._volume.of(coarse))
+
+    def gradient(
+        self, slopes: Intensity, parameters: Parameters, normals: Floats, names: tuple[str, ...]
+    ) -> dict[str, Floats]:
+        """Of the coarse model; see `MoleculeModel`."""
+        return self.coarse.gradient(slopes, parameters, normals, names)
 
     def from_voxels(self, values: Floats) -> Floats:
         """The transpose of `at_voxels`: each rank gives its voxels and gets its coarse values."""

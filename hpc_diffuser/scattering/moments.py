@@ -18,6 +18,7 @@ from hpc_diffuser.motion.configurations import configurations, mode_factor, resi
 from hpc_diffuser.motion.ensemble import frame_weights
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters, Sampled
+from hpc_diffuser.motion.slopes import MotionSlopes, motion_slopes, no_motion_slopes
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parallel.decomposition import (
     SAMPLE_BATCHES,
@@ -26,13 +27,14 @@ from hpc_diffuser.parallel.decomposition import (
     choose_layout,
     share_planes,
 )
-from hpc_diffuser.scattering.direct import variance_and_mean_squared
+from hpc_diffuser.parallel.ordered_sums import sum_in_order
+from hpc_diffuser.scattering.direct import SAMPLES_AT_ONCE, variance_and_mean_squared
 from hpc_diffuser.scattering.dressing import copies_needed, field_covariances
 from hpc_diffuser.scattering.estimator_costs import estimator_costs
 from hpc_diffuser.scattering.intensity import SelfTerms, self_terms
 from hpc_diffuser.scattering.slab import BLOCK, plane_costs, position_bytes, slab, squared_bytes
 from hpc_diffuser.scattering.transform import Transform, choose_transform
-from hpc_diffuser.system.arrays import Floats, Integers
+from hpc_diffuser.system.arrays import Complexes, Floats, Integers
 
 MOST_COPIES = 64  # of an atom, on average: where they move so far, the first order is of no use
 ESTIMATORS = ("sampled", "one-phonon", "control-variate")
@@ -113,6 +115,7 @@ class Moments:
         self._factors = factors or self._still
         self._self_terms = self_terms(self._factors, self.s_squared)
         self._last: tuple[object, tuple[Floats, Floats]] | None = None
+        self._average: Complexes = np.empty(0, np.complex64)  # ⟨F⟩, of samples alone
 
     @property
     def factors(self) -> AtomFactors:
@@ -138,9 +141,7 @@ class Moments:
         """
         self._use(self._factors_of(parameters))
         sampled = parameters.sampled
-        how = self.estimator
-        if how != "sampled" and not self.expands(sampled):
-            how = "sampled"
+        how = self._how(sampled)
         points = b"" if how == "one-phonon" else normals.tobytes()
         key = sampled, _identity(self._factors), how, points
         if self._last is None or key != self._last[0]:
@@ -148,12 +149,77 @@ class Moments:
             self._last = key, found(sampled, normals)
         return *self._last[1], self._self_terms
 
+    def slopes(
+        self,
+        parameters: Parameters,
+        normals: Floats,
+        by_variance: Floats,
+        by_mean_squared: Floats,
+        dimming: bool = False,
+    ) -> MotionSlopes:
+        """An objective's derivatives by what the configurations are made of.
+
+        With ⟨F⟩ and S samples, F_s pulls at it by 2/S [V̄ F_s − (V̄ − B̄)⟨F⟩], V̄ and B̄ its
+        derivatives by the moments.
+
+        Parameters
+        ----------
+        parameters, normals
+            As of `of`.
+        by_variance, by_mean_squared : (v,) float
+            At the voxels `rows`.
+        dimming : bool
+            Whether derivatives by the atoms' B-factors are asked for.
+
+        Raises
+        ------
+        ValueError
+            Where moments are not of samples alone.
+        """
+        self.of(parameters, normals)
+        sampled, n = parameters.sampled, len(normals)
+        if self._how(sampled) != "sampled":
+            raise ValueError("derivatives of moments by samples alone: expected sampled ones")
+        constant = (by_mean_squared - by_variance) * self._average
+        pulls = self._on_slab(np.stack([by_variance, constant.real, constant.imag], axis=1) * 2 / n)
+        edges, numbers = batch_edges(n), self._slab.h[self._slab.blocks[:-1]] // BLOCK
+        none = no_motion_slopes(self.modes, sampled, dimming)
+        found = np.zeros((len(self._batches), len(numbers), none.flat().size))
+        for total, i in zip(found, self._batches, strict=True):
+            for first in range(edges[i], edges[i + 1], SAMPLES_AT_ONCE) if len(numbers) else ():
+                rows = np.arange(first, min(first + SAMPLES_AT_ONCE, edges[i + 1]))
+                moved = configurations(self.modes, sampled, normals[rows], rows)
+                weights = frame_weights(self.modes, rows)
+                forces = self.transform.forces(moved, pulls, weights, dimming)
+                for own, of_block in zip(total, forces, strict=True):
+                    of = (self.modes, sampled, normals[rows], moved, of_block, dimming)
+                    own += motion_slopes(*of).flat()
+        keys = np.add.outer(np.array(self._batches) * len(self.block_costs), numbers)
+        parts = found.reshape(-1, found.shape[2])
+        return none.like(sum_in_order(self.group, keys.ravel(), parts))
+
+    def _on_slab(self, values: Floats) -> Floats:
+        """Values (v, K) of the voxels that ranks hold, where this rank stores them: (K, ·) f32."""
+        group, width = self.group, values.shape[1]
+        lengths = group.gather_to_all(len(self.rows))
+        every = group.concatenated(values.astype(np.float32), [n * width for n in lengths])
+        indices = group.concatenated(self.indices, [3 * n for n in lengths])
+        every, indices = every.reshape(-1, width), indices.reshape(-1, 3).astype(np.int64)
+        here = np.isin(indices[:, 0], self._slab.h)
+        stored = np.zeros((width, self._slab.size), np.float32)
+        stored[:, self._slab.position_of(indices[here])] = every[here].T
+        return stored
+
     def of_mean(self, parameters: Parameters) -> tuple[Floats, Floats, SelfTerms]:
         """The same of the mean structure alone: a molecule that is rigid inside."""
         self._use(self._factors_of(parameters))
         real, imaginary = (part[self._positions].astype(np.float64) for part in self.transform.mean)
         squared = real**2 + imaginary**2
         return np.zeros_like(squared), squared, self._self_terms
+
+    def _how(self, sampled: Sampled) -> str:
+        """The estimator, or samples alone where the motion cannot be expanded."""
+        return self.estimator if self.expands(sampled) else "sampled"
 
     def _factors_of(self, parameters: Parameters) -> AtomFactors:
         """What every atom scatters: less the solvent, dimmed by its residual B-factor."""
@@ -220,6 +286,7 @@ class Moments:
             return np.empty(0), np.empty(0)
         real, imaginary = (part[self._positions] for part in self.transform.mean)
         sums = total[:, self._positions]
+        self._average = real + 1j * imaginary + (sums[0] + 1j * sums[1]) / np.float32(len(normals))
         return variance_and_mean_squared(sums, (real, imaginary), len(normals))
 
 
@@ -237,9 +304,9 @@ def can_be_expanded(modes: Modes, sampled: Sampled) -> bool:
 def kept_bytes(computed: int) -> list[float]:
     """Bytes of each array that `Moments` keeps for so many voxels, beside its transform's.
 
-    Rows, |s|², places, self-terms, the last moments and their model's q²; indices.
+    Rows, |s|², places, self-terms, the last moments, their ⟨F⟩ and their model's q²; indices.
     """
-    return [*[8 * computed] * 7, 6 * computed]
+    return [*[8 * computed] * 8, 6 * computed]
 
 
 def building_bytes(computed: int, stored: int, elements: int) -> list[list[float]]:

@@ -13,7 +13,7 @@ from hpc_diffuser.maps.target import Target, target_arrays
 from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.scattering import liquid, molecule
+from hpc_diffuser.scattering import liquid, volume
 from hpc_diffuser.scattering.density import FARTHEST, farthest_box
 from hpc_diffuser.scattering.slab import slab
 from hpc_diffuser.scattering.transform import TRANSFORMS
@@ -106,5 +106,5 @@ def test_liquid_motion_and_volume():
     made = liquid.LiquidMotion(grid, indices, 1 / 2.5**2)
     points = int(np.prod(liquid.padded_shape(grid)))
     assert [made._distances.nbytes] == liquid.kept_bytes(points)
-    volume = molecule.Volume(grid, indices, np.arange(len(indices)), Ranks())
-    assert [volume._filled.nbytes] == molecule.volume_bytes(len(indices))
+    filled = volume.Volume(grid, indices, np.arange(len(indices)), Ranks())
+    assert [filled._filled.nbytes] == volume.volume_bytes(len(indices))

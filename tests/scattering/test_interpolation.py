@@ -26,8 +26,9 @@ from hpc_diffuser.scattering.interpolation import (
 )
 from hpc_diffuser.scattering.liquid import LiquidMotion
 from hpc_diffuser.scattering.model import Crystal, ForwardModel, forward_model
-from hpc_diffuser.scattering.molecule import Computation, DirectModel, InterpolatedModel, Volume
+from hpc_diffuser.scattering.molecule import Computation, DirectModel, InterpolatedModel
 from hpc_diffuser.scattering.moments import Moments
+from hpc_diffuser.scattering.volume import Volume
 
 MODES = example_modes()
 

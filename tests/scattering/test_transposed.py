@@ -16,7 +16,7 @@ from hpc_diffuser.crystal.symmetry import (
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering.interpolation import Interpolator, choose_band_grid, pair_separations
 from hpc_diffuser.scattering.liquid import LiquidMotion
-from hpc_diffuser.scattering.molecule import Volume
+from hpc_diffuser.scattering.volume import Volume
 
 D_MIN = 2.2
 ROUNDING = 2e-6  # single precision, of the product of norms

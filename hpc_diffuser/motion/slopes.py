@@ -1,0 +1,220 @@
+"""From forces on atoms to an objective's derivatives by the model's parameters.
+
+The chain rule through `configurations` and `disorder`: an objective O with forces φ_sa = dO/dr_sa
+on the atoms of configuration s has, along modes with the factor F and normal points z,
+
+    dO/dF_ij = Σ_s z_sj Σ_a Δ_ia·φ_sa,
+
+and under a libration, r = R(σz)(r' − c) + c + t with t = C z, the torque along z, the forces
+Rᵀφ on r', and dO/dC_ij = Σ_s z_sj Σ_a φ_sai.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from hpc_diffuser.crystal.structure import centre_of_mass
+from hpc_diffuser.motion.configurations import residual_b_factors, rigid_covariance
+from hpc_diffuser.motion.disorder import correlation_factor
+from hpc_diffuser.motion.modes import Modes
+from hpc_diffuser.motion.parameters import Parameters, Sampled, parameters_from, values_of
+from hpc_diffuser.motion.registry import BY_NAME, CORRELATION
+from hpc_diffuser.system.arrays import Floats
+
+_STEP = 1e-5  # of a number that covariances are smooth functions of, mostly squares
+
+
+@dataclass(frozen=True)
+class MotionSlopes:
+    """An objective's derivatives by what configurations are made of.
+
+    Attributes
+    ----------
+    factor : (M,) or (M, M) float
+        By the modes' factor; where modes are not correlated, by its diagonal.
+    turn : float
+        By the rms rotation, in radians.
+    screw : (3, 3) float
+        By what a libration takes along.
+    dims : (N,) float, or none
+        By the atoms' B-factors, which dim what they scatter.
+    """
+
+    factor: Floats
+    turn: float
+    screw: Floats
+    dims: Floats
+
+    def flat(self) -> Floats:
+        """All of them in a row."""
+        return np.concatenate([self.factor.ravel(), [self.turn], self.screw.ravel(), self.dims])
+
+    def like(self, flat: Floats) -> "MotionSlopes":
+        """The same from a row of numbers."""
+        n = self.factor.size
+        factor, screw = flat[:n].reshape(self.factor.shape), flat[n + 1 : n + 10].reshape(3, 3)
+        return MotionSlopes(factor, float(flat[n]), screw, flat[n + 10 :])
+
+
+def no_motion_slopes(modes: Modes, sampled: Sampled, dimming: bool) -> MotionSlopes:
+    """Zeros, in the form that a model's derivatives have."""
+    shape = (len(modes.amplitudes_A),) * (2 if sampled.mode_correlation else 1)
+    n_dims = len(modes.structure) if dimming else 0
+    return MotionSlopes(np.zeros(shape), 0.0, np.zeros((3, 3)), np.zeros(n_dims))
+
+
+def motion_slopes(
+    modes: Modes,
+    sampled: Sampled,
+    normals: Floats,
+    moved: Floats,
+    forces: Floats,
+    dimming: bool,
+) -> MotionSlopes:
+    """Derivatives by motion, from those by the atoms of some configurations.
+
+    Parameters
+    ----------
+    modes, sampled, normals
+        As of `configurations`.
+    moved : (S, N, 3) float, Å
+        Its result.
+    forces : (S, N, 4) float
+        By positions, and by B-factors.
+    dimming : bool
+    """
+    n_modes = len(modes.amplitudes_A)
+    along, turning = normals[:, :n_modes], normals[:, n_modes:]
+    inside, turn, screw = forces[..., :3], 0.0, np.zeros((3, 3))
+    if turning.shape[1] and sampled.libration_sigma_deg:
+        rotations = Rotation.from_rotvec(np.radians(sampled.libration_sigma_deg) * turning)
+        shifts = centre_of_mass(modes.structure) + turning @ sampled.screw().T
+        torques = np.sum(np.cross(moved - shifts[:, None], inside), axis=1)
+        turn, screw = float(np.sum(torques * turning)), inside.sum(axis=1).T @ turning
+        inside = inside @ rotations.as_matrix()
+    fields = modes.vectors.reshape(n_modes, inside[0].size)
+    work = inside.reshape(len(inside), -1) @ fields.T
+    factor = work.T @ along if sampled.mode_correlation else np.sum(work * along, axis=0)
+    dims = forces[..., 3].sum(axis=0) if dimming else np.empty(0)
+    return MotionSlopes(factor, turn, screw, dims)
+
+
+def parameter_slopes(
+    modes: Modes,
+    parameters: Parameters,
+    motion: MotionSlopes,
+    own: Floats,
+    rigid: Floats,
+    names: tuple[str, ...],
+) -> dict[str, Floats]:
+    """Derivatives by the model's parameters.
+
+    Parameters
+    ----------
+    modes : Modes
+    parameters : Parameters
+    motion : MotionSlopes
+    own, rigid : (3, 3) float
+        By the covariances of what atoms do each beside its molecule, and of the translation.
+    names : tuple of str
+        Of the parameters asked for.
+
+    Returns
+    -------
+    dict of (n,) float
+        By name: as many as the parameter's numbers.
+    """
+    slopes = np.concatenate([own.ravel(), rigid.ravel(), motion.screw.ravel(), motion.dims])
+
+    def made_of(changed: Parameters) -> Floats:
+        return np.concatenate([*_matrices(changed), _dims(modes, changed, motion)])
+
+    values = values_of(parameters)
+    found = {}
+    for name in names:
+        direct = _through_configurations(parameters, motion, name)
+        places = range(np.size(values[name])) if _counts(name, motion) else ()
+        by_places = [slopes @ _derivative(made_of, parameters, name, place) for place in places]
+        found[name] = direct + np.array(by_places) if by_places else direct
+    return found
+
+
+def _counts(name: str, motion: MotionSlopes) -> bool:
+    """Whether a parameter has a part in covariances, or in what is left of B-factors."""
+    return bool(len(motion.dims)) or BY_NAME[name].term not in ("int", "sol")
+
+
+def _through_configurations(parameters: Parameters, motion: MotionSlopes, name: str) -> Floats:
+    """What a parameter does to the objective by the modes' factor, or by rotation: (n,)."""
+    if name == "mode_amplitude_A":
+        sampled = parameters.sampled
+        if not sampled.mode_correlation:
+            return motion.factor
+        n = len(sampled.mode_amplitudes_A)
+        by_row: Floats = np.sum(motion.factor * correlation_factor(sampled.mode_correlation, n), 1)
+        return by_row
+    if name == "mode_correlation":
+        return _by_correlation(parameters.sampled, motion.factor)
+    if name == "libration_sigma_deg":
+        return np.array([np.radians(motion.turn)])
+    return np.zeros(np.size(values_of(parameters)[name]))
+
+
+def _by_correlation(sampled: Sampled, by_factor: Floats) -> Floats:
+    """By the partial correlations of the modes."""
+    amplitudes = np.array(sampled.mode_amplitudes_A)
+    by_shape = by_factor * amplitudes[:, None]
+    partial = np.array(sampled.mode_correlation)
+    found = np.empty(len(partial))
+    for place in range(len(partial)):
+        low, high = _sides(partial[place], True)
+        ends = []
+        for value in (low, high):
+            moved = partial.copy()
+            moved[place] = value
+            ends.append(correlation_factor(moved, len(amplitudes)))
+        found[place] = np.sum(by_shape * (ends[1] - ends[0])) / (high - low)
+    return found
+
+
+def _matrices(parameters: Parameters) -> list[Floats]:
+    """Covariances of atoms on their own and of the molecule, and what a libration takes along."""
+    own = parameters.disorder.own_covariance()
+    alike = own * np.eye(3) if isinstance(own, float) else own
+    screw = parameters.screw_correlation * parameters.disorder.translation_factor()
+    return [alike.ravel(), rigid_covariance(parameters).ravel(), screw.ravel()]
+
+
+def _dims(modes: Modes, parameters: Parameters, motion: MotionSlopes) -> Floats:
+    """Residual B-factors, where they are asked for."""
+    return residual_b_factors(modes, parameters) if len(motion.dims) else np.empty(0)
+
+
+def _derivative(
+    made_of: Callable[[Parameters], Floats], parameters: Parameters, name: str, place: int
+) -> Floats:
+    """Central difference of what parameters make, by one number of one of them."""
+    value = np.atleast_1d(values_of(parameters)[name])[place]
+    low, high = _sides(value, BY_NAME[name].quantity is CORRELATION)
+    ends = [made_of(with_number(parameters, name, place, end)) for end in (low, high)]
+    difference: Floats = (ends[1] - ends[0]) / (high - low)
+    return difference
+
+
+def _sides(value: float, correlation: bool) -> tuple[float, float]:
+    """Numbers to both sides; of a correlation, between −1 and 1."""
+    low, high = value - _STEP, value + _STEP
+    return (max(low, -1.0), min(high, 1.0)) if correlation else (low, high)
+
+
+def with_number(parameters: Parameters, name: str, place: int, number: float) -> Parameters:
+    """The same parameters with another value of one number of one of them."""
+    plain = {}
+    for key, value in values_of(parameters).items():
+        numbers = [float(x) for x in np.atleast_1d(value)]
+        if key == name:
+            numbers[place] = float(number)
+        plain[key] = numbers if np.ndim(value) else numbers[0]
+    return parameters_from(plain)

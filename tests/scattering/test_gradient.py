@@ -1,0 +1,162 @@
+"""The exact gradient of a model's intensity, against differences of the intensity."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from builders import random_structure
+
+import hpc_diffuser.crystal.atom_factors
+from hpc_diffuser.crystal.atom_factors import atom_factors
+from hpc_diffuser.crystal.lattice import grid_to_resolution
+from hpc_diffuser.crystal.symmetry import grid_operations, unique_indices
+from hpc_diffuser.motion.modes import Modes
+from hpc_diffuser.motion.parameters import parameters_from, values_of
+from hpc_diffuser.motion.random_numbers import generator, normal_samples
+from hpc_diffuser.motion.registry import PARAMETERS
+from hpc_diffuser.motion.slopes import with_number
+from hpc_diffuser.parallel.communicator import Ranks
+from hpc_diffuser.scattering.model import forward_model
+from hpc_diffuser.scattering.molecule import Computation
+
+CELL = (17.0, 18.0, 19.0, 88.0, 105.0, 98.0)
+D_MIN = 3.0
+MODES = {"mode_amplitude_A": [0.3, 0.2, 0.25]}
+# Of every term its model; what is refined in it is all that is not 0.
+MODELS = {
+    "modes": MODES,
+    "correlated": MODES | {"mode_correlation": [0.6, -0.3, 0.2]},
+    "translation": MODES | {"translation_sigma_A": 0.4},
+    "anisotropic": MODES
+    | {"translation_sigma_A": [0.3, 0.4, 0.2], "translation_correlation": [0.5, -0.2, 0.3]},
+    "libration": MODES | {"translation_sigma_A": 0.4, "libration_sigma_deg": 4.0},
+    "screw": MODES
+    | {
+        "translation_sigma_A": [0.3, 0.4, 0.2],
+        "translation_correlation": [0.5, -0.2, 0.3],
+        "libration_sigma_deg": 4.0,
+        "screw_correlation": 0.6,
+    },
+    "uncorrelated": MODES | {"translation_sigma_A": 0.2, "uncorrelated_sigma_A": 0.3},
+    "uncorrelated axes": MODES | {"uncorrelated_sigma_A": [0.3, 0.2, 0.4]},
+    "liquid": MODES | {"translation_sigma_A": 0.3, "llm_sigma_A": 0.35, "llm_gamma_A": 7.0},
+    "solvent": MODES | {"translation_sigma_A": 0.3, "k_sol_eA3": 0.3, "b_sol_A2": 30.0},
+    "lattice": MODES | {"translation_sigma_A": 0.2, "halo_sigma_A": 0.3, "halo_gamma_A": 20.0},
+    "profile": MODES | {"translation_sigma_A": 0.3, "halo_alpha": 2.0},
+    "residual": MODES
+    | {
+        "translation_sigma_A": [0.2, 0.3, 0.1],
+        "translation_correlation": [0.3, 0.1, 0.2],
+        "libration_sigma_deg": 2.0,
+        "uncorrelated_sigma_A": 0.2,
+        "residual_b_fraction": 0.3,
+    },
+}
+
+
+@pytest.fixture(autouse=True)
+def fine_b_factors(monkeypatch):
+    """Residual B-factors are rounded: differences would be those of steps."""
+    monkeypatch.setattr(hpc_diffuser.crystal.atom_factors, "B_STEP_A2", 1e-8)
+
+
+def moving_molecule(space_group="P 1", cell=CELL) -> Modes:
+    """Thirty atoms and three smooth modes."""
+    rng = np.random.default_rng(1)
+    structure = random_structure(rng, 30, elements=("C", "N", "O", "S"))
+    waves = rng.normal(0, 0.15, (3, 3))
+    phases, directions = rng.uniform(0, 6, (3, 1)), rng.normal(size=(3, 1, 3))
+    vectors = np.cos(waves @ structure.positions.T + phases)[..., None] * directions
+    vectors *= np.sqrt(30 / np.sum(vectors**2, axis=(1, 2)))[:, None, None]
+    b = np.full(30, 200.0)  # more than any atom moves by
+    return Modes(structure, vectors, np.full(3, 0.2), cell, space_group, crystal_b_A2=b)
+
+
+class Case:
+    """A model, its points and parameters, and a sum of its intensity with random weights."""
+
+    def __init__(self, name, transform="direct", grid="target", space_group="P 1", cell=CELL):
+        self.modes = moving_molecule(space_group, cell)
+        self.parameters = parameters_from(MODELS[name])
+        self.names = tuple(row.name for row in PARAMETERS if np.any(self.values[row.name]))
+        target = grid_to_resolution(cell, (3, 3, 3), D_MIN)
+        operations = grid_operations(target, space_group)
+        indices = unique_indices(target, 8.0, D_MIN, operations)
+        liquid = self.parameters.disorder.llm_gamma_A
+        how = Computation(0.5, grid, transform, liquid_gamma_A=liquid)
+        if self.parameters.k_sol_eA3:
+            how = replace(how, factors=atom_factors(self.modes.structure, 0.4, 40.0))
+        profile = np.random.default_rng(3).uniform(0, 1, (3, 3, 3)) ** 2
+        self.model = forward_model(self.modes, target, indices, Ranks(), how, profile)
+        columns = 3 + 3 * bool(self.parameters.libration_sigma_deg)
+        self.normals = normal_samples("sobol", 16, columns, generator(1))
+        self.weights = np.random.default_rng(2).uniform(0.5, 1.5, len(indices))
+
+    @property
+    def values(self):
+        return values_of(self.parameters)
+
+    def total(self, name, place, number):
+        """The weighted sum, with one number of one parameter changed."""
+        moved = with_number(self.parameters, name, place, number)
+        return float(self.weights @ self.model.internal_motion(moved, self.normals))
+
+    def difference(self, name, place):
+        """Its central difference, of fourth order."""
+        value = float(np.atleast_1d(self.values[name])[place])
+        h = (0.05 if name == "llm_gamma_A" else 0.02) * (1.0 if "correl" in name else value)
+
+        def two(step):
+            return self.total(name, place, value + step) - self.total(name, place, value - step)
+
+        return (8 * two(h) - two(2 * h)) / (12 * h)
+
+    def gradient(self):
+        return self.model.gradient(self.parameters, self.normals, self.weights, self.names)
+
+    def agrees_with_differences(self):
+        """Every parameter's first and last derivative: 1e-4 of it, or 1e-6 of the sum per unit.
+
+        That much single precision leaves of differences.
+        """
+        found, rounding = self.gradient(), 1e-6 * self.total("translation_sigma_A", 0, 0.3)
+        assert set(found) == set(self.names)
+        for name in self.names:
+            for place in {0, np.size(self.values[name]) - 1}:
+                expected = self.difference(name, place)
+                assert found[name][place] == pytest.approx(expected, 1e-4, rounding), (name, place)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_direct_sum(name):
+    """Of every term, where F is a sum over atoms."""
+    Case(name).agrees_with_differences()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_density(name):
+    """Where F is that of a drawn density: the gradient of the sum over atoms.
+
+    Drawn atoms are off by up to 1e-3, the gradient here by 4e-4, of what large parts that cancel
+    are too. Differences of the density itself say less: points come into an atom's reach with a
+    kink.
+    """
+    drawn, exact = Case(name, "density"), Case(name)
+    found, expected = drawn.gradient(), exact.gradient()
+    cancelling = 1e-3 * exact.total("translation_sigma_A", 0, 0.3)
+    for one in exact.names:
+        np.testing.assert_allclose(found[one], expected[one], 5e-4, cancelling)
+
+
+@pytest.mark.parametrize("name", ["screw", "liquid", "lattice", "profile", "residual"])
+def test_interpolated_from_a_coarse_grid(name):
+    """The same through interpolation."""
+    Case(name, grid="band-limited").agrees_with_differences()
+
+
+@pytest.mark.parametrize("name", ["modes", "anisotropic", "lattice"])
+def test_averaged_over_mates(name):
+    """A crystal of more than one orientation, directly and interpolated."""
+    cell = (17.0, 17.0, 19.0, 90.0, 90.0, 90.0)
+    for grid in ("target", "band-limited"):
+        Case(name, "direct", grid, "P 43 21 2", cell).agrees_with_differences()
