@@ -219,7 +219,8 @@ class Moments:
 
     def _how(self, sampled: Sampled) -> str:
         """The estimator, or samples alone where the motion cannot be expanded."""
-        return self.estimator if self.expands(sampled) else "sampled"
+        expanded = self.estimator != "sampled" and self.expands(sampled)
+        return self.estimator if expanded else "sampled"
 
     def _factors_of(self, parameters: Parameters) -> AtomFactors:
         """What every atom scatters: less the solvent, dimmed by its residual B-factor."""
