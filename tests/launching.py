@@ -137,7 +137,14 @@ def outcome(folder: Path) -> tuple:
     arrays = [
         a.tobytes()
         for h in histories(folder).values()
-        for a in (h.points, h.objectives, h.hedge.gains, h.hedge.candidates, h.hedge.theta)
+        for a in (
+            h.points,
+            h.objectives,
+            h.hedge.gains,
+            h.hedge.candidates,
+            h.hedge.theta,
+            np.array([*h.stage_starts, h.ended]),
+        )
     ]
     return arrays, read_map(run / "calculated.h5").intensity.tobytes(), summary, session["ranks"]
 

@@ -7,6 +7,7 @@ import numpy as np
 from hpc_diffuser.fit.agreement import places
 from hpc_diffuser.fit.clusters import NEIGHBOURS
 from hpc_diffuser.fit.config import SearchConfig
+from hpc_diffuser.fit.search.method import METHODS
 from hpc_diffuser.fit.summary import (
     AS_GOOD,
     BFactors,
@@ -52,7 +53,14 @@ def cautions(summary: Summary, search: SearchConfig) -> list[str]:
 def _of_the_search(summary: Summary, findings: Findings, search: SearchConfig) -> Iterator[str]:
     if not summary.refined:
         return
-    if search.evaluations <= search.initial_points:
+    method = METHODS[search.method]
+    not_ended = summary.restarts_finished - summary.restarts_ended
+    if method.steps_after is not None and not_ended:
+        yield (
+            f"{not_ended} of {summary.restarts_finished} restarts made all {search.evaluations} "
+            "evaluations without converging; raise [search] evaluations, and fit again"
+        )
+    if method.learns and search.evaluations <= search.initial_points:
         yield (
             f"all {search.evaluations} evaluations of a restart were random points, as [search] "
             f"initial_points = {search.initial_points}: nothing was searched; raise evaluations, "

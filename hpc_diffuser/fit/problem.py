@@ -171,7 +171,8 @@ def shrunk_problem(problem: Problem) -> Problem:
     """
     config, target = problem.config, problem.target
     evaluations = 12 if problem.space.refined.any() else 1
-    search = replace(config.search, restarts=1, evaluations=evaluations, initial_points=8)
+    learning = 8 if METHODS[config.search.method].steps_after is None else 2
+    search = replace(config.search, restarts=1, evaluations=evaluations, initial_points=learning)
     model = replace(
         config.model,
         samples=16 if config.model.samples == "auto" else min(16, config.model.samples),

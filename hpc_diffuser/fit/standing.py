@@ -96,6 +96,10 @@ class Standing:
         Of that job.
     restarts, restarts_finished : int
         In all, and of those.
+    restarts_ended : int
+        Of those finished, by themselves, before their last evaluation.
+    evaluations_each : int
+        The most that a restart makes.
     evaluations, evaluations_done : int
         In all, and of those.
     evaluations_per_minute : float or None
@@ -125,6 +129,8 @@ class Standing:
     groups: int | None = None
     restarts: int = 0
     restarts_finished: int = 0
+    restarts_ended: int = 0
+    evaluations_each: int = 0
     evaluations: int = 0
     evaluations_done: int = 0
     evaluations_per_minute: float | None = None
@@ -253,6 +259,8 @@ def read_standing(directory: Path, name: str = "") -> tuple[Standing, Histories]
         groups=session.groups if session else None,
         restarts=n_restarts,
         restarts_finished=sum(h.finished(n_evaluations) for h in histories.values()),
+        restarts_ended=sum(h.ended for h in histories.values()),
+        evaluations_each=n_evaluations,
         evaluations=total,
         evaluations_done=done,
         evaluations_per_minute=60 * pace if pace else None,

@@ -388,6 +388,8 @@ class Summary:
     ----------
     restarts, restarts_finished, evaluations : int
         Restarts that are asked for, that are done; evaluations of all.
+    restarts_ended : int
+        Of those done, by themselves: other sample points would have led to the same place.
     excluded : tuple of Excluded
         Those that have failed.
     refined : tuple of str
@@ -417,6 +419,7 @@ class Summary:
     cost: Cost | None = None
     outcome: Outcome | None = None
     warnings: tuple[str, ...] = ()
+    restarts_ended: int = 0
 
     def complete(self) -> tuple[Findings, Outcome]:
         """What restarts and final map say.

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from hpc_diffuser.fit.run.jobs import cost as cost_so_far
+from hpc_diffuser.fit.search.method import METHODS
 from hpc_diffuser.fit.summary import Cost, Findings, Outcome, PriorShare, Summary, Values
 from hpc_diffuser.interface.run import Run
 from hpc_diffuser.motion.registry import BY_NAME
@@ -267,6 +268,8 @@ def _search(run: Run) -> Iterator[Fact]:
     yield Fact(part, "restarts asked for", search.restarts)
     if summary:
         yield Fact(part, "restarts finished", summary.restarts_finished)
+        if METHODS[search.method].steps_after is not None:
+            yield Fact(part, "restarts that ended of themselves", summary.restarts_ended)
         yield Fact(part, "restarts left out as failed", len(summary.excluded))
     yield Fact(part, "evaluations asked for, each restart", search.evaluations)
     if summary:

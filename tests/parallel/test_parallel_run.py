@@ -75,14 +75,9 @@ def test_same_bits_on_two_threads(inputs, alone):
     assert outcome(folder)[:3] == alone[:3]
 
 
-@pytest.mark.parametrize("evaluations", [3, pytest.param(2, marks=pytest.mark.slow)])
-def test_resumed_on_other_ranks(inputs, alone, evaluations):
-    """Cut short again and again, on 1, 2 and 3 ranks in turn: the same bits in the end.
-
-    The fit is stopped by a signal that it sends to itself after so many evaluations.
-    """
-    folder = run_directory(inputs, f"resumed{evaluations}")
-    code = (
+def _stopping_after(evaluations: int) -> str:
+    """A fit that sends itself a signal to stop, after so many evaluations."""
+    return (
         "import signal\n"
         "from hpc_diffuser.fit import refinement\n"
         "write, count = refinement.write_checkpoint, []\n"
@@ -92,6 +87,15 @@ def test_resumed_on_other_ranks(inputs, alone, evaluations):
         "refinement.write_checkpoint = stop\n"
         "from hpc_diffuser.commands.main import main; main(['fit', 'c.toml'])"
     )
+
+
+@pytest.mark.parametrize("evaluations", [3, pytest.param(2, marks=pytest.mark.slow)])
+def test_resumed_on_other_ranks(inputs, alone, evaluations):
+    """Cut short again and again, on 1, 2 and 3 ranks in turn: the same bits in the end.
+
+    The fit is stopped by a signal that it sends to itself after so many evaluations.
+    """
+    folder, code = run_directory(inputs, f"resumed{evaluations}"), _stopping_after(evaluations)
     codes = []
     for attempt in range(20):
         result = launch(1 + attempt % 3, folder=folder, code=code)
@@ -102,6 +106,25 @@ def test_resumed_on_other_ranks(inputs, alone, evaluations):
         assert "run again to resume" in result.stderr
     assert codes[-1] == 0 and len(codes) > 2
     assert outcome(folder)[:3] == alone[:3]
+
+
+def test_least_squares_resumed_on_other_ranks(inputs):
+    """The same of a search whose restarts linearise, go through stages and end of themselves."""
+    method = "samples = 6\n", "samples = 4\n", "evaluations = 5", "evaluations = 12"
+    folders = [run_directory(inputs, name, 1) for name in ("steps", "interrupted steps")]
+    for folder in folders:
+        text = (folder / "c.toml").read_text().replace(*method[:2]).replace(*method[2:])
+        text = text.replace("[search]", '[search]\nmethod = "least-squares"')
+        (folder / "c.toml").write_text(text.replace("restarts = 3", "restarts = 2"))
+    alone = finished(folders[0], 3)
+    for attempt in range(30):
+        result = launch(1 + attempt % 3, folder=folders[1], code=_stopping_after(5))
+        if result.returncode == 0:
+            break
+        assert result.returncode == 75, result.stderr
+    assert attempt > 1
+    assert outcome(folders[1])[:3] == alone[:3]
+    assert all(history.stage_starts for history in histories(folders[1]).values())
 
 
 def test_errors_of_the_input_are_told_once(inputs):

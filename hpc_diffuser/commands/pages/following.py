@@ -82,7 +82,7 @@ def _search_lines(
     columns, rows = size
     if not run.running or rows < 2:
         return []
-    n_evaluations = run.evaluations // run.restarts
+    n_evaluations = run.evaluations_each
     traces = {each.restart: histories[each.restart].best_cc_so_far() for each in run.running}
     low = min(float(trace[0]) for trace in traces.values())
     high = max(float(trace[-1]) for trace in traces.values())

@@ -126,6 +126,8 @@ def _headline(summary: Summary) -> str:
     lines = [
         f"{summary.restarts_finished} of {summary.restarts} restarts finished, "
         f"{summary.evaluations} evaluations"
+        + f"; {summary.restarts_ended} ended of themselves, converged"
+        * bool(summary.restarts_ended)
     ]
     lines += [f"restart {e.restart} excluded: {e.reason}" for e in summary.excluded]
     lines.append(agreement(summary))

@@ -116,6 +116,8 @@ def _restarts(run: Standing) -> str:
         f"restarts     {run.restarts_finished} of {run.restarts} done, {len(run.running)} under "
         f"way, {run.restarts - len(run.begun)} to come"
     )
+    if run.restarts_ended:
+        text += f"; {run.restarts_ended} ended of themselves, converged"
     failed = ", ".join(map(str, run.failed))
     return f"{text}; {len(run.failed)} failed ({failed})" if failed else text
 

@@ -153,7 +153,8 @@ def bounded_step(
     scale = _scale(matrix)
     a = matrix * np.outer(scale, scale)
     a[np.diag_indices(len(a))] += damping + _LEAST_DAMPING
-    g, low, high = gradient * scale, *(_unscaled(x, scale) for x in (low, high))
+    g, ends = gradient * scale, (low, high)
+    low, high = (_unscaled(x, scale) for x in ends)
     step, slope, sides = np.zeros(len(g)), g, np.full(len(g), 2)
     for _ in range(_MOST_ROUNDS):
         told = np.where(step - slope <= low, -1, np.where(step - slope >= high, 1, 0))
@@ -164,7 +165,7 @@ def bounded_step(
         step = np.where(sides < 0, low, np.where(sides > 0, high, 0.0))
         step[free] = np.linalg.solve(a[np.ix_(free, free)], -(g + a @ step)[free])
         slope = g + a @ step
-    return np.clip(step, low, high) * scale
+    return np.clip(step * scale, *ends)
 
 
 def within_errors(
