@@ -30,6 +30,7 @@ _HOMES = {
     "plots.sections": ("plot_section",),
     "plots.motion": ("plot_shares",),
     "plots.parameters": ("plot_intervals", "plot_correlation"),
+    "plots.combinations": ("plot_combinations", "plot_deviations"),
     "plots.residues": ("plot_residue_matrix",),
     "plots.restarts": ("plot_histograms",),
     "plots.runs": ("plot_scores_of_runs",),

@@ -18,6 +18,8 @@ from hpc_diffuser.interface.run import Run as Run
 from hpc_diffuser.interface.run import open_comparison as open_comparison
 from hpc_diffuser.interface.run import open_run as open_run
 from hpc_diffuser.interface.source import open_config as open_config
+from hpc_diffuser.plots.combinations import plot_combinations as plot_combinations
+from hpc_diffuser.plots.combinations import plot_deviations as plot_deviations
 from hpc_diffuser.plots.long_enough import plot_blocks as plot_blocks
 from hpc_diffuser.plots.long_enough import plot_cosine_content as plot_cosine_content
 from hpc_diffuser.plots.long_enough import plot_parts as plot_parts

@@ -4,6 +4,43 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
+class EffectiveVoxels:
+    """How many independent voxels a map's voxels are worth; see `effective_number`.
+
+    Attributes
+    ----------
+    voxels : int
+        That the score is over.
+    independent, error : float
+        As many independent ones would determine the parameters as well; its standard error.
+    """
+
+    voxels: int
+    independent: float
+    error: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Combination:
+    """A direction of the parameters that the objective tells apart from the others.
+
+    Attributes
+    ----------
+    deviation : float
+        Standard deviation of the answer along it, in parts of the ranges that were searched, of
+        amplitudes in parts of the range of their squares.
+    prior_share : float or None
+        Of what is known along it, f/(1 + f); None without a prior.
+    parts : tuple of float
+        Of each of `known`, in parts of its range: a direction of length 1.
+    """
+
+    deviation: float
+    prior_share: float | None = None
+    parts: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Intervals:
     """How well each refined parameter is determined.
 
@@ -18,6 +55,12 @@ class Intervals:
     low, high : tuple of float or None
         Ends of the 95 % interval about the answer, 1.96 times √(standard error² + distance to the
         minimum²) wide to either side. Of an amplitude it is symmetric in its square, and ends at 0.
+    low_68, high_68 : tuple of float or None
+        The same of 68 %, with 1 in the place of 1.96.
+    bootstrap_errors : tuple of float or None
+        Standard errors by zones drawn anew, see `bootstrap`: they check the others.
+    bootstrap_low, bootstrap_high : tuple of float or None
+        Between which 95 % of the answers of those zones lie.
     to_minimum : tuple of float or None
         From the answer to where the objective is least, by the final map's slope and the curvature:
         what the search, and the few samples that it searched with, have left undone.
@@ -25,6 +68,13 @@ class Intervals:
         Of the errors of each two.
     reasons : tuple of text or None
         Why one has none; it is then held at the answer for the others.
+    known : tuple of int
+        Places of those that have one.
+    combinations : tuple of Combination
+        Of those, from the best determined to the worst.
+    determined : float or None
+        How many of them the data determine; a prior, where there is one, has the others.
+    effective : EffectiveVoxels or None
     zones : int
         Working ones, or blocks of zones: what was taken for independent.
     samples : int
@@ -36,9 +86,18 @@ class Intervals:
     standard_errors: tuple[float | None, ...] = ()
     low: tuple[float | None, ...] = ()
     high: tuple[float | None, ...] = ()
+    low_68: tuple[float | None, ...] = ()
+    high_68: tuple[float | None, ...] = ()
+    bootstrap_errors: tuple[float | None, ...] = ()
+    bootstrap_low: tuple[float | None, ...] = ()
+    bootstrap_high: tuple[float | None, ...] = ()
     to_minimum: tuple[float | None, ...] = ()
     correlation: tuple[tuple[float | None, ...], ...] = ()
     reasons: tuple[str | None, ...] = ()
+    known: tuple[int, ...] = ()
+    combinations: tuple[Combination, ...] = ()
+    determined: float | None = None
+    effective: EffectiveVoxels | None = None
     zones: int
     samples: int
     missing: str | None = None

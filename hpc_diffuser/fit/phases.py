@@ -20,7 +20,7 @@ from hpc_diffuser.fit.search import least_squares
 from hpc_diffuser.fit.search.bayesian import proposing_bytes
 from hpc_diffuser.fit.search.method import METHODS
 from hpc_diffuser.io.maps import native
-from hpc_diffuser.maps.zones import zones_bytes
+from hpc_diffuser.maps.zones import most_blocks, zones_bytes
 from hpc_diffuser.motion.ensemble import n_configurations
 from hpc_diffuser.parallel.decomposition import choose_layout, share_planes
 from hpc_diffuser.scattering import interpolation, liquid, model, molecule, moments, volume
@@ -61,6 +61,8 @@ class Sizes:
         N, and how many chemical elements they are.
     refined : int
         Parameters that are.
+    zones : int
+        Brillouin zones, or blocks of them, that may be resampled: at most about so many.
     has_errors, weighted, likely : bool
         Whether the target has errors, its CC is weighted, and there is a likelihood.
     """
@@ -79,6 +81,7 @@ class Sizes:
     atoms: int
     elements: int
     refined: int
+    zones: int
     has_errors: bool
     weighted: bool
     likely: bool = False
@@ -123,6 +126,7 @@ def measured_sizes(problem: Problem) -> Sizes:
         atoms=len(structure),
         elements=len(np.unique(structure.elements)),
         refined=int(problem.space.refined.sum()),
+        zones=most_blocks(len(target.indices), target.grid.divisions),
         has_errors=target.errors is not None,
         weighted=problem.config.target.weights == "errors",
         likely=problem.config.target.knots is not None,
@@ -244,7 +248,7 @@ def finishing(sizes: Sizes, share: Share, n_samples: int) -> list[Phase]:
     """The final map: gathered, then written, on rank 0; between, maps to the answer's sides."""
     kept = [*held(sizes, share), 8 * sizes.voxels, 8 * share.voxels]
     per_value = 4 if sizes.interpolated else 8
-    curving = curvature_kept_bytes(sizes.voxels, sizes.refined)
+    curving = curvature_kept_bytes(sizes.voxels, sizes.refined, sizes.zones)
     maps = [8 * sizes.voxels] * 3  # the final one, that at the answer, one to its side
     phases = [
         model.collecting_bytes(sizes.voxels, per_value),

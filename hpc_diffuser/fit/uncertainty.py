@@ -6,16 +6,20 @@ them: see `curvature`. An amplitude σ enters as σ², which intensities are nea
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from hpc_diffuser.fit.bootstrap import resampled_answers
+from hpc_diffuser.fit.combinations import combinations_of, determined_by_data
 from hpc_diffuser.fit.curvature import Bend, Curvature
+from hpc_diffuser.fit.effective_number import effective_voxels
 from hpc_diffuser.fit.intervals import Intervals
 from hpc_diffuser.fit.problem import INTERVALS, Problem
 from hpc_diffuser.fit.scoring import score_at_voxels, voxel_weights
 from hpc_diffuser.fit.space import SearchSpace
 from hpc_diffuser.fit.summary import Spread, Values
-from hpc_diffuser.maps.zones import Zones, blocks_of
+from hpc_diffuser.maps.zones import Zones, blocks_of, error_and_interval
 from hpc_diffuser.motion.registry import ANGLE, BY_NAME, LENGTH
 from hpc_diffuser.scattering.model import Model, collect
 from hpc_diffuser.system.memory import give_back
@@ -24,6 +28,7 @@ STEP = 0.03  # of a range: how far to the side maps are calculated
 AT_END = 1e-3  # of a range: nearer to its end, a parameter is held by it
 FEWEST_ZONES = 30  # or blocks of them, whose scatter says something
 WITHIN = 1.959964  # standard errors: 95 % of a normal distribution
+ONE_ERROR = 0.682689  # of it, within one
 _NO_EFFECT = 1e-9  # on the objective, over the whole range
 _CONCERNED = 0.3  # part that a parameter has in a direction for it to be named
 
@@ -58,6 +63,17 @@ class Coordinate:
         """The value of φ, within the limits."""
         value = np.sqrt(max(phi, 0.0)) if self.squared else phi
         return float(np.clip(value, *self.limits))
+
+    def ends(self, width: float) -> tuple[float, float]:
+        """What lies so far to either side in φ, within the limits: of an amplitude not below 0."""
+        phi = self.phi(self.value)
+        return self.back(phi - width), self.back(phi + width)
+
+    @property
+    def room(self) -> tuple[float, float]:
+        """From the answer to either end of the range, in φ."""
+        phi = self.phi(self.value)
+        return min(self.phi(self.low) - phi, 0.0), max(self.phi(self.high) - phi, 0.0)
 
     @property
     def breadth(self) -> float:
@@ -272,25 +288,74 @@ def intervals_of(bend: Bend, found: Sequence[Coordinate], samples: int) -> Inter
     why = _no_minimum(own, [c.label for c in known])
     if why:
         return Intervals(zones=len(bend.pulls), samples=samples, missing=why)
-    covariance, steps = own.covariance(), own.newton_step()
+    covariance = own.covariance()
     errors = np.sqrt(np.diag(covariance))
-    table = np.full((4, len(found)), np.nan)
-    of_each = zip(known, errors, np.hypot(errors, steps), strict=True)
-    table[:3, rows] = np.transpose([_interval(*of_one) for of_one in of_each])
-    table[3, rows] = [_step(*pair) for pair in zip(known, steps, strict=True)]
+    steps = own.step_within(*np.transpose([c.room for c in known]))
+    columns = _columns(known, errors, steps) | _resampled(own, known)
+    placed: dict[str, Any] = {n: _at(rows, x, len(found)) for n, x in columns.items()}
     correlation = np.full((len(found), len(found)), np.nan)
     correlation[np.ix_(rows, rows)] = covariance / np.outer(errors, errors)
-    standard_errors, low, high, to_minimum = (_plain(row) for row in table)
     return Intervals(
-        standard_errors=standard_errors,
-        low=low,
-        high=high,
-        to_minimum=to_minimum,
+        **placed,
         correlation=tuple(_plain(row) for row in correlation),
         reasons=tuple(reasons),
+        known=tuple(rows.tolist()),
+        combinations=combinations_of(own, [c.breadth for c in known]),
+        determined=determined_by_data(own),
+        effective=effective_voxels(own),
         zones=len(bend.pulls),
         samples=samples,
     )
+
+
+def _columns(
+    known: Sequence[Coordinate], errors: np.ndarray, steps: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Standard errors and ends of intervals, in the parameters' units, by field: (d,) each.
+
+    The standard error is half of what lies between one error to either side; intervals are wide
+    by the error together with what the answer is away from the minimum by.
+    """
+    wide = np.hypot(errors, steps)
+    one = np.array([c.ends(e) for c, e in zip(known, errors, strict=True)])
+    few = np.array([c.ends(w) for c, w in zip(known, wide, strict=True)])
+    most = np.array([c.ends(WITHIN * w) for c, w in zip(known, wide, strict=True)])
+    return {
+        "standard_errors": (one[:, 1] - one[:, 0]) / 2,
+        "low": most[:, 0],
+        "high": most[:, 1],
+        "low_68": few[:, 0],
+        "high_68": few[:, 1],
+        "to_minimum": np.array([_step(*pair) for pair in zip(known, steps, strict=True)]),
+    }
+
+
+def _resampled(bend: Bend, known: Sequence[Coordinate]) -> dict[str, np.ndarray]:
+    """The same of zones drawn anew: the error is half of what holds the central 68 % of them."""
+    drawn = resampled_answers(bend)
+    _, few, most = error_and_interval(drawn, ONE_ERROR)
+    _, low, high = error_and_interval(drawn)
+    rows = zip(known, (most - few) / 2, low, high, strict=True)
+    table = [((high - low) / 2, a, b) for (low, high), a, b in (_drawn(*row) for row in rows)]
+    errors, low, high = np.transpose(table)
+    return {"bootstrap_errors": errors, "bootstrap_low": low, "bootstrap_high": high}
+
+
+def _drawn(
+    of_one: Coordinate, error: float, low: float, high: float
+) -> tuple[tuple[float, float], float, float]:
+    """One error to either side, and the ends of the interval; NaN where none is known."""
+    if not np.isfinite(error):
+        return (np.nan, np.nan), np.nan, np.nan
+    phi = of_one.phi(of_one.value)
+    return of_one.ends(error), of_one.back(phi + low), of_one.back(phi + high)
+
+
+def _at(rows: np.ndarray, values: np.ndarray, n: int) -> tuple[float | None, ...]:
+    """Values at their places among n parameters, None elsewhere."""
+    every = np.full(n, np.nan)
+    every[rows] = values
+    return _plain(every)
 
 
 def _reason(of_one: Coordinate, bend: Bend, i: int) -> str | None:
@@ -313,21 +378,6 @@ def _no_minimum(bend: Bend, labels: Sequence[str]) -> str | None:
     parts = np.abs(direction) / np.linalg.norm(direction)
     named = [label for label, part in zip(labels, parts, strict=True) if part > _CONCERNED]
     return f"at the answer the objective has no minimum along {', '.join(named)}"
-
-
-def _interval(of_one: Coordinate, error: float, off: float) -> tuple[float, float, float]:
-    """Standard error, and the ends of the 95 % interval, in the parameter's unit.
-
-    The standard error is half of what lies between one error to either side. `off` is the error
-    together with what the answer is away from the minimum by.
-    """
-    phi = of_one.phi(of_one.value)
-
-    def ends(width: float) -> tuple[float, float]:
-        return of_one.back(phi - width), of_one.back(phi + width)
-
-    low, high = ends(error)
-    return ((high - low) / 2, *ends(WITHIN * off))
 
 
 def _step(of_one: Coordinate, step: float) -> float:

@@ -6,7 +6,8 @@ nuclease maps correlated by 0.2 to 0.4). Sums by block and shell are made once; 
 them up, not voxels.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,6 +79,20 @@ def zones_of(target: Target, size: int = 1) -> Zones:
     key = 2 * mate.reshape(-1)[own] + target.free
     kinds, unit = np.unique(key, return_inverse=True)
     return Zones(unit.reshape(-1), kinds % 2 == 1, size)
+
+
+def most_blocks(voxels: int, divisions: Sequence[float]) -> int:
+    """About how many blocks `blocks_of` may find among voxels of a grid.
+
+    Parameters
+    ----------
+    voxels : int
+    divisions : sequence of float
+        Samples per reciprocal-lattice unit.
+    """
+    large = voxels / math.prod(divisions) / BLOCK**3
+    # Smaller blocks are taken where there are fewer than FEWEST_BLOCKS of them.
+    return max(FEWEST_BLOCKS * BLOCK**3, math.ceil(large))
 
 
 def zones_bytes(voxels: int) -> list[float]:
@@ -158,6 +173,24 @@ def resampled_cc(
     return Resampled(work, free, shells_work, shells_free)
 
 
+def drawn_counts(n_units: int, replicates: int, stream: np.random.Generator) -> Iterator[Floats]:
+    """How often each of U units is drawn in each of B resamplings: (b, U) float64, some at a time.
+
+    Parameters
+    ----------
+    n_units, replicates : int
+        U, B.
+    stream : numpy Generator
+    """
+    at_once = max(1, _AT_ONCE // max(n_units, 1))
+    for first in range(0, replicates, at_once):
+        b = min(at_once, replicates - first)
+        counts = np.zeros((b, n_units))
+        for row in counts if n_units else ():
+            row += np.bincount(stream.integers(n_units, size=n_units), minlength=n_units)
+        yield counts
+
+
 def error_and_interval(values: Floats, part: float = 0.95) -> tuple[Floats, Floats, Floats]:
     """Standard deviation of replicates, and the lower and upper end of their central part.
 
@@ -216,24 +249,13 @@ def _drawn_sums(
     """The sums (B, n, 6) of each resampling."""
     stream = generator(_SEED, int(kind))
     parts = []
-    for counts in _counts(n_units, replicates, stream):
+    for counts in drawn_counts(n_units, replicates, stream):
         part = np.empty((len(counts), n_shells, N_SUMS))
         for shell in range(n_shells):
             own = shells == shell
             part[:, shell] = counts[:, rows[own]] @ sums[own]
         parts.append(part)
     return np.concatenate(parts)
-
-
-def _counts(n_units: int, replicates: int, stream: np.random.Generator) -> Iterator[Floats]:
-    """How often each unit is drawn: (b, U) float64, some resamplings at a time."""
-    at_once = max(1, _AT_ONCE // max(n_units, 1))
-    for first in range(0, replicates, at_once):
-        b = min(at_once, replicates - first)
-        counts = np.zeros((b, n_units))
-        for row in counts if n_units else ():
-            row += np.bincount(stream.integers(n_units, size=n_units), minlength=n_units)
-        yield counts
 
 
 def _by_shell(sums: Floats) -> Floats:

@@ -12,6 +12,8 @@ import hpc_diffuser as hd
 PLAIN = (
     "plot_intervals",
     "plot_correlation",
+    "plot_deviations",
+    "plot_combinations",
     "plot_samples",
     "plot_shares",
     "plot_residue_matrix",

@@ -10,11 +10,19 @@ from hpc_diffuser.fit.cc_errors import cc_errors, difference_error
 from hpc_diffuser.interface.run import open_run
 from hpc_diffuser.maps.zones import blocks_of
 from hpc_diffuser.plots.sections import rings_between
+from hpc_diffuser.report.sections.combinations import determined_by_run
+from hpc_diffuser.report.sections.correlations import correlations_of_run
 from hpc_diffuser.report.sections.maps import sections_of_maps
 from hpc_diffuser.report.sections.parameters import parameters_of_run
 from hpc_diffuser.report.sections.resolution import shells_of_run
 
-ALL = (sections_of_maps, shells_of_run, parameters_of_run)
+ALL = (
+    sections_of_maps,
+    shells_of_run,
+    parameters_of_run,
+    correlations_of_run,
+    determined_by_run,
+)
 
 
 @pytest.fixture(scope="module")
@@ -117,10 +125,48 @@ def test_parameters_are_those_of_the_summary(run, content):
     assert table["95 % from"] == intervals["low"] and table["95 % to"] == intervals["high"]
     answers = [*content["answer"]["mode_amplitude_A"], content["answer"]["translation_sigma_A"]]
     assert table["answer"] == answers[: len(content["refined"])]
-    pairs = columns(found.tables[1])["correlation"]
+    pairs = columns(correlations_of_run(run).tables[0])["correlation"]
     n = len(content["refined"])
     upper = [intervals["correlation"][i][j] for i in range(n) for j in range(i + 1, n)]
     assert sorted(pairs) == sorted(upper)
+    checks = columns(found.tables[1])
+    assert checks["68 % to"] == intervals["high_68"]
+    assert checks["error by bootstrap"] == intervals["bootstrap_errors"]
+    (effective,) = found.tables[2].rows
+    assert effective[:3] == tuple(intervals["effective"].values())
+    assert f"{effective[0]} voxels count as {effective[1]:.0f} independent" in " ".join(found.words)
+
+
+def test_combinations_are_those_of_the_summary(run, content):
+    """Deviations and all parts; how many parameters are known how well, counted anew."""
+    found, intervals = determined_by_run(run), content["intervals"]
+    told = columns(found.tables[0])
+    said = intervals["combinations"]
+    assert told["standard deviation (parts of the ranges)"] == [one["deviation"] for one in said]
+    assert told["standard deviation (parts of the ranges)"] == sorted(
+        told["standard deviation (parts of the ranges)"]
+    )
+    assert columns(found.tables[1])["part"] == [part for one in said for part in one["parts"]]
+    assert np.linalg.norm([one["parts"] for one in said], axis=1) == pytest.approx(1)
+    answers = [*content["answer"]["mode_amplitude_A"], content["answer"]["translation_sigma_A"]]
+    errors = [*content["standard_errors"]["mode_amplitude_A"]]
+    errors.append(content["standard_errors"]["translation_sigma_A"])
+    pairs = zip(errors, answers, strict=True)
+    well = sum(error <= 0.1 * answer for error, answer in pairs if error is not None)
+    n = len(intervals["known"])
+    assert f"Of {n} parameters, {well} are known to 10 % of themselves" in found.words[0]
+
+
+def test_a_prior_has_its_share(copy, content):
+    """Beside each combination; how many parameters are left to the data."""
+    intervals = content["intervals"]
+    shared = [one | {"prior_share": 0.25} for one in intervals["combinations"]]
+    changed = intervals | {"combinations": shared, "determined": 2.25}
+    found = determined_by_run(copy(content | {"intervals": changed}))
+    assert columns(found.tables[0])["prior's share"] == [0.25] * len(shared)
+    assert "the data determine 2.2, the prior the rest" in " ".join(found.words)
+    pytest.importorskip("matplotlib")
+    assert len(found.figures[0].draw().axes) == 2  # with a scale of shares
 
 
 def test_what_has_no_intervals_says_why(copy, content):
@@ -132,6 +178,8 @@ def test_what_has_no_intervals_says_why(copy, content):
     flat = {"zones": 99, "samples": 8, "missing": "at the answer there is no minimum along mode 1"}
     said = parameters_of_run(copy(content | {"intervals": flat}))
     assert said.words[0].startswith("No intervals: at the answer there is no minimum along mode 1.")
+    assert correlations_of_run(copy(content | {"intervals": flat})) is None
+    assert determined_by_run(copy(content | {"intervals": flat})) is None
     running = {k: v for k, v in content.items() if k != "answer"}
     said = parameters_of_run(copy(running))
     assert not said.tables and "once the last restart is finished" in said.words[0]

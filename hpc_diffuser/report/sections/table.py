@@ -5,6 +5,8 @@ from hpc_diffuser.report.runs import Runs
 from hpc_diffuser.report.section import Section
 from hpc_diffuser.report.sections.again import again, again_of_models
 from hpc_diffuser.report.sections.citing import citing, citing_of_models
+from hpc_diffuser.report.sections.combinations import determined_by_run
+from hpc_diffuser.report.sections.correlations import correlations_of_run
 from hpc_diffuser.report.sections.maps import sections_of_maps
 from hpc_diffuser.report.sections.models import models, parameters_of_models
 from hpc_diffuser.report.sections.modes import refined_modes
@@ -32,6 +34,8 @@ OF_A_RUN: tuple[Section[Run], ...] = (
     Section("standing", "How far it is", standing),
     Section("table-one", "Table 1", table_one),
     Section("parameters", "Parameters, and how sure they are", parameters_of_run),
+    Section("correlations", "How their errors go together", correlations_of_run),
+    Section("combinations", "What the data determine, and what they do not", determined_by_run),
     Section("resolution", "CC against resolution", shells_of_run),
     Section("maps", "Measured and calculated maps", sections_of_maps),
     Section("motion", "How the molecule moves", kinds_of_motion),
