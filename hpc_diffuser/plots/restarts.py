@@ -137,6 +137,7 @@ def plot_courses(
     ax.set_ylim(1.0, 0.8 * _LEAST)
     ax.set(xlabel="evaluations of a restart", ylabel="CC below the best of all restarts")
     ax.set_xlim(left=0)
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.grid(alpha=0.3)
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=5, frameon=False, fontsize=8)
     return ax

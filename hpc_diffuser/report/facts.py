@@ -134,7 +134,9 @@ def _data(run: Run) -> Iterator[Fact]:
     yield Fact(part, "of these in the free set", free)
     for key, (quantity, digits) in _CUT.items():
         if f"target {key}" in told:
-            yield Fact(part, quantity, Rounded(float(told[f"target {key}"]), digits))
+            size = float(told[f"target {key}"])
+            is_none = key == "halo_radius" and not size
+            yield Fact(part, quantity, "not masked" if is_none else Rounded(size, digits))
     yield from _merging(told)
     ceiling = run.summary.outcome.ceiling if run.summary and run.summary.outcome else None
     if ceiling:

@@ -1,6 +1,7 @@
 """The sections on restarts: of a finished run, beside its files; of one that is not."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from hpc_diffuser.fit.config import SearchConfig
 from hpc_diffuser.fit.courses import restarts_of
 from hpc_diffuser.fit.run.directory import read_histories
 from hpc_diffuser.interface.run import open_run
+from hpc_diffuser.report.section import Rounded
 from hpc_diffuser.report.sections.restarts import (
     _standings,
     convergence,
@@ -96,8 +98,13 @@ def test_errors_of_samples_are_those_of_the_file(run, finished):
     contents = noise_of_samples(run)
     rows = [tuple(one.values()) for one in said["measured"]]
     own = tuple(said[name] for name in ("samples", "map_error", "objective_error"))
-    assert contents.tables[0].rows == (*rows, own)
-    assert f"{said['map_error']:.6f}" in contents.words[0]
+    cells = [
+        tuple(cell.value if isinstance(cell, Rounded) else cell for cell in row)
+        for row in contents.tables[0].rows
+    ]
+    assert cells == [*rows, own]
+    shown = re.search(r"error 1 − CC of ([\d.]+) in", contents.words[0])[1]
+    assert f"{float(shown):.2g}" == f"{said['map_error']:.2g}"
     summary = json.loads((finished / "run" / "summary.json").read_text())
     assert summary["sampling"]["measured"] == said["measured"]
 

@@ -13,6 +13,7 @@ from hpc_diffuser.report.section import Cell, Column, Contents, Figure, Table
 from hpc_diffuser.system.arrays import Floats
 
 _NAMES = ("0kl", "h0l", "hk0")
+_DIGITS = 5  # that count, of intensities
 _TAIL = 1.0  # % of the voxels beyond either end of a scale
 _MASKED = (
     "White: masked near Bragg peaks, outside the target's range, or not measured. Rings are of "
@@ -63,7 +64,7 @@ def _words(
         f"calculated one times the scale ({how}, by least squares) that the score is blind to. "
         "Measured, calculated and their difference are on one scale of colours; what is left in "
         "the difference is what the model does not explain.",
-        f"Then whole intensities: the calculated map times {scale:.4g}, plus {offset:.4g}, "
+        f"Then whole intensities: the calculated map times {scale:.4g}, plus {offset:.1f}, "
         "one scale and one offset for all voxels. An isotropic background, which the model lacks "
         "and the score does not see, makes them differ.",
     ]
@@ -142,7 +143,7 @@ def _table(target: Target, found: Contrast) -> Table:
     def rms(values: Floats) -> Floats:
         return np.sqrt(np.bincount(shells, values**2, n) / np.bincount(shells, minlength=n))
 
-    columns = zip(
+    columns = (
         ["∞" if low <= 0 else 1 / low for low in edges[:-1]],
         1 / edges[1:],
         np.bincount(shells, minlength=n).tolist(),
@@ -152,7 +153,6 @@ def _table(target: Target, found: Contrast) -> Table:
         rms(found.measured),
         rms(found.calculated),
         rms(found.difference),
-        strict=True,
     )
     names = (
         "mean measured",
@@ -170,10 +170,17 @@ def _table(target: Target, found: Contrast) -> Table:
             Column(name="d_max (Å)", digits=2),
             Column(name="d_min (Å)", digits=2),
             Column(name="voxels"),
-            *(Column(name=name, digits=4) for name in names),
+            *map(_column, names, columns[3:]),
         ),
-        rows=tuple(tuple(_cell(x) for x in row) for row in columns),
+        rows=tuple(tuple(_cell(x) for x in row) for row in zip(*columns, strict=True)),
     )
+
+
+def _column(name: str, values: Floats) -> Column:
+    """Of numbers of which so many digits count, whatever their size."""
+    largest = float(np.nanmax(np.abs(values), initial=0.0))
+    before = int(np.floor(np.log10(largest))) + 1 if largest > 0 else 1
+    return Column(name=name, digits=max(0, _DIGITS - before))
 
 
 def _cell(value: object) -> Cell:

@@ -9,7 +9,7 @@ from hpc_diffuser.fit.comparison_table import ModelComparison, ModelRow, Shuffle
 from hpc_diffuser.fit.config_values import terms_of
 from hpc_diffuser.fit.scoring import plain
 from hpc_diffuser.interface.run import Comparison
-from hpc_diffuser.report.facts import best_known, numbered, rounded
+from hpc_diffuser.report.facts import best_known, errors_of, numbered, rounded
 from hpc_diffuser.report.section import Cell, Column, Contents, Figure, Table
 from hpc_diffuser.system.errors import InputError
 
@@ -184,12 +184,19 @@ def _shuffled(found: Shuffled | None) -> tuple[Cell, ...]:
 def parameters_of_models(comparison: Comparison) -> Contents | None:
     """Every parameter of every model's answer; None until a restart of one is finished."""
     known: dict[str, dict[str, tuple[float, bool]]] = {}
+    errors: dict[str, dict[str, Cell]] = {}
     for name, run in comparison.runs.items():
         values = best_known(run.summary) if run.summary else None
         if run.summary and values is not None:
             refined = run.summary.refined
             known[name] = {
                 shown: (value, label in refined) for label, shown, value in numbered(values)
+            }
+            sure = errors_of(run.summary)
+            errors[name] = {
+                shown: rounded(sure[label][0], 4) if label in sure else None
+                for label, shown, _ in numbered(values)
+                if label in refined
             }
     if not known:
         return None
@@ -203,7 +210,20 @@ def parameters_of_models(comparison: Comparison) -> Contents | None:
         ),
         most_rows=40,
     )
-    return Contents(tables=(table,))
+    return Contents(tables=(table, *_errors_table(errors, labels)))
+
+
+def _errors_table(errors: Mapping[str, Mapping[str, Cell]], labels: list[str]) -> Iterator[Table]:
+    """Where the data tell any."""
+    rows = [label for label in labels if any(label in of for of in errors.values())]
+    if any(error is not None for of in errors.values() for error in of.values()):
+        yield Table(
+            name="standard-errors-of-models",
+            caption="Their standard errors, from the data; – of one that was refined without.",
+            columns=(Column(name="parameter"), *(Column(name=name, digits=4) for name in errors)),
+            rows=tuple((label, *(of.get(label, "") for of in errors.values())) for label in rows),
+            most_rows=40,
+        )
 
 
 def _value(found: tuple[float, bool] | None) -> Cell:

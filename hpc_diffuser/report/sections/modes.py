@@ -62,10 +62,12 @@ def _shares(amplitudes: list[float]) -> list[float]:
 
 def _arrows(found: ResidueMotion) -> Figure:
     numbers = ", ".join(str(mode.number) for mode in found.modes)
+    times = [times_drawn(REACH * mode.standing_A) for mode in found.modes]
+    longer = ", as many times as long as the titles say" if max(times) > 1 else ""
     return Figure(
         name="mode_arrows",
         caption=f"The prominent modes: the Cα's displacements at {REACH:g} standard deviations "
-        "(arrows, as many times as long as the titles say, those under 1 Å left out), on the "
+        f"(arrows{longer}, those under 1 Å left out), on the "
         "backbone of the mean structure, coloured by them.",
         alternative=f"Backbones with arrows, of mode {numbers}. {_farthest(found)}",
         draw=lambda: _draw(found),
@@ -135,7 +137,14 @@ def _table(
             Column(name="Cα (Å)", digits=3),
         ),
         rows=tuple(
-            (row + 1, a, given[row], 100 * share, "yes" if row in rows else "", rms.get(row + 1))
+            (
+                row + 1,
+                a,
+                given[row],
+                100 * share,
+                "yes" if row in rows else "",
+                rms.get(row + 1, ""),
+            )
             for row, (a, share) in enumerate(zip(amplitudes, shares, strict=True))
         ),
     )

@@ -126,9 +126,11 @@ def _along_modes(found: ResidueMotion) -> Figure:
         f"{curve.values.max():.2f} Å"
         for m, curve in zip(found.modes, curves, strict=True)
     )
+    numbers = ", ".join(str(mode.number) for mode in found.modes)
     return Figure(
         name="residue_modes",
-        caption="Displacement of the Cα along each prominent mode, at one standard deviation (Å).",
+        caption=f"Displacement of the Cα along each prominent mode ({numbers}), at one standard "
+        "deviation (Å).",
         alternative=f"Curves along {len(found.trace)} residues. Farthest moves {farthest}.",
         draw=lambda: _along(found, curves, "Cα displacement (Å)"),
     )

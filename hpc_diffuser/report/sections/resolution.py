@@ -10,7 +10,7 @@ from hpc_diffuser.fit.scoring import plain
 from hpc_diffuser.fit.summary import FitShellRow, Outcome
 from hpc_diffuser.interface.run import Comparison, Run
 from hpc_diffuser.maps.zones import REPLICATES
-from hpc_diffuser.plots.models import models_figure
+from hpc_diffuser.plots.models import best_model, models_figure
 from hpc_diffuser.plots.shells import shells_figure
 from hpc_diffuser.report.section import Cell, Column, Contents, Figure, Table
 from hpc_diffuser.report.sections.models import shells_of_models
@@ -180,22 +180,32 @@ def _less(one: float | None, other: float | None) -> Cell:
 
 
 def _shells_table(found: ModelComparison, errors: Mapping[str, CCErrors]) -> Table:
-    names = list(errors)
-    kinds = [(name, kind) for kind in ("work", "free") for name in names]
-
-    def of(name: str, kind: str) -> CCError:
-        return errors[name].shells_work if kind == "work" else errors[name].shells_free
-
-    columns = [f"CC_{kind} {name}, {what}" for name, kind in kinds for what in _ERROR]
+    """Model after model, the best first, which alone the page shows."""
+    best = best_model(found).name
+    names = sorted(errors, key=lambda name: name != best)
+    columns = ("CC_work", *_ERROR, "CC_free", *(f"{what} (free)" for what in _ERROR))
     return Table(
         name="shell-errors-of-models",
-        caption="Errors of the CCs by resolution shell.",
+        caption="Errors of the CCs by resolution shell, model by model, the best by CC_free first.",
         columns=(
+            Column(name="model"),
+            Column(name="d_max (Å)", digits=2),
             Column(name="d_min (Å)", digits=2),
             *(Column(name=name, digits=3) for name in columns),
         ),
         rows=tuple(
-            (row.d_min, *(x for name, kind in kinds for x in _in_shell(of(name, kind), i)))
+            (
+                name,
+                "∞" if row.d_max is None else row.d_max,
+                row.d_min,
+                row.cc.get(name),
+                *_in_shell(errors[name].shells_work, i),
+                row.cc_free.get(name),
+                *_in_shell(errors[name].shells_free, i),
+            )
+            for name in names
             for i, row in enumerate(found.shells)
         ),
+        grouped=True,
+        most_rows=len(found.shells),
     )

@@ -3,9 +3,11 @@
 from hpc_diffuser.fit.sampling_error import Convergence, SamplingError
 from hpc_diffuser.interface.run import Run
 from hpc_diffuser.plots.samples import plot_samples
+from hpc_diffuser.report.facts import significant
 from hpc_diffuser.report.section import Column, Contents, Figure, Table
+from hpc_diffuser.report.table_text import shown
 
-_DIGITS = 6
+_DIGITS = 2  # that count: the errors themselves are known to about 40 %
 
 
 def noise_of_samples(run: Run) -> Contents | None:
@@ -25,11 +27,15 @@ def noise_of_samples(run: Run) -> Contents | None:
 def _words(found: Convergence) -> str:
     return (
         f"The search evaluates each point with {found.samples} samples. In the middle of the "
-        f"ranges they leave an error 1 − CC of {found.map_error:.{_DIGITS}f} in a calculated map, "
-        f"and one of {found.objective_error:.{_DIGITS}f} in the objective, from one set of samples "
+        f"ranges they leave an error 1 − CC of {_said(found.map_error)} in a calculated map, "
+        f"and one of {_said(found.objective_error)} in the objective, from one set of samples "
         "to another: two restarts, or models, whose CC differ by less are alike. A restart uses "
         "the same samples for all its points, so that its objective is smooth."
     )
+
+
+def _said(error: float) -> str:
+    return shown(significant(error, _DIGITS))
 
 
 def _figure(measured: list[SamplingError]) -> Figure:
@@ -54,8 +60,15 @@ def _table(measured: list[SamplingError]) -> Table:
         caption="The errors that samples leave; the last row is what the fit uses.",
         columns=(
             Column(name="samples"),
-            Column(name="error of a map, 1 − CC", digits=_DIGITS),
-            Column(name="error of the objective", digits=_DIGITS),
+            Column(name="error of a map, 1 − CC"),
+            Column(name="error of the objective"),
         ),
-        rows=tuple((one.samples, one.map_error, one.objective_error) for one in measured),
+        rows=tuple(
+            (
+                one.samples,
+                significant(one.map_error, _DIGITS),
+                significant(one.objective_error, _DIGITS),
+            )
+            for one in measured
+        ),
     )
