@@ -13,7 +13,7 @@ the matrix, of which there is one for each plane, as integers, whose sum has no 
 is 1 before, so that none exceeds 1 by more than rounding.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -51,7 +51,14 @@ class NormalEquations:
         Made with the target's indices.
     rule : {"shell-mean", "pooled"}
     weights : {"none", "errors"}
+
+    Attributes
+    ----------
+    background_alone : None
+        χ₀² of a likelihood, which this is not.
     """
+
+    background_alone: float | None = None
 
     def __init__(self, target: Target, model: Model, rule: str, weights: str):
         own = target.at(model.rows)
@@ -97,8 +104,7 @@ class NormalEquations:
         products = self._group.sum_as_tree(self._products(slopes, shells))
         if products is None:
             return None
-        unscaled = np.where(shells.scale > 0, 1 / np.where(shells.scale > 0, shells.scale, 1), 0)
-        matrix = products / _ONE * np.outer(unscaled, unscaled)
+        matrix = unscaled(products, shells.scale)
         return Linearised(gradient, matrix - beta @ beta.T / beta.shape[1])
 
     def _moments(self, values: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -113,16 +119,35 @@ class NormalEquations:
 
     def _products(self, slopes: np.ndarray, shells: _Shells) -> np.ndarray:
         """Σ w j j'/C_xx over this rank's planes, (D, D) int, of slopes that are scaled."""
-        total = np.zeros((len(slopes),) * 2, np.int64)
-        # One BLAS thread: a product has other bits on two.
-        with threadpool_limits(1):
-            for start, end in zip(self._starts[:-1], self._starts[1:], strict=True):
-                bins = self._bins[start:end]
-                centred = slopes[:, start:end] - shells.means[:, bins]
-                centred *= np.sqrt(self._w[start:end] * shells.share[bins])
-                centred *= shells.scale[:, None]
-                total += np.rint(centred @ centred.T * _ONE).astype(np.int64)
-        return total
+
+        def centred(own: slice) -> np.ndarray:
+            bins = self._bins[own]
+            found = slopes[:, own] - shells.means[:, bins]
+            found *= np.sqrt(self._w[own] * shells.share[bins])
+            found *= shells.scale[:, None]
+            return found
+
+        return summed_products(centred, self._starts, len(slopes))
+
+
+def summed_products(
+    of_plane: Callable[[slice], np.ndarray], starts: np.ndarray, parameters: int
+) -> np.ndarray:
+    """Σ r r' over this rank's planes, (D, D) int, of r (D, v) whose sum of squares is at most 1."""
+    total = np.zeros((parameters, parameters), np.int64)
+    # One BLAS thread: a product has other bits on two.
+    with threadpool_limits(1):
+        for start, end in zip(starts[:-1], starts[1:], strict=True):
+            values = of_plane(slice(start, end))
+            total += np.rint(values @ values.T * _ONE).astype(np.int64)
+    return total
+
+
+def unscaled(products: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """The matrix from the sum of `summed_products` over all ranks, of r that were scaled (D,)."""
+    inverse = np.where(scale > 0, 1 / np.where(scale > 0, scale, 1), 0)
+    matrix: np.ndarray = products / _ONE * np.outer(inverse, inverse)
+    return matrix
 
 
 def _first_order(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from hpc_diffuser.fit.likelihood_equations import LikelihoodEquations
 from hpc_diffuser.fit.normal_equations import NormalEquations, independent_numbers
 from hpc_diffuser.fit.prior import penalty_of
 from hpc_diffuser.fit.problem import ENSEMBLE, Problem
@@ -41,9 +42,13 @@ class Steps:
         self._linearised: tuple[_Row, Linearised | None] | None = None
         if self._method.steps_after is not None:
             options = problem.config.target
-            self._equations = NormalEquations(
-                problem.target, model, options.cc_rule, options.weights
-            )
+            self._equations: NormalEquations | LikelihoodEquations
+            if options.knots is None:
+                self._equations = NormalEquations(
+                    problem.target, model, options.cc_rule, options.weights
+                )
+            else:
+                self._equations = LikelihoodEquations(problem.target, model, options.knots)
             self._squared = phi_is_square(problem.space)
             self._n_independent = independent_numbers(problem.target)
 
@@ -86,7 +91,7 @@ class Steps:
         found = self._equations.of(calculated, columns, len(point))
         if found is None or self._prior is None:
             return found
-        penalty = self._prior.about(point).times(self._prior.unit(None))
+        penalty = self._prior.about(point).times(self._prior.unit(self._equations.background_alone))
         return Linearised(found.gradient + penalty.gradient, found.matrix + penalty.matrix)
 
     def _each(self, columns: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray]]:

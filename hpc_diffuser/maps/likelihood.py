@@ -9,7 +9,11 @@ j and 0 at the others. For any calculated map x both are solved for by linear le
     S_uv = Σ w u v − (Σ w φ u)ᵀ G⁺ (Σ w φ v),   G = Σ w φ φᵀ,
     χ₀² = S_yy,   k = max(0, S_xy / S_xx),   χ² = χ₀² − 2 k S_xy + k² S_xx.
 
-χ₀² is what the background alone leaves. Everything comes from sums over voxels, which are made
+χ₀² is what the background alone leaves. Of a slope j = ∂x/∂φ the objective χ²/χ₀² has
+
+    gradient −2k/χ₀² Σ w j (y − k x − b),   Gauss-Newton matrix 2k²/χ₀² Σ w j⊥ j'⊥,
+
+where j⊥ is what x and the background cannot make up for (Kaufman 1975). Everything comes from sums over voxels, which are made
 plane by plane and added in the order of the planes, whichever ranks hold them.
 """
 
@@ -180,6 +184,70 @@ def _normal_sums(sums: Floats) -> tuple[Floats, Floats, Floats, Floats]:
         into[low] += whole - part
         into[high] += part
     return gram, of_y, of_x, np.array([wyy.sum(), wxx.sum(), wxy.sum()])
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """The objective to first order in D parameters, and what is left of their slopes.
+
+    Attributes
+    ----------
+    gradient : (D,) float
+    factor : float
+        2k²/χ₀².
+    of_map : (D,) float
+    of_knots : (D, K) float
+        j⊥ is j less so many times the map and a background of these values.
+    square : (D,) float
+        Σ w j².
+    background_alone : float
+        χ₀².
+    """
+
+    gradient: Floats
+    factor: float
+    of_map: Floats
+    of_knots: Floats
+    square: Floats
+    background_alone: float
+
+
+def first_order(of_maps: Floats, of_slopes: Floats) -> Slopes:
+    """The objective about a map, from sums over the working voxels between neighbouring knots.
+
+    Parameters
+    ----------
+    of_maps : (K−1, 10) float
+        As of `RadialSums`.
+    of_slopes : (D, K−1, 5) float
+        Σwj, Σwjt, Σwj², Σwjy, Σwjx.
+    """
+    fit = fitted(of_maps, np.zeros_like(of_maps), (1, 0))
+    gram, _, of_x, (_, xx, _) = _normal_sums(of_maps)
+    basis = np.block([[np.array([[xx]]), of_x[None]], [of_x[:, None], gram]])
+    wj, wjt, wjj, wjy, wjx = np.moveaxis(of_slopes, -1, 0)
+    of_knots = np.zeros((len(wj), len(gram)))
+    of_knots[:, :-1] += wj - wjt
+    of_knots[:, 1:] += wjt
+    on_basis = np.column_stack([wjx.sum(axis=1), of_knots])
+    with_background = (of_knots * fit.background).sum(axis=1)
+    pull = wjy.sum(axis=1) - fit.scale * on_basis[:, 0] - with_background
+    left = np.einsum("ij,jk->ik", on_basis, pseudo_inverse(basis))
+    return Slopes(
+        gradient=-2 * fit.scale / fit.background_alone * pull,
+        factor=2 * fit.scale**2 / fit.background_alone,
+        of_map=left[:, 0],
+        of_knots=left[:, 1:],
+        square=wjj.sum(axis=1),
+        background_alone=fit.background_alone,
+    )
+
+
+def left_of(slopes: Floats, of: Slopes, x: Floats, place: Integers, part: Floats) -> Floats:
+    """j⊥ (D, v) of slopes (D, v), with the map and `between_knots` at the same voxels."""
+    low, high = of.of_knots[:, place], of.of_knots[:, place + 1]
+    remaining: Floats = slopes - of.of_map[:, None] * x - low - part * (high - low)
+    return remaining
 
 
 def pseudo_inverse(matrix: Floats) -> Floats:
