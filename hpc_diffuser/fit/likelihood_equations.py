@@ -55,10 +55,8 @@ class LikelihoodEquations:
         place, self._part = between_knots(inverse_d, at)
         self._place, self._n_bins = place.astype(np.int32), knots - 1
         sigma = standard_deviations(target)[model.rows][self._rows]
-        self._w, self._y = (
-            1 / sigma.astype(np.float64) ** 2,
-            own.intensity[self._rows].astype(float),
-        )
+        self._w = 1 / sigma.astype(np.float64) ** 2
+        self._y = own.intensity[self._rows].astype(np.float64)
         self._sums = RadialSums(
             self._y, self._w, self._part, self._place, self._starts, self._n_bins
         )

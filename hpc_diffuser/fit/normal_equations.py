@@ -14,6 +14,7 @@ is 1 before, so that none exceeds 1 by more than rounding.
 """
 
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -137,7 +138,7 @@ def summed_products(
     total = np.zeros((parameters, parameters), np.int64)
     # One BLAS thread: a product has other bits on two.
     with threadpool_limits(1):
-        for start, end in zip(starts[:-1], starts[1:], strict=True):
+        for start, end in pairwise(starts):
             values = of_plane(slice(start, end))
             total += np.rint(values @ values.T * _ONE).astype(np.int64)
     return total

@@ -132,7 +132,7 @@ def load_problem(config: Config) -> Problem:
         )
     require_expansion(config.model, modes, space)
     if METHODS[config.search.method].steps_after is not None:
-        _require_steps(config, modes, space)
+        _require_steps(modes, space)
     target = load_target(config, modes)
     if config.target.weights == "errors" and target.errors is None:
         raise InputError(
@@ -146,13 +146,8 @@ def load_problem(config: Config) -> Problem:
     return Problem(config, modes, target, space)
 
 
-def _require_steps(config: Config, modes: Modes, space: SearchSpace) -> None:
+def _require_steps(modes: Modes, space: SearchSpace) -> None:
     """Raise InputError where least squares would not know which way to go."""
-    if config.target.knots:
-        raise InputError(
-            f'search.method = "{config.search.method}" with target.score = "likelihood": expected '
-            'score = "shell-mean" or "pooled", or method = "bayesian"'
-        )
     numbers = [int(name.split()[1]) for name in space.names if name.startswith("mode ")]
     pair = alike(modes.vectors[np.array(numbers, np.int64) - 1])
     if pair is not None:

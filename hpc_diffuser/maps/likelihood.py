@@ -13,8 +13,9 @@ j and 0 at the others. For any calculated map x both are solved for by linear le
 
     gradient −2k/χ₀² Σ w j (y − k x − b),   Gauss-Newton matrix 2k²/χ₀² Σ w j⊥ j'⊥,
 
-where j⊥ is what x and the background cannot make up for (Kaufman 1975). Everything comes from sums over voxels, which are made
-plane by plane and added in the order of the planes, whichever ranks hold them.
+where j⊥ is what x and the background cannot make up for (Kaufman 1975). Everything comes from
+sums over voxels, which are made plane by plane and added in the order of the planes, whichever
+ranks hold them.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""χ²/χ₀² linearised, against least squares over all voxels and differences of the program's score."""
+"""χ²/χ₀² linearised, against least squares over all voxels and differences of the score."""
 
 from dataclasses import replace
 from types import SimpleNamespace

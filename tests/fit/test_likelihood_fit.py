@@ -105,6 +105,23 @@ def test_half_maps_say_sigma(likely, target, call):
     assert call("fit", "fit.toml", "--test", folder=likely).returncode == 0
 
 
+def test_least_squares_by_likelihood(likely, edit, call):
+    """A dozen evaluations find the weights, 0.4 and 0.2 Å, that the noisy map was made with."""
+    edit(likely / "fit.toml", "restarts = 2", 'method = "least-squares"\nrestarts = 1')
+    edit(likely / "fit.toml", "evaluations = 5", "evaluations = 15")
+    edit(likely / "fit.toml", "samples = 4", "samples = 64")
+    edit(likely / "fit.toml", "final_samples = 8", "final_samples = 512")
+    edit(likely / "fit.toml", f"knots = {KNOTS}", "knots = 15")  # one where the background bends
+    edit(likely / "fit.toml", "[0.0, 0.6]", "[0.0, 0.9]")
+    edit(likely / "fit.toml", "[target]", "[prior]\namplitudes = 1\n[target]")
+    result = call("fit", "fit.toml", folder=likely)
+    assert result.returncode == 0, result.stderr
+    found = summary_of(likely)
+    np.testing.assert_allclose(found["best"]["mode_amplitude_A"], [0.4, 0.2], rtol=0.08)
+    assert found["likelihood"]["chi_squared_work"] == pytest.approx(1, abs=0.1)
+    assert 0 < found["prior"]["of_amplitudes"] < 1e-3
+
+
 def test_score_of_a_map(likely, call):
     """Of the fit's own map as the fit has it; with as many knots as the default."""
     assert call("fit", "fit.toml", folder=likely).returncode == 0
