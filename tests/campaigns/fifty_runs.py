@@ -80,6 +80,8 @@ SCORES = (
     'weights = "errors"',
 )
 SEARCHES = ((2, 6), (1, 8), (2, 10), (1, 5), (3, 5), (2, 7), (1, 12))  # restarts, evaluations
+METHODS = ("bayesian", "bayesian", "least-squares", "bayesian+least-squares")
+FEWEST = 10  # evaluations of what begins with nine Bayesian ones
 SAMPLES = (8, 16, '"auto"', 32, 4)
 CONFIG = """\
 [structure]
@@ -95,6 +97,7 @@ sampler = "{sampler}"
 seed = {seed}
 final_samples = 32
 [search]
+method = "{method}"
 restarts = {restarts}
 evaluations = {evaluations}
 initial_points = 3
@@ -163,8 +166,11 @@ def project(folder: Path, number: int) -> None:
 def config(number: int) -> str:
     """The run's config."""
     restarts, evaluations = of(SEARCHES, number)
+    method = of(METHODS, number + number // 4)
+    if "+" in method:
+        evaluations = max(evaluations, FEWEST)
     if of(MOTIONS, number) == "held":
-        evaluations = 1
+        method, evaluations = METHODS[0], 1
     score = of(SCORES, number + number // 3)
     if "errors" in score and not of(NOISES, number):
         score = SCORES[1]  # a map without noise has no errors
@@ -174,6 +180,7 @@ def config(number: int) -> str:
         samples=of(SAMPLES, number),
         sampler="random" if number % 6 == 5 else "sobol",
         seed=number,
+        method=method,
         restarts=2 if number in (STOPPED, COMPARISON) else restarts,
         evaluations=evaluations,
     ) + (COMPARED if number == COMPARISON else "")
