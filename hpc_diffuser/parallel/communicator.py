@@ -233,6 +233,26 @@ class Ranks:
             step *= 2
         return array
 
+    def handed(self, array: np.ndarray | None, source: int, to: int) -> np.ndarray | None:
+        """One rank's array on another one; None elsewhere.
+
+        Parameters
+        ----------
+        array : ndarray or None
+            What is handed over; on the other rank, one of the same shape and type.
+        source, to : int
+            May be the same rank.
+        """
+        if self.rank == to == source:
+            return array
+        if self.rank == source:
+            self._finish(self._comm.Isend(array, to, _EXCHANGE), self._named([to]))
+        if self.rank != to:
+            return None
+        other = np.empty_like(array)
+        self._finish(self._comm.Irecv(other, source, _EXCHANGE), self._named([source]))
+        return other
+
     def from_root(self, work: Callable[[], Any]) -> Any:
         """Rank 0's result of `work()` on every rank, as `share` gives it.
 

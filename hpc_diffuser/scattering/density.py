@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from copy import copy
 from dataclasses import replace
 
@@ -12,6 +13,8 @@ from hpc_diffuser.crystal.lattice import fractionalization
 from hpc_diffuser.crystal.structure import Structure
 from hpc_diffuser.kernels import density as kernel
 from hpc_diffuser.kernels import density_adjoint as adjoint
+from hpc_diffuser.kernels.curvatures import AT_ONCE as CURVATURES_AT_ONCE
+from hpc_diffuser.kernels.curvatures import draw_curvatures
 from hpc_diffuser.kernels.gradients import AT_ONCE, draw_gradients
 from hpc_diffuser.kernels.threads import n_threads, thread_shares
 from hpc_diffuser.motion.configurations import motion_along
@@ -331,6 +334,50 @@ class DensityPhonons:
         kernel.fold_x(densities, *drawing._planes_of(half_box))
         once = sample_weights(None, len(densities))
         kernel.add_moments(once, densities, *drawing._inputs(half_box), *sums)
+
+    def slopes(self, fields: Floats, released: Floats) -> Iterator[Floats]:
+        """|h|² and Re(m* k) for each of some fields: (2, V) float32, one after the other."""
+        for first in range(0, len(fields), CURVATURES_AT_ONCE):
+            densities = self._curvatures(fields[first : first + CURVATURES_AT_ONCE], released)
+            for along, curved in densities:
+                squares = self._sums(along)[2] * self._dressed._sharpen
+                real, imaginary, _ = self._sums(curved)
+                crossed = self.mean[0] * real + self.mean[1] * imaginary
+                yield np.stack([squares, crossed]) * self._dressed._sharpen
+
+    def _sums(self, density: Floats) -> Floats:
+        """Real and imaginary part and square of one density's transform, not sharpened: (3, V)."""
+        drawing, sums = self._dressed, np.zeros((3, self._dressed.slab.size), np.float32)
+        if drawing.slab.size:
+            density = density[None]
+            kernel.fold_x(density, *drawing._planes_of(self._half_box))
+            once = sample_weights(None, 1)
+            kernel.add_moments(once, density, *drawing._inputs(self._half_box), *sums)
+        return sums
+
+    def _curvatures(self, fields: Floats, released: Floats) -> Floats:
+        """Densities of h and k for some fields (M, N, 3): (M, 2, ·) float32."""
+        drawing, slab = self._dressed, self._dressed.slab
+        box = 2 * self._half_box
+        spreads = np.einsum("mni,mnj->mnij", fields, fields)
+        alike = released * np.sum(fields**2, axis=2)
+        spreads -= alike[..., None, None] * np.eye(3)
+        spreads = drawing._to_steps.T @ spreads @ drawing._to_steps
+        i, j = np.array([(0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)]).T
+        twice = np.where(i == j, 1, 2)
+        shapes = shapes_of_kinds(drawing.shapes, slab.d_min, drawing.factors, smooth=True)
+        drawn = ((shapes * drawing._volume).astype(np.float32), *drawing._drawn[1:])
+        densities = np.empty((len(fields), 2, int(np.prod(box)) + kernel.ROW), np.float32)
+        draw_curvatures(
+            self._places,
+            self._copies,
+            (fields @ drawing._to_steps).astype(np.float32),
+            (spreads[..., i, j] * twice).astype(np.float32),
+            drawn,
+            box,
+            densities,
+        )
+        return densities
 
     def _first_order(self, normals: Floats) -> Floats:
         """Densities of m + Σ_i z_i H_i, which is linear in the atoms' displacements: (S, ·)."""

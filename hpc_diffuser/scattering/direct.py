@@ -1,5 +1,6 @@
 """The molecular transform of many configurations on a slab, as the sum over atoms: the oracle."""
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -13,11 +14,12 @@ from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.scattering.dressing import field_covariances
 from hpc_diffuser.scattering.slab import Slab
-from hpc_diffuser.system.arrays import Floats, Integers
+from hpc_diffuser.system.arrays import Complexes, Floats, Integers
 
 SAMPLES_AT_ONCE = 4  # their phase tables, 1-2 MB each for 1000 atoms, stay in a shared cache
 _TABLE_STEPS = 8192
 _VOXELS_AT_ONCE = 256  # of phonons: (v, N) complex waves
+_FIELDS_AT_ONCE = 8  # whose slopes are held, 8 bytes a stored value each
 
 # Turns, tables of k and l, their rows, atoms, planes, form factors: see `kernels.direct_sum`.
 _Inputs = tuple[
@@ -232,8 +234,47 @@ class DirectPhonons:
             total += (real - expected.real) ** 2 + (imaginary - expected.imag) ** 2
         return total
 
+    def slopes(self, fields: Floats, released: Floats) -> Iterator[Floats]:
+        """|h|² and Re(m* k) for each of some fields: (2, V) float32, one after the other."""
+        for first in range(0, len(fields), _FIELDS_AT_ONCE):
+            yield from self._slopes(fields[first : first + _FIELDS_AT_ONCE], released)
+
+    def _slopes(self, fields: Floats, released: Floats) -> Floats:
+        """The same of a few fields, which the waves are computed once for: (M, 2, V) float32."""
+        found = np.empty((len(fields), 2, self._still.slab.size), np.float32)
+        spreads = np.einsum("mni,mnj->mnij", fields, fields)
+        alike = released * np.sum(fields**2, axis=2)
+        spreads -= alike[..., None, None] * np.eye(3)
+        columns = np.concatenate([fields, spreads.reshape(*fields.shape[:2], 9)], axis=2)
+        for plane in range(len(self._still.slab.h)):
+            start = self._still.slab.offsets[plane]
+            for q, waves in self._waves(plane):
+                end = start + len(q)
+                mean = waves.sum(axis=1)
+                for of, own in zip(columns, found, strict=True):
+                    along = waves @ of
+                    h = np.sum(along[:, :3] * q, axis=1)
+                    k = -np.einsum("vij,vi,vj->v", along[:, 3:].reshape(-1, 3, 3), q, q)
+                    own[:, start:end] = np.abs(h) ** 2, (mean.conj() * k).real
+                start = end
+        return found
+
     def _of_plane(self, plane: int) -> Floats:
         """m and H_i at the values of one plane: (1 + M, v) complex."""
+        found = []
+        for q, waves in self._waves(plane):
+            x, y, z = (q[:, [c]] * (waves @ self._fields[:, :, c].T) for c in range(3))
+            found.append(np.concatenate([waves.sum(axis=1)[None], 1j * (x + y + z).T]))
+        return np.concatenate(found, axis=1)
+
+    def _waves(self, plane: int) -> Iterator[tuple[Floats, Complexes]]:
+        """f_a e^{−½ qᵀU_a q} e^{iq·r_a} at the values of one plane, some at a time.
+
+        Yields
+        ------
+        q : (v, 3) float, Å⁻¹
+        waves : (v, N) complex
+        """
         slab, structure = self._still.slab, self._still.structure
         factors = self._still.factors
         to_q = (
@@ -242,17 +283,13 @@ class DirectPhonons:
             * fractionalization(slab.grid.unit_cell)
             / np.array(slab.grid.divisions)[:, None]
         )
-        found = []
         indices = slab.indices_of(plane)
         for first in range(0, len(indices), _VOXELS_AT_ONCE):
             q = indices[first : first + _VOXELS_AT_ONCE] @ to_q
             s_squared = np.sum(q**2, axis=1) / (4 * np.pi**2)
             amplitudes = factors.at(s_squared)[:, factors.kind] * factors.occupancies
             blurred = np.einsum("vi,nij,vj->vn", q, self._covariances, q, optimize=True)
-            waves = amplitudes * np.exp(1j * (q @ structure.positions.T) - 0.5 * blurred)
-            along = sum(q[:, [c]] * (waves @ self._fields[:, :, c].T) for c in range(3))
-            found.append(np.concatenate([waves.sum(axis=1)[None], 1j * along.T]))
-        return np.concatenate(found, axis=1)
+            yield q, amplitudes * np.exp(1j * (q @ structure.positions.T) - 0.5 * blurred)
 
 
 def _whole_plane(

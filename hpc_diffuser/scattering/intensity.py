@@ -8,6 +8,7 @@ from hpc_diffuser.crystal.atom_factors import AtomFactors
 from hpc_diffuser.system.arrays import Floats
 
 _SELF_STEPS = 4096
+_SLOPE_STEPS = 1024
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,38 @@ def self_terms(factors: AtomFactors, s_squared: Floats) -> SelfTerms:
     dimming = np.exp(-np.outer(table, factors.b_factors_A2) / 4)
     still, dimmed = (f**2 @ weights for f in (bare, bare * dimming))
     return SelfTerms(np.interp(s_squared, table, still), np.interp(s_squared, table, dimmed))
+
+
+class SelfSlopes:
+    """What self-terms gain as residual B-factors fall.
+
+    Parameters
+    ----------
+    factors : AtomFactors
+    s_squared : (v,) float, Å⁻²
+    """
+
+    def __init__(self, factors: AtomFactors, s_squared: Floats):
+        self._factors, self._s_squared = factors, s_squared
+        self._table = np.linspace(0, s_squared.max(initial=0), _SLOPE_STEPS)
+        self._squares = factors.at(self._table) ** 2 if factors.b_factors_A2.any() else None
+
+    def of(self, gained: Floats) -> SelfTerms:
+        """Σ_a f_a² q² g_a: the slopes of S, which has none, and of S'.
+
+        Parameters
+        ----------
+        gained : (N,) float
+            g_a, what an atom's own variance along any axis falls by.
+        """
+        none = np.zeros(len(self._s_squared))
+        if self._squares is None:
+            return SelfTerms(none, none)
+        weights = self._factors.occupancies**2 * gained
+        n_kinds = len(self._factors.elements)
+        curve = self._squares @ np.bincount(self._factors.kind, weights, n_kinds)
+        slopes = np.interp(self._s_squared, self._table, curve * 4 * np.pi**2 * self._table)
+        return SelfTerms(none, slopes)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -112,6 +112,24 @@ class MoleculeModel(Protocol):
         """Intensity of the mean structure without sampled motion; see above."""
         ...
 
+    def mode_slopes(self, parameters: Parameters, modes: Sequence[int]) -> Iterator[Intensity]:
+        """What more motion along each of some modes does to the intensity, to first order.
+
+        Parameters
+        ----------
+        parameters : Parameters
+            That `moments.can_be_expanded`.
+        modes : sequence of int
+            Uncorrelated ones.
+
+        Yields
+        ------
+        Intensity
+            Its derivative with respect to the mode's variance, electrons²/Å², at the voxels that
+            this rank computes.
+        """
+        ...
+
     def at_voxels(self, values: Floats) -> Floats:
         """A map at the voxels `rows`, (v,), from this rank's part of a computed one."""
         ...
@@ -218,6 +236,20 @@ class DirectModel:
     def rigid(self, parameters: Parameters) -> Intensity:
         """Intensity of the mean structure without sampled motion; see above."""
         return self._diffuse(self.moments.of_mean(parameters), parameters)
+
+    def mode_slopes(self, parameters: Parameters, modes: Sequence[int]) -> Iterator[Intensity]:
+        """Slopes along modes at the voxels `rows`; see `MoleculeModel`."""
+        disorder = parameters.disorder
+        own, translation = self._along_q(disorder.own_covariance()), self._translation(parameters)
+        for variance, mean_squared, lost in self.moments.mode_slopes(parameters, modes):
+            series: Floats | float = 0.0
+            if disorder.llm_sigma_A:  # of whose level the mean structure alone decides
+                dimmed = self.moments.self_terms.dimmed
+                pairs = self.volume.of((variance + mean_squared - lost.dimmed) / dimmed)
+                shape = (disorder.llm_sigma_A, disorder.llm_gamma_A)
+                series = dimmed * self._liquid.series(pairs, self._q_squared, *shape)
+            coupled = bool(disorder.halo_sigma_A)
+            yield diffuse_intensity(variance, mean_squared, lost, own, translation, coupled, series)
 
     def at_voxels(self, values: Floats) -> Floats:
         """A map at the voxels `rows`: as it is."""
@@ -419,6 +451,10 @@ class InterpolatedModel:
     def rigid(self, parameters: Parameters) -> Intensity:
         """The same of the mean structure; see `DirectModel`."""
         return self.coarse.rigid(parameters)
+
+    def mode_slopes(self, parameters: Parameters, modes: Sequence[int]) -> Iterator[Intensity]:
+        """Slopes of the coarse intensity; see `DirectModel`."""
+        return self.coarse.mode_slopes(parameters, modes)
 
     def at_voxels(self, coarse: Floats) -> Floats:
         """The voxels `rows` from this rank's part of a coarse map."""

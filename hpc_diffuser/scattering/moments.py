@@ -8,7 +8,7 @@ ranks then holds the moments, each on its own planes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -31,7 +31,7 @@ from hpc_diffuser.parallel.ordered_sums import sum_in_order
 from hpc_diffuser.scattering.direct import SAMPLES_AT_ONCE, variance_and_mean_squared
 from hpc_diffuser.scattering.dressing import copies_needed, field_covariances
 from hpc_diffuser.scattering.estimator_costs import estimator_costs
-from hpc_diffuser.scattering.intensity import SelfTerms, self_terms
+from hpc_diffuser.scattering.intensity import SelfSlopes, SelfTerms, self_terms
 from hpc_diffuser.scattering.slab import BLOCK, plane_costs, position_bytes, slab, squared_bytes
 from hpc_diffuser.scattering.transform import Transform, choose_transform
 from hpc_diffuser.system.arrays import Complexes, Floats, Integers
@@ -122,6 +122,11 @@ class Moments:
         """Those of the last moments; before any, the densest solvent's."""
         return self._factors
 
+    @property
+    def self_terms(self) -> SelfTerms:
+        """Of the same factors."""
+        return self._self_terms
+
     def of(self, parameters: Parameters, normals: Floats) -> tuple[Floats, Floats, SelfTerms]:
         """Moments over the ensemble.
 
@@ -210,6 +215,49 @@ class Moments:
         stored[:, self._slab.position_of(indices[here])] = every[here].T
         return stored
 
+    def mode_slopes(
+        self, parameters: Parameters, modes: Sequence[int]
+    ) -> Iterator[tuple[Floats, Floats, SelfTerms]]:
+        """What more motion along each of some modes does to the moments, to first order.
+
+        The derivatives with respect to the variance σ² of an uncorrelated mode, as
+        `transform.Phonons.slopes` has them: finite where σ is 0, too. All ranks of the group go
+        through them together.
+
+        Parameters
+        ----------
+        parameters : Parameters
+            That `can_be_expanded`.
+        modes : sequence of int
+
+        Yields
+        ------
+        variance, mean_squared : (v,) float64, electrons²/Å²
+            At the voxels `rows`.
+        self_terms : SelfTerms
+            Not 0 where residual B-factors lose what a mode gains.
+        """
+        self._use(self._factors_of(parameters))
+        released = _released(self.modes, parameters)
+        fields = independent_fields(self.modes, parameters.sampled)
+        ranks = self._sharing
+        own = self.modes.vectors[list(modes[self._sample_rank :: len(ranks)])]
+        found = self.transform.phonons(fields).slopes(own, released)
+        self_slopes = SelfSlopes(self._factors, self.s_squared)
+        for first in range(0, len(modes), len(ranks)):
+            slopes = next(found, None)
+            for source, mode in zip(ranks, modes[first : first + len(ranks)], strict=False):
+                given = self.group.handed(slopes, source, ranks[0])
+                variance, mean_squared = self._at_rows(given)
+                gained = released * np.sum(self.modes.vectors[mode] ** 2, axis=1)
+                yield variance, mean_squared, self_slopes.of(gained)
+
+    def _at_rows(self, sums: Floats | None) -> Floats:
+        """Sums (·, V) at this rank's voxels: (·, v) float64."""
+        if sums is None:
+            return np.empty((2, 0))
+        return sums[:, self._positions].astype(np.float64)
+
     def of_mean(self, parameters: Parameters) -> tuple[Floats, Floats, SelfTerms]:
         """The same of the mean structure alone: a molecule that is rigid inside."""
         self._use(self._factors_of(parameters))
@@ -295,6 +343,16 @@ def independent_fields(modes: Modes, sampled: Sampled) -> Floats:
     """Displacements (M, N, 3), Å, that are independent: of modes, or combinations of them."""
     fields: Floats = np.tensordot(mode_factor(sampled).T, modes.vectors, 1)
     return fields
+
+
+def _released(modes: Modes, parameters: Parameters) -> Floats:
+    """What an atom's residual B-factor loses of each Å² that it moves along a mode: (N,)."""
+    fraction = parameters.residual_b_fraction
+    if not fraction:
+        return np.zeros(len(modes.structure))
+    # B = 8π²/3 ⟨|u|²⟩; along any axis a third.
+    released: Floats = fraction / 3 * (residual_b_factors(modes, parameters) > 0)
+    return released
 
 
 def can_be_expanded(modes: Modes, sampled: Sampled) -> bool:

@@ -92,7 +92,11 @@ def _widths(unit_cell: tuple[float, ...]) -> list[float]:
 
 
 def shapes_of_kinds(
-    base: AtomShapes, d_min: float, factors: AtomFactors, dimming: bool = False
+    base: AtomShapes,
+    d_min: float,
+    factors: AtomFactors,
+    dimming: bool = False,
+    smooth: bool = False,
 ) -> Floats:
     """The same shapes' coefficients for other factors: (K, J) float.
 
@@ -104,15 +108,18 @@ def shapes_of_kinds(
     factors : AtomFactors
     dimming : bool
         Instead, those of what the factors change by with their B-factor: −s²/4 of them.
+    smooth : bool
+        Without v itself, whose slope jumps at the edge: the coefficient is 0.
     """
     rows, s, share = _design(d_min, base.width, base.sharpness)
+    rows = rows[:, smooth:]
     scale = np.linalg.norm(rows, axis=0)
     solution = np.linalg.pinv(rows / scale, rcond=1e-13)[:, : len(s)] / scale[:, None]
     blob = _blob_transform(*_profile(d_min, base.width, base.sharpness), s)
     of_s = np.interp(s, base.s, base.blur) / blob
     relative = factors.at(s**2) * (of_s * (-(s**2) / 4 if dimming else 1))[:, None]
-    coefficients: Floats = (solution @ (relative * np.sqrt(share)[:, None])).T
-    return coefficients
+    coefficients: Floats = solution @ (relative * np.sqrt(share)[:, None])
+    return np.pad(coefficients, ((int(smooth), 0), (0, 0))).T
 
 
 def radial_transform(radius: float, degree: int, s: Floats) -> Floats:

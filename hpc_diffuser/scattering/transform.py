@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
@@ -161,6 +162,31 @@ class Phonons(Protocol):
         configurations : (S, N, 3) float, Å
         normals : (S, M) float
             z, which they are displaced by.
+        """
+        ...
+
+    def slopes(self, fields: Floats, released: Floats) -> Iterator[Floats]:
+        """What more motion along each of some fields does to |m|² and Σ|H_i|², to first order.
+
+        For motion along a field Δ with variance φ beside the other, at φ = 0 or any other,
+
+            ∂Σ|H_i|²/∂φ = |h|²,          h = Σ_a f_a (i q·Δ_a) e^{−½ qᵀU_a q} e^{iq·r_a},
+            ∂|m|²/∂φ = Re(m* k),         k = −Σ_a f_a qᵀW_a q e^{−½ qᵀU_a q} e^{iq·r_a},
+
+        where U_a of the second is differentiated, W_a = Δ_aΔ_aᵀ, and that of the first is not.
+
+        Parameters
+        ----------
+        fields : (M, N, 3) float, Å
+            Δ, of unit variance: not those that the atoms move along.
+        released : (N,) float
+            The share c_a of an atom's |Δ_a|² that it loses in motion alike in all directions:
+            W_a = Δ_aΔ_aᵀ − c_a |Δ_a|² 1.
+
+        Yields
+        ------
+        (2, V) float32
+            |h|² and Re(m* k), field by field: only a few are held at once.
         """
         ...
 

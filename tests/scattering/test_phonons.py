@@ -22,6 +22,8 @@ D_MIN = 2.2
 # Relative rms of F in a molecule of few atoms, as in test_transform.py, and what copies add to it;
 # of a square it is twice that.
 ERRORS = {"direct": 3e-6, "density": 2 * DRAWING_ERROR + DRESSING_ERROR}
+# Of second derivatives, which weigh what drawn shapes have at large q.
+CURVED = {"direct": 6e-6, "density": 0.02}
 every_transform = pytest.mark.parametrize("name", TRANSFORMS)
 
 
@@ -47,6 +49,7 @@ class Case:
         self.amplitudes = amplitudes
         along = np.einsum("vi,mni->mvn", self.q, fields)
         waves = self.waves(structure.positions) * np.exp(-0.5 * np.sum(along**2, axis=0))
+        self.dimmed = waves
         self.mean = waves.sum(axis=1)
         self.first_order = 1j * np.sum(waves * along, axis=2)
 
@@ -150,3 +153,19 @@ def test_many_fields(name):
     ]
     found = case.phonons.remainders(moved, normals)[case.rows]
     assert off(found, np.sum(np.abs(rest) ** 2, axis=0)) < 5 * ERRORS[name]
+
+
+@every_transform
+@pytest.mark.parametrize("rms_A", [0.0, 0.3, 0.8])
+def test_slopes(name, rms_A):
+    """|h|² and Re(m* k) of fields that the molecule does not move along, or no atom at all."""
+    case = Case(name, rms_A)
+    rng = np.random.default_rng(6)
+    fields, released = rng.normal(size=(3, 37, 3)), rng.uniform(0, 0.3, 37)
+    found = np.array(list(case.phonons.slopes(fields, released)))[:, :, case.rows]
+    along = np.einsum("vi,mni->mvn", case.q, fields)
+    alike = np.sum(case.q**2, axis=1)[:, None] * (released * np.sum(fields**2, axis=2))[:, None]
+    dimmed = case.dimmed
+    first, second = np.sum(dimmed * along, axis=2), -np.sum(dimmed * (along**2 - alike), axis=2)
+    assert off(found[:, 0], np.abs(first) ** 2) < 2 * ERRORS[name]
+    assert off(found[:, 1], (case.mean.conj() * second).real) < CURVED[name]

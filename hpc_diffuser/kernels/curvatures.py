@@ -1,0 +1,179 @@
+"""What displacements add to a density that is drawn on a grid, to first and to second order."""
+
+import numpy as np
+from numba import njit, prange
+
+from hpc_diffuser.kernels.density import DEGREE, Shapes
+from hpc_diffuser.kernels.fused import fused
+from hpc_diffuser.kernels.gradients import LANES, Copies
+from hpc_diffuser.system.arrays import Floats, Integers, Mask
+
+AT_ONCE = 16  # fields drawn together: an atom's derivatives are computed once for them
+_COMPONENTS = 9  # −∇ρ along x, y, z; ∂²ρ along xx, yy, zz, xy, xz, yz
+
+
+@njit(cache=True, parallel=True)
+def draw_curvatures(
+    steps: Floats,
+    copies: Copies,
+    fields: Floats,
+    spreads: Floats,
+    shapes: Shapes,
+    box: Integers,
+    densities: Floats,
+) -> None:
+    """What each of some fields adds: Σ_a −Δ_a·∇ρ_a, and Σ_a W_a:∇∇ρ_a.
+
+    Parameters
+    ----------
+    steps, copies, shapes, box
+        See `gradients.draw_gradients`. The shapes' coefficient of v must be 0: where it is not,
+        ∇ρ has a jump at an atom's edge, and what ∇∇ρ has there is on no grid.
+    fields : (M, N, 3) float32
+        Displacements Δ in steps.
+    spreads : (M, N, 6) float32
+        W in steps², symmetric: xx, yy, zz, and twice xy, xz, yz.
+    densities : (M, 2, x·y·z + LANES) float32
+        Of every field both, overwritten. An atom's row may run, with zeros, into the row behind it.
+    """
+    for part in prange((len(fields) + AT_ONCE - 1) // AT_ONCE):
+        first, last = part * AT_ONCE, min((part + 1) * AT_ONCE, len(fields))
+        densities[first:last] = 0
+        for a in range(fields.shape[1]):
+            own = slice(copies[0][a], copies[0][a + 1])
+            corner, inside, derivatives = _derivatives(
+                steps[own], copies[1][own], copies[2][own], shapes, box
+            )
+            for m in range(first, last):
+                _add(fields[m, a], spreads[m, a], corner, inside, derivatives, box, densities[m])
+
+
+@njit(cache=True)
+def _derivatives(
+    steps: Floats, kinds: Integers, occupancies: Floats, shapes: Shapes, box: Integers
+) -> tuple[Integers, Mask, Floats]:
+    """Of an atom's copies: where its own box begins, which rows it touches, `_COMPONENTS` there."""
+    coefficients, metric, reach = shapes
+    places = np.empty_like(steps)
+    corner, sides = np.empty(3, np.int64), np.empty(3, np.int64)
+    for c in range(3):
+        places[:, c] = steps[:, c] + 0.5 * (box[c] - 1)
+        corner[c] = int(np.ceil(places[:, c].min() - reach))
+        sides[c] = int(np.floor(places[:, c].max() + reach)) + 1 - corner[c]
+    width = (sides[2] + LANES - 1) // LANES * LANES
+    found = np.zeros((sides[0], sides[1], _COMPONENTS, width), np.float32)
+    inside = np.zeros((sides[0], sides[1]), np.bool_)
+    derivative = np.empty(DEGREE, np.float32)
+    once, twice = np.empty(width, np.float32), np.empty(width, np.float32)
+    m = metric
+    for copy in range(len(steps)):
+        for c in range(DEGREE):
+            derivative[c] = 2 * (c + 1) * occupancies[copy] * coefficients[kinds[copy], c]
+        dz = np.float32(corner[2] - places[copy, 2])
+        for i in range(sides[0]):
+            dx = np.float32(corner[0] + i - places[copy, 0])
+            for j in range(sides[1]):
+                dy = np.float32(corner[1] + j - places[copy, 1])
+                x, y = m[0, 0] * dx + m[0, 1] * dy, m[0, 1] * dx + m[1, 1] * dy
+                across = m[0, 2] * dx + m[1, 2] * dy
+                top = np.float32(1) - dx * x - dy * y
+                if top * m[2, 2] + across * across > 0:
+                    inside[i, j] = True
+                    _differentiate(once, twice, top, across, m[2, 2], dz, derivative)
+                    _add_components(found[i, j], once, twice, x, y, across, m, dz)
+    return corner, inside, found
+
+
+@njit(cache=True)
+def _differentiate(
+    once: Floats,
+    twice: Floats,
+    top: np.float32,
+    across: np.float32,
+    m_zz: np.float32,
+    start: np.float32,
+    derivative: Floats,
+) -> None:
+    """2 p'(v) = 2 Σ_j (j+1) c_j vʲ and 4 p''(v) along a row, 0 where v < 0; `density._add_row`."""
+    for n in range(len(once)):
+        dz = start + np.float32(n)
+        v = fused(-dz, fused(m_zz, dz, np.float32(2) * across), top)
+        v = v if v > np.float32(0) else np.float32(0)
+        value, slope = derivative[11], np.float32(0)
+        slope, value = fused(slope, v, value), fused(value, v, derivative[10])
+        slope, value = fused(slope, v, value), fused(value, v, derivative[9])
+        slope, value = fused(slope, v, value), fused(value, v, derivative[8])
+        slope, value = fused(slope, v, value), fused(value, v, derivative[7])
+        slope, value = fused(slope, v, value), fused(value, v, derivative[6])
+        slope, value = fused(slope, v, value), fused(value, v, derivative[5])
+        slope, value = fused(slope, v, value), fused(value, v, derivative[4])
+        slope, value = fused(slope, v, value), fused(value, v, derivative[3])
+        slope, value = fused(slope, v, value), fused(value, v, derivative[2])
+        slope, value = fused(slope, v, value), fused(value, v, derivative[1])
+        slope, value = fused(slope, v, value), fused(value, v, derivative[0])
+        once[n] = value
+        twice[n] = np.float32(2) * slope if v > np.float32(0) else np.float32(0)
+
+
+@njit(cache=True)
+def _add_components(
+    found: Floats,
+    once: Floats,
+    twice: Floats,
+    x: np.float32,
+    y: np.float32,
+    z: np.float32,
+    m: Floats,
+    start: np.float32,
+) -> None:
+    """Add 2 p' Md and 4 p'' (Md)(Md)ᵀ − 2 p' M to a row, d the distance; x, y, z: Md at dz = 0."""
+    for n in range(len(once)):
+        dz = start + np.float32(n)
+        a = fused(m[0, 2], dz, x)
+        b = fused(m[1, 2], dz, y)
+        c = fused(m[2, 2], dz, z)
+        slope, bend = once[n], twice[n]
+        found[0, n] += slope * a
+        found[1, n] += slope * b
+        found[2, n] += slope * c
+        found[3, n] += bend * a * a - slope * m[0, 0]
+        found[4, n] += bend * b * b - slope * m[1, 1]
+        found[5, n] += bend * c * c - slope * m[2, 2]
+        found[6, n] += bend * a * b - slope * m[0, 1]
+        found[7, n] += bend * a * c - slope * m[0, 2]
+        found[8, n] += bend * b * c - slope * m[1, 2]
+
+
+@njit(cache=True)
+def _add(
+    field: Floats,
+    spread: Floats,
+    corner: Integers,
+    inside: Mask,
+    derivatives: Floats,
+    box: Integers,
+    densities: Floats,
+) -> None:
+    """Add Δ·(−∇ρ) and W:∇∇ρ of one atom to both densities of a field."""
+    width = derivatives.shape[3]
+    x, y, z = field[0], field[1], field[2]
+    xx, yy, zz = spread[0], spread[1], spread[2]
+    xy, xz, yz = spread[3], spread[4], spread[5]
+    for i in range(derivatives.shape[0]):
+        for j in range(derivatives.shape[1]):
+            if inside[i, j]:
+                start = ((corner[0] + i) * box[1] + corner[1] + j) * box[2] + corner[2]
+                first = densities[0, start : start + width]
+                second = densities[1, start : start + width]
+                of = derivatives[i, j]
+                for n in range(width):
+                    total = fused(x, of[0, n], first[n])
+                    total = fused(y, of[1, n], total)
+                    first[n] = fused(z, of[2, n], total)
+                for n in range(width):
+                    total = fused(xx, of[3, n], second[n])
+                    total = fused(yy, of[4, n], total)
+                    total = fused(zz, of[5, n], total)
+                    total = fused(xy, of[6, n], total)
+                    total = fused(xz, of[7, n], total)
+                    second[n] = fused(yz, of[8, n], total)
