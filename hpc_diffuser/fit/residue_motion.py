@@ -45,6 +45,12 @@ class ModeMotion:
     rms_A: Floats
     standing_A: Floats
 
+    @property
+    def standing_lengths_A(self) -> Floats:
+        """How far each Cα goes (n,), Å, at one standard deviation."""
+        lengths: Floats = np.linalg.norm(self.standing_A, axis=1)
+        return lengths
+
 
 @dataclass(frozen=True, kw_only=True)
 class ResidueMotion:

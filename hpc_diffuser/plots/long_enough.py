@@ -7,7 +7,7 @@ import numpy as np
 from hpc_diffuser.interface.checked import require_kind
 from hpc_diffuser.motion.convergence import FEWEST_FRAMES, PAIRS, Convergence
 from hpc_diffuser.motion.modes import Modes
-from hpc_diffuser.plots.canvas import BLUE, GREY, ORANGE, new_axes, new_figure
+from hpc_diffuser.plots.canvas import BLUE, GREY, ORANGE, finish, label_counts, new_axes, new_figure
 from hpc_diffuser.system.errors import InputError
 
 
@@ -61,8 +61,7 @@ def plot_parts(modes: Modes, ax: Any = None) -> Any:
     ax.set_xticks(places, [f"{parts}\n{i + 1}, {j + 1}" for parts, _, i, j in PAIRS])
     ax.set(xlim=(-0.5, len(PAIRS) - 0.5), ylim=(0, 1))
     ax.set_title(f"parts of {found.n_frames} frames, {found.compared} modes", fontsize=10)
-    ax.legend(frameon=False, fontsize=8)
-    ax.grid(alpha=0.3)
+    finish(ax)
     return ax
 
 
@@ -140,12 +139,10 @@ def plot_blocks(modes: Modes, ax: Any = None) -> Any:
         color=GREY,
         label="of random frames",
     )
-    ax.set_xticks(lengths[::2], [str(length) for length in lengths[::2]])
-    ax.minorticks_off()
+    label_counts(ax, lengths[::2])
     ax.set(ylim=(0, 1), xlabel="frames", ylabel="covariance overlap with all frames")
     ax.set_title(f"blocks: worth {found.independent_blocks:.0f} independent frames", fontsize=10)
-    ax.legend(frameon=False, fontsize=8)
-    ax.grid(alpha=0.3)
+    finish(ax)
     return ax
 
 

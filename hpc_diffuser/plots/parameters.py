@@ -6,7 +6,14 @@ from typing import Any
 import numpy as np
 
 from hpc_diffuser.interface.checked import numbers_of, texts_of
-from hpc_diffuser.plots.canvas import BLUE, GREY, ORANGE, new_axes, new_figure
+from hpc_diffuser.plots.canvas import (
+    BLUE,
+    GREY,
+    ORANGE,
+    legend_outside,
+    new_axes,
+    new_figure,
+)
 from hpc_diffuser.system.arrays import Floats
 
 _MOST_WRITTEN = 12  # parameters whose correlations are written into their fields
@@ -151,8 +158,7 @@ def plot_intervals(
     beside.tick_params(length=0)
     beside.set_ylabel("range")
     ax.grid(alpha=0.3, axis="x")
-    handles = ax.get_legend_handles_labels()
-    ax.figure.legend(*handles, loc="outside upper left", ncols=3, fontsize=8, frameon=False)
+    legend_outside(ax, 3, "outside upper left")
     return ax
 
 

@@ -8,13 +8,19 @@ import numpy as np
 
 from hpc_diffuser.crystal.secondary_structure import HELIX, STRAND
 from hpc_diffuser.interface.checked import numbers_of, texts_of
-from hpc_diffuser.plots.canvas import new_axes
+from hpc_diffuser.plots.canvas import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    new_axes,
+)
 from hpc_diffuser.system.arrays import Floats, Integers, Names
 
 STYLES = (
-    ("#1f5fa8", "-", "o"),
-    ("#d1642b", "--", "s"),
-    ("#2e8b57", "-.", "^"),
+    (BLUE, "-", "o"),
+    (ORANGE, "--", "s"),
+    (GREEN, "-.", "^"),
     ("#8a4fa3", ":", "D"),
     ("#4d4d4d", (0, (5, 1, 1, 1, 1, 1)), "v"),
 )
@@ -152,12 +158,12 @@ def mark_residues(ax: Any, labels: Sequence[str], chain: Integers, both: bool = 
     ax.set_xlim(-0.5, len(labels) - 0.5)
     ax.set_xlabel("residue")
     for border in borders:
-        ax.axvline(border, color="#8a8a8a", lw=0.6)
+        ax.axvline(border, color=GREY, lw=0.6)
     if both:
         ax.set_yticks(ticks, words)
         ax.set_ylabel("residue")
         for border in borders:
-            ax.axhline(border, color="#8a8a8a", lw=0.6)
+            ax.axhline(border, color=GREY, lw=0.6)
 
 
 def _ticks(labels: Sequence[str], most: int) -> list[int]:

@@ -9,7 +9,18 @@ from hpc_diffuser.fit.courses import DEVIATES, FAILED, FINISHED, RUNNING, Restar
 from hpc_diffuser.fit.search.history import History
 from hpc_diffuser.fit.summary import AS_GOOD
 from hpc_diffuser.interface.checked import numbers_of, texts_of
-from hpc_diffuser.plots.canvas import BLUE, GREEN, GREY, ORANGE, PINK, new_axes, new_figure
+from hpc_diffuser.plots.canvas import (
+    ABOVE,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PINK,
+    finish,
+    legend_outside,
+    new_axes,
+    new_figure,
+)
 
 # Clusters in their order; from the last one on all look alike.
 _CLUSTERS = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "^"), (PINK, "D"))
@@ -67,7 +78,7 @@ def plot_restarts(
     ax.set(xlim=(-0.09, 1.09), ylim=(len(names) - 0.4, -0.6))
     ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["lower\nbound", "¼", "½", "¾", "upper\nbound"])
     ax.tick_params(axis="y", length=0)
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False, fontsize=8)
+    ax.legend(ncols=4, frameon=False, fontsize=8, **ABOVE)
     return ax
 
 
@@ -138,8 +149,7 @@ def plot_courses(
     ax.set(xlabel="evaluations of a restart", ylabel="CC below the best of all restarts")
     ax.set_xlim(left=0)
     ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.grid(alpha=0.3)
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=5, frameon=False, fontsize=8)
+    finish(ax, ncols=5, **ABOVE)
     return ax
 
 
@@ -196,8 +206,7 @@ def plot_histograms(
         panel.set_title(names[d], fontsize=9)
         if d % columns == 0:
             panel.set_ylabel("restarts")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=5, frameon=False, fontsize=8)
+    legend_outside(panels[0], 5)
     return panels[:shown]
 
 

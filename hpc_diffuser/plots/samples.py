@@ -6,7 +6,14 @@ from typing import Any
 import numpy as np
 
 from hpc_diffuser.interface.checked import numbers_of
-from hpc_diffuser.plots.canvas import BLUE, ORANGE, new_axes
+from hpc_diffuser.plots.canvas import (
+    ABOVE,
+    BLUE,
+    ORANGE,
+    finish,
+    label_counts,
+    new_axes,
+)
 from hpc_diffuser.system.errors import InputError
 
 
@@ -62,9 +69,7 @@ def plot_samples(
     ax.axvline(
         n[-1], color="black", lw=0.9, ls=(0, (6, 3)), label=f"used in the fit: {samples[-1]}"
     )
-    ax.set_xticks(n, [f"{count}" for count in samples])
-    ax.minorticks_off()
+    label_counts(ax, samples)
     ax.set(xlabel="samples n", ylabel="error")
-    ax.grid(alpha=0.3)
-    ax.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    finish(ax, ncols=2, **ABOVE)
     return ax

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hpc_diffuser.plots.canvas import BLUE, GREY, ORANGE, new_axes
+from hpc_diffuser.plots.canvas import BLUE, GREY, ORANGE, finish, label_counts, new_axes
 
 
 def plot_sampling_errors(measured: dict[str, Any], ax: Any = None) -> Any:
@@ -37,11 +37,8 @@ def plot_sampling_errors(measured: dict[str, Any], ax: Any = None) -> Any:
             samples, [errors[n] for n in samples], marker=marker, ms=4, color=colour, label=label
         )
     ax.axhline(measured["reference_error"], color=GREY, lw=0.8, ls=":")
-    ticks = sorted(int(n) for n in measured["error_by_samples_reference"])
-    ax.set_xticks(ticks, [str(n) for n in ticks])
-    ax.minorticks_off()
+    label_counts(ax, sorted(int(n) for n in measured["error_by_samples_reference"]))
     ax.set_xlabel("samples")
     ax.set_ylabel("1 − CC with the closed form")
-    ax.grid(alpha=0.3)
-    ax.legend(frameon=False)
+    finish(ax, fontsize=10)
     return ax

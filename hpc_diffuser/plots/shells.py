@@ -10,7 +10,7 @@ from hpc_diffuser.fit.cc_text import cc_text
 from hpc_diffuser.fit.comparison_table import ModelShellRow
 from hpc_diffuser.fit.summary import Outcome, ShellRow, Summary
 from hpc_diffuser.interface.run import Run
-from hpc_diffuser.plots.canvas import BLUE, GREY, ORANGE, new_axes, new_figure
+from hpc_diffuser.plots.canvas import BLUE, GREY, ORANGE, finish, known, new_axes, new_figure
 from hpc_diffuser.system.arrays import Floats
 from hpc_diffuser.system.errors import InputError
 
@@ -75,12 +75,12 @@ def plot_voxels(run: Run | Summary, ax: Any = None) -> Any:
     )
     for values, label, colour, marker in counts:
         # None at all has no place on a logarithmic axis.
-        known = [n or float("nan") for n in values]
-        ax.semilogy(middle, known, marker, ms=4, color=colour, label=label)
+        ax.semilogy(
+            middle, known([n or None for n in values]), marker, ms=4, color=colour, label=label
+        )
     label_resolution(ax, middle[0], middle[-1])
     ax.set_ylabel("voxels")
-    ax.grid(alpha=0.3)
-    ax.legend(frameon=False, fontsize=8)
+    finish(ax)
     return ax
 
 
@@ -126,8 +126,7 @@ def plot_shells(run: Run | Summary, ax: Any = None, errors: CCErrors | None = No
     draw_ceiling(ax, middle, shells)
     label_resolution(ax, middle[0], middle[-1])
     ax.set_ylabel("correlation coefficient")
-    ax.grid(alpha=0.3)
-    ax.legend(frameon=False)
+    finish(ax, fontsize=10)
     ax.set_title(
         f"CC_work {cc_text(outcome.cc_work, 3)}, CC_free {cc_text(outcome.cc_free, 3)}; "
         f"translation alone {cc_text(outcome.translation_alone.cc_work, 3)}",
@@ -168,7 +167,7 @@ def draw_ccs(
     **style
         Of the line, for matplotlib.
     """
-    values = np.array([np.nan if cc is None else cc for cc in found])
+    values = known(found)
     bars = None
     if error is not None:
         bars = np.maximum([values - error.low, error.high - values], 0)
@@ -186,7 +185,7 @@ def draw_ceiling(
     middle : (n,) float, Å⁻¹
     shells : sequence of n ShellRow or ModelShellRow
     """
-    stars = [np.nan if s.cc_star is None else s.cc_star for s in shells]
+    stars = known([s.cc_star for s in shells])
     if np.isfinite(stars).any():
         ax.plot(middle, stars, "k:", marker="_", ms=7, lw=1.2, label="CC* of the data")
 

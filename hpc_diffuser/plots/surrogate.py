@@ -7,7 +7,7 @@ import numpy as np
 
 from hpc_diffuser.fit.couplings import slice_through
 from hpc_diffuser.fit.search.surrogate import Surrogate
-from hpc_diffuser.plots.canvas import new_axes, new_figure
+from hpc_diffuser.plots.canvas import legend_outside, new_axes, new_figure
 
 _LEVELS = 12
 
@@ -102,6 +102,5 @@ def plot_slices(
     figure.colorbar(
         panels[0].collections[0], ax=list(panels), label="CC that is expected", ticks=levels[::2]
     )
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False, fontsize=8)
+    legend_outside(panels[0], 3)
     return list(panels)

@@ -1,16 +1,15 @@
-"""Models beside each other: scores, parameters, controls, CC by shell."""
+"""Models beside each other: scores, parameters, controls."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from hpc_diffuser.fit.cc_errors import CCErrors, difference_error
-from hpc_diffuser.fit.cc_text import cc_text
 from hpc_diffuser.fit.comparison_table import ModelComparison, ModelRow, Shuffled
 from hpc_diffuser.fit.config_values import terms_of
 from hpc_diffuser.fit.scoring import plain
 from hpc_diffuser.interface.run import Comparison
 from hpc_diffuser.report.facts import best_known, errors_of, numbered, rounded
-from hpc_diffuser.report.section import Cell, Column, Contents, Figure, Table
+from hpc_diffuser.report.section import Cell, Column, Contents, Table
 from hpc_diffuser.system.errors import InputError
 
 _ERRORS = 2  # of a difference, that it has to exceed
@@ -231,60 +230,3 @@ def _value(found: tuple[float, bool] | None) -> Cell:
         return ""
     value, is_refined = found
     return rounded(value, 4) if is_refined else f"({value:g})"
-
-
-def shells_of_models(comparison: Comparison) -> Contents | None:
-    """CC by shell, a column for each model; None until all are fitted."""
-    found = comparison.table
-    if found is None:
-        return None
-    ceiling = any(shell.cc_half is not None for shell in found.shells)
-    names = [row.name for row in found.models]
-    columns: list[Any] = [
-        Column(name="d_max (Å)", digits=2),
-        Column(name="d_min (Å)", digits=2),
-        Column(name="working voxels"),
-        Column(name="free voxels"),
-        *(Column(name=name, digits=4) for name in ("CC½", "CC*") if ceiling),
-        *(
-            Column(name=f"CC_{kind} {name}", digits=4)
-            for kind in ("work", "free")
-            for name in names
-        ),
-    ]
-    rows = tuple(
-        (
-            "∞" if shell.d_max is None else shell.d_max,
-            shell.d_min,
-            shell.voxels_work,
-            shell.voxels_free,
-            *((shell.cc_half, shell.cc_star) if ceiling else ()),
-            *(cc.get(name) for cc in (shell.cc, shell.cc_free) for name in names),
-        )
-        for shell in found.shells
-    )
-    caption = "CC of each model by resolution shell."
-    if ceiling:
-        caption += " CC½ is that of the data's half-maps, CC* what a perfect model would reach."
-    table = Table(name="shells-of-models", caption=caption, columns=tuple(columns), rows=rows)
-    return Contents(figures=(_shells_figure(found),), tables=(table,))
-
-
-def _shells_figure(found: ModelComparison) -> Figure:
-    def draw() -> Any:
-        from hpc_diffuser.plots.models import models_figure
-
-        return models_figure(found)
-
-    said = [
-        f"{row.name}: CC_work {cc_text(row.cc_work)}, CC_free {cc_text(row.cc_free)}."
-        for row in found.models
-    ]
-    return Figure(
-        name="models-against-resolution",
-        caption="CC_work and CC_free of each model against resolution, a panel for each, before "
-        "the curves of the others; above, of all shells together.",
-        alternative=" ".join(["CC against resolution of each model.", *said])
-        + " By shell, they are in the table below.",
-        draw=draw,
-    )

@@ -77,7 +77,7 @@ def _arrows(found: ResidueMotion) -> Figure:
 def _farthest(found: ResidueMotion) -> str:
     said = []
     for mode in found.modes:
-        lengths = np.linalg.norm(mode.standing_A, axis=1)
+        lengths = mode.standing_lengths_A
         row = int(lengths.argmax())
         said.append(
             f"mode {mode.number} moves {found.trace.labels[row]} most, by {lengths[row]:.2f} Å"
@@ -105,7 +105,7 @@ def _drawn(found: ResidueMotion, mode: ModeMotion) -> tuple[Any, Any, Any, str]:
 
 def _animation(found: ResidueMotion, mode: ModeMotion) -> Animation:
     *_, title = drawn = _drawn(found, mode)
-    lengths = np.linalg.norm(mode.standing_A, axis=1)
+    lengths = mode.standing_lengths_A
     row = int(lengths.argmax())
     return Animation(
         name=f"mode_{mode.number}",

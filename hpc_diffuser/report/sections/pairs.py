@@ -3,6 +3,7 @@
 import numpy as np
 
 from hpc_diffuser.fit.residue_motion import ResidueMotion
+from hpc_diffuser.fit.scoring import plain
 from hpc_diffuser.interface.run import Run
 from hpc_diffuser.motion.by_residue import (
     Pair,
@@ -135,7 +136,8 @@ def _matrix(found: ResidueMotion, matrices: dict[str, Floats]) -> Table:
     last = np.minimum(first + size, n_residues) - 1
     labels = [_block(found, int(i), int(j)) for i, j in zip(first, last, strict=True)]
     i, j = np.triu_indices(len(labels))
-    values = [_cells(block_means(matrices[name], MOST_BLOCKS)[i, j]) for name in _OF_PAIR]
+    blocks = [block_means(matrices[name], MOST_BLOCKS)[i, j].tolist() for name in _OF_PAIR]
+    values = [list(map(plain, numbers)) for numbers in blocks]
     rows = zip(i.tolist(), j.tolist(), zip(*values, strict=True), strict=True)
     means = f", means over blocks of {size} residues" if size > 1 else ""
     return Table(
@@ -150,10 +152,6 @@ def _matrix(found: ResidueMotion, matrices: dict[str, Floats]) -> Table:
 def _block(found: ResidueMotion, first: int, last: int) -> str:
     labels = found.trace.labels
     return labels[first] if first == last else f"{labels[first]} to {labels[last]}"
-
-
-def _cells(values: Floats) -> list[float | None]:
-    return [value if np.isfinite(value) else None for value in values.tolist()]
 
 
 _OF_PAIR = ("distance", "change", "covariance", "correlation")

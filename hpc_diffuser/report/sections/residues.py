@@ -13,6 +13,7 @@ from hpc_diffuser.fit.residue_motion import (
     mobile_parts,
     residue_motion,
 )
+from hpc_diffuser.fit.scoring import plain
 from hpc_diffuser.interface.run import Run
 from hpc_diffuser.motion.parameters import parameters_from
 from hpc_diffuser.plots.residues import Curve, plot_along_residues
@@ -120,7 +121,7 @@ def _displacements(found: ResidueMotion) -> Figure:
 
 
 def _along_modes(found: ResidueMotion) -> Figure:
-    curves = [Curve(f"mode {m.number}", np.linalg.norm(m.standing_A, axis=1)) for m in found.modes]
+    curves = [Curve(f"mode {m.number}", m.standing_lengths_A) for m in found.modes]
     farthest = ", ".join(
         f"of mode {m.number} {found.trace.labels[int(curve.values.argmax())]} by "
         f"{curve.values.max():.2f} Å"
@@ -165,14 +166,14 @@ def _numbers(found: ResidueMotion) -> dict[str, Floats]:
     }
     for mode in found.modes:
         numbers[f"mode {mode.number} rms (Å)"] = mode.rms_A
-        numbers[f"mode {mode.number} Cα (Å)"] = np.linalg.norm(mode.standing_A, axis=1)
+        numbers[f"mode {mode.number} Cα (Å)"] = mode.standing_lengths_A
     return numbers
 
 
 def _table(found: ResidueMotion) -> Table:
     numbers = _numbers(found)
     cells = np.column_stack(list(numbers.values())).tolist()
-    known = [[value if np.isfinite(value) else None for value in row] for row in cells]
+    known = [[plain(value) for value in row] for row in cells]
     rows = zip(found.trace.labels, found.secondary.tolist(), known, strict=True)
     return Table(
         name="residues",

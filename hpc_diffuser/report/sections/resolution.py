@@ -1,11 +1,10 @@
 """Section: CC against resolution, and how sure it is, of a run and of all models."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from hpc_diffuser.fit.cc_errors import CCError, CCErrors, difference_error
 from hpc_diffuser.fit.cc_text import cc_text
-from hpc_diffuser.fit.comparison_table import ModelComparison
+from hpc_diffuser.fit.comparison_table import ModelComparison, ModelShellRow
 from hpc_diffuser.fit.scoring import plain
 from hpc_diffuser.fit.summary import FitShellRow, Outcome
 from hpc_diffuser.interface.run import Comparison, Run
@@ -13,7 +12,6 @@ from hpc_diffuser.maps.zones import REPLICATES
 from hpc_diffuser.plots.models import best_model, models_figure
 from hpc_diffuser.plots.shells import shells_figure
 from hpc_diffuser.report.section import Cell, Column, Contents, Figure, Table
-from hpc_diffuser.report.sections.models import shells_of_models
 from hpc_diffuser.system.errors import InputError
 
 HOW = (
@@ -29,7 +27,14 @@ _CEILING = (
     "CC* is what a model without errors would reach: √(2 CC½ / (1 + CC½)), CC½ that of the data's "
     "half-maps."
 )
+_BEYOND = "where those of CC_free leave the panel, the table has their ends."
 _ERROR = ("standard error", "95 % from", "95 % to")
+_SHELL = (
+    Column(name="d_max (Å)", digits=2),
+    Column(name="d_min (Å)", digits=2),
+    Column(name="working voxels"),
+    Column(name="free voxels"),
+)
 
 
 def shells_of_run(run: Run) -> Contents | None:
@@ -98,19 +103,10 @@ def _table(shells: tuple[FitShellRow, ...], errors: CCErrors | None) -> Table:
     return Table(
         name="shells",
         caption="CC by resolution shell.",
-        columns=(
-            Column(name="d_max (Å)", digits=2),
-            Column(name="d_min (Å)", digits=2),
-            Column(name="working voxels"),
-            Column(name="free voxels"),
-            *(Column(name=name, digits=3) for name in names),
-        ),
+        columns=(*_SHELL, *(Column(name=name, digits=3) for name in names)),
         rows=tuple(
             (
-                "∞" if row.d_max is None else row.d_max,
-                row.d_min,
-                row.voxels_work,
-                row.voxels_free,
+                *_of_shell(row),
                 row.cc,
                 *_in_shell(work, i),
                 row.cc_free,
@@ -124,25 +120,70 @@ def _table(shells: tuple[FitShellRow, ...], errors: CCErrors | None) -> Table:
     )
 
 
+def _of_shell(row: FitShellRow | ModelShellRow) -> tuple[Cell, ...]:
+    """The cells below `_SHELL`."""
+    d_max = "∞" if row.d_max is None else row.d_max
+    return d_max, row.d_min, row.voxels_work, row.voxels_free
+
+
 def resolution_of_models(comparison: Comparison) -> Contents | None:
-    """CC by shell of every model, with errors; None until all are fitted."""
-    found, contents = comparison.table, shells_of_models(comparison)
-    if found is None or contents is None:
+    """CC by shell of every model, with errors where maps are there; None until all are fitted."""
+    found = comparison.table
+    if found is None:
         return None
+    by_shell = _models_by_shell(found)
     try:
         errors = comparison.cc_errors
     except InputError as exc:
-        return replace(contents, words=(*contents.words, f"Without errors of the CCs: {exc}"))
-    figure = replace(
-        contents.figures[0],
-        caption=contents.figures[0].caption
-        + " Bars are 95 % intervals; where those of CC_free leave the panel, the table has their "
-        "ends.",
+        words = (f"Without errors of the CCs: {exc}",)
+        return Contents(words=words, figures=(_models_figure(found, {}),), tables=(by_shell,))
+    return Contents(
+        words=(HOW, _CEILING) if found.ceiling else (HOW,),
+        figures=(_models_figure(found, errors),),
+        tables=(_models_table(found, errors), by_shell, _shells_table(found, errors)),
+    )
+
+
+def _models_figure(found: ModelComparison, errors: Mapping[str, CCErrors]) -> Figure:
+    said = [
+        f"{row.name}: CC_work {cc_text(row.cc_work)}, CC_free {cc_text(row.cc_free)}."
+        for row in found.models
+    ]
+    bars = " Bars are 95 % intervals; " + _BEYOND if errors else ""
+    return Figure(
+        name="models-against-resolution",
+        caption="CC_work and CC_free of each model against resolution, a panel for each, before "
+        f"the curves of the others; above, of all shells together.{bars}",
+        alternative=" ".join(["CC against resolution of each model.", *said])
+        + " By shell, they are in the table below.",
         draw=lambda: models_figure(found, errors),
     )
-    words = (*contents.words, HOW, *([_CEILING] if found.ceiling else []))
-    tables = (_models_table(found, errors), *contents.tables, _shells_table(found, errors))
-    return replace(contents, words=words, figures=(figure,), tables=tables)
+
+
+def _models_by_shell(found: ModelComparison) -> Table:
+    """A column for each model."""
+    ceiling = any(shell.cc_half is not None for shell in found.shells)
+    names = [row.name for row in found.models]
+    scores = [f"CC_{kind} {name}" for kind in ("work", "free") for name in names]
+    caption = "CC of each model by resolution shell."
+    if ceiling:
+        caption += " CC½ is that of the data's half-maps, CC* what a perfect model would reach."
+    return Table(
+        name="shells-of-models",
+        caption=caption,
+        columns=(
+            *_SHELL,
+            *(Column(name=name, digits=4) for name in (*(("CC½", "CC*") * ceiling), *scores)),
+        ),
+        rows=tuple(
+            (
+                *_of_shell(shell),
+                *((shell.cc_half, shell.cc_star) * ceiling),
+                *(cc.get(name) for cc in (shell.cc, shell.cc_free) for name in names),
+            )
+            for shell in found.shells
+        ),
+    )
 
 
 def _models_table(found: ModelComparison, errors: Mapping[str, CCErrors]) -> Table:
