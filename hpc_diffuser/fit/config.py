@@ -90,11 +90,12 @@ class TargetConfig:
 class PriorConfig:
     """[prior]: what is expected of the answer, each with the weight of its penalty; 0 for none.
 
+    That of `amplitudes` may be "auto": then CC_free chooses it.
     `tau` is how far the logarithms of the modes' amplitudes scatter about the source's.
     """
 
     b_factors: float = 0.0
-    amplitudes: float = 0.0
+    amplitudes: float | str = 0.0
     tau: float = 0.5
 
 

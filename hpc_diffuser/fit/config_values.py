@@ -208,6 +208,14 @@ def _oversampling(name: str, value: Any) -> tuple[int, ...]:
     return tuple(_integer(name, v, 1) for v in value)
 
 
+def _weight_or_auto(name: str, value: Any) -> float | str:
+    if value == "auto":
+        return str(value)
+    if isinstance(value, str):
+        raise InputError(f'{name} should be a weight, or "auto", found {shown(value)}')
+    return _weight(name, value)
+
+
 def _weight(name: str, value: Any) -> float:
     """Of a penalty; true is 1."""
     if isinstance(value, bool):
@@ -226,7 +234,7 @@ _SPECIAL = {
     "grid.oversampling": _oversampling,
     "grid.d_min_A": _resolution,
     "prior.b_factors": _weight,
-    "prior.amplitudes": _weight,
+    "prior.amplitudes": _weight_or_auto,
     "prior.tau": _positive,
     "models.compare": _models,
     "model.samples": _samples,

@@ -6,6 +6,9 @@ import numpy as np
 
 from hpc_diffuser.fit.config import Config
 from hpc_diffuser.fit.footprint import require_memory
+from hpc_diffuser.fit.prior import AUTO
+from hpc_diffuser.fit.prior_choice import PriorPath
+from hpc_diffuser.fit.prior_weight import prior_path, with_weight
 from hpc_diffuser.fit.problem import (
     FINAL,
     Problem,
@@ -58,6 +61,9 @@ def run_restart(config: Config, number: int) -> tuple[Problem, History, Final]:
     require_memory(problem, ranks)
     if "auto" in (config.model.samples, config.model.estimator):
         problem = as_found(problem, measured_samples(problem, ranks, fewer=False))
+    if config.prior.amplitudes == AUTO:
+        chosen = prior_path(problem, ranks, PriorPath()).chosen
+        problem = with_weight(problem, chosen.weight)
     history = _search(problem, number, ranks)
     return problem, history, _final(problem, history, ranks)
 

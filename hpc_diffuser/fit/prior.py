@@ -33,6 +33,7 @@ from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.motion.registry import BY_NAME
 from hpc_diffuser.system.errors import InputError
 
+AUTO = "auto"  # a weight that CC_free chooses: see `prior_path`
 TOLERANCE = 0.1  # of a B-factor: an excess by so much counts as one standard error
 FLOOR = 0.01  # ε: of the source's amplitude; smaller ones are as improbable as this
 STEP = 1e-4  # of a range in φ, for the slopes of B-factors
@@ -77,7 +78,7 @@ def log_normal(variances: np.ndarray, source: np.ndarray, tau: float) -> tuple[P
     tau : float
         Standard deviation of ln σ.
     """
-    softened = variances + (FLOOR * source) ** 2
+    softened = _softened(variances, source)
     logs = np.log(softened) / 2 - np.log(source)
     residuals = (logs - logs.mean()) / tau
     slopes = 1 / (2 * softened)
@@ -87,6 +88,11 @@ def log_normal(variances: np.ndarray, source: np.ndarray, tau: float) -> tuple[P
     matrix = centred * np.outer(slopes, slopes) / tau**2
     value = float((residuals**2).sum() / 2)
     return Penalty(value, gradient, matrix), float(np.exp(logs.mean()))
+
+
+def _softened(variances: np.ndarray, source: np.ndarray) -> np.ndarray:
+    softened: np.ndarray = variances + (FLOOR * source) ** 2
+    return softened
 
 
 def excess(b_factors: np.ndarray, crystal: np.ndarray, slopes: np.ndarray) -> Penalty:
@@ -218,10 +224,12 @@ class Prior:
         return [one for one, yes in zip(every, self.space.refined, strict=True) if yes]
 
     def _log_normal(self, point: np.ndarray) -> tuple[Penalty, float]:
-        rows = refined_modes(self.space)
+        return log_normal(*self.mode_variances(point), self.config.tau)
+
+    def mode_variances(self, point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """σ² (n,) of the refined modes at a point, and σ⁰ of their source."""
         places = [place for name, place in self._refined() if name == _MODES]
-        source = self.modes.amplitudes_A[places]
-        return log_normal(point[rows] ** 2, source, self.config.tau)
+        return point[refined_modes(self.space)] ** 2, self.modes.amplitudes_A[places]
 
     def _crystal(self) -> np.ndarray:
         return np.asarray(self.modes.crystal_b_A2)
@@ -238,6 +246,12 @@ class Prior:
             return moved
         left = np.nan_to_num(np.maximum(self._crystal() - moved, 0.0))
         return moved + parameters.residual_b_fraction * left
+
+
+def log_ratios(prior: Prior, point: np.ndarray) -> np.ndarray:
+    """ln σ/σ⁰ (n,) of the refined modes at a point, as the prior softens it."""
+    variances, source = prior.mode_variances(point)
+    return np.log(_softened(variances, source)) / 2 - np.log(source)
 
 
 def penalty_of(prior: Prior | None, point: np.ndarray, score: Score) -> float:

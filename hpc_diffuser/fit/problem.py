@@ -10,7 +10,8 @@ from hpc_diffuser.fit.config import Config, ModelConfig
 from hpc_diffuser.fit.convergence import with_fewer
 from hpc_diffuser.fit.estimator_choice import Trial, cheapest_estimator, choice_text
 from hpc_diffuser.fit.inputs import load_modes, load_target
-from hpc_diffuser.fit.prior import Prior, prior_of
+from hpc_diffuser.fit.prior import AUTO, Prior, prior_of
+from hpc_diffuser.fit.prior_choice import MIDDLE
 from hpc_diffuser.fit.run.directory import read_convergence, write_convergence
 from hpc_diffuser.fit.sampling_error import Convergence, final_estimator
 from hpc_diffuser.fit.scoring import Comparison, require_variation
@@ -143,6 +144,12 @@ def load_problem(config: Config) -> Problem:
     if config.target.knots:
         standard_deviations(target, str(config.target.file))
     prior_of(config.prior, modes, space, len(target.indices))  # refuses what it cannot be of
+    if config.prior.amplitudes == AUTO and METHODS[config.search.method].steps_after is None:
+        raise InputError(
+            'prior.amplitudes = "auto" follows a path of least squares, which a search by '
+            f'"{config.search.method}" is not: expected [search] method = "least-squares", or a '
+            "number"
+        )
     return Problem(config, modes, target, space)
 
 
@@ -180,7 +187,10 @@ def shrunk_problem(problem: Problem) -> Problem:
     kept = target.at(target.indices[:, 0] % stride == 0)
     if config.target.knots:  # whose σ may be the half-maps'
         kept = replace(kept, half_sums=target.half_sums)
-    config = replace(config, search=search, model=model)
+    prior = config.prior
+    if prior.amplitudes == AUTO:  # a path would take longer than all else
+        prior = replace(prior, amplitudes=MIDDLE)
+    config = replace(config, search=search, model=model, prior=prior)
     return replace(problem, config=config, target=kept)
 
 

@@ -11,6 +11,7 @@ from hpc_diffuser.fit.compilation import compile_kernels
 from hpc_diffuser.fit.config import Config, SearchConfig
 from hpc_diffuser.fit.footprint import require_memory
 from hpc_diffuser.fit.groups import choose_groups
+from hpc_diffuser.fit.prior_weight import with_prior_weight
 from hpc_diffuser.fit.problem import PROPOSAL, Problem, compare, settled, with_samples
 from hpc_diffuser.fit.results import cc_or_zero, finish, sum_up
 from hpc_diffuser.fit.run.checkpoints import checkpoint_path, write_checkpoint
@@ -99,10 +100,10 @@ def refine(
         share = None
         if _unfinished(config, histories):
             with stops_at_once():
-                problem = with_samples(problem, world)
+                problem = with_prior_weight(with_samples(problem, world), world)
             share = _search_all(problem, histories, world)
         with stops_at_once():
-            problem = settled(problem, world)
+            problem = with_prior_weight(settled(problem, world), world)
             return finish(problem, world, started, share)
 
 

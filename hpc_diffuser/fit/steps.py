@@ -84,15 +84,19 @@ class Steps:
 
     def _linearise(self, history: History, restart: int, row: int) -> Linearised | None:
         """On the root; None on the other ranks."""
-        space, point = self._problem.space, history.points[row]
-        calculated = self._calculated(point, restart, history.stage_of(row))
-        normals = self._normals(restart, 0)
-        columns = self._each(slopes(self._model, space, point, normals))
-        found = self._equations.of(calculated, columns, len(point))
+        point = history.points[row]
+        found = self.of_map(point, restart, history.stage_of(row))
         if found is None or self._prior is None:
             return found
         penalty = self._prior.about(point).times(self._prior.unit(self._equations.background_alone))
         return Linearised(found.gradient + penalty.gradient, found.matrix + penalty.matrix)
+
+    def of_map(self, point: np.ndarray, restart: int, stage: int) -> Linearised | None:
+        """The objective about a point without the prior, on the root; None on the others."""
+        calculated = self._calculated(point, restart, stage)
+        normals = self._normals(restart, 0)
+        columns = self._each(slopes(self._model, self._problem.space, point, normals))
+        return self._equations.of(calculated, columns, len(point))
 
     def _each(self, columns: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray]]:
         for column in columns:

@@ -16,11 +16,13 @@ import numpy as np
 
 from hpc_diffuser.fit.comparison_table import NAME as MODELS
 from hpc_diffuser.fit.comparison_table import ModelComparison, read_comparison
+from hpc_diffuser.fit.prior_choice import PriorPath
 from hpc_diffuser.fit.run.begun import TARGET, begun_config, find_inputs, molecule_keys
 from hpc_diffuser.fit.run.directory import (
     read_convergence,
     read_histories,
     read_manifest,
+    read_prior_path,
     read_session,
     runs_inside,
 )
@@ -141,6 +143,12 @@ class Run:
     def convergence(self) -> Convergence | None:
         """How many samples it takes, and what error they leave; None until that is measured."""
         return read_convergence(self.directory)
+
+    @cached_property
+    def prior_path(self) -> PriorPath | None:
+        """Fits along a path of weights of [prior] amplitudes; None where the config gives one."""
+        found = read_prior_path(self.directory)
+        return found if found.points else None
 
     @cached_property
     def jobs(self) -> tuple[Job, ...] | None:

@@ -263,3 +263,13 @@ def test_the_model_without_modes_of_a_comparison_has_no_prior_on_them(tmp_path):
     config = parse_config(text, tmp_path)
     assert model_config(config, "rbt+int").prior == config.prior
     assert model_config(config, "rbt").prior == PriorConfig(b_factors=3.0)
+
+
+def test_a_path_is_refused_without_least_squares(expecting, edit, call):
+    """Bayesian search has no warm start."""
+    edit(expecting / "fit.toml", "amplitudes = 5", 'amplitudes = "auto"')
+    result = call("fit", "fit.toml", folder=expecting)
+    assert result.returncode == 65 and 'method = "least-squares"' in result.stderr
+    edit(expecting / "fit.toml", 'amplitudes = "auto"', 'amplitudes = "some"')
+    result = call("fit", "fit.toml", folder=expecting)
+    assert result.returncode == 65 and 'a weight, or "auto", found' in result.stderr

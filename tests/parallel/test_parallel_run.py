@@ -47,18 +47,27 @@ def test_same_bits_where_the_map_is_interpolated(inputs):
     assert found[1] == found[0]
 
 
-def test_same_bits_of_a_likelihood(inputs):
-    """The same of χ², whose sums are added over planes too, with their CC beside them."""
+@pytest.mark.parametrize("by", ["bayesian", "least-squares"])
+def test_same_bits_of_a_likelihood(inputs, by):
+    """The same of χ², whose sums are added over planes too, with their CC beside them.
+
+    By least squares with its slopes, and a prior whose weight is found on all ranks together.
+    """
     found = []
     for ranks in (1, 3):
-        folder = run_directory(inputs, f"likely{ranks}", 1)
+        folder = run_directory(inputs, f"{by}{ranks}", 1)
         target = read_target(folder / "target.h5")
         (folder / "target.h5").unlink()
         write_target(folder / "target.h5", replace(target, errors=1 + target.intensity / 9), {})
         likely = '[target]\nscore = "likelihood"\nbackground_knots = 4'
         config = (folder / "c.toml").read_text().replace("[target]", likely)
+        path = folder / "run" / "prior_path.json"
+        if by == "least-squares":
+            config = config.replace("[search]", f'[search]\nmethod = "{by}"')
+            config += '[prior]\namplitudes = "auto"\n'
         (folder / "c.toml").write_text(config)
         *outcome, _ = finished(folder, ranks)
+        outcome.append(path.read_bytes() if path.exists() else by)
         found.append((outcome, [h.cc_work.tobytes() for h in histories(folder).values()]))
     assert found[1] == found[0]
 

@@ -13,6 +13,7 @@ from typing import Any
 from hpc_diffuser import __version__
 from hpc_diffuser.fit.config import Config, flat_config
 from hpc_diffuser.fit.config_values import terms_of
+from hpc_diffuser.fit.prior_choice import PriorPath
 from hpc_diffuser.fit.run.checkpoints import read_restart, set_aside
 from hpc_diffuser.fit.run.lock import own_record
 from hpc_diffuser.fit.sampling_error import Convergence
@@ -38,6 +39,7 @@ _FREE = (
     "grid.d_min_A",
 )
 _CHECKPOINT = re.compile(r"restart_([0-9]+)(?:\.previous)?\.h5")
+_PATH = "prior_path.json"
 _ESTIMATOR = "model.estimator"
 _HASH = re.compile("[0-9a-f]{64}")
 _SAMPLING = "hpc-diffuser/sampling"
@@ -245,6 +247,23 @@ def read_session(directory: Path) -> Session | None:
 def write_convergence(directory: Path, found: Convergence) -> None:
     """Keep what is known of the samples: a resumed run goes on with the same."""
     write_json(directory / "sampling.json", {"format": _SAMPLING, **to_plain(found)})
+
+
+def write_prior_path(directory: Path, found: PriorPath) -> None:
+    """Keep the fits along a path of the prior's weights, as far as it goes."""
+    write_json(directory / _PATH, {"format": "hpc-diffuser/prior-path", **to_plain(found)})
+
+
+def read_prior_path(directory: Path) -> PriorPath:
+    """What `write_prior_path` kept; empty where there is nothing yet."""
+    path = directory / _PATH
+    if not path.exists():
+        return PriorPath()
+    try:
+        return from_plain(PriorPath, read_json(path))
+    except InputError:
+        log(f"{path}: damaged; the path is followed again, to the same numbers")
+        return PriorPath()
 
 
 def read_convergence(directory: Path) -> Convergence | None:

@@ -13,6 +13,7 @@ from hpc_diffuser.report.sections.modes import refined_modes
 from hpc_diffuser.report.sections.motion import kinds_of_motion
 from hpc_diffuser.report.sections.pairs import moving_pairs
 from hpc_diffuser.report.sections.parameters import parameters_of_run
+from hpc_diffuser.report.sections.prior import weight_of_prior
 from hpc_diffuser.report.sections.residues import moving_residues
 from hpc_diffuser.report.sections.resolution import resolution_of_models, shells_of_run
 from hpc_diffuser.report.sections.restarts import convergence, every_restart
@@ -45,6 +46,7 @@ OF_A_RUN: tuple[Section[Run], ...] = (
     Section("restarts", "Every restart", every_restart),
     Section("convergence", "How the restarts converged", convergence),
     Section("samples", "The noise of the objective", noise_of_samples),
+    Section("prior", "The weight of the prior", weight_of_prior),
     Section("surrogate", "What the search has learned", learned),
     Section("citing", "How to cite it", citing),
     Section("again", "To do it again", again),

@@ -1,0 +1,62 @@
+"""Which weight of the prior on amplitudes CC_free chooses, of those that fits were made with."""
+
+from dataclasses import dataclass
+
+MIDDLE = 15.0  # the weight that voxels at 7 samples per unit ask for
+# About that by half decades; last, no prior.
+WEIGHTS = (*(MIDDLE * 10 ** (n / 2) for n in range(6, -5, -1)), 0.0)
+SAME = 2e-4  # of CC_free: a stronger prior that lacks no more is as good
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathPoint:
+    """Where a fit with one weight ended.
+
+    Attributes
+    ----------
+    weight : float
+    cc_work, cc_free : float or None
+        By the search's samples; None where undefined.
+    objective : float
+        Of the map alone.
+    deviation : float
+        Rms of ln σ/cσ⁰ over the refined modes.
+    scale_of_source : float
+        c.
+    evaluations : int
+    point : tuple of float
+        The refined parameters.
+    """
+
+    weight: float
+    cc_work: float | None
+    cc_free: float | None
+    objective: float
+    deviation: float
+    scale_of_source: float
+    evaluations: int
+    point: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class PriorPath:
+    """The path as far as it goes.
+
+    Attributes
+    ----------
+    points : tuple of PathPoint
+        The strongest prior first.
+    """
+
+    points: tuple[PathPoint, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether all weights were tried."""
+        return len(self.points) == len(WEIGHTS)
+
+    @property
+    def chosen(self) -> PathPoint:
+        """The strongest prior whose CC_free is the best, or as good."""
+        known = [-1.0 if p.cc_free is None else p.cc_free for p in self.points]
+        return next(p for p, cc in zip(self.points, known, strict=True) if cc >= max(known) - SAME)

@@ -1,0 +1,116 @@
+"""Fits along a path of weights of the prior on amplitudes, each begun where the last one ended.
+
+From a prior that leaves the source's amplitudes but their common scale, to none at all.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from hpc_diffuser.fit.prior import Penalty
+from hpc_diffuser.fit.scoring import Score
+from hpc_diffuser.fit.search.least_squares import bounded_step
+from hpc_diffuser.fit.search.linearised import Linearised
+from hpc_diffuser.parallel.communicator import Ranks
+
+MOST_EVALUATIONS = 10  # at one weight
+ENOUGH = 1e-5  # of the objective: a step that promises no more is not taken
+_DAMPING, _RELIEF, _BRAKE, _LEAST_DAMPING = 1e-2, 0.1, 10.0, 1e-8
+_MOST_REJECTED = 3
+
+
+class Fitted(NamedTuple):
+    """A point with its score; linearised on the root, without any prior."""
+
+    point: np.ndarray
+    score: Score
+    objective: float
+    linearised: Linearised | None
+
+
+class Follower:
+    """Fits at one weight after the other, on ranks that evaluate together.
+
+    Parameters
+    ----------
+    ranks : Ranks
+    evaluate : callable
+        Point → `Score` and objective of the map alone, on every rank.
+    linearise : callable
+        Point → its linearised objective, on the root.
+    penalty : callable
+        Point, weight → what all priors add to the objective, in its unit.
+    bounds : (D, 2) float
+    squared : (D,) bool
+        Of which parameters φ is the square.
+    """
+
+    def __init__(
+        self,
+        ranks: Ranks,
+        evaluate: Callable[[np.ndarray], tuple[Score, float]],
+        linearise: Callable[[np.ndarray], Linearised | None],
+        penalty: Callable[[np.ndarray, float], Penalty],
+        bounds: np.ndarray,
+        squared: np.ndarray,
+    ):
+        self._ranks, self._evaluate, self._linearise = ranks, evaluate, linearise
+        self._penalty, self._bounds, self._squared = penalty, bounds, squared
+
+    def follow(
+        self, start: np.ndarray, weights: Sequence[float]
+    ) -> Iterator[tuple[float, Fitted, int]]:
+        """Of each weight where its fit ended, and how many evaluations it took."""
+        here = self._at(start)
+        for weight in weights:
+            here, evaluations = self._fit(here, weight)
+            yield weight, here, evaluations
+
+    def _at(self, point: np.ndarray) -> Fitted:
+        score, objective = self._evaluate(point)
+        return Fitted(point, score, objective, self._linearise(point))
+
+    def _fit(self, here: Fitted, weight: float) -> tuple[Fitted, int]:
+        """Levenberg-Marquardt with one prior; every rank goes the root's way."""
+        damping, rejected, evaluations = _DAMPING, 0, 0
+        while evaluations < MOST_EVALUATIONS and rejected < _MOST_REJECTED:
+            now, strength = here, damping
+            proposed = self._ranks.from_root(lambda: self._step(now, weight, strength))  # noqa: B023
+            if proposed is None:
+                break
+            score, objective = self._evaluate(proposed)
+            evaluations += 1
+            told = proposed, objective
+            if self._ranks.from_root(lambda: self._better(told, now, weight)):  # noqa: B023
+                here = Fitted(proposed, score, objective, self._linearise(proposed))
+                damping, rejected = max(damping * _RELIEF, _LEAST_DAMPING), 0
+            else:
+                damping, rejected = damping * _BRAKE, rejected + 1
+        return here, evaluations
+
+    def _better(self, told: tuple[np.ndarray, float], here: Fitted, weight: float) -> bool:
+        point, objective = told
+        there = objective + self._penalty(point, weight).value
+        return bool(there < here.objective + self._penalty(here.point, weight).value)
+
+    def _step(self, here: Fitted, weight: float, damping: float) -> np.ndarray | None:
+        """The next point, on the root; None where it would gain next to nothing."""
+        if here.linearised is None:
+            raise ValueError("expected the objective linearised on the root")
+        penalty = self._penalty(here.point, weight)
+        gradient = here.linearised.gradient + penalty.gradient
+        matrix = here.linearised.matrix + penalty.matrix
+        if not (np.diag(matrix) > 0).any():
+            return None
+        phi, limits = self._phi(here.point), self._phi(self._bounds.T)
+        step = bounded_step(Linearised(gradient, matrix), damping, limits[0] - phi, limits[1] - phi)
+        gain = -(gradient @ step + step @ matrix @ step / 2)
+        if gain < ENOUGH * (here.objective + penalty.value):
+            return None
+        there = phi + step
+        values = np.where(self._squared, np.sqrt(np.maximum(there, 0)), there)
+        return np.clip(values, *self._bounds.T)
+
+    def _phi(self, values: np.ndarray) -> np.ndarray:
+        return np.where(self._squared, values**2, values)
