@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from launching import launch, write_config, write_inputs
+from conftest import with_little_to_do
+from launching import launch
 
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.system import launcher
@@ -202,10 +203,9 @@ print("fine")
     assert result.stdout.count("fine") == 2, result.stderr
 
 
-def test_fits_leave_no_communicators(tmp_path):
+def test_fits_leave_no_communicators(inputs, tmp_path):
     """One fit after the other in one process: as many as after the first, whatever the groups."""
-    write_inputs(tmp_path)
-    write_config(tmp_path)
+    project = with_little_to_do(inputs, tmp_path / "project")
     code = (
         COUNTED
         + """
@@ -214,7 +214,7 @@ from pathlib import Path
 from hpc_diffuser.fit.config import load_config
 from hpc_diffuser.fit.problem import load_problem
 from hpc_diffuser.fit.refinement import refine
-config = load_config(Path("c.toml"))
+config = load_config(Path("fit.toml"))
 config = replace(config, search=replace(config.search, restarts=2, evaluations=1))
 left = []
 for groups in (1, 2, 1):
@@ -225,7 +225,7 @@ assert left == left[:1] * 3 and left[0] <= 2, left
 print("fine")
 """
     )
-    result = launch(2, folder=tmp_path, code=code)
+    result = launch(2, folder=project, code=code)
     assert result.stdout.count("fine") == 2, result.stderr
 
 
