@@ -1,5 +1,7 @@
 """How far two sets of modes span one space, and two covariance matrices are of one shape."""
 
+import math
+
 import numpy as np
 
 from hpc_diffuser.system.arrays import Floats
@@ -27,7 +29,7 @@ def alike(vectors: Floats) -> tuple[int, int] | None:
 
     None where no two are: where the cosine between them is within 1e-6 of ±1.
     """
-    rows = vectors.reshape(len(vectors), -1)
+    rows = vectors.reshape(len(vectors), math.prod(vectors.shape[1:]))  # also of none
     sizes = np.linalg.norm(rows, axis=1)
     cosines = np.abs(rows @ rows.T) >= (1 - 1e-6) * np.outer(sizes, sizes)
     pairs = np.argwhere(np.triu(cosines, 1))

@@ -129,3 +129,9 @@ def test_alike_fields_are_named():
     assert alike(fields) is None
     assert alike(np.concatenate([fields, -2 * fields[1:2]])) == (1, 4)
     assert alike(np.concatenate([fields, fields[2:3] + 0.01 * fields[3]])) is None
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 3), (0, 0, 3), (1, 5, 3)])
+def test_of_fewer_than_two_none_are_alike(shape):
+    """A model without modes has none that least squares could not tell apart."""
+    assert alike(np.ones(shape)) is None
