@@ -11,7 +11,7 @@ from interrupt import Campaign
 from launching import mpi_in
 
 
-@pytest.mark.parametrize("count", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_interruptions(tmp_path, count):
     """Killed or stopped at any moment, resumed on other ranks: nothing is lost or changed."""
     tally = Campaign(tmp_path, [mpi_in(Path(sys.prefix))], seed=1, most_ranks=3).run(count)
