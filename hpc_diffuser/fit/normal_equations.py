@@ -100,13 +100,39 @@ class NormalEquations:
         of_maps = self._order.total(self._of_maps(x))
         first = None
         if total is not None and of_maps is not None:
-            first = _first_order(total, of_maps, self._scored, self._pooled)
+            first = _first_order(total, of_maps, self._scored, self._of_groups())
         gradient, beta, shells = self._group.broadcast(first)
         products = self._group.sum_as_tree(self._products(slopes, shells))
         if products is None:
             return None
         matrix = unscaled(products, shells.scale)
         return Linearised(gradient, matrix - beta @ beta.T / beta.shape[1])
+
+    def residual(self, calculated: np.ndarray) -> np.ndarray:
+        """The objective's derivative by the intensity at the model's rows: (v,) float.
+
+        Parameters
+        ----------
+        calculated : (v,) float
+        """
+        x = calculated[self._rows].astype(np.float64)
+        of_maps = self._group.broadcast(self._order.total(self._of_maps(x)))
+        w, wx, wy = of_maps[self._scored, :3].T
+        of_groups = self._of_groups()
+        cxx, cyy, cxy = (of_groups.T @ _centred_squares(of_maps[self._scored])).T
+        norm, inverse = _inverse(np.sqrt(cxx * cyy)), _inverse(cxx)
+        place = (np.cumsum(self._scored) - 1)[self._bins]
+        group = place * (of_groups.shape[1] > 1)
+        away = (self._y - (wy / w)[place]) * norm[group]
+        away -= (cxy * norm * inverse)[group] * (x - (wx / w)[place])
+        found = np.zeros(len(calculated))
+        found[self._rows] = -self._w * away / of_groups.shape[1]
+        return found
+
+    def _of_groups(self) -> np.ndarray:
+        """To which CC each shell belongs, of those that are scored: (n, g) of 0 and 1."""
+        n = int(self._scored.sum())
+        return np.ones((n, 1)) if self._pooled else np.eye(n)
 
     def _moments(self, values: np.ndarray, other: np.ndarray) -> np.ndarray:
         return moment_sums(values, other, self._w, self._bins, self._starts, self._n_shells)
@@ -152,7 +178,7 @@ def unscaled(products: np.ndarray, scale: np.ndarray) -> np.ndarray:
 
 
 def _first_order(
-    of_slopes: np.ndarray, of_maps: np.ndarray, scored: np.ndarray, pooled: bool
+    of_slopes: np.ndarray, of_maps: np.ndarray, scored: np.ndarray, of_groups: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, _Shells]:
     """The gradient (D,), β (D, g), and what the matrix is made with.
 
@@ -162,25 +188,31 @@ def _first_order(
         Σwj, Σwjj, Σwjy, Σwjx.
     of_maps : (n, 6) float
     scored : (n,) bool
-    pooled : bool
+    of_groups : (n, g) float
     """
-    w, wx, wy, wxx, wyy, wxy = of_maps[scored].T
+    w, wx, wy = of_maps[scored, :3].T
     wj, wjj, wjy, wjx = np.moveaxis(of_slopes[:, scored], -1, 0)
-    of_groups = np.ones((len(w), 1)) if pooled else np.eye(len(w))
-    cxx, cyy, cxy = (c @ of_groups for c in (wxx - wx**2 / w, wyy - wy**2 / w, wxy - wx * wy / w))
+    cxx, cyy, cxy = (of_groups.T @ _centred_squares(of_maps[scored])).T
     cjj, cjy, cjx = (c @ of_groups for c in (wjj - wj**2 / w, wjy - wj * wy / w, wjx - wj * wx / w))
-    varies = (cxx > 0) & (cyy > 0)
-    inverse = np.where(varies, 1 / np.where(varies, cxx, 1.0), 0.0)
-    norm = np.where(varies, 1 / np.sqrt(np.where(varies, cxx * cyy, 1.0)), 0.0)
+    inverse, norm = _inverse(cxx), _inverse(np.sqrt(cxx * cyy))
     kappa, beta = cjy * norm, cjx * inverse
     gradient = -(kappa - cxy * norm * beta).mean(axis=1)
     share, means = np.zeros(len(scored)), np.zeros((len(wj), len(scored)))
     share[scored] = of_groups @ inverse / len(inverse)
     means[:, scored] = wj / w
-    diagonal = (cjj * inverse).mean(axis=1)
-    known = diagonal > 0
-    scale = np.where(known, 1 / np.sqrt(np.where(known, diagonal, 1.0)), 0.0)
+    scale = _inverse(np.sqrt(np.maximum((cjj * inverse).mean(axis=1), 0.0)))
     return gradient, beta, _Shells(share, means, scale)
+
+
+def _centred_squares(of_maps: np.ndarray) -> np.ndarray:
+    """C_xx, C_yy and C_xy of shells, from their sums (n, 6): (n, 3)."""
+    w, wx, wy, wxx, wyy, wxy = of_maps.T
+    return np.stack([wxx - wx**2 / w, wyy - wy**2 / w, wxy - wx * wy / w], axis=1)
+
+
+def _inverse(values: np.ndarray) -> np.ndarray:
+    """1 over each; 0 of what is 0."""
+    return np.where(values > 0, 1 / np.where(values > 0, values, 1.0), 0.0)
 
 
 def independent_numbers(target: Target) -> float:

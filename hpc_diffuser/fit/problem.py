@@ -155,10 +155,10 @@ def load_problem(config: Config) -> Problem:
 
 def _require_steps(modes: Modes, space: SearchSpace) -> None:
     """Raise InputError where least squares would not know which way to go."""
-    numbers = [int(name.split()[1]) for name in space.names if name.startswith("mode ")]
-    pair = alike(modes.vectors[np.array(numbers, np.int64) - 1])
+    refined = list(space.modes.values())
+    pair = alike(modes.vectors[np.array(refined, np.int64)])
     if pair is not None:
-        one, other = (numbers[i] for i in pair)
+        one, other = (refined[i] + 1 for i in pair)
         raise InputError(
             f"modes {one} and {other} move all atoms alike: no data tell one from the other, and "
             "the normal equations are singular: expected different modes; hold one of them at 0 "

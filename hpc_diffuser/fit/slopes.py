@@ -9,32 +9,66 @@ import numpy as np
 
 from hpc_diffuser.fit.space import SearchSpace
 from hpc_diffuser.fit.uncertainty import Coordinate, coordinates
+from hpc_diffuser.motion.modes import Modes
+from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.motion.registry import BY_NAME
 from hpc_diffuser.scattering.model import Model
+from hpc_diffuser.scattering.moments import can_be_expanded
 
 
 def slopes(
-    model: Model, space: SearchSpace, point: np.ndarray, normals: np.ndarray
+    model: Model, modes: Modes, space: SearchSpace, point: np.ndarray, normals: np.ndarray
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Of each refined parameter, by its place, dI/dφ at the model's rows: (v,) float.
 
-    By central differences, of maps from the same sample points; at an end of the range from one
+    Of modes that are not correlated to one-phonon order, where there is one; of all else by
+    central differences, of maps from the same sample points, at an end of the range from one
     side. All ranks of the group go through them in step. Parameters that need no sampling come
     first: the moments are then those of the point itself, which are made once.
 
     Parameters
     ----------
     model : Model
+    modes : Modes
     space : SearchSpace
     point : (D,) float
     normals : (S, ·) float
     """
-    found = coordinates(space, space.by_name(point))
+    parameters = space.parameters(point)
+    found, expanded = (
+        coordinates(space, space.by_name(point)),
+        expanded_modes(modes, space, parameters),
+    )
+    others = [i for i in range(len(found)) if i not in expanded]
+    sampled = _needs_samples(space)
+    for i in others:
+        if not sampled[i]:
+            yield i, _difference(model, space, point, normals, i, found[i])
+    if expanded:
+        of_modes = model.mode_slopes(parameters, normals, list(expanded.values()))
+        yield from zip(expanded, of_modes, strict=True)
+    for i in others:
+        if sampled[i]:
+            yield i, _difference(model, space, point, normals, i, found[i])
+
+
+def expanded_modes(modes: Modes, space: SearchSpace, parameters: Parameters) -> dict[int, int]:
+    """The refined modes whose slope is known to one-phonon order, by their refined places."""
+    if not can_be_expanded(modes, parameters.sampled):
+        return {}
+    n_pairs = len(parameters.mode_correlation)  # k(k−1)/2 of k modes
+    correlated = round((1 + np.sqrt(1 + 8 * n_pairs)) / 2) if n_pairs else 0
+    return {place: mode for place, mode in space.modes.items() if mode >= correlated}
+
+
+def _needs_samples(space: SearchSpace) -> list[bool]:
+    """Of each refined parameter whether maps with another value need other moments."""
     rows = [BY_NAME[name] for name, n in space.layout for _ in range(1 if n is None else n)]
-    rows = [row for row, refined in zip(rows, space.refined, strict=True) if refined]
-    sampled = [row.sampled or row.scatters for row in rows]
-    for i in np.argsort(sampled, kind="stable"):
-        yield int(i), _difference(model, space, point, normals, int(i), found[i])
+    return [
+        row.sampled or row.scatters
+        for row, refined in zip(rows, space.refined, strict=True)
+        if refined
+    ]
 
 
 def _difference(
@@ -52,9 +86,3 @@ def _difference(
         maps.append(model.internal_motion(space.parameters(moved), normals))
     low, high = map(of_one.phi, of_one.sides)
     return np.asarray((maps[1] - maps[0]) / (high - low))
-
-
-def phi_is_square(space: SearchSpace) -> np.ndarray:
-    """Of which refined parameters φ is the square: (D,) bool."""
-    middle = space.bounds.mean(axis=1)
-    return np.array([of_one.squared for of_one in coordinates(space, space.by_name(middle))], bool)

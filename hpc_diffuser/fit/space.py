@@ -62,6 +62,17 @@ class SearchSpace:
         every = [label for name, n in self.layout for label in parameter_labels(name, n)]
         return [name for name, refined in zip(every, self.refined, strict=True) if refined]
 
+    @property
+    def refined_names(self) -> tuple[str, ...]:
+        """The config's names of the parameters that have a number that is searched."""
+        return tuple(name for name, part in self._parts(self.refined) if part.any())
+
+    @property
+    def modes(self) -> dict[int, int]:
+        """Of each refined mode's place in a point its number, from 0."""
+        named = enumerate(name.split() for name in self.names)
+        return {place: int(words[1]) - 1 for place, words in named if words[0] == "mode"}
+
     def at_most(self, name: str) -> float:
         """The largest value that a parameter may take; 0 where the model lacks it."""
         found = [high.max(initial=0.0) for key, high in self._parts(self.high) if key == name]

@@ -4,22 +4,25 @@ All of it follows from a restart's history, so that it is made anew where a run 
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from hpc_diffuser.fit.likelihood_equations import LikelihoodEquations
 from hpc_diffuser.fit.normal_equations import NormalEquations, independent_numbers
 from hpc_diffuser.fit.prior import penalty_of
-from hpc_diffuser.fit.problem import ENSEMBLE, Problem
+from hpc_diffuser.fit.problem import ENSEMBLE, Problem, computation
 from hpc_diffuser.fit.results import objective
 from hpc_diffuser.fit.scoring import Comparison, Score
 from hpc_diffuser.fit.search.history import History
 from hpc_diffuser.fit.search.least_squares import replayed, times_more
 from hpc_diffuser.fit.search.linearised import About, Linearised
 from hpc_diffuser.fit.search.method import METHODS
-from hpc_diffuser.fit.slopes import phi_is_square, slopes
+from hpc_diffuser.fit.slopes import expanded_modes, slopes
 from hpc_diffuser.fit.space import SearchSpace
 from hpc_diffuser.scattering.model import Model
+
+_NEAR_0 = 0.02  # of the largest amplitude: below, dO/dσ² from dO/dσ would be 0/0
 
 _Row = tuple[int, int]  # restart, and row of its history
 
@@ -49,7 +52,10 @@ class Steps:
                 )
             else:
                 self._equations = LikelihoodEquations(problem.target, model, options.knots)
-            self._squared = phi_is_square(problem.space)
+            self._squared = problem.space.squared
+            how = computation(problem.config.model, problem.modes, problem.space)
+            expands = expanded_modes(problem.modes, problem.space, problem.space.middle)
+            self._polishes = how.estimator == "sampled" and bool(expands)
             self._n_independent = independent_numbers(problem.target)
 
     def score(self, comparison: Comparison, point: np.ndarray, restart: int, stage: int) -> Score:
@@ -93,10 +99,30 @@ class Steps:
 
     def of_map(self, point: np.ndarray, restart: int, stage: int) -> Linearised | None:
         """The objective about a point without the prior, on the root; None on the others."""
+        space, modes = self._problem.space, self._problem.modes
         calculated = self._calculated(point, restart, stage)
-        normals = self._normals(restart, 0)
-        columns = self._each(slopes(self._model, self._problem.space, point, normals))
-        return self._equations.of(calculated, columns, len(point))
+        columns = self._each(slopes(self._model, modes, space, point, self._normals(restart, 0)))
+        found = self._equations.of(calculated, columns, len(point))
+        exact = self._exact_gradient(calculated, point, restart, stage)
+        if found is None:
+            return None
+        return replace(found, gradient=np.where(np.isnan(exact), found.gradient, exact))
+
+    def _exact_gradient(
+        self, calculated: np.ndarray, point: np.ndarray, restart: int, stage: int
+    ) -> np.ndarray:
+        """What the slopes are exact enough for stays NaN: the first stage, and φ near 0."""
+        space, unknown = self._problem.space, np.full(len(point), np.nan)
+        if stage == 0 or not self._polishes:
+            return unknown
+        self._go_on()
+        parameters, normals = space.parameters(point), self._normals(restart, stage)
+        slope = self._equations.residual(calculated)
+        found = self._model.gradient(parameters, normals, slope, space.refined_names)
+        by_value = space.point(space.by_name(0 * point) | {n: g.tolist() for n, g in found.items()})
+        near_0 = self._squared & (point < _NEAR_0 * space.bounds[:, 1])
+        by_phi = by_value / np.where(self._squared & ~near_0, 2 * point, 1.0)
+        return np.where(near_0, np.nan, by_phi)
 
     def _each(self, columns: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray]]:
         for column in columns:

@@ -103,3 +103,16 @@ def test_a_map_that_does_not_vary_has_no_slope():
     toy.fields[:] = 1.0
     found = toy.linearised("shell-mean", "none")
     assert not found.gradient.any() and not found.matrix.any()
+
+
+@pytest.mark.parametrize("weighting", ["none", "errors"])
+@pytest.mark.parametrize("rule", RULES)
+def test_residual_is_the_objectives_slope_by_each_voxel(rule, weighting):
+    """Its products with the parameters' slopes are the gradient: of the free voxels it is 0."""
+    toy = Toy()
+    equations = NormalEquations(toy.target, toy, rule, weighting)
+    residual = equations.residual(toy.map(POINT))
+    found = equations.of(toy.map(POINT), enumerate(toy.fields[1:]), len(POINT))
+    size = np.sqrt(np.diag(found.matrix))
+    np.testing.assert_allclose(toy.fields[1:] @ residual / size, found.gradient / size, atol=1e-6)
+    assert not residual[toy.target.free].any()
