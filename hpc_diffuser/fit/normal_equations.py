@@ -207,7 +207,8 @@ def _first_order(
 def _centred_squares(of_maps: np.ndarray) -> np.ndarray:
     """C_xx, C_yy and C_xy of shells, from their sums (n, 6): (n, 3)."""
     w, wx, wy, wxx, wyy, wxy = of_maps.T
-    return np.stack([wxx - wx**2 / w, wyy - wy**2 / w, wxy - wx * wy / w], axis=1)
+    squares = np.maximum([wxx - wx**2 / w, wyy - wy**2 / w], 0.0)
+    return np.stack([*squares, wxy - wx * wy / w], axis=1)
 
 
 def _inverse(values: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from hpc_diffuser.fit.search.linearised import About, Linearised
 from hpc_diffuser.fit.search.method import METHODS
 from hpc_diffuser.fit.slopes import expanded_modes, slopes
 from hpc_diffuser.fit.space import SearchSpace
-from hpc_diffuser.scattering.model import Model
+from hpc_diffuser.scattering.model import ForwardModel
 
 _NEAR_0 = 0.02  # of the largest amplitude: below, dO/dσ² from dO/dσ would be 0/0
 
@@ -33,12 +33,12 @@ class Steps:
     Parameters
     ----------
     problem : Problem
-    model : Model
+    model : ForwardModel
     go_on : callable
         Called between the maps of a linearisation, by all ranks: raises to end it.
     """
 
-    def __init__(self, problem: Problem, model: Model, go_on: Callable[[], None]):
+    def __init__(self, problem: Problem, model: ForwardModel, go_on: Callable[[], None]):
         self._problem, self._model, self._go_on = problem, model, go_on
         self._method = METHODS[problem.config.search.method]
         self._prior = problem.prior
