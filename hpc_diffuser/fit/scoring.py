@@ -25,6 +25,7 @@ from hpc_diffuser.maps.statistics import (
     correlation_sums,
     correlations,
     pooled_cc,
+    score_slopes,
 )
 from hpc_diffuser.maps.target import Target, target_arrays
 from hpc_diffuser.parallel.plane_order import PlaneOrder
@@ -103,6 +104,28 @@ class Comparison:
                 self._score_of(of_cc), likelihood=fitted(*of_chi, counts)
             ),
         )
+
+    def slope(self, intensity: np.ndarray) -> tuple[Score, np.ndarray]:
+        """The score, and the objective's derivative by the intensity: (v,) float.
+
+        Of 1 − CC_work, or of χ²/χ₀²; see `score`.
+        """
+        if self._radial is not None:
+            score = self.score(intensity)
+            assert score.likelihood is not None
+            return score, self._radial[0].slopes(intensity, score.likelihood)
+        sums = self._sums.of(intensity)
+        score, of_bins = self._on_all_ranks(
+            [sums], lambda both: (self._score_of(both), self._slopes_of(*both))
+        )
+        return score, -self._sums.slopes(intensity, of_bins)
+
+    def _slopes_of(self, work: np.ndarray, free: np.ndarray) -> np.ndarray:
+        """Of every bin, those of free voxels too: see `score_slopes`."""
+        both = shells_of_both(work, free) & (work[:, 0] > 0)
+        of_bins = np.zeros((2 * self._n_shells, 3))
+        of_bins[: self._n_shells][both] = score_slopes(work[both], self._score)
+        return of_bins
 
     def agreement(self, one: np.ndarray, other: np.ndarray) -> float:
         """Pooled CC of two of the model's maps over the working voxels, on every rank."""

@@ -126,6 +126,19 @@ class RadialSums:
         wxt = self._moments(x, self._t)[..., 2]
         return np.stack([*self._of_data, wx, wxx, wxy, wxt], axis=-1)
 
+    def slopes(self, x: Floats, found: LikelihoodFit) -> Floats:
+        """The objective's derivative by the calculated map, (V,) float64; 0 at free voxels.
+
+        Scale k and background b are where χ² is least: −2 k w (y − k x − b)/χ₀².
+        """
+        last = len(found.background) - 1
+        work = self._bins < last
+        place = np.where(work, self._bins, 0)
+        low, high = found.background[place], found.background[place + 1]
+        left = self._y - found.scale * x - low - self._t * (high - low)
+        of_voxels = self._weights * left * (-2 * found.scale / found.background_alone)
+        return np.where(work, of_voxels, 0.0)
+
     def _moments(self, x: Floats, other: Floats) -> Floats:
         of_planes: Floats = moment_sums(
             x, other, self._weights, self._bins, self._starts, self._n_bins

@@ -43,5 +43,11 @@ class PlaneSums:
         wx, wxx, wxy = np.moveaxis(self._moments(x), -1, 0)
         return np.stack([self._w, wx, self._wy, wxx, self._wyy, wxy], axis=-1)
 
+    def slopes(self, x: Floats, of_bins: Floats) -> Floats:
+        """w (a y + b x + c) of every voxel, with a, b, c of its bin (n_bins, 3): (V,) float64."""
+        a, b, c = of_bins[self._bins].T
+        found: Floats = a * self._y + b * x + c
+        return found if self._weights is None else found * self._weights
+
     def _moments(self, x: Floats) -> Floats:
         return moment_sums(x, self._y, self._weights, self._bins, self._starts, self._n_bins)

@@ -135,6 +135,37 @@ def pooled_cc(sums: Floats) -> float:
     return float(_pearson(*(moment.sum() for moment in _central_moments(filled))))
 
 
+def score_slopes(sums: Floats, rule: str) -> Floats:
+    """What a score changes by with the first map's voxels.
+
+    With u = x − x̄ and t = y − ȳ of the shells, ρ = C_ut/√(C_uu C_tt) and
+
+        ∂ρ/∂x_v = w_v [t_v/√(C_uu C_tt) − ρ u_v/C_uu].
+
+    Parameters
+    ----------
+    sums : (n_shells, 6) float
+        Without empty shells.
+    rule : {"shell-mean", "pooled"}
+
+    Returns
+    -------
+    (n_shells, 3) float
+        a, b and c of each shell: ∂score/∂x = w (a y + b x + c); 0 where a map has no variation.
+    """
+    w, x, y = sums[:, 0], sums[:, 1], sums[:, 2]
+    covariance, var_x, var_y = (
+        np.broadcast_to(moment.sum() if rule == "pooled" else moment, w.shape)
+        for moment in _central_moments(sums)
+    )
+    varied = (var_x > 0) & (var_y > 0)
+    var_x, var_y = np.where(varied, var_x, 1.0), np.where(varied, var_y, 1.0)
+    count = 1 if rule == "pooled" else len(w)
+    of_y = np.where(varied, 1 / np.sqrt(var_x * var_y), 0.0) / count
+    of_x = -of_y * covariance / var_x
+    return np.stack([of_y, of_x, -(of_y * y + of_x * x) / w], axis=1)
+
+
 SCORES = {"shell-mean": shell_mean_cc, "pooled": pooled_cc}
 
 
