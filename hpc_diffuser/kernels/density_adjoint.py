@@ -23,6 +23,7 @@ from hpc_diffuser.kernels.density import (
     centre_phases,
     transform_xy,
 )
+from hpc_diffuser.kernels.fused import fused, lanes_dot
 from hpc_diffuser.system.arrays import Floats, Integers
 
 
@@ -266,25 +267,32 @@ def _gather_atom(
         places[c] = steps[s, a, c] + 0.5 * (box[c] - 1)
         first[c] = int(np.ceil(places[c] - reach))
     derivative, dimmed = _derivatives(atoms[0][a], atoms[1][a], shapes[0], dimming)
-    slope, change = np.empty(ROW, np.float32), np.zeros(ROW, np.float32)
-    sums = np.zeros((len(pulled), 4, ROW), np.float32)
+    row = np.zeros((3, ROW), np.float32)
+    own = row.reshape(-1)
     start = np.float32(first[2] - places[2])
+    sums = np.zeros((pulled.shape[0], 4))
+    whole, size = pulled.reshape(-1), pulled.shape[1] * pulled.shape[2]
     for i in range(first[0], int(np.floor(places[0] + reach)) + 1):
         dx = np.float32(i - places[0])
         for j in range(first[1], int(np.floor(places[1] + reach)) + 1):
             dy = np.float32(j - places[1])
-            top = np.float32(1) - m[0, 0] * dx * dx - 2 * m[0, 1] * dx * dy - m[1, 1] * dy * dy
+            both = np.float32(2) * m[0, 1] * dx * dy
+            top = np.float32(1) - m[0, 0] * dx * dx - both - m[1, 1] * dy * dy
             across = m[0, 2] * dx + m[1, 2] * dy
             if top * m[2, 2] + across * across <= 0:
                 continue
-            at = (i * box[1] + j) * box[2] + first[2]
-            _polynomial(slope, top, across, m[2, 2], start, derivative)
+            _polynomial(row[0], top, across, m[2, 2], start, derivative)
             if len(dimming):
-                _polynomial(change, top, across, m[2, 2], start, dimmed)
-            for b in range(len(pulled)):
-                _add_products(sums[b], slope, change, dx, dy, pulled[b, s, at : at + ROW])
-    for b in range(len(pulled)):
-        _force(sums[b], m, start, forces[b, s, a])
+                _polynomial(row[2], top, across, m[2, 2], start, dimmed)
+            for n in range(ROW):
+                row[1, n] = row[0, n] * (start + np.float32(n))
+            at = s * pulled.shape[2] + (i * box[1] + j) * box[2] + first[2]
+            _add_products(sums, own, whole, at, size, dx, dy, len(dimming) > 0)
+    for b in range(len(sums)):
+        for c in range(3):
+            products = m[c, 0] * sums[b, 0] + m[c, 1] * sums[b, 1] + m[c, 2] * sums[b, 2]
+            forces[b, s, a, c] = products
+        forces[b, s, a, 3] = sums[b, 3]
 
 
 @njit(cache=True)
@@ -301,52 +309,49 @@ def _derivatives(
 
 
 @njit(cache=True)
-def _force(sums: Floats, m: Floats, start: np.float32, force: Floats) -> None:
-    """Σ 2p'MΔ of the lanes' sums of 2p' times (Δx, Δy, 1), and what they are of p's change."""
-    x = y = z = dimmed = 0.0
-    for n in range(ROW):
-        x += sums[0, n]
-        y += sums[1, n]
-        z += sums[2, n] * (start + np.float32(n))
-        dimmed += sums[3, n]
-    for c in range(3):
-        force[c] = m[c, 0] * x + m[c, 1] * y + m[c, 2] * z
-    force[3] = dimmed
-
-
-@njit(cache=True)
 def _polynomial(
     row: Floats, top: float, across: float, m_zz: float, start: np.float32, c: Floats
 ) -> None:
     """Σ_j c_j vʲ, j = 0, ..., DEGREE, along a row; 0 where v < 0."""
+    c0, c1, c2, c3 = c[0], c[1], c[2], c[3]
+    c4, c5, c6, c7 = c[4], c[5], c[6], c[7]
+    c8, c9, c10, c11, c12 = c[8], c[9], c[10], c[11], c[12]
     for n in range(ROW):
         dz = start + np.float32(n)
-        v = top - dz * (np.float32(2) * across + m_zz * dz)
+        v = fused(-dz, fused(m_zz, dz, np.float32(2) * across), top)
         inside = v > np.float32(0)
         v = v if inside else np.float32(0)
-        value = c[12] * v + c[11]
-        value = value * v + c[10]
-        value = value * v + c[9]
-        value = value * v + c[8]
-        value = value * v + c[7]
-        value = value * v + c[6]
-        value = value * v + c[5]
-        value = value * v + c[4]
-        value = value * v + c[3]
-        value = value * v + c[2]
-        value = value * v + c[1]
-        value = value * v + c[0]
+        value = fused(c12, v, c11)
+        value = fused(value, v, c10)
+        value = fused(value, v, c9)
+        value = fused(value, v, c8)
+        value = fused(value, v, c7)
+        value = fused(value, v, c6)
+        value = fused(value, v, c5)
+        value = fused(value, v, c4)
+        value = fused(value, v, c3)
+        value = fused(value, v, c2)
+        value = fused(value, v, c1)
+        value = fused(value, v, c0)
         row[n] = value if inside else np.float32(0)
 
 
 @njit(cache=True)
 def _add_products(
-    sums: Floats, slope: Floats, change: Floats, dx: np.float32, dy: np.float32, pulled: Floats
+    sums: Floats,
+    row: Floats,
+    whole: Floats,
+    at: int,
+    size: int,
+    dx: np.float32,
+    dy: np.float32,
+    dimming: bool,
 ) -> None:
-    """Add one row's products with the derivatives by the density, lane by lane."""
-    for n in range(ROW):
-        product = slope[n] * pulled[n]
-        sums[0, n] += dx * product
-        sums[1, n] += dy * product
-        sums[2, n] += product
-        sums[3, n] += change[n] * pulled[n]
+    """Add Σ 2p'·(Δx, Δy, Δz)ρ̄ and Σ ∂p/∂B ρ̄ of one row to the sums of every block: (B, 4)."""
+    for b in range(len(sums)):
+        of_slope = lanes_dot(row, 0, whole, b * size + at, ROW)
+        sums[b, 0] += dx * of_slope
+        sums[b, 1] += dy * of_slope
+        sums[b, 2] += lanes_dot(row, ROW, whole, b * size + at, ROW)
+        if dimming:
+            sums[b, 3] += lanes_dot(row, 2 * ROW, whole, b * size + at, ROW)
