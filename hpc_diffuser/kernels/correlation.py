@@ -40,3 +40,30 @@ def moment_sums(
             own[bins[v], 1] += weighted * value
             own[bins[v], 2] += weighted * y[v]
     return sums
+
+
+@njit(cache=True, parallel=True)
+def binned_slopes(
+    x: Floats,
+    y: Floats,
+    weights: Floats | None,
+    bins: Integers,
+    starts: Integers,
+    of_bins: Floats,
+    slopes: Floats,
+) -> None:
+    """w (a y + b x + c) of every voxel, with a, b, c those of its bin.
+
+    Parameters
+    ----------
+    x, y, weights, bins, starts
+        As of `moment_sums`.
+    of_bins : (n_bins, 3) float64
+    slopes : (V,) float64
+        Overwritten.
+    """
+    for p in prange(len(starts) - 1):
+        for v in range(starts[p], starts[p + 1]):
+            own = of_bins[bins[v]]
+            slope = own[0] * np.float64(y[v]) + own[1] * np.float64(x[v]) + own[2]
+            slopes[v] = slope if weights is None else weights[v] * slope

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hpc_diffuser.kernels.correlation import moment_sums
+from hpc_diffuser.kernels.correlation import binned_slopes, moment_sums
 from hpc_diffuser.system.arrays import Floats, Integers
 
 
@@ -45,9 +45,10 @@ class PlaneSums:
 
     def slopes(self, x: Floats, of_bins: Floats) -> Floats:
         """w (a y + b x + c) of every voxel, with a, b, c of its bin (n_bins, 3): (V,) float64."""
-        a, b, c = of_bins[self._bins].T
-        found: Floats = a * self._y + b * x + c
-        return found if self._weights is None else found * self._weights
+        slopes = np.empty(len(x))
+        of = (self._weights, self._bins, self._starts, of_bins)
+        binned_slopes(x, self._y, *of, slopes)
+        return slopes
 
     def _moments(self, x: Floats) -> Floats:
         return moment_sums(x, self._y, self._weights, self._bins, self._starts, self._n_bins)

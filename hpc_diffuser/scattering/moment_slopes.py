@@ -6,7 +6,7 @@ import numpy as np
 
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.motion.slopes import MotionSlopes
-from hpc_diffuser.parallel.ordered_sums import sum_in_order, sum_over_planes
+from hpc_diffuser.parallel.ordered_sums import sum_in_order
 from hpc_diffuser.scattering.intensity import DiffuseSlopes, at_steps, dimming_slopes
 from hpc_diffuser.scattering.moments import Moments
 from hpc_diffuser.system.arrays import Floats
@@ -47,7 +47,11 @@ def slopes_by_covariances(
     moments: Moments, q: Floats, by_own: Floats, by_translation: Floats
 ) -> tuple[Floats, Floats]:
     """By V and U, from derivatives by qᵀVq and qᵀUq at q (v, 3) in Å⁻¹: two (3, 3)."""
-    products = np.einsum("vi,vj->vij", q, q).reshape(-1, 9)
-    terms = np.concatenate([products * by_own[:, None], products * by_translation[:, None]], 1)
-    sums = sum_over_planes(moments.group, moments.indices[:, 0], terms)
+    planes, starts = np.unique(moments.indices[:, 0], return_index=True)
+    parts = np.empty((len(planes), 2, 3, 3))
+    for part, first, last in zip(parts, starts, [*starts[1:], len(q)], strict=True):
+        own = q[first:last]
+        part[0] = (own.T * by_own[first:last]) @ own
+        part[1] = (own.T * by_translation[first:last]) @ own
+    sums = sum_in_order(moments.group, planes, parts.reshape(-1, 18))
     return sums[:9].reshape(3, 3), sums[9:].reshape(3, 3)

@@ -206,6 +206,10 @@ class Moments:
     def _on_slab(self, values: Floats) -> Floats:
         """Values (v, K) of the voxels that ranks hold, where this rank stores them: (K, ·) f32."""
         group, width = self.group, values.shape[1]
+        if group.size == 1:
+            alone = np.zeros((width, self._slab.size), np.float32)
+            alone[:, self._positions] = values.T
+            return alone
         lengths = group.gather_to_all(len(self.rows))
         every = group.concatenated(values.astype(np.float32), [n * width for n in lengths])
         indices = group.concatenated(self.indices, [3 * n for n in lengths])
