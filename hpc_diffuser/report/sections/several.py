@@ -61,6 +61,7 @@ def several(subject: Runs) -> Contents:
     columns = (
         Column(name="run"),
         Column(name="state"),
+        Column(name="warnings"),
         Column(name="restarts finished"),
         Column(name="refined parameters"),
         Column(name="CC_work", digits=4),
@@ -70,7 +71,6 @@ def several(subject: Runs) -> Contents:
         Column(name="mean B (Å²)", digits=2),
         Column(name="crystal's mean B (Å²)", digits=2),
         Column(name="core-hours"),
-        Column(name="warnings"),
     )
     rows = tuple(_line(name, run) for name, run in subject.runs.items())
     table = Table(
@@ -87,16 +87,16 @@ def several(subject: Runs) -> Contents:
 def _line(name: str, run: Run) -> tuple[Cell, ...]:
     summary = run.summary
     if summary is None:
-        return name, run.state, 0, *(None,) * 8, len(warnings_of(run))
+        return name, run.state, len(warnings_of(run)), 0, *(None,) * 8
     cost = significant(summary.cost.core_hours, 2) if summary.cost else None
     return (
         name,
         run.state,
+        len(warnings_of(run)),
         summary.restarts_finished,
         len(summary.refined),
         *(_scores(summary.outcome) if summary.outcome else (None,) * 6),
         cost,
-        len(warnings_of(run)),
     )
 
 
