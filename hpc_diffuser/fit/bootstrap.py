@@ -12,7 +12,8 @@ normally distributed.
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from hpc_diffuser.fit.curvature import Bend, parabola_at
+from hpc_diffuser.fit.bend import Bend
+from hpc_diffuser.fit.zone_sums import parabola_at
 from hpc_diffuser.maps.zones import REPLICATES, drawn_counts
 from hpc_diffuser.motion.random_numbers import generator
 
@@ -38,7 +39,9 @@ def resampled_answers(bend: Bend, replicates: int = REPLICATES) -> np.ndarray:
         minimum = refit.minimum(np.ones(len(bend.pulls)))
         for counts in drawn_counts(len(bend.pulls), replicates, stream):
             found += [refit.minimum(own) - minimum for own in counts]
-    return np.array(found).reshape(-1, len(minimum))
+    # Zones that are drawn apart from their neighbours lose what they share with them.
+    far: np.ndarray = np.sqrt(bend.across_faces()) * np.array(found).reshape(-1, len(minimum))
+    return far
 
 
 class Refit:
@@ -54,7 +57,7 @@ class Refit:
         gradient, hessian = np.zeros_like(bend.gradient), np.zeros_like(bend.hessian)
         if bend.sums is not None:
             once = bend.sums.moments(np.ones(len(bend.pulls)))
-            gradient, hessian = parabola_at(gradient, once)
+            gradient, hessian = (bend.unit * x for x in parabola_at(gradient, once))
         # Of the final map's more samples, the map's second derivatives and the prior.
         self._gradient, self._hessian = bend.gradient - gradient, bend.total - hessian
 
@@ -70,7 +73,7 @@ class Refit:
             return -np.linalg.solve(self._hessian, self._gradient + counts @ self._bend.pulls)
         moments = sums.moments(counts)
         for _ in range(_ITERATIONS):
-            gradient, hessian = parabola_at(step, moments)
+            gradient, hessian = (self._bend.unit * x for x in parabola_at(step, moments))
             hessian = hessian + self._hessian
             if not _has_minimum(hessian):
                 return np.full(len(step), np.nan)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hpc_diffuser.fit.curvature import Bend
+from hpc_diffuser.fit.bend import Bend
 from hpc_diffuser.fit.intervals import Combination
 
 

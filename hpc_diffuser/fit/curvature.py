@@ -17,120 +17,16 @@ which is (u̇ − βu)(t − ρu), residual times derivative, where the derivati
 
 from collections.abc import Iterator
 from copy import copy
-from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-from scipy.optimize import lsq_linear
 from threadpoolctl import threadpool_limits
 
+from hpc_diffuser.fit.bend import Bend
 from hpc_diffuser.fit.scoring import scored_shells
+from hpc_diffuser.fit.zone_sums import ZoneSums, hessian_of, sums_bytes
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.maps.zones import Zones
-
-LEAST_EIGENVALUE = 1e-6  # of a Hessian of diagonal 1: below, a direction is flat
-_SHELLS_OF_A_ZONE = 4  # at most about so many have a part of it
-_MAPS = 3  # of whose products sums are made, before the derivatives: 1, u, t
-
-
-@dataclass(frozen=True)
-class Bend:
-    """The objective about a point, in D parameters.
-
-    Attributes
-    ----------
-    gradient : (D,) float
-        With the prior's, where there is one.
-    hessian : (D, D) float
-        Of the data alone.
-    pulls : (Z, D) float
-        Of each zone, by how much the gradient changes where the zone counts twice as much.
-    voxels : int
-        That were scored.
-    by_voxel : (D, D) float or None
-        Sum of the products of what single voxels pull by, as if they were independent.
-    sums : ZoneSums or None
-        What gradient and Hessian are made of, zone by zone.
-    prior : (D, D) float or None
-        Curvature of what is added to the objective whatever the data are.
-    """
-
-    gradient: np.ndarray
-    hessian: np.ndarray
-    pulls: np.ndarray
-    voxels: int = 0
-    by_voxel: np.ndarray | None = None
-    sums: "ZoneSums | None" = None
-    prior: np.ndarray | None = None
-
-    @property
-    def total(self) -> np.ndarray:
-        """(D, D) curvature of the data and the prior."""
-        return self.hessian if self.prior is None else self.hessian + self.prior
-
-    @property
-    def meat(self) -> np.ndarray:
-        """(D, D) covariance of the gradient, from one set of zones to another: Σ g gᵀ."""
-        n_zones = len(self.pulls)
-        return self.pulls.T @ self.pulls * n_zones / max(n_zones - 1, 1)
-
-    @property
-    def scatter(self) -> float:
-        """The gradient's variance over the curvature, 2 O/N_eff of a right model.
-
-        It turns an objective O into minus the logarithm of a likelihood, O/scatter.
-        """
-        return float(np.mean(np.diag(self.meat) / np.diag(self.hessian)))
-
-    def newton_step(self) -> np.ndarray:
-        """(D,) from here to the minimum, if the objective were quadratic."""
-        return -np.linalg.solve(self.total, self.gradient)
-
-    def step_within(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-        """(D,) to the least within bounds (D,) of the step; Newton's where that is inside."""
-        step = self.newton_step()
-        if ((step >= low) & (step <= high)).all():
-            return step
-        root = np.linalg.cholesky(self.total)
-        wanted = -np.linalg.solve(root, self.gradient)
-        return lsq_linear(root.T, wanted, (low, high), method="bvls").x
-
-    def covariance(self) -> np.ndarray:
-        """(D, D) of the minimum, from one set of zones to another: H⁻¹ (Σ g gᵀ) H⁻¹.
-
-        Zones that scatter, each with all its voxels, as independent draws; whether or not the
-        model is right (Huber 1967; White 1980, Econometrica 48, 817; by clusters, Liang & Zeger
-        1986, Biometrika 73, 13). Of a prior of curvature P, where the parameters scatter by it
-        as by data that say as much: A⁻¹ (Σ g gᵀ + s P) A⁻¹, A = H + P, s the `scatter`; where
-        the model is right that is s A⁻¹, the curvature of the posterior.
-        """
-        inverse = np.linalg.inv(self.total)
-        meat = self.meat
-        if self.prior is not None:
-            meat = meat + self.scatter * self.prior
-        return inverse @ meat @ inverse.T
-
-    def flat_direction(self) -> np.ndarray | None:
-        """The direction (D,) in which the objective does not rise; None at a minimum."""
-        diagonal = np.diag(self.total)
-        if (diagonal <= 0).any():
-            return (diagonal <= 0).astype(float)
-        scale = 1 / np.sqrt(diagonal)
-        values, directions = np.linalg.eigh(self.total * np.outer(scale, scale))
-        return directions[:, 0] if values[0] < LEAST_EIGENVALUE else None
-
-    def of(self, some: np.ndarray) -> "Bend":
-        """With some of the parameters, by their places (d,), only; the others are held."""
-        both = np.ix_(some, some)
-        return Bend(
-            self.gradient[some],
-            self.hessian[both],
-            self.pulls[:, some],
-            self.voxels,
-            None if self.by_voxel is None else self.by_voxel[both],
-            None if self.sums is None else self.sums.of(some),
-            None if self.prior is None else self.prior[both],
-        )
 
 
 class Curvature:
@@ -157,10 +53,12 @@ class Curvature:
         weights: np.ndarray | None = None,
     ):
         shells = target.shells()
-        self._rows = _scored_rows(target, shells)
+        self._rows = self._scored(target, shells)
         self._slices = [slice(*ends) for ends in pairwise(_starts(shells[self._rows]))]
         self._pooled = rule == "pooled"
-        self._unit = np.unique(zones.unit[self._rows], return_inverse=True)[1].reshape(-1)
+        units, unit = np.unique(zones.unit[self._rows], return_inverse=True)
+        self._unit = unit.reshape(-1)
+        self._neighbours = _renumbered(zones.neighbours, units)
         self._w = self._shares(None if weights is None else weights[self._rows])
         self._x_scale, self._u = self._standardised(calculated[self._rows])
         _, self._t = self._standardised(target.intensity[self._rows])
@@ -214,7 +112,9 @@ class Curvature:
         rows = zip(self._derivatives, kappa, beta, strict=True)
         pulls = [self._pull(du, k, b) for du, k, b in rows]
         pulls_of_zones = np.array(pulls).reshape(-1, self._n_zones()).T
-        return Bend(gradient, hessian, pulls_of_zones, len(self._rows), by_voxel, sums)
+        return Bend(
+            gradient, hessian, pulls_of_zones, len(self._rows), by_voxel, sums, self._neighbours
+        )
 
     def _columns(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
         return [k for k, _ in self._slopes], [b for _, b in self._slopes]
@@ -250,7 +150,7 @@ class Curvature:
         half = (u * u + t * t) / 2
         return d * t - kappa * half - beta * (u * t - rho * half) - rho * (d * u - beta * u * u)
 
-    def _by_zone(self, kappa: np.ndarray, beta: np.ndarray) -> tuple[np.ndarray, "ZoneSums"]:
+    def _by_zone(self, kappa: np.ndarray, beta: np.ndarray) -> tuple[np.ndarray, ZoneSums]:
         """What single voxels pull by, squared and summed (D, D); the sums of each zone's part."""
         d, n = len(self._derivatives), len(self._rho)
         by_voxel, found = np.zeros((d, d)), []
@@ -275,6 +175,11 @@ class Curvature:
 
     def _n_zones(self) -> int:
         return int(self._unit.max(initial=-1)) + 1
+
+    def _scored(self, target: Target, shells: np.ndarray) -> np.ndarray:
+        """The working voxels that count, by shell."""
+        rows = np.flatnonzero(~target.free & scored_shells(target)[shells])
+        return rows[np.argsort(shells[rows], kind="stable")]
 
     def _groups(self) -> list[int]:
         """To which CC each shell belongs: its own, or the only one."""
@@ -324,86 +229,6 @@ class Curvature:
         return centred
 
 
-def hessian_of(
-    rho: np.ndarray, kappa: np.ndarray, beta: np.ndarray, products: np.ndarray
-) -> np.ndarray:
-    """(D, D) of 1 − mean ρ, without the map's second derivatives; see above.
-
-    Parameters
-    ----------
-    rho : (g,) float
-    kappa, beta : (D, g) float
-    products : (g, D, D) float
-        ⟨u̇_i u̇_j⟩.
-    """
-    crossed = kappa @ beta.T
-    bent = np.tensordot(rho, products, 1) - 3 * (rho * beta) @ beta.T
-    hessian: np.ndarray = (crossed + crossed.T + bent) / len(rho)
-    return hessian
-
-
-def parabola_at(step: np.ndarray, moments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Gradient (D,) and Hessian (D, D) of 1 − mean ρ where u has become u + Σ step_i u̇_i.
-
-    Parameters
-    ----------
-    step : (D,) float
-    moments : (g, 2 + D, 2 + D) float
-        See `ZoneSums.moments`.
-    """
-    products = moments[:, 2:, 2:]
-    with_u = (moments[:, 2:, 0] + products @ step).T
-    variance = moments[:, 0, 0] + (moments[:, 0, 2:] + with_u.T) @ step
-    covariance = moments[:, 0, 1] + moments[:, 2:, 1] @ step
-    both = np.sqrt(variance * moments[:, 1, 1])
-    rho, kappa, beta = covariance / both, moments[:, 2:, 1].T / both, with_u / variance
-    gradient = -(kappa - rho * beta).mean(axis=1)
-    return gradient, hessian_of(rho, kappa, beta, products / variance[:, None, None])
-
-
-@dataclass(frozen=True)
-class ZoneSums:
-    """Of each zone's part of each shell, the sums that gradient and Hessian are made of.
-
-    Attributes
-    ----------
-    zones, shells : (P,) int
-        Of each part.
-    groups : (S,) int
-        To which CC each shell belongs.
-    sums : (P, 3 + D, 3 + D) float32
-        Σ w of the products of each two of 1, u, t and the derivatives u̇.
-    """
-
-    zones: np.ndarray
-    shells: np.ndarray
-    groups: np.ndarray
-    sums: np.ndarray
-
-    def moments(self, counts: np.ndarray) -> np.ndarray:
-        """Σ w of products of u, t and u̇, less shells' means, by CC: (g, 2 + D, 2 + D).
-
-        Parameters
-        ----------
-        counts : (Z,) float
-            How often each zone counts.
-        """
-        size = self.sums.shape[-1]
-        found = np.zeros((int(self.groups.max()) + 1, size - 1, size - 1))
-        for shell, group in enumerate(self.groups):
-            own = self.shells == shell
-            w = counts[self.zones[own]].astype(np.float32)
-            total = (w @ self.sums[own].reshape(len(w), -1)).reshape(size, size).astype(np.float64)
-            if total[0, 0] > 0:
-                found[group] += total[1:, 1:] - np.outer(total[0, 1:], total[0, 1:]) / total[0, 0]
-        return found[(found[:, 0, 0] > 0) & (found[:, 1, 1] > 0)]
-
-    def of(self, some: np.ndarray) -> "ZoneSums":
-        """With some of the parameters, by their places (d,), only."""
-        kept = np.concatenate([np.arange(_MAPS), _MAPS + some])
-        return replace(self, sums=self.sums[:, kept[:, None], kept])
-
-
 def curvature_kept_bytes(voxels: int, parameters: int, zones: int) -> list[float]:
     """Bytes of each of the arrays that `Curvature` keeps, and makes at its end.
 
@@ -413,8 +238,8 @@ def curvature_kept_bytes(voxels: int, parameters: int, zones: int) -> list[float
         How many working voxels, refined parameters, and zones or blocks of them.
     """
     # Of the final map, whose gradient is asked for besides, one array is its own.
-    sums = [4.0 * zones * _SHELLS_OF_A_ZONE * (_MAPS + parameters) ** 2] * 2
-    return [8.0 * voxels] * 6 + [4.0 * voxels] * parameters + sums
+    kept = [8.0 * voxels] * 6 + [4.0 * voxels] * parameters
+    return kept + sums_bytes(zones, parameters)
 
 
 def curvature_bytes(voxels: int) -> list[float]:
@@ -422,10 +247,12 @@ def curvature_bytes(voxels: int) -> list[float]:
     return [8.0 * voxels] * 7
 
 
-def _scored_rows(target: Target, shells: np.ndarray) -> np.ndarray:
-    """The working voxels that count, by shell."""
-    rows = np.flatnonzero(~target.free & scored_shells(target)[shells])
-    return rows[np.argsort(shells[rows], kind="stable")]
+def _renumbered(neighbours: np.ndarray, units: np.ndarray) -> np.ndarray:
+    """Pairs (N, 3) of those units (Z,) that are left, by their places among them."""
+    axis, *pair = neighbours.T
+    known = np.isin(pair, units).all(axis=0)
+    places = [np.searchsorted(units, of_one[known]) for of_one in pair]
+    return np.stack([axis[known], *places], axis=1)
 
 
 def _starts(shells: np.ndarray) -> list[int]:

@@ -22,7 +22,7 @@ is a model's error, correlated over more than noise is, counts as what it is.
 
 import numpy as np
 
-from hpc_diffuser.fit.curvature import Bend
+from hpc_diffuser.fit.bend import Bend
 from hpc_diffuser.fit.intervals import EffectiveVoxels
 
 
@@ -34,21 +34,12 @@ def effective_voxels(bend: Bend) -> EffectiveVoxels | None:
     bend : Bend
         In the parameters that have intervals.
     """
-    n_zones = len(bend.pulls)
-    if bend.by_voxel is None or n_zones < 2 or not len(bend.gradient):
+    n_zones, of_zones = len(bend.pulls), bend.inflations()
+    if of_zones is None or n_zones < 2 or not of_zones.any():
         return None
-    diagonal = np.diag(bend.by_voxel)
-    if (diagonal <= 0).any():
-        return None
-    scale = 1 / np.sqrt(diagonal)
-    alone = bend.by_voxel * np.outer(scale, scale)
-    pulls = bend.pulls * scale
-    of_zones = np.einsum("zi,zi->z", pulls, np.linalg.lstsq(alone, pulls.T, rcond=1e-9)[0].T)
-    inflation = of_zones.sum() * n_zones / (n_zones - 1) / len(diagonal)
-    if not inflation > 0:
-        return None
+    inside = of_zones.sum() * n_zones / (n_zones - 1) / len(bend.gradient)
     relative = np.sqrt(n_zones) * of_zones.std(ddof=1) / of_zones.sum()
-    independent = bend.voxels / inflation
+    independent = bend.voxels / (inside * bend.across_faces())
     return EffectiveVoxels(
         voxels=bend.voxels, independent=float(independent), error=float(independent * relative)
     )

@@ -10,11 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from hpc_diffuser.fit.bend import Bend
 from hpc_diffuser.fit.bootstrap import resampled_answers
 from hpc_diffuser.fit.combinations import combinations_of, determined_by_data
-from hpc_diffuser.fit.curvature import Bend, Curvature
+from hpc_diffuser.fit.curvature import Curvature
 from hpc_diffuser.fit.effective_number import effective_voxels
 from hpc_diffuser.fit.intervals import Intervals
+from hpc_diffuser.fit.likelihood_curvature import LikelihoodCurvature
+from hpc_diffuser.fit.prior import background_alone
 from hpc_diffuser.fit.problem import INTERVALS, Problem
 from hpc_diffuser.fit.scoring import score_at_voxels, voxel_weights
 from hpc_diffuser.fit.space import SearchSpace
@@ -167,12 +170,22 @@ def parameter_intervals(
         sides = (_moved(calculated, point, i, v) for v in of_one.sides)
         _add_derivatives(of_one, here, sides, curvature, at_final)
         give_back()
-    if curvature is None:
+    if curvature is None or here is None:
         return None
     bend = curvature.bend()
     if at_final is not None:
         bend = replace(bend, gradient=at_final.gradient())
-    return intervals_of(bend, found, samples)
+    return intervals_of(_with_prior(bend, problem, point, here), found, samples)
+
+
+def _with_prior(bend: Bend, problem: Problem, point: np.ndarray, here: np.ndarray) -> Bend:
+    """With what the config's [prior] adds to slope and curvature of the objective."""
+    if problem.prior is None:
+        return bend
+    options = problem.config.target
+    score = score_at_voxels(problem.target, here, options.cc_rule, options.weights, options.knots)
+    penalty = problem.prior.about(point).times(problem.prior.unit(background_alone(score)))
+    return replace(bend, gradient=bend.gradient + penalty.gradient, prior=penalty.matrix)
 
 
 def standard_errors(space: SearchSpace, found: Intervals | None) -> Spread:
@@ -237,6 +250,8 @@ def _enough(problem: Problem, calculated: np.ndarray, zones: Zones) -> tuple[int
 
 def _curvature(problem: Problem, calculated: np.ndarray, zones: Zones) -> Curvature:
     target, options = problem.target, problem.config.target
+    if options.knots is not None:
+        return LikelihoodCurvature(target, calculated, zones, options.knots)
     weights = voxel_weights(target, options.weights)
     return Curvature(target, calculated, zones, options.cc_rule, weights)
 

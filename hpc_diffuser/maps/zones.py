@@ -43,11 +43,15 @@ class Zones:
         Of each unit.
     size : int
         Zones along h, k and l in a block; 1: single ones.
+    neighbours : (N, 3) int
+        Which working units have a face in common: the axis, and both units; each pair twice.
+        None of a centred lattice, whose zones' faces lie along other directions.
     """
 
     unit: Integers
     free: Mask
-    size: int = 1
+    size: int
+    neighbours: Integers
 
 
 def blocks_of(target: Target) -> Zones:
@@ -78,7 +82,36 @@ def zones_of(target: Target, size: int = 1) -> Zones:
     _, mate = np.unique(blocks, axis=0, return_inverse=True)
     key = 2 * mate.reshape(-1)[own] + target.free
     kinds, unit = np.unique(key, return_inverse=True)
-    return Zones(unit.reshape(-1), kinds % 2 == 1, size)
+    unit = unit.reshape(-1)
+    of_zone = np.full(len(zones), -1)
+    of_zone[own[~target.free]] = unit[~target.free]
+    faces = _neighbours(mates, of_zone, laue_operations(*crystal))
+    return Zones(unit, kinds % 2 == 1, size, faces)
+
+
+def _neighbours(mates: Integers, units: Integers, operations: Integers) -> Integers:
+    """Which units have a face in common: (N, 3) int.
+
+    Parameters
+    ----------
+    mates : (Z, 3) int
+        The zones' hkl, the canonical one of each set of mates.
+    units : (Z,) int
+        Which unit they are in; -1 of those that do not count.
+    operations : (G, 3, 3) int
+    """
+    unit_of = {tuple(m): u for m, u in zip(mates.tolist(), units.tolist(), strict=True) if u >= 0}
+    zones = np.array(list(unit_of), np.int64).reshape(-1, 3)
+    found: dict[tuple[int, int], int] = {}
+    for axis, step in enumerate(np.eye(3, dtype=np.int64)):
+        for beside in (canonical_mates(zones + sign * step, operations) for sign in (1, -1)):
+            for one, there in zip(unit_of.values(), map(tuple, beside.tolist()), strict=True):
+                other = unit_of.get(there, one)
+                if other != one:
+                    found.setdefault((one, other), axis)
+                    found.setdefault((other, one), axis)
+    rows = sorted((axis, *pair) for pair, axis in found.items())
+    return np.array(rows, np.int64).reshape(-1, 3)
 
 
 def most_blocks(voxels: int, divisions: Sequence[float]) -> int:

@@ -85,6 +85,7 @@ class Case:
             target=replace(self.target, intensity=self.true + errors),
             space=self.space,
             config=SimpleNamespace(target=TargetConfig()),
+            prior=None,
             normals=lambda *purpose: np.empty(0),
         )
 

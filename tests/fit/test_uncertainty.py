@@ -9,8 +9,8 @@ from scipy.optimize import minimize
 
 from hpc_diffuser.crystal.atom_factors import form_factors
 from hpc_diffuser.crystal.lattice import fractionalization, grid_to_resolution
+from hpc_diffuser.fit.bend import Bend
 from hpc_diffuser.fit.config import ParametersConfig, TargetConfig
-from hpc_diffuser.fit.curvature import Bend
 from hpc_diffuser.fit.intervals import Intervals
 from hpc_diffuser.fit.space import search_space
 from hpc_diffuser.fit.uncertainty import (
@@ -96,6 +96,7 @@ def noisy(modes):
             target=replace(target, intensity=true + errors),
             space=space,
             config=SimpleNamespace(target=TargetConfig()),
+            prior=None,
             normals=lambda *purpose: np.empty(0),
         )
 

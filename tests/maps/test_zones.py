@@ -9,7 +9,12 @@ from random_maps import CELL_OF, OPTIONS, random_map
 from hpc_diffuser.crystal.lattice import centring, grid_to_resolution, laue_operations, laue_zones
 from hpc_diffuser.maps.statistics import correlation_sums, pooled_cc, shell_mean_cc
 from hpc_diffuser.maps.target import Target, make_target
-from hpc_diffuser.maps.zones import blocks_of, error_and_interval, resampled_cc, zones_of
+from hpc_diffuser.maps.zones import (
+    blocks_of,
+    error_and_interval,
+    resampled_cc,
+    zones_of,
+)
 from hpc_diffuser.motion.random_numbers import generator
 
 
@@ -119,3 +124,27 @@ def test_intervals_of_what_is_not_known():
     assert (low, high) == pytest.approx(tuple(np.quantile(known, [0.025, 0.975])))
     values[:150] = np.nan
     assert np.isnan(error_and_interval(values)).all()
+
+
+@pytest.mark.parametrize("space_group", ["P 1", "P 41", "P 6"])
+@pytest.mark.parametrize("size", [1, 2])
+def test_neighbours_have_a_face_in_common(space_group, size):
+    """Units with voxels, or mates of them, in zones that are one step along one axis apart."""
+    target = make_target(random_map((3, 3, 3), space_group), OPTIONS)
+    found = zones_of(target, size)
+    zones = np.rint(target.indices / 3).astype(int)
+    own = {tuple(hkl): u for hkl, u in zip(zones.tolist(), found.unit.tolist(), strict=True)}
+    own = {hkl: u for hkl, u in own.items() if not found.free[u]}
+    every = {}
+    for op in laue_operations(space_group, target.grid.unit_cell):
+        every |= {tuple((np.array(hkl) @ op).tolist()): u for hkl, u in own.items()}
+    expected = set()
+    for hkl, unit in every.items():
+        for step in np.eye(3, dtype=int):
+            other = every.get(tuple((np.array(hkl) + step).tolist()), unit)
+            expected |= {(unit, other), (other, unit)} if other != unit else set()
+    pairs = [(i, j) for _, i, j in found.neighbours.tolist()]
+    assert set(pairs) == {(j, i) for i, j in pairs} and len(set(pairs)) == len(pairs) > 0
+    # On hexagonal axes mates of zones have corners where these have faces.
+    assert set(pairs) <= expected if space_group == "P 6" else set(pairs) == expected
+    assert set(found.neighbours[:, 0]) == {0, 1, 2}

@@ -1,0 +1,159 @@
+"""The objective about an answer as a parabola, and how zones of the data pull at its slope."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import lsq_linear
+
+from hpc_diffuser.fit.zone_sums import ZoneSums
+
+_RANK = 1e-9  # of a matrix of diagonal 1: parameters below pull alike
+LEAST_EIGENVALUE = 1e-6  # of a Hessian of diagonal 1: below, a direction is flat
+
+
+@dataclass(frozen=True)
+class Bend:
+    """The objective about a point, in D parameters.
+
+    Attributes
+    ----------
+    gradient : (D,) float
+        With the prior's, where there is one.
+    hessian : (D, D) float
+        Of the data alone.
+    pulls : (Z, D) float
+        Of each zone, by how much the gradient changes where the zone counts twice as much.
+    voxels : int
+        That were scored.
+    by_voxel : (D, D) float or None
+        Sum of the products of what single voxels pull by, as if they were independent.
+    sums : ZoneSums or None
+        What gradient and Hessian are made of, zone by zone.
+    neighbours : (N, 3) int or None
+        Along which axis two zones have a face in common, and which: each pair twice.
+    unit : float
+        Of the objective, where that of `sums` is 1 − CC.
+    prior : (D, D) float or None
+        Curvature of what is added to the objective whatever the data are.
+    """
+
+    gradient: np.ndarray
+    hessian: np.ndarray
+    pulls: np.ndarray
+    voxels: int = 0
+    by_voxel: np.ndarray | None = None
+    sums: ZoneSums | None = None
+    neighbours: np.ndarray | None = None
+    unit: float = 1.0
+    prior: np.ndarray | None = None
+
+    @property
+    def total(self) -> np.ndarray:
+        """(D, D) curvature of the data and the prior."""
+        return self.hessian if self.prior is None else self.hessian + self.prior
+
+    @property
+    def meat(self) -> np.ndarray:
+        """(D, D) covariance of the gradient, from one data set to another: Σ g gᵀ of the zones.
+
+        Times what zones with a face in common share, see `across_faces`.
+        """
+        n_zones = len(self.pulls)
+        meat = self.pulls.T @ self.pulls * n_zones / max(n_zones - 1, 1)
+        return meat if self.neighbours is None else meat * self.across_faces()
+
+    def inflations(self) -> np.ndarray | None:
+        """(Z,) of each zone, gᵀ M₀⁻¹ g: how often its voxels say the same; see `effective_number`.
+
+        None where single voxels are not known, or nothing pulls.
+        """
+        if self.by_voxel is None or not len(self.gradient):
+            return None
+        whitened = self._whitened()
+        return None if whitened is None else (whitened**2).sum(axis=1)
+
+    def across_faces(self) -> float:
+        """By how much voxels on either side of zones' faces make the gradient vary more; 1 or more.
+
+        With t = Σ_z g_zᵀM₀⁻¹g_z of pairs of voxels inside zones, and c_a the same sum over zones
+        and their neighbours along the axis a, Π_a (1 + c_a/t): correlations along the axes that
+        are independent of each other have that product, in which edges and corners are too. A
+        mean over all parameters, as that of one is hardly known.
+        """
+        whitened = self._whitened()
+        if whitened is None or self.neighbours is None or not (whitened != 0).any():
+            return 1.0
+        axis, one, other = self.neighbours.T
+        shared = np.bincount(axis, (whitened[one] * whitened[other]).sum(axis=1), 3)
+        factor = np.prod(1 + np.maximum(shared / (whitened**2).sum(), -0.5))
+        return max(1.0, float(factor))
+
+    def _whitened(self) -> np.ndarray | None:
+        """The pulls (Z, D) in coordinates in which single voxels' covariance M₀ is 1."""
+        if self.by_voxel is None or (np.diag(self.by_voxel) <= 0).any():
+            return None
+        scale = 1 / np.sqrt(np.diag(self.by_voxel))
+        values, vectors = np.linalg.eigh(self.by_voxel * np.outer(scale, scale))
+        known = values > _RANK
+        whitened: np.ndarray = self.pulls * scale @ vectors[:, known] / np.sqrt(values[known])
+        return whitened
+
+    @property
+    def scatter(self) -> float:
+        """The gradient's variance over the curvature, 2 O/N_eff of a right model.
+
+        It turns an objective O into minus the logarithm of a likelihood, O/scatter.
+        """
+        return float(np.mean(np.diag(self.meat) / np.diag(self.hessian)))
+
+    def newton_step(self) -> np.ndarray:
+        """(D,) from here to the minimum, if the objective were quadratic."""
+        return -np.linalg.solve(self.total, self.gradient)
+
+    def step_within(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """(D,) to the least within bounds (D,) of the step; Newton's where that is inside."""
+        step = self.newton_step()
+        if ((step >= low) & (step <= high)).all():
+            return step
+        root = np.linalg.cholesky(self.total)
+        wanted = -np.linalg.solve(root, self.gradient)
+        return lsq_linear(root.T, wanted, (low, high), method="bvls").x
+
+    def covariance(self) -> np.ndarray:
+        """(D, D) of the minimum, from one set of zones to another: H⁻¹ (Σ g gᵀ) H⁻¹.
+
+        Zones that scatter, each with all its voxels, as independent draws; whether or not the
+        model is right (Huber 1967; White 1980, Econometrica 48, 817; by clusters, Liang & Zeger
+        1986, Biometrika 73, 13). Of a prior of curvature P, where the parameters scatter by it
+        as by data that say as much: A⁻¹ (Σ g gᵀ + s P) A⁻¹, A = H + P, s the `scatter`; where
+        the model is right that is s A⁻¹, the curvature of the posterior.
+        """
+        inverse = np.linalg.inv(self.total)
+        meat = self.meat
+        if self.prior is not None:
+            meat = meat + self.scatter * self.prior
+        return inverse @ meat @ inverse.T
+
+    def flat_direction(self) -> np.ndarray | None:
+        """The direction (D,) in which the objective does not rise; None at a minimum."""
+        diagonal = np.diag(self.total)
+        if (diagonal <= 0).any():
+            return (diagonal <= 0).astype(float)
+        scale = 1 / np.sqrt(diagonal)
+        values, directions = np.linalg.eigh(self.total * np.outer(scale, scale))
+        return directions[:, 0] if values[0] < LEAST_EIGENVALUE else None
+
+    def of(self, some: np.ndarray) -> "Bend":
+        """With some of the parameters, by their places (d,), only; the others are held."""
+        both = np.ix_(some, some)
+        return Bend(
+            self.gradient[some],
+            self.hessian[both],
+            self.pulls[:, some],
+            self.voxels,
+            None if self.by_voxel is None else self.by_voxel[both],
+            None if self.sums is None else self.sums.of(some),
+            self.neighbours,
+            self.unit,
+            None if self.prior is None else self.prior[both],
+        )

@@ -1,0 +1,96 @@
+"""The score of zones drawn anew, from sums of products of maps zone by zone.
+
+The notation, and the derivatives of 1 − ρ, are those of `curvature`.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+_MAPS = 3  # of whose products sums are made, before the derivatives: 1, u, t
+_SHELLS_OF_A_ZONE = 4  # at most about so many have a part of it
+
+
+def hessian_of(
+    rho: np.ndarray, kappa: np.ndarray, beta: np.ndarray, products: np.ndarray
+) -> np.ndarray:
+    """(D, D) of 1 − mean ρ, without the map's second derivatives; see above.
+
+    Parameters
+    ----------
+    rho : (g,) float
+    kappa, beta : (D, g) float
+    products : (g, D, D) float
+        ⟨u̇_i u̇_j⟩.
+    """
+    crossed = kappa @ beta.T
+    bent = np.tensordot(rho, products, 1) - 3 * (rho * beta) @ beta.T
+    hessian: np.ndarray = (crossed + crossed.T + bent) / len(rho)
+    return hessian
+
+
+def parabola_at(step: np.ndarray, moments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Gradient (D,) and Hessian (D, D) of 1 − mean ρ where u has become u + Σ step_i u̇_i.
+
+    Parameters
+    ----------
+    step : (D,) float
+    moments : (g, 2 + D, 2 + D) float
+        See `ZoneSums.moments`.
+    """
+    products = moments[:, 2:, 2:]
+    with_u = (moments[:, 2:, 0] + products @ step).T
+    variance = moments[:, 0, 0] + (moments[:, 0, 2:] + with_u.T) @ step
+    covariance = moments[:, 0, 1] + moments[:, 2:, 1] @ step
+    both = np.sqrt(variance * moments[:, 1, 1])
+    rho, kappa, beta = covariance / both, moments[:, 2:, 1].T / both, with_u / variance
+    gradient = -(kappa - rho * beta).mean(axis=1)
+    return gradient, hessian_of(rho, kappa, beta, products / variance[:, None, None])
+
+
+@dataclass(frozen=True)
+class ZoneSums:
+    """Of each zone's part of each shell, the sums that gradient and Hessian are made of.
+
+    Attributes
+    ----------
+    zones, shells : (P,) int
+        Of each part.
+    groups : (S,) int
+        To which CC each shell belongs.
+    sums : (P, 3 + D, 3 + D) float32
+        Σ w of the products of each two of 1, u, t and the derivatives u̇.
+    """
+
+    zones: np.ndarray
+    shells: np.ndarray
+    groups: np.ndarray
+    sums: np.ndarray
+
+    def moments(self, counts: np.ndarray) -> np.ndarray:
+        """Σ w of products of u, t and u̇, less shells' means, by CC: (g, 2 + D, 2 + D).
+
+        Parameters
+        ----------
+        counts : (Z,) float
+            How often each zone counts.
+        """
+        size = self.sums.shape[-1]
+        found = np.zeros((int(self.groups.max()) + 1, size - 1, size - 1))
+        for shell, group in enumerate(self.groups):
+            own = self.shells == shell
+            w = counts[self.zones[own]].astype(np.float32)
+            total = (w @ self.sums[own].reshape(len(w), -1)).reshape(size, size).astype(np.float64)
+            if total[0, 0] > 0:
+                found[group] += total[1:, 1:] - np.outer(total[0, 1:], total[0, 1:]) / total[0, 0]
+        return found[(found[:, 0, 0] > 0) & (found[:, 1, 1] > 0)]
+
+    def of(self, some: np.ndarray) -> "ZoneSums":
+        """With some of the parameters, by their places (d,), only."""
+        kept = np.concatenate([np.arange(_MAPS), _MAPS + some])
+        return replace(self, sums=self.sums[:, kept[:, None], kept])
+
+
+def sums_bytes(zones: int, parameters: int) -> list[float]:
+    """Bytes of each of the arrays of so many zones' sums, as they are made."""
+    return [4.0 * zones * _SHELLS_OF_A_ZONE * (_MAPS + parameters) ** 2] * 2
