@@ -89,7 +89,26 @@ class NormalEquations:
         parameters : int
             D.
         """
-        x = calculated[self._rows].astype(np.float64)
+        gradient, beta, matrix = self._about(calculated[self._rows], columns, parameters)
+        if matrix is None:
+            return None
+        return Linearised(gradient, matrix - beta @ beta.T / beta.shape[1])
+
+    def with_data(
+        self, columns: Iterable[tuple[int, np.ndarray]], parameters: int
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """Products of maps, (D, D), and of each with the data's, (D,), in units of the data's.
+
+        Means over the shells, on the group's root; of maps less their shells' means.
+        """
+        _, beta, matrix = self._about(self._y, columns, parameters)
+        return None if matrix is None else (matrix, beta.mean(axis=1))
+
+    def _about(
+        self, at_rows: np.ndarray, columns: Iterable[tuple[int, np.ndarray]], parameters: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Gradient, β and C_jj'/C_xx, the last on the root alone."""
+        x = at_rows.astype(np.float64)
         slopes = np.empty((parameters, len(x)), np.float32)
         sums = np.zeros((len(self._starts) - 1, parameters, self._n_shells, 4))
         for i, column in columns:
@@ -103,10 +122,8 @@ class NormalEquations:
             first = _first_order(total, of_maps, self._scored, self._of_groups())
         gradient, beta, shells = self._group.broadcast(first)
         products = self._group.sum_as_tree(self._products(slopes, shells))
-        if products is None:
-            return None
-        matrix = unscaled(products, shells.scale)
-        return Linearised(gradient, matrix - beta @ beta.T / beta.shape[1])
+        matrix = None if products is None else unscaled(products, shells.scale)
+        return gradient, beta, matrix
 
     def residual(self, calculated: np.ndarray) -> np.ndarray:
         """The objective's derivative by the intensity at the model's rows: (v,) float.

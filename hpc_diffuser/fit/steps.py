@@ -19,7 +19,7 @@ from hpc_diffuser.fit.search.least_squares import replayed, times_more
 from hpc_diffuser.fit.search.linearised import About, Linearised
 from hpc_diffuser.fit.search.method import METHODS
 from hpc_diffuser.fit.slopes import expanded_modes, slopes
-from hpc_diffuser.fit.space import SearchSpace
+from hpc_diffuser.fit.starts import one_phonon_point, source_point
 from hpc_diffuser.scattering.model import ForwardModel
 
 _NEAR_0 = 0.02  # of the largest amplitude: below, dO/dσ² from dO/dσ would be 0/0
@@ -141,18 +141,10 @@ class Steps:
         return self._problem.normals(samples * times_more(stage), ENSEMBLE, restart, stage)
 
     def _start(self, restart: int) -> np.ndarray | None:
-        """Where a restart begins: one at the source's amplitudes, others anywhere."""
-        if restart != 1:
-            return None
-        return source_point(self._problem.space, self._problem.modes.amplitudes_A)
-
-
-def source_point(space: SearchSpace, amplitudes_A: np.ndarray) -> np.ndarray:
-    """The source's amplitudes, as far as the ranges go; all else in the middle: (D,)."""
-    first, values = 0, (space.low + space.high) / 2
-    for name, n in space.layout:
-        if name == "mode_amplitude_A":
-            own = slice(first, first + len(amplitudes_A))
-            values[own] = np.clip(amplitudes_A, space.low[own], space.high[own])
-        first += 1 if n is None else n
-    return values[space.refined]
+        """Where a restart begins: at the one-phonon answer, the source's amplitudes, anywhere."""
+        if restart == 0:
+            self._go_on()
+            return one_phonon_point(self._problem, self._model, self._normals(restart, 0))
+        if restart == 1:
+            return source_point(self._problem.space, self._problem.modes.amplitudes_A)
+        return None

@@ -102,6 +102,18 @@ def test_weights_are_found_soon_from_anywhere(folder, restart):
     np.testing.assert_allclose(found, [*TRUE_A, TRUE_TRANSLATION_A], rtol=0.02)
 
 
+def test_the_one_phonon_start_is_near(folder):
+    """Where its own map is nearest: a step or two away, where the middle of the ranges is far."""
+    problem = problem_of(folder)
+    history = searched(problem, 0)
+    assert history.ended and len(history) <= 12
+    assert history.objectives[0] < 2 * history.objectives[history.best]
+    np.testing.assert_allclose(history.points[0], [*TRUE_A, TRUE_TRANSLATION_A], rtol=0.3)
+    np.testing.assert_allclose(
+        history.points[history.best], [*TRUE_A, TRUE_TRANSLATION_A], rtol=0.02
+    )
+
+
 def _kept(path: Path, _restart: int, history: History) -> None:
     write_checkpoint(path, history)
 

@@ -125,6 +125,7 @@ _MODEL = [_Line("samples", '"auto"', "as many as motions in the middle of these 
 def _search() -> list[_Line]:
     usual = SearchConfig()
     return [
+        _Line("method", f'"{usual.method}"', 'of many modes "least-squares", restarts = 5'),
         _Line(
             "restarts",
             str(usual.restarts),
