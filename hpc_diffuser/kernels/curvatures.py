@@ -8,7 +8,6 @@ from hpc_diffuser.kernels.fused import fused
 from hpc_diffuser.kernels.gradients import LANES, Copies
 from hpc_diffuser.system.arrays import Floats, Integers, Mask
 
-AT_ONCE = 16  # fields drawn together: an atom's derivatives are computed once for them
 _COMPONENTS = 9  # −∇ρ along x, y, z; ∂²ρ along xx, yy, zz, xy, xz, yz
 
 
@@ -20,6 +19,7 @@ def draw_curvatures(
     spreads: Floats,
     shapes: Shapes,
     box: Integers,
+    n_parts: int,
     densities: Floats,
 ) -> None:
     """What each of some fields adds: Σ_a −Δ_a·∇ρ_a, and Σ_a W_a:∇∇ρ_a.
@@ -33,11 +33,13 @@ def draw_curvatures(
         Displacements Δ in steps.
     spreads : (M, N, 6) float32
         W in steps², symmetric: xx, yy, zz, and twice xy, xz, yz.
+    n_parts : int
+        Threads that share the fields; each computes the atoms' derivatives once.
     densities : (M, 2, x·y·z + LANES) float32
         Of every field both, overwritten. An atom's row may run, with zeros, into the row behind it.
     """
-    for part in prange((len(fields) + AT_ONCE - 1) // AT_ONCE):
-        first, last = part * AT_ONCE, min((part + 1) * AT_ONCE, len(fields))
+    for part in prange(n_parts):
+        first, last = part * len(fields) // n_parts, (part + 1) * len(fields) // n_parts
         densities[first:last] = 0
         for a in range(fields.shape[1]):
             own = slice(copies[0][a], copies[0][a + 1])
@@ -95,24 +97,27 @@ def _differentiate(
     derivative: Floats,
 ) -> None:
     """2 p'(v) = 2 Σ_j (j+1) c_j vʲ and 4 p''(v) along a row, 0 where v < 0; `density._add_row`."""
+    c0, c1, c2, c3 = derivative[0], derivative[1], derivative[2], derivative[3]
+    c4, c5, c6, c7 = derivative[4], derivative[5], derivative[6], derivative[7]
+    c8, c9, c10, c11 = derivative[8], derivative[9], derivative[10], derivative[11]
     for n in range(len(once)):
         dz = start + np.float32(n)
         v = fused(-dz, fused(m_zz, dz, np.float32(2) * across), top)
-        v = v if v > np.float32(0) else np.float32(0)
-        value, slope = derivative[11], np.float32(0)
-        slope, value = fused(slope, v, value), fused(value, v, derivative[10])
-        slope, value = fused(slope, v, value), fused(value, v, derivative[9])
-        slope, value = fused(slope, v, value), fused(value, v, derivative[8])
-        slope, value = fused(slope, v, value), fused(value, v, derivative[7])
-        slope, value = fused(slope, v, value), fused(value, v, derivative[6])
-        slope, value = fused(slope, v, value), fused(value, v, derivative[5])
-        slope, value = fused(slope, v, value), fused(value, v, derivative[4])
-        slope, value = fused(slope, v, value), fused(value, v, derivative[3])
-        slope, value = fused(slope, v, value), fused(value, v, derivative[2])
-        slope, value = fused(slope, v, value), fused(value, v, derivative[1])
-        slope, value = fused(slope, v, value), fused(value, v, derivative[0])
-        once[n] = value
-        twice[n] = np.float32(2) * slope if v > np.float32(0) else np.float32(0)
+        inside = v > np.float32(0)
+        v = v if inside else np.float32(0)
+        value, slope = fused(c11, v, c10), c11
+        slope, value = fused(slope, v, value), fused(value, v, c9)
+        slope, value = fused(slope, v, value), fused(value, v, c8)
+        slope, value = fused(slope, v, value), fused(value, v, c7)
+        slope, value = fused(slope, v, value), fused(value, v, c6)
+        slope, value = fused(slope, v, value), fused(value, v, c5)
+        slope, value = fused(slope, v, value), fused(value, v, c4)
+        slope, value = fused(slope, v, value), fused(value, v, c3)
+        slope, value = fused(slope, v, value), fused(value, v, c2)
+        slope, value = fused(slope, v, value), fused(value, v, c1)
+        slope, value = fused(slope, v, value), fused(value, v, c0)
+        once[n] = value if inside else np.float32(0)
+        twice[n] = np.float32(2) * slope if inside else np.float32(0)
 
 
 @njit(cache=True)
@@ -127,21 +132,41 @@ def _add_components(
     start: np.float32,
 ) -> None:
     """Add 2 p' Md and 4 p'' (Md)(Md)ᵀ − 2 p' M to a row, d the distance; x, y, z: Md at dz = 0."""
+    # One component a loop: of several, compilers make no vectors.
+    _add_slope(found[0], once, x, m[0, 2], start)
+    _add_slope(found[1], once, y, m[1, 2], start)
+    _add_slope(found[2], once, z, m[2, 2], start)
+    _add_bend(found[3], once, twice, (x, m[0, 2]), (x, m[0, 2]), m[0, 0], start)
+    _add_bend(found[4], once, twice, (y, m[1, 2]), (y, m[1, 2]), m[1, 1], start)
+    _add_bend(found[5], once, twice, (z, m[2, 2]), (z, m[2, 2]), m[2, 2], start)
+    _add_bend(found[6], once, twice, (x, m[0, 2]), (y, m[1, 2]), m[0, 1], start)
+    _add_bend(found[7], once, twice, (x, m[0, 2]), (z, m[2, 2]), m[0, 2], start)
+    _add_bend(found[8], once, twice, (y, m[1, 2]), (z, m[2, 2]), m[1, 2], start)
+
+
+@njit(cache=True)
+def _add_slope(
+    row: Floats, once: Floats, at: np.float32, step: np.float32, start: np.float32
+) -> None:
     for n in range(len(once)):
         dz = start + np.float32(n)
-        a = fused(m[0, 2], dz, x)
-        b = fused(m[1, 2], dz, y)
-        c = fused(m[2, 2], dz, z)
-        slope, bend = once[n], twice[n]
-        found[0, n] += slope * a
-        found[1, n] += slope * b
-        found[2, n] += slope * c
-        found[3, n] += bend * a * a - slope * m[0, 0]
-        found[4, n] += bend * b * b - slope * m[1, 1]
-        found[5, n] += bend * c * c - slope * m[2, 2]
-        found[6, n] += bend * a * b - slope * m[0, 1]
-        found[7, n] += bend * a * c - slope * m[0, 2]
-        found[8, n] += bend * b * c - slope * m[1, 2]
+        row[n] = fused(once[n], fused(step, dz, at), row[n])
+
+
+@njit(cache=True)
+def _add_bend(
+    row: Floats,
+    once: Floats,
+    twice: Floats,
+    one: tuple[np.float32, np.float32],
+    other: tuple[np.float32, np.float32],
+    m: np.float32,
+    start: np.float32,
+) -> None:
+    for n in range(len(once)):
+        dz = start + np.float32(n)
+        both = fused(one[1], dz, one[0]) * fused(other[1], dz, other[0])
+        row[n] = fused(-m, once[n], fused(twice[n], both, row[n]))
 
 
 @njit(cache=True)

@@ -13,7 +13,6 @@ from hpc_diffuser.crystal.lattice import fractionalization
 from hpc_diffuser.crystal.structure import Structure
 from hpc_diffuser.kernels import density as kernel
 from hpc_diffuser.kernels import density_adjoint as adjoint
-from hpc_diffuser.kernels.curvatures import AT_ONCE as CURVATURES_AT_ONCE
 from hpc_diffuser.kernels.curvatures import draw_curvatures
 from hpc_diffuser.kernels.gradients import AT_ONCE, draw_gradients
 from hpc_diffuser.kernels.threads import n_threads, thread_shares
@@ -337,8 +336,13 @@ class DensityPhonons:
 
     def slopes(self, fields: Floats, released: Floats) -> Iterator[Floats]:
         """|h|² and Re(m* k) for each of some fields: (2, V) float32, one after the other."""
-        for first in range(0, len(fields), CURVATURES_AT_ONCE):
-            densities = self._curvatures(fields[first : first + CURVATURES_AT_ONCE], released)
+        at_once = curvatures_at_once(float(np.prod(2.0 * self._half_box)))
+        n_parts = max(1, -(-len(fields) // at_once))
+        if not self._dressed.slab.size:
+            yield from np.empty((len(fields), 2, 0), np.float32)
+            return
+        for some in np.array_split(fields, n_parts):
+            densities = self._curvatures(some, released)
             for along, curved in densities:
                 squares = self._sums(along)[2] * self._dressed._sharpen
                 real, imaginary, _ = self._sums(curved)
@@ -348,11 +352,9 @@ class DensityPhonons:
     def _sums(self, density: Floats) -> Floats:
         """Real and imaginary part and square of one density's transform, not sharpened: (3, V)."""
         drawing, sums = self._dressed, np.zeros((3, self._dressed.slab.size), np.float32)
-        if drawing.slab.size:
-            density = density[None]
-            kernel.fold_x(density, *drawing._planes_of(self._half_box))
-            once = sample_weights(None, 1)
-            kernel.add_moments(once, density, *drawing._inputs(self._half_box), *sums)
+        kernel.fold_x(density[None], *drawing._planes_of(self._half_box))
+        once = sample_weights(None, 1)
+        kernel.add_moments(once, density[None], *drawing._inputs(self._half_box), *sums)
         return sums
 
     def _curvatures(self, fields: Floats, released: Floats) -> Floats:
@@ -365,7 +367,7 @@ class DensityPhonons:
         spreads = drawing._to_steps.T @ spreads @ drawing._to_steps
         i, j = np.array([(0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)]).T
         twice = np.where(i == j, 1, 2)
-        shapes = shapes_of_kinds(drawing.shapes, slab.d_min, drawing.factors, smooth=True)
+        shapes = shapes_of_kinds(drawing.shapes, slab.d_min, drawing.factors, curved=True)
         drawn = ((shapes * drawing._volume).astype(np.float32), *drawing._drawn[1:])
         densities = np.empty((len(fields), 2, int(np.prod(box)) + kernel.ROW), np.float32)
         draw_curvatures(
@@ -375,6 +377,7 @@ class DensityPhonons:
             (spreads[..., i, j] * twice).astype(np.float32),
             drawn,
             box,
+            min(n_threads(), len(fields)),
             densities,
         )
         return densities
@@ -411,6 +414,11 @@ class DensityPhonons:
 def drawn_at_once(points: float) -> int:
     """How many densities of so many grid points are drawn from the same gradients."""
     return int(np.clip(_GRADIENT_BYTES / (4 * points), SAMPLES_AT_ONCE, AT_ONCE))
+
+
+def curvatures_at_once(points: float) -> int:
+    """How many fields' first and second derivatives, on so many grid points, are drawn at once."""
+    return drawn_at_once(2 * points)
 
 
 def farthest_box(

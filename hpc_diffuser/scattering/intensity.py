@@ -55,22 +55,23 @@ class SelfSlopes:
         self._table = np.linspace(0, s_squared.max(initial=0), _SLOPE_STEPS)
         self._squares = factors.at(self._table) ** 2 if factors.b_factors_A2.any() else None
 
-    def of(self, gained: Floats) -> SelfTerms:
-        """Σ_a f_a² q² g_a: the slopes of S, which has none, and of S'.
+    def of(self, gained: Floats) -> Floats | float:
+        """The slope Σ_a f_a² q² g_a of S': (v,), or 0 where no atom has a B-factor to lose.
 
         Parameters
         ----------
         gained : (N,) float
             g_a, what an atom's own variance along any axis falls by.
         """
-        none = np.zeros(len(self._s_squared))
         if self._squares is None:
-            return SelfTerms(none, none)
+            return 0.0
         weights = self._factors.occupancies**2 * gained
         n_kinds = len(self._factors.elements)
         curve = self._squares @ np.bincount(self._factors.kind, weights, n_kinds)
-        slopes = np.interp(self._s_squared, self._table, curve * 4 * np.pi**2 * self._table)
-        return SelfTerms(none, slopes)
+        slopes: Floats = np.interp(
+            self._s_squared, self._table, curve * (4 * np.pi**2) * self._table
+        )
+        return slopes
 
 
 @dataclass(frozen=True)
@@ -217,3 +218,12 @@ def at_steps(s_squared: Floats, values: Floats, s_squared_max: float, n_steps: i
     part, n = (place - below) * values, n_steps + 1
     gathered = np.bincount(below, values - part, n) + np.bincount(below + 1, part, n)
     return gathered.astype(np.float64)
+
+
+def motion_factors(own: Floats, translation: Floats, coupled: bool) -> Intensity:
+    """What each part of `diffuse_intensity` has for every e²: A − B or S' inside, B otherwise.
+
+    It is linear in them: a slope of theirs, times these, is a slope of it.
+    """
+    ones, nothing = np.ones_like(own), np.zeros_like(own)
+    return diffuse_intensity(ones, ones, SelfTerms(nothing, nothing), own, translation, coupled)

@@ -23,6 +23,7 @@ from hpc_diffuser.scattering.intensity import (
     SelfTerms,
     diffuse_intensity,
     diffuse_slopes,
+    motion_factors,
 )
 from hpc_diffuser.scattering.interpolation import (
     PAIR_WIDTH_A,
@@ -241,15 +242,16 @@ class DirectModel:
         """Slopes along modes at the voxels `rows`; see `MoleculeModel`."""
         disorder = parameters.disorder
         own, translation = self._along_q(disorder.own_covariance()), self._translation(parameters)
-        for variance, mean_squared, lost in self.moments.mode_slopes(parameters, modes):
-            series: Floats | float = 0.0
-            if disorder.llm_sigma_A:  # of whose level the mean structure alone decides
+        factors = motion_factors(own, translation, bool(disorder.halo_sigma_A))
+        for variance, mean_squared, self_slope in self.moments.mode_slopes(parameters, modes):
+            inside = variance - self_slope
+            if disorder.llm_sigma_A:  # of its level the mean structure alone decides
                 dimmed = self.moments.self_terms.dimmed
-                pairs = self.volume.of((variance + mean_squared - lost.dimmed) / dimmed)
+                pairs = self.volume.of((inside + mean_squared) / dimmed)
                 shape = (disorder.llm_sigma_A, disorder.llm_gamma_A)
-                series = dimmed * self._liquid.series(pairs, self._q_squared, *shape)
-            coupled = bool(disorder.halo_sigma_A)
-            yield diffuse_intensity(variance, mean_squared, lost, own, translation, coupled, series)
+                inside = inside + dimmed * self._liquid.series(pairs, self._q_squared, *shape)
+            average = factors.average * mean_squared if disorder.halo_sigma_A else np.empty(0)
+            yield Intensity(factors.internal * inside, factors.rigid * mean_squared, average)
 
     def at_voxels(self, values: Floats) -> Floats:
         """A map at the voxels `rows`: as it is."""

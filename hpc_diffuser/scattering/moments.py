@@ -221,7 +221,7 @@ class Moments:
 
     def mode_slopes(
         self, parameters: Parameters, modes: Sequence[int]
-    ) -> Iterator[tuple[Floats, Floats, SelfTerms]]:
+    ) -> Iterator[tuple[Floats, Floats, Floats | float]]:
         """What more motion along each of some modes does to the moments, to first order.
 
         The derivatives with respect to the variance σ² of an uncorrelated mode, as
@@ -236,10 +236,10 @@ class Moments:
 
         Yields
         ------
-        variance, mean_squared : (v,) float64, electrons²/Å²
+        variance, mean_squared : (v,) float32, electrons²/Å²
             At the voxels `rows`.
-        self_terms : SelfTerms
-            Not 0 where residual B-factors lose what a mode gains.
+        self_terms : (v,) float
+            Of S': not 0 where residual B-factors lose what a mode gains.
         """
         self._use(self._factors_of(parameters))
         released = _released(self.modes, parameters)
@@ -257,10 +257,8 @@ class Moments:
                 yield variance, mean_squared, self_slopes.of(gained)
 
     def _at_rows(self, sums: Floats | None) -> Floats:
-        """Sums (·, V) at this rank's voxels: (·, v) float64."""
-        if sums is None:
-            return np.empty((2, 0))
-        return sums[:, self._positions].astype(np.float64)
+        """Sums (2, V) at this rank's voxels: (2, v) float32."""
+        return np.empty((2, 0), np.float32) if sums is None else sums[:, self._positions]
 
     def of_mean(self, parameters: Parameters) -> tuple[Floats, Floats, SelfTerms]:
         """The same of the mean structure alone: a molecule that is rigid inside."""

@@ -96,7 +96,7 @@ def shapes_of_kinds(
     d_min: float,
     factors: AtomFactors,
     dimming: bool = False,
-    smooth: bool = False,
+    curved: bool = False,
 ) -> Floats:
     """The same shapes' coefficients for other factors: (K, J) float.
 
@@ -108,18 +108,19 @@ def shapes_of_kinds(
     factors : AtomFactors
     dimming : bool
         Instead, those of what the factors change by with their B-factor: −s²/4 of them.
-    smooth : bool
-        Without v itself, whose slope jumps at the edge: the coefficient is 0.
+    curved : bool
+        To be differentiated twice: errors count as of second derivatives, by s² where they are,
+        beyond the limit too; and without v itself, whose slope jumps at the edge.
     """
-    rows, s, share = _design(d_min, base.width, base.sharpness)
-    rows = rows[:, smooth:]
+    rows, s, share = _design(d_min, base.width, base.sharpness, 2 if curved else 0)
+    rows = rows[:, curved:]
     scale = np.linalg.norm(rows, axis=0)
     solution = np.linalg.pinv(rows / scale, rcond=1e-13)[:, : len(s)] / scale[:, None]
     blob = _blob_transform(*_profile(d_min, base.width, base.sharpness), s)
     of_s = np.interp(s, base.s, base.blur) / blob
     relative = factors.at(s**2) * (of_s * (-(s**2) / 4 if dimming else 1))[:, None]
     coefficients: Floats = solution @ (relative * np.sqrt(share)[:, None])
-    return np.pad(coefficients, ((int(smooth), 0), (0, 0))).T
+    return np.pad(coefficients, ((int(curved), 0), (0, 0))).T
 
 
 def radial_transform(radius: float, degree: int, s: Floats) -> Floats:
@@ -164,15 +165,21 @@ def _fit(
     )
 
 
-def _design(d_min: float, width: float, sharpness: float) -> tuple[Floats, Floats, Floats]:
-    """Rows of the fit, over the blob's transform; |s| and share of the first of them."""
+def _design(
+    d_min: float, width: float, sharpness: float, order: int = 0
+) -> tuple[Floats, Floats, Floats]:
+    """Rows of the fit, over the blob's transform; |s| and share of the first of them.
+
+    Of derivatives of an order, both count by s to its power, over the limit's.
+    """
     limit = 1 / d_min
     radius, alpha = _profile(d_min, width, sharpness)
     s, share = _inside(limit)
     blob = _blob_transform(radius, alpha, s)
     wanted = radial_transform(radius, DEGREE, s) / blob[:, None]
-    unwanted = _folded_back(radius, limit, s, share / blob**2)
+    unwanted = _folded_back(radius, limit, s, share / blob**2, order)
     rounded = np.diag(_rounding(radius, width) * np.sqrt(np.sum(share / blob**2)))
+    share = share * (s / limit) ** (2 * order)
     rows = np.concatenate([wanted * np.sqrt(share)[:, None], unwanted, rounded])
     return rows, s, share
 
@@ -192,12 +199,13 @@ def _inside(limit: float) -> tuple[Floats, Floats]:
     return s, share / share.sum()
 
 
-def _folded_back(radius: float, limit: float, s: Floats, weights: Floats) -> Floats:
+def _folded_back(radius: float, limit: float, s: Floats, weights: Floats, order: int) -> Floats:
     """Transforms at s + G, for the points G of the grid's reciprocal lattice at any angle to s."""
     cosine, cosine_weight = _quadrature(20, 2.0)
     g = 2 * SAMPLING * limit * np.sqrt(_SHELLS[:, 0])[:, None, None]
     folded = np.sqrt(s[:, None] ** 2 + g**2 + 2 * g * s[:, None] * (cosine - 1))
     weights = _SHELLS[:, 1, None, None] / 2 * cosine_weight * weights[:, None]
+    weights = weights * (folded / limit) ** (2 * order)
     return radial_transform(radius, DEGREE, folded.ravel()) * np.sqrt(weights).reshape(-1, 1)
 
 
