@@ -137,9 +137,7 @@ def candidates(findings: Findings) -> Iterator[Candidate]:
 
 def _merit(score: Score) -> float:
     """CC_work, or what a likelihood explains; a map without variation is the worst."""
-    if score.likelihood is not None:
-        return 1 - score.likelihood.objective
-    return score.cc_work if math.isfinite(score.cc_work) else -1.0
+    return score.merit if math.isfinite(score.merit) else -1.0
 
 
 def _scores(score: Score) -> Scores:

@@ -47,7 +47,7 @@ def error_of_maps(comparison: Comparison, maps: list[np.ndarray], samples: int) 
         1 - comparison.agreement(one, other)
         for one, other in zip(maps, [*maps[1:], maps[0]], strict=True)
     ]
-    scores = [comparison.score(intensity).cc_work for intensity in maps]
+    scores = [comparison.score(intensity).merit for intensity in maps]
     error, spread = float(np.mean(differences)) / 2, float(np.std(scores, ddof=1))
     return Convergence(samples, error, spread)
 

@@ -53,6 +53,11 @@ class Score:
     shells_free: np.ndarray
     likelihood: LikelihoodFit | None = None
 
+    @property
+    def merit(self) -> float:
+        """CC_work; of a likelihood 1 − χ²/χ₀²: what a search makes as large as it can."""
+        return self.cc_work if self.likelihood is None else 1 - self.likelihood.objective
+
 
 class Comparison:
     """Scores a model's intensities against a target, on the group that holds them.

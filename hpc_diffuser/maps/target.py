@@ -288,6 +288,13 @@ def _half_sums(target: Target, halves: Floats) -> Floats:
 def _check_map(diffuse: DiffuseMap, options: TargetOptions) -> None:
     if np.isinf(diffuse.intensity).any():
         raise InputError("the map holds infinite intensities: expected numbers, NaN where masked")
+    if diffuse.errors is not None:
+        wrong = int(((diffuse.errors < 0) & np.isfinite(diffuse.intensity)).sum())
+        if wrong:
+            raise InputError(
+                f"the map's errors are negative at {wrong} measured voxels: expected standard "
+                "deviations; correct intensity_errors, or make these voxels' intensities NaN"
+            )
     if options.min_i_over_sigma is not None and diffuse.errors is None:
         raise InputError(
             "the map has no intensity errors, which --min-i-over-sigma needs: expected a map with "

@@ -210,6 +210,15 @@ def test_voxels_without_a_usable_error_are_left_out(useless):
     assert len(target.indices) == len(make_target(diffuse, OPTIONS).indices) - 1
 
 
+def test_negative_errors_are_refused():
+    """Their squares would pass: how many measured voxels have one is told."""
+    diffuse = random_map()
+    errors = np.where(np.arange(diffuse.errors.size).reshape(diffuse.errors.shape) % 7 == 0, -1, 1)
+    wrong = int(np.isfinite(diffuse.intensity[errors < 0]).sum())
+    with pytest.raises(InputError, match=f"negative at {wrong} measured voxels"):
+        make_target(replace(diffuse, errors=errors.astype(np.float32)), OPTIONS)
+
+
 def test_shells_cover_the_resolution_range():
     """Equally wide in 1/d from 6 to 2.9 Å; each voxel is inside its shell's edges."""
     target = make_target(random_map(), OPTIONS)
