@@ -9,6 +9,10 @@ from hpc_diffuser.report.section import Column, Contents, Figure, Table
 from hpc_diffuser.report.sections.restarts import shown_names
 
 SHOWN = 3
+_OTHER = (
+    "The search of this run did not minimise 1 − CC but another objective, with its likelihood or "
+    "prior: what is called CC here is 1 less that."
+)
 
 
 def learned(run: Run) -> Contents | None:
@@ -46,8 +50,10 @@ def learned(run: Run) -> Contents | None:
         rows=tuple((names[i], names[j], coupling) for i, j, coupling in pairs),
         most_rows=6,
     )
-    words = (
+    words: tuple[str, ...] = (
         "Where the contours are long and narrow, the map determines a combination of the two "
         "parameters better than each; where they are wide, it says little of them.",
     )
+    if history.cc_work is not None:
+        words = (*words, _OTHER)
     return Contents(words=words, figures=(figure,), tables=(table,))
