@@ -43,6 +43,7 @@ def propose(
     bounds: np.ndarray,
     n_initial: int,
     stream: np.random.Generator,
+    plain: bool = False,
 ) -> tuple[np.ndarray, Hedge]:
     """The next point to evaluate: a `method.SearchMethod`.
 
@@ -54,6 +55,8 @@ def propose(
         So many first points are drawn uniformly.
     stream : numpy.random.Generator
         Of this restart and iteration.
+    plain : bool
+        The surrogate models the objective itself, as in the paper, not its logarithm.
 
     Returns
     -------
@@ -66,11 +69,11 @@ def propose(
     # One BLAS thread: the Cholesky factor of the same matrix has other bits on two.
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return _surrogate_proposal(history, bounds, stream)
+        return _surrogate_proposal(history, bounds, stream, plain)
 
 
 def _surrogate_proposal(
-    history: History, bounds: np.ndarray, stream: np.random.Generator
+    history: History, bounds: np.ndarray, stream: np.random.Generator, plain: bool
 ) -> tuple[np.ndarray, Hedge]:
     from skopt import Optimizer
 
@@ -88,7 +91,8 @@ def _surrogate_proposal(
     optimizer.gains_ = history.hedge.gains.copy()
     if len(history.hedge.candidates):
         optimizer.next_xs_ = list(history.hedge.candidates)
-    optimizer.tell(history.points.tolist(), _log(history.objectives).tolist())
+    values = history.objectives if plain else _log(history.objectives)
+    optimizer.tell(history.points.tolist(), values.tolist())
     point = np.clip(optimizer.ask(), *bounds.T)
     fitted = optimizer.models[-1].kernel_.k1  # without the noise, which is set
     return point, Hedge(np.array(optimizer.gains_), np.array(optimizer.next_xs_), fitted.theta)

@@ -76,12 +76,12 @@ class Method:
     steps_after: Callable[[int], int] | None = None
 
 
-def _bayesian() -> SearchMethod:
+def _bayesian(plain: bool = False) -> SearchMethod:
     from hpc_diffuser.fit.search.bayesian import propose
     from hpc_diffuser.fit.search.history import Proposal
 
     def proposal(history, bounds, n_initial, stream, about=None):
-        return Proposal(*propose(history, bounds, n_initial, stream))
+        return Proposal(*propose(history, bounds, n_initial, stream, plain))
 
     return proposal
 
@@ -114,6 +114,7 @@ def _both() -> SearchMethod:
 # By the name that [search] method gives them.
 METHODS: dict[str, Method] = {
     "bayesian": Method(_bayesian, restarts=128),
+    "bayesian-plain": Method(lambda: _bayesian(plain=True), restarts=128),
     "least-squares": Method(_least_squares, 5, learns=False, steps_after=lambda n_initial: 1),
     "bayesian+least-squares": Method(
         _both, 16, steps_after=lambda n_initial: _LEARNING * n_initial
