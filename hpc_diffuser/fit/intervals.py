@@ -79,6 +79,8 @@ class Intervals:
         Working ones, or blocks of zones: what was taken for independent.
     samples : int
         That the maps of the derivatives were made with; the final map has more.
+    first_order : int
+        Modes whose derivatives were taken to one-phonon order, and not from maps beside the answer.
     missing : str or None
         Why there are none at all.
     """
@@ -100,6 +102,7 @@ class Intervals:
     effective: EffectiveVoxels | None = None
     zones: int
     samples: int
+    first_order: int = 0
     missing: str | None = None
 
     def off_minimum(self, labels: tuple[str, ...]) -> list[str]:

@@ -1,14 +1,14 @@
 """How a calculated map changes with each refined parameter: the columns of the Jacobian.
 
-In φ of the parameters, the square of all amplitudes; see `uncertainty.Coordinate`.
+In φ of the parameters, the square of all amplitudes; see `coordinates.Coordinate`.
 """
 
 from collections.abc import Iterator
 
 import numpy as np
 
+from hpc_diffuser.fit.coordinates import Coordinate, coordinates
 from hpc_diffuser.fit.space import SearchSpace
-from hpc_diffuser.fit.uncertainty import Coordinate, coordinates
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.motion.registry import BY_NAME

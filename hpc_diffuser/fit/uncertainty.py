@@ -2,10 +2,14 @@
 
 The objective's slope and curvature at the answer, and how the zones of the data disagree about
 them: see `curvature`. An amplitude σ enters as σ², which intensities are nearly linear in.
+
+Of many modes two maps each are too much: their slopes are then those of the one-phonon intensity,
+whose standard errors are within a few per cent of the exact ones, and the curvature is that of
+Gauss and Newton (`tests/fit/test_many_modes.py`).
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +17,7 @@ import numpy as np
 from hpc_diffuser.fit.bend import Bend
 from hpc_diffuser.fit.bootstrap import resampled_answers
 from hpc_diffuser.fit.combinations import combinations_of, determined_by_data
+from hpc_diffuser.fit.coordinates import Coordinate, coordinates
 from hpc_diffuser.fit.curvature import Curvature
 from hpc_diffuser.fit.effective_number import effective_voxels
 from hpc_diffuser.fit.intervals import Intervals
@@ -20,107 +25,20 @@ from hpc_diffuser.fit.likelihood_curvature import LikelihoodCurvature
 from hpc_diffuser.fit.prior import background_alone
 from hpc_diffuser.fit.problem import INTERVALS, Problem
 from hpc_diffuser.fit.scoring import score_at_voxels, voxel_weights
+from hpc_diffuser.fit.slopes import expanded_modes
 from hpc_diffuser.fit.space import SearchSpace
 from hpc_diffuser.fit.summary import Spread, Values
 from hpc_diffuser.maps.zones import Zones, blocks_of, error_and_interval
-from hpc_diffuser.motion.registry import ANGLE, BY_NAME, LENGTH
+from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.scattering.model import Model, collect
 from hpc_diffuser.system.memory import give_back
 
-STEP = 0.03  # of a range: how far to the side maps are calculated
-AT_END = 1e-3  # of a range: nearer to its end, a parameter is held by it
+MANY = 20  # refined parameters: of more, the modes' slopes are to one-phonon order
 FEWEST_ZONES = 30  # or blocks of them, whose scatter says something
 WITHIN = 1.959964  # standard errors: 95 % of a normal distribution
 ONE_ERROR = 0.682689  # of it, within one
 _NO_EFFECT = 1e-9  # on the objective, over the whole range
 _CONCERNED = 0.3  # part that a parameter has in a direction for it to be named
-
-
-@dataclass(frozen=True)
-class Coordinate:
-    """A refined parameter, and φ, what the objective is taken to be quadratic in.
-
-    Attributes
-    ----------
-    label : str
-    value, low, high : float
-        The answer's, and the range of the search.
-    limits : (float, float)
-        That it can ever have.
-    squared : bool
-        φ is its square, as of all amplitudes; otherwise the parameter itself.
-    """
-
-    label: str
-    value: float
-    low: float
-    high: float
-    limits: tuple[float, float]
-    squared: bool
-
-    def phi(self, value: float) -> float:
-        """φ of a value."""
-        return value**2 if self.squared else value
-
-    def back(self, phi: float) -> float:
-        """The value of φ, within the limits."""
-        value = np.sqrt(max(phi, 0.0)) if self.squared else phi
-        return float(np.clip(value, *self.limits))
-
-    def ends(self, width: float) -> tuple[float, float]:
-        """What lies so far to either side in φ, within the limits: of an amplitude not below 0."""
-        phi = self.phi(self.value)
-        return self.back(phi - width), self.back(phi + width)
-
-    @property
-    def room(self) -> tuple[float, float]:
-        """From the answer to either end of the range, in φ."""
-        phi = self.phi(self.value)
-        return min(self.phi(self.low) - phi, 0.0), max(self.phi(self.high) - phi, 0.0)
-
-    @property
-    def breadth(self) -> float:
-        """Of the range, in φ."""
-        return self.phi(self.high) - self.phi(self.low)
-
-    @property
-    def sides(self) -> tuple[float, float]:
-        """Values to the left and to the right; one of them is the answer's own at an end."""
-        step = STEP * (self.high - self.low)
-        left, right = max(self.value - step, self.low), min(self.value + step, self.high)
-        if self.value - left < step / 2:
-            return self.value, right
-        return (left, self.value) if right - self.value < step / 2 else (left, right)
-
-    @property
-    def held(self) -> bool:
-        """True at an end of the range that is not the end of what can be, as an amplitude's 0."""
-        margin = AT_END * (self.high - self.low)
-        natural = self.squared and self.low == 0
-        at_low = self.value < self.low + margin and not natural
-        return at_low or self.value > self.high - margin
-
-
-def coordinates(space: SearchSpace, answer: Values) -> list[Coordinate]:
-    """Of each refined parameter, in the order of `space.names`.
-
-    Parameters
-    ----------
-    space : SearchSpace
-    answer : dict
-        By parameter name.
-    """
-    rows = [BY_NAME[name] for name, n in space.layout for _ in range(1 if n is None else n)]
-    values = np.concatenate([np.atleast_1d(answer[name]).ravel() for name, _ in space.layout])
-    found = []
-    places = np.flatnonzero(space.refined)
-    for label, place, (low, high) in zip(space.names, places, space.bounds, strict=True):
-        row = rows[place]
-        squared = row.is_amplitude and row.quantity in (LENGTH, ANGLE)
-        value = float(np.clip(values[place], low, high))
-        limits = row.quantity.limits
-        found.append(Coordinate(label, value, float(low), float(high), limits, squared))
-    return found
 
 
 def parameter_intervals(
@@ -152,6 +70,9 @@ def parameter_intervals(
         return None
     normals = problem.normals(samples, INTERVALS)
     point = np.array([c.value for c in found])
+    parameters = problem.space.parameters(point)
+    expanded = _first_order(problem, parameters, len(found))
+    of_modes = model.mode_slopes(parameters, normals, list(expanded.values())) if expanded else None
 
     def calculated(at: np.ndarray) -> np.ndarray | None:
         intensity = model.internal_motion(problem.space.parameters(at), normals)
@@ -167,6 +88,11 @@ def parameter_intervals(
         return Intervals(zones=n_zones, samples=samples, missing=why) if root.is_root else None
     at_final = None if curvature is None or final is None else curvature.about(final)
     for i, of_one in enumerate(found):
+        if i in expanded and of_modes is not None:
+            slope = collect(model, next(of_modes), len(problem.target.indices))
+            _add(slope, None, curvature, at_final)
+            give_back()
+            continue
         sides = (_moved(calculated, point, i, v) for v in of_one.sides)
         _add_derivatives(of_one, here, sides, curvature, at_final)
         give_back()
@@ -175,7 +101,13 @@ def parameter_intervals(
     bend = curvature.bend()
     if at_final is not None:
         bend = replace(bend, gradient=at_final.gradient())
-    return intervals_of(_with_prior(bend, problem, point, here), found, samples)
+    told = intervals_of(_with_prior(bend, problem, point, here), found, samples)
+    return replace(told, first_order=len(expanded))
+
+
+def _first_order(problem: Problem, parameters: Parameters, n: int) -> dict[int, int]:
+    """The modes whose slopes are to one-phonon order, by their places among n parameters."""
+    return expanded_modes(problem.modes, problem.space, parameters) if n > MANY else {}
 
 
 def _with_prior(bend: Bend, problem: Problem, point: np.ndarray, here: np.ndarray) -> Bend:
@@ -216,8 +148,19 @@ def _add_derivatives(
     if curvature is None or here is None:
         return
     phis = [of_one.phi(v) for v in (of_one.value, *of_one.sides)]
-    first, second = derivatives(here, left, right, *phis)
-    curvature.add(first, second)
+    _add(*derivatives(here, left, right, *phis), curvature, at_final)
+
+
+def _add(
+    first: np.ndarray | None,
+    second: np.ndarray | None,
+    curvature: Curvature | None,
+    at_final: Curvature | None,
+) -> None:
+    """On the root, a parameter's derivatives of the map; without a second one it counts as 0."""
+    if curvature is None or first is None:
+        return
+    curvature.add(first, np.zeros_like(first) if second is None else second)
     if at_final is not None:
         at_final.add_slope(first)
 

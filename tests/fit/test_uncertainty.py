@@ -11,11 +11,11 @@ from hpc_diffuser.crystal.atom_factors import form_factors
 from hpc_diffuser.crystal.lattice import fractionalization, grid_to_resolution
 from hpc_diffuser.fit.bend import Bend
 from hpc_diffuser.fit.config import ParametersConfig, TargetConfig
+from hpc_diffuser.fit.coordinates import Coordinate
 from hpc_diffuser.fit.intervals import Intervals
 from hpc_diffuser.fit.space import search_space
 from hpc_diffuser.fit.uncertainty import (
     WITHIN,
-    Coordinate,
     derivatives,
     intervals_of,
     parameter_intervals,

@@ -98,6 +98,7 @@ def _words(labels: list[str], outcome: Outcome, found: Intervals) -> tuple[str, 
         "sets an interval of 95 % holds the parameter that made them, in 68 one of 68 %, if the "
         "model is right.",
         _APART,
+        *_first_order(found),
         *_effective(found),
     ]
     far = found.off_minimum(tuple(labels))
@@ -117,6 +118,16 @@ def _effective_table(found: EffectiveVoxels) -> Table:
         caption="Voxels that the score is over, and what they count as, in numbers of voxels.",
         columns=(Column(name="voxels"), *(Column(name=name, digits=1) for name in names)),
         rows=((found.voxels, found.independent, found.error, found.voxels / found.independent),),
+    )
+
+
+def _first_order(found: Intervals) -> tuple[str, ...]:
+    if not found.first_order:
+        return ()
+    return (
+        f"Of {found.first_order} modes slopes are those of the one-phonon intensity, and second "
+        "derivatives are neglected: as there are many, maps beside the answer would take long. "
+        "Their standard errors are those of the exact slopes to a few per cent.",
     )
 
 
