@@ -116,3 +116,13 @@ class LikelihoodEquations:
             return found * np.sqrt(self._w[own]) * scale[:, None]
 
         return summed_products(left, self._starts, len(slopes))
+
+
+def more_kept_bytes(voxels: int) -> list[float]:
+    """Bytes of each array that `LikelihoodEquations` keeps more than `NormalEquations`."""
+    return [8.0 * voxels, 8.0 * voxels, 4.0 * voxels]
+
+
+def more_plane_bytes(voxels: int, parameters: int) -> list[float]:
+    """The same of a plane of so many voxels: backgrounds at its voxels, and what is left."""
+    return [8.0 * voxels * parameters] * 3

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpc_diffuser.crystal.symmetry import expansion_bytes, grid_operations, laue_expansion
-from hpc_diffuser.fit import normal_equations, scoring
+from hpc_diffuser.fit import likelihood_equations, normal_equations, scoring
 from hpc_diffuser.fit.curvature import curvature_bytes, curvature_kept_bytes
 from hpc_diffuser.fit.problem import Problem, computation
 from hpc_diffuser.fit.search import least_squares
@@ -236,10 +236,13 @@ def linearising(sizes: Sizes, share: Share, n_samples: int) -> list[Phase]:
     """The normal equations of a search that takes steps: from a map and those to its sides."""
     voxels = math.ceil(share.voxels / sizes.mates)
     rows = normal_equations.kept_bytes(voxels, sizes.refined)
+    rows += likelihood_equations.more_kept_bytes(voxels) * sizes.likely
     of_plane = int(sizes.plane_voxels.max(initial=0))
     maps = [8 * voxels] * 4  # the present one, two to its sides, their difference
     phases = [maps + phase for phase in evaluating(sizes, share, n_samples)]
-    phases.append(held(sizes, share) + maps + normal_equations.plane_bytes(of_plane, sizes.refined))
+    of_matrix = normal_equations.plane_bytes(of_plane, sizes.refined)
+    of_matrix += likelihood_equations.more_plane_bytes(of_plane, sizes.refined) * sizes.likely
+    phases.append(held(sizes, share) + maps + of_matrix)
     phases.append(held(sizes, share) + least_squares.stepping_bytes(sizes.refined))
     return [rows + phase for phase in phases]
 

@@ -8,7 +8,8 @@ import pytest
 
 from hpc_diffuser.crystal.lattice import grid_to_resolution
 from hpc_diffuser.crystal.symmetry import expansion_bytes, grid_operations, laue_expansion
-from hpc_diffuser.fit import scoring
+from hpc_diffuser.fit import normal_equations, scoring
+from hpc_diffuser.fit.likelihood_equations import LikelihoodEquations, more_kept_bytes
 from hpc_diffuser.maps.target import Target, target_arrays
 from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.parameters import Parameters
@@ -97,6 +98,17 @@ def test_target_and_its_comparison(has_errors):
     long = [a for a in arrays_of(made._sums) if a.size == len(indices)]
     said = scoring.kept_bytes(len(indices), weights == "errors")
     assert sum(a.nbytes for a in long) <= sum(said)
+    if has_errors:  # which are all that a likelihood needs
+        likely = scoring.Comparison(target, model, "shell-mean", weights, 5)
+        long = [*arrays_of(likely._sums), *arrays_of(likely._radial[0])]
+        once = {id(a): a.nbytes for a in long if a.size == len(indices)}
+        assert sum(once.values()) <= sum(scoring.kept_bytes(len(indices), True, True))
+        working = int((~target.free).sum())
+        equations = LikelihoodEquations(target, model, 5)
+        long = [*arrays_of(equations), *arrays_of(equations._sums)]
+        once = {id(a): a.nbytes for a in long if a.size == working}
+        said = normal_equations.kept_bytes(working, 0) + more_kept_bytes(working)
+        assert sum(once.values()) <= sum(said)
 
 
 def test_liquid_motion_and_volume():
