@@ -7,6 +7,7 @@ import numpy as np
 from hpc_diffuser.fit.agreement import places
 from hpc_diffuser.fit.clusters import NEIGHBOURS
 from hpc_diffuser.fit.config import SearchConfig
+from hpc_diffuser.fit.sampling_error import Convergence
 from hpc_diffuser.fit.search.method import METHODS
 from hpc_diffuser.fit.summary import (
     AS_GOOD,
@@ -139,17 +140,23 @@ def _of_the_samples(summary: Summary, outcome: Outcome) -> Iterator[str]:
         f'raise [model] samples, now {sampling.samples} (where they are "auto", lower '
         "map_error), and fit again in a new directory"
     )
+    if sampling.estimator == "one-phonon":
+        remedy = 'set [model] estimator = "sampled", and fit again in a new directory'
     gain = cc - alone
     if abs(gain) <= _error(summary):
         yield (
             f"CC_work differs from that of translation alone by {gain:.4f}, no more than the "
-            f"{_error(summary):.4f} that the search's samples leave of error: {remedy}"
+            f"{_error(summary):.4f} that the search's {_means(sampling)} of error: {remedy}"
         )
     if sampling.map_error > 1 - cc:
         yield (
-            f"the search's samples leave an error 1 - CC of {sampling.map_error:.1e} in a "
+            f"the search's {_means(sampling)} an error 1 - CC of {sampling.map_error:.1e} in a "
             f"calculated map, more than the fit lacks to CC 1, {1 - cc:.1e}: {remedy}"
         )
+
+
+def _means(sampling: Convergence) -> str:
+    return "first order leaves" if sampling.estimator == "one-phonon" else "samples leave"
 
 
 def _of_the_minimum(summary: Summary, outcome: Outcome) -> Iterator[str]:

@@ -142,7 +142,7 @@ class ModelConfig:
     asks for.
     """
 
-    estimator: str = "sampled"
+    estimator: str = "auto"
     samples: int | str = 128
     map_error: float = 5e-4
     sampler: str = "sobol"

@@ -15,7 +15,7 @@ import numpy as np
 from hpc_diffuser.crystal.symmetry import expansion_bytes, grid_operations, laue_expansion
 from hpc_diffuser.fit import likelihood_equations, normal_equations, scoring
 from hpc_diffuser.fit.curvature import curvature_bytes, curvature_kept_bytes
-from hpc_diffuser.fit.problem import Problem, computation
+from hpc_diffuser.fit.problem import Problem, can_expand, computation
 from hpc_diffuser.fit.search import least_squares
 from hpc_diffuser.fit.search.bayesian import proposing_bytes
 from hpc_diffuser.fit.search.method import METHODS
@@ -24,6 +24,8 @@ from hpc_diffuser.maps.zones import most_blocks, zones_bytes
 from hpc_diffuser.motion.ensemble import n_configurations
 from hpc_diffuser.parallel.decomposition import choose_layout, share_planes
 from hpc_diffuser.scattering import interpolation, liquid, model, molecule, moments, volume
+from hpc_diffuser.scattering.density import DensityTransform
+from hpc_diffuser.scattering.estimator_costs import expanding_bytes
 from hpc_diffuser.scattering.slab import BLOCK, Slab, slab
 from hpc_diffuser.scattering.transform import choose_transform
 
@@ -57,6 +59,8 @@ class Sizes:
         Of the transform, at every stored value.
     transforming : list of float
         Bytes of the arrays that the transform works with.
+    expanding : two lists of float
+        Bytes of the arrays that an expansion of the moments works with, and for each stored value.
     atoms, elements : int
         N, and how many chemical elements they are.
     refined : int
@@ -78,6 +82,7 @@ class Sizes:
     interpolated: bool
     kept_values: int
     transforming: Phase
+    expanding: tuple[Phase, Phase]
     atoms: int
     elements: int
     refined: int
@@ -123,6 +128,7 @@ def measured_sizes(problem: Problem) -> Sizes:
         interpolated=band is not None,
         kept_values=make.kept_values,
         transforming=make.working_bytes(problem.modes, coarse, problem.space.farthest, how.factors),
+        expanding=_expanding(problem, coarse, make is DensityTransform),
         atoms=len(structure),
         elements=len(np.unique(structure.elements)),
         refined=int(problem.space.refined.sum()),
@@ -131,6 +137,14 @@ def measured_sizes(problem: Problem) -> Sizes:
         weighted=problem.config.target.weights == "errors",
         likely=problem.config.target.knots is not None,
     )
+
+
+def _expanding(problem: Problem, coarse: Slab, drawn: bool) -> tuple[Phase, Phase]:
+    """See `Sizes`; where the estimator is left open, it may be one with an expansion."""
+    modes, space = problem.modes, problem.space
+    if problem.config.model.estimator == "sampled" or not can_expand(modes, space):
+        return [], []
+    return expanding_bytes(modes, coarse, space.farthest.sampled, drawn)
 
 
 def shares_of_group(sizes: Sizes, n_ranks: int) -> list[Share]:
@@ -212,8 +226,10 @@ def evaluating(sizes: Sizes, share: Share, n_samples: int) -> list[Phase]:
     per_voxel = 4 if sizes.interpolated else 8
     kept = held(sizes, share) + [per_voxel * share.voxels] * _KEPT_MAPS
     batch = moments.sampling_bytes(sizes.atoms, n_samples, stored, share.sums)
+    whole, per_value = sizes.expanding
+    expanding = [*whole, *(size * stored for size in per_value)]
     phases = [
-        kept + batch + sizes.transforming,
+        kept + batch + sizes.transforming + expanding,
         kept + moments.intensity_bytes(own, stored),
         kept + scoring.masked_bytes(share.voxels),  # `results._halos`
     ]

@@ -14,7 +14,7 @@ from hpc_diffuser.fit.cautions import cautions
 from hpc_diffuser.fit.config import Config
 from hpc_diffuser.fit.intervals import Intervals
 from hpc_diffuser.fit.prior import background_alone
-from hpc_diffuser.fit.problem import Problem, compare, for_final_map
+from hpc_diffuser.fit.problem import FINAL, Problem, compare, for_final_map
 from hpc_diffuser.fit.restarts import summarise
 from hpc_diffuser.fit.run.directory import input_hashes, read_convergence, read_histories
 from hpc_diffuser.fit.run.jobs import cost, note_job
@@ -29,6 +29,7 @@ from hpc_diffuser.fit.scoring import (
 from hpc_diffuser.fit.summary import (
     TRANSLATIONS_A,
     AlphaRow,
+    FinalMap,
     FitShellRow,
     HaloScores,
     LastSession,
@@ -48,7 +49,7 @@ from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.modes import why_no_b_factors
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.scattering.model import Model, collect
+from hpc_diffuser.scattering.model import ForwardModel, Model, collect
 from hpc_diffuser.system.memory import give_back, peak_memory_MB
 
 ALPHAS = np.arange(0, 8.1, 0.4)  # powers of the empirical halo profile that are tried
@@ -109,6 +110,7 @@ def finish(problem: Problem, world: Ranks, started: float, share: float | None) 
     model, comparison = compare(for_final_map(problem), world)
     answer = choose_answer(problem, model, comparison, findings)
     parameters, intensity = answer.parameters, answer.intensity
+    final_map = _final_map(problem, model, comparison, parameters, intensity)
     baseline = _translation_alone(model, comparison, parameters)
     masked = world.from_root(lambda: _in_halos(problem.target))
     halos = None if masked is None else _halos(problem, masked, model, parameters, intensity)
@@ -131,9 +133,41 @@ def finish(problem: Problem, world: Ranks, started: float, share: float | None) 
             peak_memory_MB_per_rank=round(max(peak_memory)),
         )
         outcome = _outcome(problem, answer, baseline, halos, intervals, session)
+        outcome = replace(outcome, final_map=final_map)
         return sum_up(problem, outcome, answer.chosen)
 
     return world.from_root(save)
+
+
+def _final_map(
+    problem: Problem,
+    model: ForwardModel,
+    comparison: Comparison,
+    parameters: Parameters,
+    intensity: np.ndarray,
+) -> FinalMap:
+    """What the final map leaves, by maps beside it; on every rank, and the model as it was."""
+    options = problem.config.model
+    used = problem.normals(options.final_samples, FINAL)
+    other = problem.normals(options.final_samples, FINAL, 1)
+    is_random = not np.array_equal(used, other)
+
+    def off(normals: np.ndarray) -> float:
+        beside = model.internal_motion(parameters, normals)
+        return max(1 - comparison.agreement(intensity, beside), 0.0)
+
+    estimator, first_order = model.estimator_at(parameters), None
+    error = off(other) / 2 if is_random else None
+    if options.estimator == "one-phonon" and estimator == "control-variate":
+        model.use_estimator("one-phonon")
+        first_order = off(used)
+        model.use_estimator(estimator)
+    return FinalMap(
+        estimator=estimator,
+        samples=len(used),
+        map_error=error,
+        first_order_error=first_order,
+    )
 
 
 def _samples(problem: Problem, world: Ranks) -> int:

@@ -323,6 +323,28 @@ class LastSession:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FinalMap:
+    """How the final map was computed, and what that leaves.
+
+    Attributes
+    ----------
+    estimator : str
+        Of the moments over the modes; one of `moments.ESTIMATORS`.
+    samples : int
+    map_error : float or None
+        1 − CC with the map of infinitely many samples, by another randomisation of as many; None
+        where nothing is random.
+    first_order_error : float or None
+        1 − CC with the map to first order alone, where the search has used that.
+    """
+
+    estimator: str
+    samples: int
+    map_error: float | None
+    first_order_error: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What is known once the final map is made, at the answer.
 
@@ -352,6 +374,8 @@ class Outcome:
         None where the score is a CC.
     prior : PriorShare or None
         None without one.
+    final_map : FinalMap or None
+        None in a file that is older.
     intervals : Intervals or None
         Of the refined parameters; None where nothing is refined, or in a file that is older.
     standard_errors : dict or None
@@ -375,6 +399,7 @@ class Outcome:
     halos: ScannedHaloScores | HaloScores | None
     likelihood: Likelihood | None = None
     prior: PriorShare | None = None
+    final_map: FinalMap | None = None
     intervals: Intervals | None = None
     standard_errors: Spread | None = None
     last_session: LastSession

@@ -32,9 +32,15 @@ def configurations(modes: Modes, sampled: Sampled, normals: Floats, rows: Intege
     if modes.frames is not None:
         moved = modes.frames[rows % len(modes.frames)]
     else:
-        fields = np.tensordot(mode_factor(sampled).T, modes.vectors, 1)
+        fields = independent_fields(modes, sampled)
         moved = modes.structure.positions + np.tensordot(normals[:, :n_modes], fields, 1)
     return librated(modes, moved, sampled, normals[:, n_modes:])
+
+
+def independent_fields(modes: Modes, sampled: Sampled) -> Floats:
+    """Displacements (M, N, 3), Å, that are independent: along modes, or combinations of them."""
+    fields: Floats = np.tensordot(mode_factor(sampled).T, modes.vectors, 1)
+    return fields
 
 
 def mode_factor(sampled: Sampled) -> Floats:
@@ -92,7 +98,7 @@ def displacement_covariances(modes: Modes, parameters: Parameters) -> Floats:
     Its trace is `mean_square_displacements`, exact and approximate where that is.
     """
     sampled, disorder = parameters.sampled, parameters.disorder
-    fields: Floats = np.tensordot(mode_factor(sampled).T, modes.vectors, 1)
+    fields = independent_fields(modes, sampled)
     if modes.frames is not None and modes.weights is not None:
         away = modes.frames - np.average(modes.frames, axis=0, weights=modes.weights)
         fields = away * np.sqrt(modes.weights)[:, None, None]
@@ -116,7 +122,7 @@ def rigid_covariance(parameters: Parameters) -> Floats:
 
 def _sampled_squares(modes: Modes, sampled: Sampled) -> Floats:
     """⟨|u|²⟩ of every atom by what is sampled: (N,) Å²."""
-    fields = np.tensordot(mode_factor(sampled).T, modes.vectors, 1)
+    fields = independent_fields(modes, sampled)
     internal: Floats = np.sum(fields**2, axis=(0, 2))
     if modes.frames is not None and modes.weights is not None:
         away = modes.frames - np.average(modes.frames, axis=0, weights=modes.weights)
@@ -166,7 +172,7 @@ def motion_along(axes: Floats, modes: Modes, sampled: Sampled) -> Floats:
     -------
     (N, 3) float
     """
-    away: Floats = np.tensordot(mode_factor(sampled).T, modes.vectors, 1)
+    away = independent_fields(modes, sampled)
     if modes.frames is not None and modes.weights is not None:
         away = modes.frames - modes.structure.positions
         away = away * np.sqrt(modes.weights)[:, None, None]

@@ -278,12 +278,18 @@ def _search(run: Run) -> Iterator[Fact]:
         yield Fact(part, "evaluations of finished restarts", summary.evaluations)
     sampling = run.convergence
     if sampling:
-        yield Fact(part, "samples", sampling.samples)
+        yield Fact(part, "estimator of the moments", sampling.estimator)
+        if sampling.estimator != "one-phonon":
+            yield Fact(part, "samples", sampling.samples)
         yield Fact(part, "error of a map by them, 1 − CC", significant(sampling.map_error, 2))
         yield Fact(part, "error of the objective by them", significant(sampling.objective_error, 2))
     elif run.config.model.samples != "auto":
         yield Fact(part, "samples", run.config.model.samples)
     yield Fact(part, "samples of the final map", run.config.model.final_samples)
+    final = summary.outcome.final_map if summary and summary.outcome else None
+    if final and final.map_error is not None:
+        yield Fact(part, "estimator of the final map", final.estimator)
+        yield Fact(part, "error of the final map, 1 − CC", significant(final.map_error, 2))
 
 
 def _computation(run: Run) -> Iterator[Fact]:

@@ -25,6 +25,7 @@ import numpy as np
 from hpc_diffuser.system.arrays import Floats, Integers
 
 DRESSING_ERROR = 1e-3  # of an atom's factor at the resolution limit
+MOST_COPIES = 64  # of an atom, on average: where they move so far, the first order is of no use
 HERMITE_POINTS = 12  # at most, along an axis
 _FARTHEST = 3.9  # L, in standard deviations
 
@@ -88,6 +89,11 @@ def copies_needed(covariances_A2: Floats, d_min: float) -> int:
     """How many copies `dressing_copies` makes of all atoms together."""
     _, left = _alike_and_left(np.linalg.eigvalsh(covariances_A2))
     return int(points_needed((2 * np.pi / d_min) ** 2 * left).prod(axis=1).sum())
+
+
+def can_be_dressed(covariances_A2: Floats, d_min: float) -> bool:
+    """Whether atoms move so little that their copies are few."""
+    return copies_needed(covariances_A2, d_min) <= MOST_COPIES * len(covariances_A2)
 
 
 def points_needed(x: Floats) -> Integers:

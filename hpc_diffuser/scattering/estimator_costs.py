@@ -1,6 +1,7 @@
-"""What each estimator of the moments costs: counts of what is drawn and multiplied, at usual rates.
+"""What each estimator of the moments costs in time and memory.
 
-Never by the clock: the same on any ranks, and at any other time. Only their ratios count.
+Time by counts of what is drawn and multiplied, at usual rates, and never by the clock: it is the
+same on any ranks, and at any other time. Only ratios count.
 """
 
 from __future__ import annotations
@@ -9,10 +10,17 @@ import numpy as np
 
 from hpc_diffuser.crystal.lattice import HklGrid
 from hpc_diffuser.crystal.structure import Structure
+from hpc_diffuser.motion.configurations import independent_fields
+from hpc_diffuser.motion.modes import Modes
+from hpc_diffuser.motion.parameters import Sampled
 from hpc_diffuser.scattering.density import drawn_at_once
-from hpc_diffuser.scattering.dressing import dressing_copies, field_covariances
+from hpc_diffuser.scattering.dressing import (
+    can_be_dressed,
+    dressing_copies,
+    field_covariances,
+)
 from hpc_diffuser.scattering.shapes import WIDTHS
-from hpc_diffuser.scattering.slab import plane_costs
+from hpc_diffuser.scattering.slab import Slab, plane_costs
 from hpc_diffuser.scattering.transform import (
     ATOM_S,
     density_products_s,
@@ -21,6 +29,7 @@ from hpc_diffuser.scattering.transform import (
 )
 from hpc_diffuser.system.arrays import Floats
 
+COPY_BYTES = 400.0  # of an atom's copy: its place in Å and in steps, its names, its factors
 _COPY_S = 1.2e-6  # a copy's gradient: 34 operations a grid point, where drawing it has 24
 _POINT_S = 1.2e-9  # to add a gradient to a field's density
 _BOX_POINT_S = 2e-10  # of a product with densities that lie in memory
@@ -58,24 +67,66 @@ def estimator_costs(
     }
 
 
+def expanding_bytes(
+    modes: Modes, slab: Slab, farthest: Sampled, drawn: bool
+) -> tuple[list[float], list[float]]:
+    """Bytes of each of the arrays that only the estimators with an expansion work with.
+
+    Parameters
+    ----------
+    modes : Modes
+    slab : Slab
+        All planes that are computed, by whichever rank.
+    farthest : Sampled
+        The largest motions. Where these have no expansion, it is as for the largest that has one.
+    drawn : bool
+        By way of the density; otherwise as sums over atoms.
+
+    Returns
+    -------
+    whole, per_value : list of float
+        Of those that are as large on every rank, and of the others for each stored value.
+    """
+    fields = independent_fields(modes, farthest)
+    of_fields: list[float] = [8 * fields.size] * 3
+    if not drawn:
+        return of_fields, [8 * (1 + len(fields)), *[8] * 4]
+    covariances = field_covariances(fields)
+    while not can_be_dressed(covariances, slab.d_min):
+        covariances = covariances * 0.9
+    grid = slab.grid
+    n_copies, box, _ = _dressed(modes.structure, grid.unit_cell, slab.d_min, covariances)
+    points = float(np.prod(box))
+    of_boxes = [4 * points * drawn_at_once(points)] * 2 + [4 * points]
+    return [*of_fields, 4 * fields.size, COPY_BYTES * n_copies, *of_boxes], [12, 12, 8]
+
+
+def _dressed(
+    structure: Structure, unit_cell: tuple[float, ...], d_min: float, covariances: Floats
+) -> tuple[int, Floats, Floats]:
+    """How many copies, the points (3,) of the box that holds them, and (N, 3) those of atoms'."""
+    copies = dressing_copies(covariances, d_min)
+    places = (structure.positions[copies.atoms] + copies.offsets) @ steps_per_A(unit_cell, d_min)
+    first = np.searchsorted(copies.atoms, np.arange(len(structure)))
+    width = WIDTHS[2] + 1
+    own = np.maximum.reduceat(places, first) - np.minimum.reduceat(places, first) + width
+    return len(copies.atoms), np.ptp(places, axis=0) + width + 1, own
+
+
 def _drawn(
     structure: Structure, grid: HklGrid, d_min: float, fields: Floats
 ) -> tuple[float, float]:
     """Of m and all H_i, and of a sample's remainder."""
-    copies = dressing_copies(field_covariances(fields), d_min)
-    to_steps = steps_per_A(grid.unit_cell, d_min)
-    places = (structure.positions[copies.atoms] + copies.offsets) @ to_steps
-    first = np.searchsorted(copies.atoms, np.arange(len(structure)))
-    width = WIDTHS[2] + 1
-    sides = np.maximum.reduceat(places, first) - np.minimum.reduceat(places, first) + width
-    box = np.ptp(places, axis=0) + width + 1
-    n_fields, at_once = len(fields), drawn_at_once(float(np.prod(box)))
+    covariances = field_covariances(fields)
+    n_copies, box, own = _dressed(structure, grid.unit_cell, d_min, covariances)
+    points = float(np.prod(box))
+    n_fields, at_once = len(fields), drawn_at_once(points)
     products = density_products_s(box, grid, d_min)
-    gradients, adding = _COPY_S * len(copies.atoms), _POINT_S * float(np.prod(sides, axis=1).sum())
+    gradients, adding = _COPY_S * n_copies, _POINT_S * float(np.prod(own, axis=1).sum())
     drawings = 1 + -(-n_fields // at_once)
     first_order = drawings * gradients + n_fields * adding + (1 + n_fields) * products
     if n_fields <= at_once:
-        expected = _BOX_POINT_S * n_fields * float(np.prod(box))
+        expected = _BOX_POINT_S * n_fields * points
     else:
         expected = gradients / at_once + adding
     return first_order, products + ATOM_S * len(structure) + expected

@@ -185,6 +185,10 @@ class ForwardModel:
         """
         return self.of_crystal(self.molecule.internal_motion(parameters, normals), parameters)
 
+    def estimator_at(self, parameters: Parameters) -> str:
+        """Which one computes the moments there."""
+        return self.molecule.moments.how(parameters.sampled)
+
     def use_estimator(self, name: str) -> None:
         """From now on compute moments by this one of `moments.ESTIMATORS`, on every rank."""
         self.molecule.moments.estimator = name

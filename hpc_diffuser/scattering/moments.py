@@ -14,7 +14,11 @@ import numpy as np
 
 from hpc_diffuser.crystal.atom_factors import AtomFactors, atom_factors
 from hpc_diffuser.crystal.lattice import HklGrid
-from hpc_diffuser.motion.configurations import configurations, mode_factor, residual_b_factors
+from hpc_diffuser.motion.configurations import (
+    configurations,
+    independent_fields,
+    residual_b_factors,
+)
 from hpc_diffuser.motion.ensemble import frame_weights
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters, Sampled
@@ -29,14 +33,13 @@ from hpc_diffuser.parallel.decomposition import (
 )
 from hpc_diffuser.parallel.ordered_sums import sum_in_order
 from hpc_diffuser.scattering.direct import SAMPLES_AT_ONCE, variance_and_mean_squared
-from hpc_diffuser.scattering.dressing import copies_needed, field_covariances
+from hpc_diffuser.scattering.dressing import can_be_dressed, field_covariances
 from hpc_diffuser.scattering.estimator_costs import estimator_costs
 from hpc_diffuser.scattering.intensity import SelfSlopes, SelfTerms, self_terms
 from hpc_diffuser.scattering.slab import BLOCK, plane_costs, position_bytes, slab, squared_bytes
 from hpc_diffuser.scattering.transform import Transform, choose_transform
 from hpc_diffuser.system.arrays import Complexes, Floats, Integers
 
-MOST_COPIES = 64  # of an atom, on average: where they move so far, the first order is of no use
 ESTIMATORS = ("sampled", "one-phonon", "control-variate")
 
 
@@ -146,7 +149,7 @@ class Moments:
         """
         self._use(self._factors_of(parameters))
         sampled = parameters.sampled
-        how = self._how(sampled)
+        how = self.how(sampled)
         points = b"" if how == "one-phonon" else normals.tobytes()
         key = sampled, _identity(self._factors), how, points
         if self._last is None or key != self._last[0]:
@@ -183,7 +186,7 @@ class Moments:
         """
         self.of(parameters, normals)
         sampled, n = parameters.sampled, len(normals)
-        if self._how(sampled) != "sampled":
+        if self.how(sampled) != "sampled":
             raise ValueError("derivatives of moments by samples alone: expected sampled ones")
         constant = (by_mean_squared - by_variance) * self._average
         pulls = self._on_slab(np.stack([by_variance, constant.real, constant.imag], axis=1) * 2 / n)
@@ -267,7 +270,7 @@ class Moments:
         squared = real**2 + imaginary**2
         return np.zeros_like(squared), squared, self._self_terms
 
-    def _how(self, sampled: Sampled) -> str:
+    def how(self, sampled: Sampled) -> str:
         """The estimator, or samples alone where the motion cannot be expanded."""
         expanded = self.estimator != "sampled" and self.expands(sampled)
         return self.estimator if expanded else "sampled"
@@ -292,8 +295,7 @@ class Moments:
         if not can_be_expanded(self.modes, sampled):
             return False
         covariances = field_covariances(independent_fields(self.modes, sampled))
-        most = MOST_COPIES * len(self.modes.structure)
-        return copies_needed(covariances, self._slab.d_min) <= most
+        return can_be_dressed(covariances, self._slab.d_min)
 
     def costs(self, sampled: Sampled, n_samples: int) -> dict[str, float]:
         """Of every estimator that these motions can have; see `estimator_costs`."""
@@ -339,12 +341,6 @@ class Moments:
         sums = total[:, self._positions]
         self._average = real + 1j * imaginary + (sums[0] + 1j * sums[1]) / np.float32(len(normals))
         return variance_and_mean_squared(sums, (real, imaginary), len(normals))
-
-
-def independent_fields(modes: Modes, sampled: Sampled) -> Floats:
-    """Displacements (M, N, 3), Å, that are independent: of modes, or combinations of them."""
-    fields: Floats = np.tensordot(mode_factor(sampled).T, modes.vectors, 1)
-    return fields
 
 
 def _released(modes: Modes, parameters: Parameters) -> Floats:

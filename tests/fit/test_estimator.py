@@ -183,3 +183,62 @@ def test_an_older_record_is_of_samples(tmp_path):
     del record["estimator"], record["estimators"]
     path.write_text(json.dumps(record))
     assert read_convergence(tmp_path) == Convergence(64, 1e-4, 1e-3)
+
+
+def fit(call, project, **settings):
+    """The tiny fit with settings of [model] in its config; its summary, and the arrays of it."""
+    path = project / "fit.toml"
+    lines = [f'{key} = "{value}"' for key, value in settings.items()]
+    path.write_text(path.read_text().replace("[model]", "\n".join(["[model]", *lines])))
+    result = call("fit", "fit.toml", folder=project)
+    assert result.returncode == 0, result.stderr
+    return json.loads((project / "run" / "summary.json").read_text()), result.stderr
+
+
+def test_the_first_order_is_in_no_final_map(call, project):
+    """There, samples of the rest make up for it; the summary says so, and what it was."""
+    summary, said = fit(call, project, estimator="one-phonon")
+    assert "first order alone leaves an error" in said
+    assert summary["sampling"]["estimator"] == "one-phonon"
+    final = summary["final_map"]
+    assert (final["estimator"], final["samples"]) == ("control-variate", 8)
+    assert final["map_error"] > 0 and final["first_order_error"] > 0
+    # A finished run that is taken up again says the same.
+    again = call("fit", "fit.toml", folder=project)
+    assert again.returncode == 0
+    found = json.loads((project / "run" / "summary.json").read_text())
+    assert found["final_map"] == final and found["cc_work"] == summary["cc_work"]
+
+
+def test_what_is_left_open_is_told_and_kept(call, project):
+    """Of atoms as few as these an expansion costs more than their samples."""
+    summary, said = fit(call, project, estimator="auto")
+    assert "estimator: sampled, by error 1 - CC of a map and cost of: sampled" in said
+    assert summary["sampling"]["estimator"] == summary["final_map"]["estimator"] == "sampled"
+    assert summary["final_map"]["first_order_error"] is None
+
+
+def test_an_older_run_goes_on_as_it_was(call, project):
+    """Begun without the key in any of its files, and resumed with more to do: the bits of a run
+    that was begun with samples by name."""
+    path, text = project / "fit.toml", (project / "fit.toml").read_text()
+    path.write_text(text.replace("evaluations = 5", "evaluations = 3"))
+    fit(call, project, estimator="sampled")
+    for name, keys in (
+        ("manifest.json", ["model.estimator"]),
+        ("sampling.json", ["estimator", "estimators"]),
+    ):
+        record = json.loads((project / "run" / name).read_text())
+        for key in keys:
+            del record.get("settings", record)[key]
+        (project / "run" / name).write_text(json.dumps(record))
+    path.write_text(text)
+    resumed, said = fit(call, project)
+    assert "estimator:" not in said
+    path.write_text(text.replace('directory = "run"', 'directory = "other"'))
+    edited = path.read_text().replace("[model]", '[model]\nestimator = "sampled"')
+    path.write_text(edited)
+    assert call("fit", "fit.toml", folder=project).returncode == 0
+    whole = json.loads((project / "other" / "summary.json").read_text())
+    same = ("best", "median", "spread", "cc_work", "cc_free", "shells", "final_map")
+    assert {key: resumed[key] for key in same} == {key: whole[key] for key in same}

@@ -162,6 +162,26 @@ def test_prediction_without_interpolation(tmp_path):
     assert_predicted(predicted, peaks(launch(1, folder=tmp_path, code=TELLING)))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("transform", ["density", "direct"])
+def test_prediction_of_an_expansion(tmp_path, transform):
+    """Of sixty modes: nothing is kept of each, but by the direct sum."""
+    problem = write_project(tmp_path, 3, 2.5, "target")
+    modes = problem.modes
+    vectors = np.random.default_rng(1).normal(size=(60, len(modes.structure), 3))
+    vectors /= np.sqrt(np.mean(np.sum(vectors**2, axis=2), axis=1))[:, None, None]
+    many = replace(modes, vectors=vectors, amplitudes_A=np.full(60, 0.05))
+    write_modes(tmp_path / "modes.h5", many, {})
+    config = (tmp_path / "fit.toml").read_text().replace("[0.0, 0.6]", "0.05")
+    config = config.replace("translation_sigma_A = 0.4", "translation_sigma_A = [0.3, 0.5]")
+    config = config.replace(
+        "[model]", f'[model]\nestimator = "control-variate"\ntransform = "{transform}"'
+    )
+    (tmp_path / "fit.toml").write_text(config)
+    predicted = predict(load_problem(load_config(tmp_path / "fit.toml")), 1)
+    assert_predicted(predicted, peaks(launch(1, folder=tmp_path, code=TELLING)))
+
+
 @pytest.mark.parametrize("grid", ["target", "band-limited"])
 def test_sizes_are_those_of_the_model(tmp_path, grid):
     """Voxels and stored values, as the model that is really built has them."""

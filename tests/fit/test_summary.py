@@ -44,10 +44,12 @@ KEYS = [
     "halos",
     "likelihood",
     "prior",
+    "final_map",
     "intervals",
     "standard_errors",
     "last_session",
     "warnings",
+    "restarts_ended",
 ]
 
 
@@ -88,7 +90,8 @@ def test_scores_keep_their_order(finished, content, tmp_path):
 
 def test_before_the_last_restart(content, tmp_path):
     """Without an outcome, and without a finished restart: read as such."""
-    early = dict(list(content.items())[: KEYS.index("answer")]) | {"warnings": []}
+    early = dict(list(content.items())[: KEYS.index("answer")])
+    early |= {"warnings": [], "restarts_ended": 0}
     begun = {k: v for k, v in early.items() if k not in KEYS[8:14]}
     for given, found, complete in ((early, True, False), (begun, False, False)):
         (tmp_path / "summary.json").write_text(json.dumps(given))

@@ -5,8 +5,10 @@ import pytest
 from oracles import random_voxels, shell_cc
 
 from hpc_diffuser.commands.examples.four_helices import example_modes
-from hpc_diffuser.crystal.atom_factors import form_factors
-from hpc_diffuser.crystal.lattice import fractionalization
+from hpc_diffuser.crystal.atom_factors import atom_factors, form_factors
+from hpc_diffuser.crystal.lattice import fractionalization, grid_to_resolution
+from hpc_diffuser.crystal.symmetry import grid_operations, unique_indices
+from hpc_diffuser.maps.statistics import correlation_sums, pooled_cc, shell_edges, shell_index
 from hpc_diffuser.motion.configurations import residual_b_factors
 from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.modes import Modes
@@ -112,6 +114,58 @@ def test_correlated_modes():
     sampled = example.calculated("sampled", 512)
     found = example.calculated("control-variate", 128)
     assert 1 - shell_cc(found, sampled, example.s_squared) < 2e-4
+
+
+CRYSTALS = {
+    "solvent": ("P 1", {"k_sol_eA3": 0.334, "b_sol_A2": 40.0}, {}),
+    "symmetry": ("P 1 21 1", {}, {}),
+    "lattice": ("P 1 21 1", {}, {"halo_sigma_A": 0.2, "halo_gamma_A": 30.0}),
+    "halos": ("P 1", {}, {"halo_alpha": 2.0}),
+    "liquid": ("P 1 21 1", {"k_sol_eA3": 0.3}, {"llm_sigma_A": 0.2, "llm_gamma_A": 8.0}),
+    "everything": (
+        "P 1 21 1",
+        {"k_sol_eA3": 0.3, "residual_b_fraction": 0.5, "mode_correlation": (0.5, 0.2, -0.3)},
+        {"uncorrelated_sigma_A": (0.1, 0.2, 0.3), "halo_sigma_A": 0.2, "halo_gamma_A": 30.0},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CRYSTALS)
+def test_in_every_crystal(name):
+    """Solvent, mates and halos work on moments, whichever they are: as with four times as many
+    samples and no expansion."""
+    space_group, others, of_disorder = CRYSTALS[name]
+    modes = with_b_factors(example_modes())
+    cell = (38.0, 46.0, 52.0, 90.0, 101.0, 90.0)
+    modes = Modes(**{**vars(modes), "unit_cell": cell, "space_group": space_group})
+    grid = grid_to_resolution(cell, (2, 2, 2), 3.0)
+    indices = unique_indices(grid, 9.0, 3.0, grid_operations(grid, space_group))
+    profile = np.random.default_rng(2).uniform(1, 2, (2, 2, 2))
+    parameters = Parameters(np.full(3, 0.15), Disorder(0.2, **of_disorder), **others)
+    densest = atom_factors(modes.structure, others["k_sol_eA3"]) if "k_sol_eA3" in others else None
+
+    def calculated(estimator: str, n_samples: int) -> np.ndarray:
+        gamma = of_disorder.get("llm_gamma_A", 0.0)
+        how = Computation(
+            0.3,
+            "target" if not gamma else "auto",
+            "density",
+            liquid_gamma_A=gamma,
+            factors=densest,
+            many_kinds="residual_b_fraction" in others,
+            estimator=estimator,
+        )
+        model = forward_model(modes, grid, indices, Ranks(), how, profile)
+        assert model.estimator_at(parameters) == estimator
+        points = normal_samples("sobol", n_samples, 3, generator(1))
+        return model.internal_motion(parameters, points)
+
+    expected, found = calculated("sampled", 512), calculated("control-variate", 128)
+    shells = shell_index(
+        np.sqrt(grid.inverse_d_squared(indices)), edges := shell_edges(9.0, 3.0, 8)
+    )
+    lost = 1 - pooled_cc(correlation_sums(found, expected, None, shells, len(edges) - 1))
+    assert lost < 2e-4 and abs(found @ expected / (expected @ expected) - 1) < 3e-3
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ mode_amplitude_A = [0.0, 0.6]
 translation_sigma_A = [0.0, 0.8]
 
 [model]
+estimator = "auto"
 samples = 64
 seed = 1
 final_samples = 256

@@ -119,7 +119,10 @@ def _held(plan: Plan) -> list[_Line]:
     return [_Line("translation_sigma_A", f"{sigma:g}", f"{why}; modes move as their file says")]
 
 
-_MODEL = [_Line("samples", '"auto"', "as many as motions in the middle of these ranges need")]
+_MODEL = [
+    _Line("estimator", '"auto"', "of the modes' motion: what is as good as samples for less"),
+    _Line("samples", '"auto"', "as many as motions in the middle of these ranges need"),
+]
 
 
 def _search() -> list[_Line]:
