@@ -242,3 +242,11 @@ def test_an_older_run_goes_on_as_it_was(call, project):
     whole = json.loads((project / "other" / "summary.json").read_text())
     same = ("best", "median", "spread", "cc_work", "cc_free", "shells", "final_map")
     assert {key: resumed[key] for key in same} == {key: whole[key] for key in same}
+
+
+@pytest.mark.parametrize("estimator", EXPANSIONS)
+def test_least_squares_by_every_estimator(call, project, edit, estimator):
+    """Steps need no moments by samples alone; only the polish by the exact gradient does."""
+    edit(project / "fit.toml", "[search]", '[search]\nmethod = "least-squares"')
+    summary, _ = fit(call, project, estimator=estimator)
+    assert summary["restarts_finished"] == 2 and summary["cc_work"] > 0.9
