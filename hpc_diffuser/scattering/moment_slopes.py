@@ -1,6 +1,7 @@
 """From an objective's derivatives by intensity's parts to those by motion: sums over all ranks."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -35,7 +36,7 @@ def slopes_by_motion(
     planes, starts = np.unique(moments.indices[:, 0], return_index=True)
     s_squared_max = 1 / moments.transform.slab.d_min**2
     parts = np.empty((len(planes), _STEPS + 1))
-    for part, first, last in zip(parts, starts, [*starts[1:], len(by.dimmed)], strict=True):
+    for part, (first, last) in zip(parts, pairwise([*starts, len(by.dimmed)]), strict=True):
         own = slice(first, last)
         part[:] = at_steps(moments.s_squared[own], by.dimmed[own], s_squared_max, _STEPS)
     table = sum_in_order(moments.group, planes, parts)
@@ -49,7 +50,7 @@ def slopes_by_covariances(
     """By V and U, from derivatives by qᵀVq and qᵀUq at q (v, 3) in Å⁻¹: two (3, 3)."""
     planes, starts = np.unique(moments.indices[:, 0], return_index=True)
     parts = np.empty((len(planes), 2, 3, 3))
-    for part, first, last in zip(parts, starts, [*starts[1:], len(q)], strict=True):
+    for part, (first, last) in zip(parts, pairwise([*starts, len(q)]), strict=True):
         own = q[first:last]
         part[0] = (own.T * by_own[first:last]) @ own
         part[1] = (own.T * by_translation[first:last]) @ own
