@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 MIDDLE = 15.0  # the weight that voxels at 7 samples per unit ask for
-# About that by half decades; last, no prior.
-WEIGHTS = (*(MIDDLE * 10 ** (n / 2) for n in range(6, -5, -1)), 0.0)
+# First no prior, then about that by half decades. Not downwards: a strong prior that is at peace
+# where nothing moves along the modes would hold them there.
+WEIGHTS = (0.0, *(MIDDLE * 10 ** (n / 2) for n in range(-4, 7)))
 SAME = 2e-4  # of CC_free: a stronger prior that lacks no more is as good
 
 
@@ -45,7 +46,7 @@ class PriorPath:
     Attributes
     ----------
     points : tuple of PathPoint
-        The strongest prior first.
+        The weakest prior first.
     """
 
     points: tuple[PathPoint, ...] = ()
@@ -59,4 +60,5 @@ class PriorPath:
     def chosen(self) -> PathPoint:
         """The strongest prior whose CC_free is the best, or as good."""
         known = [-1.0 if p.cc_free is None else p.cc_free for p in self.points]
-        return next(p for p, cc in zip(self.points, known, strict=True) if cc >= max(known) - SAME)
+        good = [p for p, cc in zip(self.points, known, strict=True) if cc >= max(known) - SAME]
+        return good[-1]

@@ -1,6 +1,6 @@
 """Fits along a path of weights of the prior on amplitudes, each begun where the last one ended.
 
-From a prior that leaves the source's amplitudes but their common scale, to none at all.
+From no prior at all to one that leaves the source's amplitudes but their common scale.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +15,7 @@ from hpc_diffuser.fit.search.linearised import Linearised
 from hpc_diffuser.parallel.communicator import Ranks
 
 MOST_EVALUATIONS = 10  # at one weight
+FREE_EVALUATIONS = 30  # without any, where the path begins
 ENOUGH = 1e-5  # of the objective: a step that promises no more is not taken
 _DAMPING, _RELIEF, _BRAKE, _LEAST_DAMPING = 1e-2, 0.1, 10.0, 1e-8
 _MOST_REJECTED = 3
@@ -64,17 +65,18 @@ class Follower:
         """Of each weight where its fit ended, and how many evaluations it took."""
         here = self._at(start)
         for weight in weights:
-            here, evaluations = self._fit(here, weight)
+            most = MOST_EVALUATIONS if weight else FREE_EVALUATIONS
+            here, evaluations = self._fit(here, weight, most)
             yield weight, here, evaluations
 
     def _at(self, point: np.ndarray) -> Fitted:
         score, objective = self._evaluate(point)
         return Fitted(point, score, objective, self._linearise(point))
 
-    def _fit(self, here: Fitted, weight: float) -> tuple[Fitted, int]:
+    def _fit(self, here: Fitted, weight: float, most: int) -> tuple[Fitted, int]:
         """Levenberg-Marquardt with one prior; every rank goes the root's way."""
         damping, rejected, evaluations = _DAMPING, 0, 0
-        while evaluations < MOST_EVALUATIONS and rejected < _MOST_REJECTED:
+        while evaluations < most and rejected < _MOST_REJECTED:
             now, strength = here, damping
             proposed = self._ranks.from_root(lambda: self._step(now, weight, strength))  # noqa: B023
             if proposed is None:

@@ -123,7 +123,7 @@ def _point(prior: Prior, weight: float, found: Fitted, evaluations: int) -> Path
 
 
 def _path_text(path: PriorPath) -> str:
-    chosen, last = path.chosen, path.points[-1]
+    chosen, last = path.chosen, path.points[0]
     free, without = (
         "undefined" if p.cc_free is None else f"{p.cc_free:.4f}" for p in (chosen, last)
     )

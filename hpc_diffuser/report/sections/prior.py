@@ -16,11 +16,11 @@ def weight_of_prior(run: Run) -> Contents | None:
 
 
 def _words(path: PriorPath) -> str:
-    chosen, last = path.chosen, path.points[-1]
+    chosen, last = path.chosen, path.points[0]
     return (
         f"The prior expects the modes' amplitudes to be in the proportions of their source's. "
         f"{len(path.points)} fits by least squares, each begun where the one before it ended, "
-        f"with weaker and weaker priors: of the weights whose CC_free is the highest, to "
+        f"with stronger and stronger priors: of the weights whose CC_free is the highest, to "
         f"{SAME:g}, the largest was chosen, {chosen.weight:.3g}: CC_free {_cc(chosen.cc_free)} "
         f"there, {_cc(last.cc_free)} without any prior. CC_free has thereby had a part in the "
         "answer, by one number."
