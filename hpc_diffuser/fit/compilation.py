@@ -26,7 +26,9 @@ from hpc_diffuser.scattering.molecule import Computation
 _CELL = (9.0, 10.0, 11.0, 90.0, 90.0, 90.0)
 
 
-def compile_kernels(target: Target, weights: str, knots: int | None = None) -> None:
+def compile_kernels(
+    target: Target, weights: str, knots: int | None = None, derivatives: bool = False
+) -> None:
     """Evaluate a model of two atoms in every way, on this rank alone.
 
     Parameters
@@ -37,6 +39,8 @@ def compile_kernels(target: Target, weights: str, knots: int | None = None) -> N
         As the run's target is weighted.
     knots : int or None
         Of the likelihood's background.
+    derivatives : bool
+        Whether the search steps by slopes of the intensity and by its gradient.
     """
     modes = _two_atoms()
     grid = grid_to_resolution(_CELL, (3, 3, 3), 3.5)
@@ -52,7 +56,7 @@ def compile_kernels(target: Target, weights: str, knots: int | None = None) -> N
         np.array([1 / 20.0, 1 / 3.5]),
         "P 1",
     )
-    parameters = Parameters(np.array([0.1]), Disorder(0.1, 0.1))
+    parameters, points = Parameters(np.array([0.1]), Disorder(0.1, 0.1)), np.ones((4, 1))
     # Intensities come in single precision from a coarse grid, in double from the target's.
     for how in (
         Computation(0.1, "band-limited", "direct"),
@@ -60,10 +64,13 @@ def compile_kernels(target: Target, weights: str, knots: int | None = None) -> N
         Computation(0.1, "target", "direct"),
     ):
         model = forward_model(modes, grid, indices, Ranks(), how)
-        intensity = model.internal_motion(parameters, np.ones((4, 1)))
+        intensity = model.internal_motion(parameters, points)
         # A run scores maps against the target, and against each other.
         for against in (small, replace(small, intensity=intensity)):
             Comparison(against, model, "pooled", weights, knots).score(intensity)
+        if derivatives:
+            list(model.mode_slopes(parameters, points, [0]))
+            model.gradient(parameters, points, np.ones(len(intensity)), ("mode_amplitude_A",))
 
 
 def _two_atoms() -> Modes:

@@ -61,6 +61,8 @@ class Sizes:
         Bytes of the arrays that the transform works with.
     expanding : two lists of float
         Bytes of the arrays that an expansion of the moments works with, and for each stored value.
+    slope_values, sloping
+        The same for slopes along modes: at every stored value, and of the arrays.
     atoms, elements : int
         N, and how many chemical elements they are.
     refined : int
@@ -83,6 +85,8 @@ class Sizes:
     kept_values: int
     transforming: Phase
     expanding: tuple[Phase, Phase]
+    slope_values: int
+    sloping: Phase
     atoms: int
     elements: int
     refined: int
@@ -129,6 +133,8 @@ def measured_sizes(problem: Problem) -> Sizes:
         kept_values=make.kept_values,
         transforming=make.working_bytes(problem.modes, coarse, problem.space.farthest, how.factors),
         expanding=_expanding(problem, coarse, make is DensityTransform),
+        slope_values=make.slope_values,
+        sloping=make.slope_bytes(problem.modes, coarse, problem.space.farthest, how.factors),
         atoms=len(structure),
         elements=len(np.unique(structure.elements)),
         refined=int(problem.space.refined.sum()),
@@ -259,6 +265,9 @@ def linearising(sizes: Sizes, share: Share, n_samples: int) -> list[Phase]:
     of_matrix = normal_equations.plane_bytes(of_plane, sizes.refined)
     of_matrix += likelihood_equations.more_plane_bytes(of_plane, sizes.refined) * sizes.likely
     phases.append(held(sizes, share) + maps + of_matrix)
+    along_modes = sizes.sloping + [4 * share.stored] * sizes.slope_values
+    along_modes += moments.slope_bytes(share.computed)
+    phases.append(held(sizes, share) + maps + along_modes)
     phases.append(held(sizes, share) + least_squares.stepping_bytes(sizes.refined))
     return [rows + phase for phase in phases]
 

@@ -93,9 +93,9 @@ def refine(
         world.from_root(lambda: begin_job(directory, machines, began))
         require_memory(problem, world)
         if world.size > 1:
-            options = config.target
+            options, stepping = config.target, config.search.method != "bayesian"
             world.once_per_node(
-                lambda: compile_kernels(problem.target, options.weights, options.knots)
+                lambda: compile_kernels(problem.target, options.weights, options.knots, stepping)
             )
         share = None
         if _unfinished(config, histories):

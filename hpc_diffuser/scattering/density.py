@@ -202,6 +202,17 @@ class DensityTransform:
         block += 4 * SAMPLES_AT_ONCE * 4 * 2 * planes * (k * z / 2 + kernel.TILE * l)
         return [SAMPLES_AT_ONCE * box, *[box] * 3, *[block] * n_threads()]
 
+    slope_values = 10  # two transforms, |h|² and Re(m* k) twice, m
+
+    @staticmethod
+    def slope_bytes(
+        modes: Modes, slab: Slab, farthest: Parameters, factors: AtomFactors | None = None
+    ) -> list[float]:
+        """Of fields drawn together, and of their transforms; see `transform.MakeTransform`."""
+        points = float(np.prod(farthest_box(modes, slab, farthest, factors)))
+        working = DensityTransform.working_bytes(modes, slab, farthest, factors)
+        return [8 * curvatures_at_once(points) * points, *working[4:]]
+
     @property
     def flops(self) -> float:
         """Operations of the matrix products for one configuration."""

@@ -1,6 +1,7 @@
 """The molecular transform of many configurations on a slab, as the sum over atoms: the oracle."""
 
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -165,6 +166,15 @@ class DirectTransform:
         plane = 4 * 4 * k * l * (n_elements + 2 + 3)
         return [tables * k, tables * l, *[plane] * n_threads()]
 
+    slope_values = 2 * _FIELDS_AT_ONCE
+
+    @staticmethod
+    def slope_bytes(
+        modes: Modes, slab: Slab, farthest: Parameters, factors: AtomFactors | None = None
+    ) -> list[float]:
+        """Of some voxels' waves; see `transform.MakeTransform`."""
+        return [16 * _VOXELS_AT_ONCE * len(modes.structure)] * 3
+
     @property
     def flops(self) -> float:
         """Operations of the matrix products for one configuration."""
@@ -204,12 +214,20 @@ class DirectPhonons:
         self._still = transform
         self._fields = fields
         self._covariances = field_covariances(fields)
-        first_order = np.empty((1 + len(fields), transform.slab.size), np.complex64)
-        for plane in range(len(transform.slab.h)):
-            values = slice(*transform.slab.offsets[plane : plane + 2])
-            first_order[:, values] = self._of_plane(plane)
-        self._first_order = first_order
-        self.mean = first_order[0].real, first_order[0].imag
+
+    @cached_property
+    def mean(self) -> tuple[Floats, Floats]:
+        """Real and imaginary part of m."""
+        return self._first_order[0].real, self._first_order[0].imag
+
+    @cached_property
+    def _first_order(self) -> Complexes:
+        """m and all H_i, which slopes need none of: (1 + M, V) complex64."""
+        slab = self._still.slab
+        first_order = np.empty((1 + len(self._fields), slab.size), np.complex64)
+        for plane in range(len(slab.h)):
+            first_order[:, slice(*slab.offsets[plane : plane + 2])] = self._of_plane(plane)
+        return first_order
 
     def squares(self, first: int, last: int) -> Floats:
         """Σ |H_i|² over the fields from `first` up to `last`: (V,) float32."""

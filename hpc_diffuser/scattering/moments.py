@@ -261,7 +261,9 @@ class Moments:
 
     def _at_rows(self, sums: Floats | None) -> Floats:
         """Sums (2, V) at this rank's voxels: (2, v) float32."""
-        return np.empty((2, 0), np.float32) if sums is None else sums[:, self._positions]
+        if sums is None:
+            return np.empty((2, 0), np.float32)
+        return np.take(sums, self._positions, axis=1)
 
     def of_mean(self, parameters: Parameters) -> tuple[Floats, Floats, SelfTerms]:
         """The same of the mean structure alone: a molecule that is rigid inside."""
@@ -395,6 +397,11 @@ def sampling_bytes(atoms: int, samples: int, stored: int, sums: int) -> list[flo
     # Displacements and positions, in Å and in steps.
     moved = [24 * atoms * math.ceil(samples / SAMPLE_BATCHES)] * 5
     return [*moved, *[12 * stored] * sums]
+
+
+def slope_bytes(computed: int) -> list[float]:
+    """The same of slopes along a mode on their way to intensity, and of what they are times."""
+    return [8 * computed, *[8 * computed] * 9]
 
 
 def intensity_bytes(computed: int, stored: int) -> list[float]:

@@ -141,14 +141,12 @@ class Phonons(Protocol):
         ⟨|F|²⟩ − |⟨F⟩|² = Σ_i |H_i|² + ⟨|R|²⟩,
 
     where R alone needs sampling.
-
-    Attributes
-    ----------
-    mean : two (V,) float32
-        Real and imaginary part of m.
     """
 
-    mean: tuple[Floats, Floats]
+    @property
+    def mean(self) -> tuple[Floats, Floats]:
+        """Real and imaginary part of m, (V,) float32 both."""
+        ...
 
     def squares(self, first: int, last: int) -> Floats:
         """Σ |H_i|² over the fields from `first` up to `last`: (V,) float32."""
@@ -198,9 +196,12 @@ class MakeTransform(Protocol):
     ----------
     kept_values : int
         Numbers, float32, that it keeps at every stored value of its slab.
+    slope_values : int
+        The same of what exists at once while slopes along modes are computed.
     """
 
     kept_values: int
+    slope_values: int
 
     def __call__(
         self, structure: Structure, slab: Slab, factors: AtomFactors | None = None
