@@ -73,10 +73,10 @@ def _main(one: Combination, labels: list[str]) -> str:
 
 
 def _table(found: Intervals, labels: list[str]) -> Table:
+    has_prior = found.combinations[0].prior_share is not None
     rows: list[tuple[Cell, ...]] = [
-        (number, one.deviation, "" if one.prior_share is None else one.prior_share, text)
+        (number, one.deviation, *([one.prior_share] * has_prior), _main(one, labels))
         for number, one in enumerate(found.combinations, start=1)
-        for text in [_main(one, labels)]
     ]
     return Table(
         name="combinations",
@@ -85,7 +85,7 @@ def _table(found: Intervals, labels: list[str]) -> Table:
         columns=(
             Column(name="combination"),
             Column(name="standard deviation (parts of the ranges)", digits=5),
-            Column(name="prior's share", digits=3),
+            *[Column(name="prior's share", digits=3)] * has_prior,
             Column(name="mainly of"),
         ),
         rows=tuple(rows),
