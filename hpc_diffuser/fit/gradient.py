@@ -32,19 +32,7 @@ def score_and_gradient(
     """
     parameters = space.parameters(point)
     score, slope = comparison.slope(model.internal_motion(parameters, normals))
-    names, refined = refined_names(space), space.refined
-    by_name = model.gradient(parameters, normals, slope, names)
+    by_name = model.gradient(parameters, normals, slope, space.refined_names)
     sizes = [(name, 1 if n is None else n) for name, n in space.layout]
     every = np.concatenate([by_name.get(name, np.zeros(n)) for name, n in sizes])
-    return score, every[refined]
-
-
-def refined_names(space: SearchSpace) -> tuple[str, ...]:
-    """The parameters of which at least one number is refined."""
-    first, found = 0, []
-    for name, n in space.layout:
-        size = 1 if n is None else n
-        if space.refined[first : first + size].any():
-            found.append(name)
-        first += size
-    return tuple(found)
+    return score, every[space.refined]

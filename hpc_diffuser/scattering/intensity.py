@@ -27,14 +27,23 @@ class SelfTerms:
     dimmed: Floats
 
 
-def self_terms(factors: AtomFactors, s_squared: Floats) -> SelfTerms:
-    """S = Σ_a o_a² f_a², the intensity of independent atoms, with and without the dimming."""
+def self_terms(factors: AtomFactors, s_squared: Floats, largest: float | None = None) -> SelfTerms:
+    """S = Σ_a o_a² f_a², the intensity of independent atoms, with and without the dimming.
+
+    Parameters
+    ----------
+    factors : AtomFactors
+    s_squared : (V,) float, Å⁻²
+    largest : float or None
+        Of all ranks' |s|², where this one has some: they all interpolate from one table.
+    """
     weights = np.bincount(factors.kind, factors.occupancies**2)
     if not factors.b_factors_A2.any():
         still = factors.still(s_squared) ** 2 @ weights
         return SelfTerms(still, still)
     # There may be as many kinds as atoms, for a million voxels: sums are functions of |s| alone.
-    table = np.linspace(0, s_squared.max(initial=0), _SELF_STEPS)
+    end = s_squared.max(initial=0) if largest is None else largest
+    table = np.linspace(0, end, _SELF_STEPS)
     bare = factors.still(table)
     dimming = np.exp(-np.outer(table, factors.b_factors_A2) / 4)
     still, dimmed = (f**2 @ weights for f in (bare, bare * dimming))

@@ -116,7 +116,8 @@ class Moments:
         self._positions = self._slab.position_of(indices[self.rows])
         self._still = atom_factors(modes.structure)
         self._factors = factors or self._still
-        self._self_terms = self_terms(self._factors, self.s_squared)
+        self._s_squared_max = float(s_squared.max())
+        self._self_terms = self_terms(self._factors, self.s_squared, self._s_squared_max)
         self._last: tuple[object, tuple[Floats, Floats]] | None = None
         self._average: Complexes = np.empty(0, np.complex64)  # ⟨F⟩, of samples alone
 
@@ -290,7 +291,7 @@ class Moments:
             return
         self._factors = factors
         self.transform = self.transform.with_factors(factors)
-        self._self_terms = self_terms(factors, self.s_squared)
+        self._self_terms = self_terms(factors, self.s_squared, self._s_squared_max)
 
     def expands(self, sampled: Sampled) -> bool:
         """Whether these motions have an expansion, and leave atoms near enough to be drawn."""

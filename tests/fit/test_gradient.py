@@ -7,7 +7,7 @@ import pytest
 from conftest import tiny_map, tiny_modes, tiny_target
 
 from hpc_diffuser.fit.config import ParametersConfig
-from hpc_diffuser.fit.gradient import refined_names, score_and_gradient
+from hpc_diffuser.fit.gradient import score_and_gradient
 from hpc_diffuser.fit.results import objective
 from hpc_diffuser.fit.scoring import Comparison
 from hpc_diffuser.fit.space import search_space
@@ -73,7 +73,7 @@ def test_gradient_by_refined_parameters(noisy, rule, weights, knots):
         uncorrelated_sigma_A=(0.1, 0.4),
     )
     space = search_space(config, np.full(2, 0.3))
-    assert refined_names(space) == (
+    assert space.refined_names == (
         "mode_amplitude_A",
         "translation_sigma_A",
         "uncorrelated_sigma_A",

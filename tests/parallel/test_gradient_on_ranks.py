@@ -1,4 +1,4 @@
-"""The exact gradient has the same bits on any number of ranks."""
+"""The exact gradient, and the map, have the same bits on any number of ranks."""
 
 import pytest
 from launching import launch
@@ -6,6 +6,7 @@ from launching import launch
 # Every term at once in a crystal of eight molecules a cell, with a map that is interpolated, and
 # of the modes' residual B-factors on the target's own grid.
 PROGRAM = """
+import hashlib
 from threadpoolctl import threadpool_limits
 from dataclasses import replace
 import numpy as np
@@ -15,7 +16,7 @@ from hpc_diffuser.crystal.symmetry import grid_operations, unique_indices
 from hpc_diffuser.motion.parameters import parameters_from
 from hpc_diffuser.motion.random_numbers import generator, normal_samples
 from hpc_diffuser.parallel.communicator import world
-from hpc_diffuser.scattering.model import forward_model
+from hpc_diffuser.scattering.model import collect, forward_model
 from hpc_diffuser.scattering.molecule import Computation
 
 threadpool_limits(1)  # as the program does
@@ -28,13 +29,13 @@ residual = common | {"residual_b_fraction": 0.3}
 group = world()
 modes = replace(example_modes(), unit_cell=CELL, space_group="P 43 21 2")
 modes = replace(modes, crystal_b_A2=np.full(len(modes.structure), 60.0))
-grid = grid_to_resolution(CELL, (3, 3, 3), 5.0)
-indices = unique_indices(grid, np.inf, 5.0, grid_operations(grid, modes.space_group))
-weights = np.random.default_rng(1).normal(size=len(indices))
-for values, columns, how in (
-    (many, 6, Computation(0.3, liquid_gamma_A=6.0, transform="density")),
-    (residual, 3, Computation(0.3, "target", "density", many_kinds=True)),
+for values, columns, d_min, how in (
+    (many, 6, 5.0, Computation(0.3, liquid_gamma_A=6.0, transform="density")),
+    (residual, 3, 2.6, Computation(0.3, "target", "density", many_kinds=True)),
 ):
+    grid = grid_to_resolution(CELL, (3, 3, 3), d_min)
+    indices = unique_indices(grid, np.inf, d_min, grid_operations(grid, modes.space_group))
+    weights = np.random.default_rng(1).normal(size=len(indices))
     parameters = parameters_from(values)
     model = forward_model(modes, grid, indices, group, how)
     normals = normal_samples("sobol", 8, columns, generator(1))
@@ -42,8 +43,9 @@ for values, columns, how in (
     found = model.gradient(parameters, normals, weights[model.rows], names)
     row = np.concatenate([found[name] for name in names])
     assert np.isfinite(row).all() and (row != 0).all()
+    whole = collect(model, model.internal_motion(parameters, normals), len(indices))
     if group.is_root:
-        print(row.tobytes().hex())
+        print(row.tobytes().hex(), hashlib.sha256(whole.tobytes()).hexdigest())
 """
 
 
