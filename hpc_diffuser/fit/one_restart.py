@@ -63,7 +63,7 @@ def run_restart(config: Config, number: int) -> tuple[Problem, History, Final]:
         problem = as_found(problem, measured_samples(problem, ranks, fewer=False))
     if config.prior.amplitudes == AUTO:
         chosen = prior_path(problem, ranks, PriorPath()).chosen
-        problem = with_weight(problem, chosen.weight)
+        problem = with_weight(problem, chosen)
     history = _search(problem, number, ranks)
     return problem, history, _final(problem, history, ranks)
 

@@ -39,13 +39,14 @@ def with_prior_weight(problem: Problem, world: Ranks) -> Problem:
         )
         if world.is_root:
             log(_path_text(found))
-    return with_weight(problem, found.chosen.weight)
+    return with_weight(problem, found.chosen)
 
 
-def with_weight(problem: Problem, weight: float) -> Problem:
-    """The problem with such a weight of its prior on amplitudes."""
+def with_weight(problem: Problem, chosen: PathPoint) -> Problem:
+    """The problem with such a weight of its prior on amplitudes, and where that led to."""
     config = problem.config
-    return replace(problem, config=replace(config, prior=replace(config.prior, amplitudes=weight)))
+    prior = replace(config.prior, amplitudes=chosen.weight)
+    return replace(problem, config=replace(config, prior=prior), on_path=chosen.point)
 
 
 def prior_path(

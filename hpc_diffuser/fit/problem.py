@@ -37,12 +37,16 @@ ENSEMBLE, PROPOSAL, FINAL, CONVERGENCE, SHUFFLE, NOISE, INTERVALS = range(7)
 
 @dataclass(frozen=True)
 class Problem:
-    """Everything a fit needs, read and checked: the same on all ranks."""
+    """Everything a fit needs, read and checked: the same on all ranks.
+
+    `on_path` is the point that CC_free has chosen the prior's weight by, where it has.
+    """
 
     config: Config
     modes: Modes
     target: Target
     space: SearchSpace
+    on_path: tuple[float, ...] | None = None
 
     def normals(self, n_samples: int, *purpose: int) -> np.ndarray:
         """The ensemble's standard normal points for one purpose: (n_samples, M), or more.

@@ -141,10 +141,15 @@ class Steps:
         return self._problem.normals(samples * times_more(stage), ENSEMBLE, restart, stage)
 
     def _start(self, restart: int) -> np.ndarray | None:
-        """Where a restart begins: at the one-phonon answer, the source's amplitudes, anywhere."""
+        """Where a restart begins: at the one-phonon answer, the source's amplitudes, anywhere.
+
+        And where the path ended that the prior's weight was chosen on.
+        """
         if restart == 0:
             self._go_on()
             return one_phonon_point(self._problem, self._model, self._normals(restart, 0))
         if restart == 1:
             return source_point(self._problem.space, self._problem.modes.amplitudes_A)
+        if restart == 2 and self._problem.on_path is not None:
+            return np.array(self._problem.on_path)
         return None

@@ -13,6 +13,7 @@ from hpc_diffuser.fit.prior_choice import WEIGHTS, PathPoint, PriorPath
 from hpc_diffuser.fit.prior_path import Follower
 from hpc_diffuser.fit.prior_weight import prior_path, with_weight
 from hpc_diffuser.fit.problem import load_problem
+from hpc_diffuser.fit.run.checkpoints import read_restart
 from hpc_diffuser.fit.scoring import Score
 from hpc_diffuser.fit.search.linearised import Linearised
 from hpc_diffuser.interface.run import open_run
@@ -88,7 +89,7 @@ def test_the_strongest_of_those_that_are_as_good():
 @pytest.fixture
 def by_path(project: Path, edit) -> Path:
     """The project, searched by least squares with a prior whose weight is left open."""
-    edit(project / "fit.toml", "restarts = 2", 'method = "least-squares"\nrestarts = 1')
+    edit(project / "fit.toml", "restarts = 2", 'method = "least-squares"\nrestarts = 3')
     edit(project / "fit.toml", "[target]", '[prior]\namplitudes = "auto"\n[target]')
     return project
 
@@ -111,7 +112,9 @@ def test_a_fit_chooses_the_weight(by_path, call):
     kept: list[PriorPath] = []
     again = prior_path(problem, Ranks(), PriorPath(path.points[:7]), kept.append)
     assert again == path and len(kept) == len(WEIGHTS) - 7
-    assert with_weight(problem, weight).config.prior.amplitudes == weight
+    assert with_weight(problem, path.chosen).config.prior.amplitudes == weight
+    begun = read_restart(by_path / "run", 2)[0].points[0]
+    np.testing.assert_array_equal(begun, path.chosen.point)
     contents = weight_of_prior(open_run(by_path / "run"))
     assert next(row[0] for row in contents.tables[0].rows) == 0
     assert f"{weight:.3g}" in contents.words[0]
