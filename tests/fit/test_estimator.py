@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from launching import launch, write_inputs
 from oracles import exact_target
 
 from hpc_diffuser.commands.examples.four_helices import example_modes
@@ -250,3 +251,42 @@ def test_least_squares_by_every_estimator(call, project, edit, estimator):
     edit(project / "fit.toml", "[search]", '[search]\nmethod = "least-squares"')
     summary, _ = fit(call, project, estimator=estimator)
     assert summary["restarts_finished"] == 2 and summary["cc_work"] > 0.9
+
+
+RANKS = """
+[structure]
+modes = "modes.h5"
+[target]
+file = "target.h5"
+[parameters]
+mode_amplitude_A = [0.0, 0.2]
+translation_sigma_A = [0.3, 0.5]
+[model]
+estimator = "auto"
+samples = 16
+final_samples = 16
+transform = "density"
+[search]
+restarts = 1
+evaluations = 4
+initial_points = 3
+[run]
+groups = 1
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("estimator", ["auto", *EXPANSIONS])
+def test_the_same_bits_on_other_ranks(tmp_path, estimator):
+    """The choice, the search and the answer, on one rank and on two and three in a group."""
+    write_inputs(tmp_path)
+    found = []
+    for n_ranks in (1, 2, 3):
+        config = RANKS.replace('"auto"', f'"{estimator}"') + f'directory = "run{n_ranks}"\n'
+        (tmp_path / "fit.toml").write_text(config)
+        result = launch(n_ranks, "fit", "fit.toml", folder=tmp_path)
+        assert result.returncode == 0, result.stderr
+        summary = json.loads((tmp_path / f"run{n_ranks}" / "summary.json").read_text())
+        kept = ("best", "sampling", "final_map", "shells", "intervals")
+        found.append({key: summary[key] for key in kept})
+    assert found[1] == found[0] and found[2] == found[0]

@@ -163,10 +163,10 @@ def test_prediction_without_interpolation(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("transform", ["density", "direct"])
-def test_prediction_of_an_expansion(tmp_path, transform):
+@pytest.mark.parametrize(("transform", "d_min"), [("density", 2.5), ("direct", 3.5)])
+def test_prediction_of_an_expansion(tmp_path, transform, d_min):
     """Of sixty modes: nothing is kept of each, but by the direct sum."""
-    problem = write_project(tmp_path, 3, 2.5, "target")
+    problem = write_project(tmp_path, 3, d_min, "target")
     modes = problem.modes
     vectors = np.random.default_rng(1).normal(size=(60, len(modes.structure), 3))
     vectors /= np.sqrt(np.mean(np.sum(vectors**2, axis=2), axis=1))[:, None, None]
