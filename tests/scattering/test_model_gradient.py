@@ -127,6 +127,11 @@ class Case:
                 assert found[name][place] == pytest.approx(expected, 1e-4, rounding), (name, place)
 
 
+def test_a_model_of_every_parameter():
+    """What this file compares is every row of the registry."""
+    assert {row.name for row in PARAMETERS} == set().union(*MODELS.values())
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_direct_sum(name):
     """Of every term, where F is a sum over atoms."""
