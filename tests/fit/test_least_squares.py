@@ -146,6 +146,10 @@ def test_replay():
     last = replayed(history, 1)
     assert (last.accepted, last.rejected, last.fresh) == (5, 1, False)
     assert history.best == 5 and history.stage_of(4) == 0 and history.stage_of(5) == 1
+    so_far = [0.5, 0.6, 0.6, 0.6, 0.7, 0.65, 0.65]
+    np.testing.assert_allclose(history.best_cc_so_far(), so_far)
+    told = replace(history, cc_work=np.arange(7) / 10)  # with a likelihood
+    np.testing.assert_allclose(told.best_cc_so_far(), [0, 0.1, 0.1, 0.1, 0.4, 0.5, 0.5])
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -5,6 +5,7 @@ objectives of one stage can be compared.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -90,12 +91,18 @@ class History:
         return first + int(np.argmin(self.objectives[first:]))
 
     def best_cc_so_far(self) -> np.ndarray:
-        """CC_work of the best point up to each evaluation: (n,)."""
-        lowest = np.minimum.accumulate(self.objectives)
+        """CC_work of the best point up to each evaluation, of those of its stage: (n,)."""
+        ends = pairwise([0, *self.stage_starts, len(self)])
+        return np.concatenate([self._best_so_far(slice(*of_stage)) for of_stage in ends])
+
+    def _best_so_far(self, of_stage: slice) -> np.ndarray:
+        objectives = self.objectives[of_stage]
+        lowest = np.minimum.accumulate(objectives)
         if self.cc_work is None:
             return 1 - lowest
-        better = np.append(True, self.objectives[1:] < lowest[:-1])[: len(self)]
-        return self.cc_work[np.maximum.accumulate(np.where(better, np.arange(len(self)), 0))]
+        better = np.append(True, objectives[1:] < lowest[:-1])[: len(objectives)]
+        found = np.maximum.accumulate(np.where(better, np.arange(len(objectives)), 0))
+        return self.cc_work[of_stage][found]
 
     def finished(self, evaluations: int) -> bool:
         """True where nothing is left to do for a search of at most so many evaluations."""
