@@ -37,6 +37,22 @@ def source_point(space: SearchSpace, amplitudes_A: np.ndarray) -> np.ndarray:
     return values[space.refined]
 
 
+def random_point(
+    space: SearchSpace, amplitudes_A: np.ndarray, stream: np.random.Generator
+) -> np.ndarray:
+    """Anywhere within the ranges (D,), but no mode farther than the source goes in all.
+
+    A hundred modes in the middle of their ranges move atoms by Ångströms, from where the first
+    order does not lead back: they are scaled down together.
+    """
+    point, modes = stream.uniform(*space.bounds.T), list(space.modes)
+    source = np.linalg.norm(source_point(space, amplitudes_A)[modes])
+    total = np.linalg.norm(point[modes])
+    if total > source:
+        point[modes] *= source / total
+    return np.clip(point, *space.bounds.T)
+
+
 def one_phonon_point(problem: Problem, model: ForwardModel, normals: np.ndarray) -> np.ndarray:
     """The point (D,) whose one-phonon map is nearest to the target, on every rank of the group.
 

@@ -11,7 +11,7 @@ import numpy as np
 from hpc_diffuser.fit.likelihood_equations import LikelihoodEquations
 from hpc_diffuser.fit.normal_equations import NormalEquations, independent_numbers
 from hpc_diffuser.fit.prior import penalty_of
-from hpc_diffuser.fit.problem import ENSEMBLE, Problem, computation
+from hpc_diffuser.fit.problem import ENSEMBLE, PROPOSAL, Problem, computation
 from hpc_diffuser.fit.results import objective
 from hpc_diffuser.fit.scoring import Comparison, Score
 from hpc_diffuser.fit.search.history import History
@@ -19,7 +19,8 @@ from hpc_diffuser.fit.search.least_squares import replayed, times_more
 from hpc_diffuser.fit.search.linearised import About, Linearised
 from hpc_diffuser.fit.search.method import METHODS
 from hpc_diffuser.fit.slopes import expanded_modes, slopes
-from hpc_diffuser.fit.starts import one_phonon_point, source_point
+from hpc_diffuser.fit.starts import one_phonon_point, random_point, source_point
+from hpc_diffuser.motion.random_numbers import generator
 from hpc_diffuser.scattering.model import ForwardModel
 
 _NEAR_0 = 0.02  # of the largest amplitude: below, dO/dσ² from dO/dσ would be 0/0
@@ -140,7 +141,7 @@ class Steps:
             return self._problem.normals(samples, ENSEMBLE, restart)
         return self._problem.normals(samples * times_more(stage), ENSEMBLE, restart, stage)
 
-    def _start(self, restart: int) -> np.ndarray | None:
+    def _start(self, restart: int) -> np.ndarray:
         """Where a restart begins: at the one-phonon answer, the source's amplitudes, anywhere.
 
         And where the path ended that the prior's weight was chosen on.
@@ -152,4 +153,5 @@ class Steps:
             return source_point(self._problem.space, self._problem.modes.amplitudes_A)
         if restart == 2 and self._problem.on_path is not None:
             return np.array(self._problem.on_path)
-        return None
+        stream = generator(self._problem.config.model.seed, PROPOSAL, restart, 0)
+        return random_point(self._problem.space, self._problem.modes.amplitudes_A, stream)
