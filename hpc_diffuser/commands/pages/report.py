@@ -126,7 +126,7 @@ def _headline(summary: Summary) -> str:
     lines = [
         f"{summary.restarts_finished} of {summary.restarts} restarts finished, "
         f"{summary.evaluations} evaluations"
-        + f"; {summary.restarts_ended} ended of themselves, converged"
+        + f"; {summary.restarts_ended} ended of themselves"
         * bool(summary.restarts_ended)
     ]
     lines += [f"restart {e.restart} excluded: {e.reason}" for e in summary.excluded]

@@ -117,7 +117,7 @@ def _restarts(run: Standing) -> str:
         f"way, {run.restarts - len(run.begun)} to come"
     )
     if run.restarts_ended:
-        text += f"; {run.restarts_ended} ended of themselves, converged"
+        text += f"; {run.restarts_ended} ended of themselves"
     failed = ", ".join(map(str, run.failed))
     return f"{text}; {len(run.failed)} failed ({failed})" if failed else text
 
