@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from hpc_diffuser.fit.prior import penalty_of
+from hpc_diffuser.fit.priors.prior import penalty_of
 from hpc_diffuser.fit.problem import FINAL, Problem
 from hpc_diffuser.fit.scoring import Comparison, Score, plain
 from hpc_diffuser.fit.summary import AS_GOOD, AtBounds, Findings, Scores, Values

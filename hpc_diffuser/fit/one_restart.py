@@ -6,9 +6,9 @@ import numpy as np
 
 from hpc_diffuser.fit.config import Config
 from hpc_diffuser.fit.footprint import require_memory
-from hpc_diffuser.fit.prior import AUTO
-from hpc_diffuser.fit.prior_choice import PriorPath
-from hpc_diffuser.fit.prior_weight import prior_path, with_weight
+from hpc_diffuser.fit.priors.choice import PriorPath
+from hpc_diffuser.fit.priors.prior import AUTO
+from hpc_diffuser.fit.priors.weight import prior_path, with_weight
 from hpc_diffuser.fit.problem import (
     FINAL,
     Problem,

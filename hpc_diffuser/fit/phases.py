@@ -13,12 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpc_diffuser.crystal.symmetry import expansion_bytes, grid_operations, laue_expansion
-from hpc_diffuser.fit import likelihood_equations, normal_equations, scoring
-from hpc_diffuser.fit.curvature import curvature_bytes, curvature_kept_bytes
+from hpc_diffuser.fit import scoring
+from hpc_diffuser.fit.errors.curvature import curvature_bytes, curvature_kept_bytes
 from hpc_diffuser.fit.problem import Problem, can_expand, computation
 from hpc_diffuser.fit.search import least_squares
 from hpc_diffuser.fit.search.bayesian import proposing_bytes
 from hpc_diffuser.fit.search.method import METHODS
+from hpc_diffuser.fit.stepping import likelihood_equations, normal_equations
 from hpc_diffuser.io.maps import native
 from hpc_diffuser.maps.zones import most_blocks, zones_bytes
 from hpc_diffuser.motion.ensemble import n_configurations

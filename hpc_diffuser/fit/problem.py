@@ -10,8 +10,8 @@ from hpc_diffuser.fit.config import Config, ModelConfig
 from hpc_diffuser.fit.convergence import with_fewer
 from hpc_diffuser.fit.estimator_choice import Trial, cheapest_estimator, choice_text
 from hpc_diffuser.fit.inputs import load_modes, load_target
-from hpc_diffuser.fit.prior import AUTO, Prior, prior_of
-from hpc_diffuser.fit.prior_choice import MIDDLE
+from hpc_diffuser.fit.priors.choice import MIDDLE
+from hpc_diffuser.fit.priors.prior import AUTO, Prior, prior_of
 from hpc_diffuser.fit.run.directory import read_convergence, write_convergence
 from hpc_diffuser.fit.sampling_error import Convergence, final_estimator
 from hpc_diffuser.fit.scoring import Comparison, require_variation

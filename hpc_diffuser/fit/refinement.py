@@ -11,7 +11,7 @@ from hpc_diffuser.fit.compilation import compile_kernels
 from hpc_diffuser.fit.config import Config, SearchConfig
 from hpc_diffuser.fit.footprint import require_memory
 from hpc_diffuser.fit.groups import choose_groups
-from hpc_diffuser.fit.prior_weight import with_prior_weight
+from hpc_diffuser.fit.priors.weight import with_prior_weight
 from hpc_diffuser.fit.problem import PROPOSAL, Problem, compare, settled, with_samples
 from hpc_diffuser.fit.results import cc_or_zero, finish, sum_up
 from hpc_diffuser.fit.run.checkpoints import checkpoint_path, write_checkpoint
@@ -21,7 +21,7 @@ from hpc_diffuser.fit.run.lock import run_lock
 from hpc_diffuser.fit.search.history import History, new_history
 from hpc_diffuser.fit.search.linearised import About
 from hpc_diffuser.fit.search.method import METHODS, search_method
-from hpc_diffuser.fit.steps import Steps
+from hpc_diffuser.fit.stepping.steps import Steps
 from hpc_diffuser.fit.summary import Summary
 from hpc_diffuser.motion.random_numbers import generator
 from hpc_diffuser.parallel.communicator import Ranks

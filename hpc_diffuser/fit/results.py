@@ -12,8 +12,9 @@ from hpc_diffuser.fit.answer import Answer, Candidate, choose_answer, with_answe
 from hpc_diffuser.fit.b_factors import compare_b_factors, motion
 from hpc_diffuser.fit.cautions import cautions
 from hpc_diffuser.fit.config import Config
-from hpc_diffuser.fit.intervals import Intervals
-from hpc_diffuser.fit.prior import background_alone
+from hpc_diffuser.fit.errors.intervals import Intervals
+from hpc_diffuser.fit.errors.uncertainty import parameter_intervals, standard_errors
+from hpc_diffuser.fit.priors.prior import background_alone
 from hpc_diffuser.fit.problem import FINAL, Problem, compare, for_final_map
 from hpc_diffuser.fit.restarts import summarise
 from hpc_diffuser.fit.run.directory import input_hashes, read_convergence, read_histories
@@ -41,7 +42,6 @@ from hpc_diffuser.fit.summary import (
     TranslationAlone,
     write_summary,
 )
-from hpc_diffuser.fit.uncertainty import parameter_intervals, standard_errors
 from hpc_diffuser.io.maps.native import write_map
 from hpc_diffuser.maps.target import Target, map_from_voxels, outside_halos
 from hpc_diffuser.maps.target_options import HALO_RADIUS

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hpc_diffuser.fit.intervals import Intervals
+from hpc_diffuser.fit.errors.intervals import Intervals
 from hpc_diffuser.fit.sampling_error import Convergence
 from hpc_diffuser.motion.parameters import Value
 from hpc_diffuser.motion.registry import parameter_labels

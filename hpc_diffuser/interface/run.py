@@ -16,7 +16,7 @@ import numpy as np
 
 from hpc_diffuser.fit.comparison_table import NAME as MODELS
 from hpc_diffuser.fit.comparison_table import ModelComparison, read_comparison
-from hpc_diffuser.fit.prior_choice import PriorPath
+from hpc_diffuser.fit.priors.choice import PriorPath
 from hpc_diffuser.fit.run.begun import TARGET, begun_config, find_inputs, molecule_keys
 from hpc_diffuser.fit.run.directory import (
     read_convergence,
@@ -34,8 +34,8 @@ from hpc_diffuser.system.arrays import Floats
 from hpc_diffuser.system.errors import InputError
 
 if TYPE_CHECKING:
-    from hpc_diffuser.fit.cc_errors import CCErrors
     from hpc_diffuser.fit.config import Config
+    from hpc_diffuser.fit.errors.cc_errors import CCErrors
     from hpc_diffuser.fit.run.directory import Session
     from hpc_diffuser.fit.run.jobs import Job
     from hpc_diffuser.fit.sampling_error import Convergence
@@ -322,7 +322,7 @@ class Run:
 
 def _cc_errors(run: Run, zones: Zones | None) -> CCErrors | None:
     """Of a run's map; zones of its target that are already known are not looked for."""
-    from hpc_diffuser.fit.cc_errors import cc_errors
+    from hpc_diffuser.fit.errors.cc_errors import cc_errors
     from hpc_diffuser.maps.zones import blocks_of
 
     calculated, options = run.calculated, run.config.target

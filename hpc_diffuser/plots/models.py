@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hpc_diffuser.fit.cc_errors import CCErrors
 from hpc_diffuser.fit.cc_text import cc_text
 from hpc_diffuser.fit.comparison_table import ModelComparison, ModelRow
+from hpc_diffuser.fit.errors.cc_errors import CCErrors
 from hpc_diffuser.interface.checked import require_kind
 from hpc_diffuser.plots.canvas import BLUE, GREEN, GREY, ORANGE, PINK, new_axes, new_figure
 from hpc_diffuser.plots.shells import draw_ccs, draw_ceiling, label_resolution, middles

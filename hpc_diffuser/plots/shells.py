@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from hpc_diffuser.fit.cc_errors import CCError, CCErrors
 from hpc_diffuser.fit.cc_text import cc_text
 from hpc_diffuser.fit.comparison_table import ModelShellRow
+from hpc_diffuser.fit.errors.cc_errors import CCError, CCErrors
 from hpc_diffuser.fit.summary import Outcome, ShellRow, Summary
 from hpc_diffuser.interface.run import Run
 from hpc_diffuser.plots.canvas import BLUE, GREY, ORANGE, finish, known, new_axes, new_figure

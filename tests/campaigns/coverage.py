@@ -1,8 +1,8 @@
 """How often intervals hold the truth: 200 noisy data sets, each refitted; docs/model.md.
 
-Prints, of each parameter of `tests/fit/test_coverage.py`, the part of the data sets whose intervals
-of 68 and of 95 % hold it, the same of the bootstrap's of 95 %, by how much the answers scatter in
-standard errors, and how many independent voxels the program counts.
+Prints, of each parameter of `tests/fit/errors/test_coverage.py`, the part of the data sets whose
+intervals of 68 and of 95 % hold it, the same of the bootstrap's of 95 %, by how much the answers
+scatter in standard errors, and how many independent voxels the program counts.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(TESTS), str(TESTS / "fit")]
+sys.path[:0] = [str(TESTS), str(TESTS / "fit" / "errors")]
 from test_coverage import Case, coverage, make_case  # noqa: E402
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from hpc_diffuser.crystal.lattice import grid_to_resolution
 from hpc_diffuser.crystal.symmetry import expansion_bytes, grid_operations, laue_expansion
-from hpc_diffuser.fit import normal_equations, scoring
-from hpc_diffuser.fit.likelihood_equations import LikelihoodEquations, more_kept_bytes
+from hpc_diffuser.fit import scoring
+from hpc_diffuser.fit.stepping import normal_equations
+from hpc_diffuser.fit.stepping.likelihood_equations import LikelihoodEquations, more_kept_bytes
 from hpc_diffuser.maps.target import Target, target_arrays
 from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.parameters import Parameters

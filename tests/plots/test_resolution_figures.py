@@ -5,8 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from hpc_diffuser.fit.cc_errors import CCError, CCErrors
 from hpc_diffuser.fit.comparison_table import ModelComparison, ModelRow, ModelShellRow
+from hpc_diffuser.fit.errors.cc_errors import CCError, CCErrors
 from hpc_diffuser.plots.models import best_model, models_figure, plot_model_shells, spread_out
 from hpc_diffuser.plots.shells import round_resolutions
 

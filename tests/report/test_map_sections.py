@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from hpc_diffuser.fit.cc_errors import cc_errors, difference_error
+from hpc_diffuser.fit.errors.cc_errors import cc_errors, difference_error
 from hpc_diffuser.interface.run import open_run
 from hpc_diffuser.maps.zones import blocks_of
 from hpc_diffuser.plots.sections import rings_between

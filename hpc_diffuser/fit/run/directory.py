@@ -13,7 +13,7 @@ from typing import Any
 from hpc_diffuser import __version__
 from hpc_diffuser.fit.config import Config, flat_config
 from hpc_diffuser.fit.config_values import terms_of
-from hpc_diffuser.fit.prior_choice import PriorPath
+from hpc_diffuser.fit.priors.choice import PriorPath
 from hpc_diffuser.fit.run.checkpoints import read_restart, set_aside
 from hpc_diffuser.fit.run.lock import own_record
 from hpc_diffuser.fit.sampling_error import Convergence

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hpc_diffuser.fit.intervals import Combination, Intervals
+from hpc_diffuser.fit.errors.intervals import Combination, Intervals
 from hpc_diffuser.interface.run import Run
 from hpc_diffuser.plots.combinations import plot_combinations, plot_deviations
 from hpc_diffuser.report.section import Cell, Column, Contents, Figure, Table

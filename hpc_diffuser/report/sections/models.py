@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from hpc_diffuser.fit.cc_errors import CCErrors, difference_error
 from hpc_diffuser.fit.comparison_table import ModelComparison, ModelRow, Shuffled
 from hpc_diffuser.fit.config_values import terms_of
+from hpc_diffuser.fit.errors.cc_errors import CCErrors, difference_error
 from hpc_diffuser.fit.scoring import plain
 from hpc_diffuser.interface.run import Comparison
 from hpc_diffuser.report.facts import best_known, errors_of, numbered, rounded

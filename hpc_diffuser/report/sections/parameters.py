@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hpc_diffuser.fit.intervals import EffectiveVoxels, Intervals
+from hpc_diffuser.fit.errors.intervals import EffectiveVoxels, Intervals
 from hpc_diffuser.fit.summary import Outcome, Summary
 from hpc_diffuser.interface.run import Run
 from hpc_diffuser.plots.parameters import intervals_figure

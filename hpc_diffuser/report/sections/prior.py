@@ -1,6 +1,6 @@
 """Section: how the weight of the prior was chosen, by fits along a path of weights."""
 
-from hpc_diffuser.fit.prior_choice import SAME, PriorPath
+from hpc_diffuser.fit.priors.choice import SAME, PriorPath
 from hpc_diffuser.interface.run import Run
 from hpc_diffuser.plots.priors import plot_prior_path
 from hpc_diffuser.report.facts import significant

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from hpc_diffuser.fit.cc_errors import CCError, CCErrors, difference_error
 from hpc_diffuser.fit.cc_text import cc_text
 from hpc_diffuser.fit.comparison_table import ModelComparison, ModelShellRow
+from hpc_diffuser.fit.errors.cc_errors import CCError, CCErrors, difference_error
 from hpc_diffuser.fit.scoring import plain
 from hpc_diffuser.fit.summary import FitShellRow, Outcome
 from hpc_diffuser.interface.run import Comparison, Run

@@ -8,11 +8,11 @@ import pytest
 from scipy.optimize import minimize
 from test_curvature import POINT, Toy
 
-from hpc_diffuser.fit.bootstrap import Refit
-from hpc_diffuser.fit.likelihood_curvature import LikelihoodCurvature
-from hpc_diffuser.fit.prior import Penalty
+from hpc_diffuser.fit.errors.bootstrap import Refit
+from hpc_diffuser.fit.errors.likelihood_curvature import LikelihoodCurvature
+from hpc_diffuser.fit.errors.uncertainty import _with_prior
+from hpc_diffuser.fit.priors.prior import Penalty
 from hpc_diffuser.fit.scoring import score_at_voxels
-from hpc_diffuser.fit.uncertainty import _with_prior
 from hpc_diffuser.maps.zones import zones_of
 
 KNOTS = 4

@@ -6,14 +6,14 @@ from dataclasses import replace
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from hpc_diffuser.fit.prior import AUTO, Prior, background_alone, log_ratios
-from hpc_diffuser.fit.prior_choice import WEIGHTS, PathPoint, PriorPath
-from hpc_diffuser.fit.prior_path import Fitted, Follower
+from hpc_diffuser.fit.priors.choice import WEIGHTS, PathPoint, PriorPath
+from hpc_diffuser.fit.priors.path import Fitted, Follower
+from hpc_diffuser.fit.priors.prior import AUTO, Prior, background_alone, log_ratios
 from hpc_diffuser.fit.problem import Problem, compare, with_samples
 from hpc_diffuser.fit.results import objective
 from hpc_diffuser.fit.run.directory import read_prior_path, write_prior_path
 from hpc_diffuser.fit.scoring import Comparison, Score, plain
-from hpc_diffuser.fit.steps import Steps, source_point
+from hpc_diffuser.fit.stepping.steps import Steps, source_point
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.system.progress import log
 from hpc_diffuser.system.stopping import refuse_if_stopped

@@ -22,9 +22,9 @@ from itertools import pairwise
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from hpc_diffuser.fit.bend import Bend
+from hpc_diffuser.fit.errors.bend import Bend
+from hpc_diffuser.fit.errors.zone_sums import ZoneSums, hessian_of, sums_bytes
 from hpc_diffuser.fit.scoring import scored_shells
-from hpc_diffuser.fit.zone_sums import ZoneSums, hessian_of, sums_bytes
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.maps.zones import Zones
 

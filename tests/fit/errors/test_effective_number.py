@@ -7,9 +7,9 @@ import pytest
 from random_maps import CELL_OF
 
 from hpc_diffuser.crystal.lattice import grid_to_resolution
-from hpc_diffuser.fit.bend import Bend
-from hpc_diffuser.fit.curvature import Curvature
-from hpc_diffuser.fit.effective_number import effective_voxels
+from hpc_diffuser.fit.errors.bend import Bend
+from hpc_diffuser.fit.errors.curvature import Curvature
+from hpc_diffuser.fit.errors.effective_number import effective_voxels
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.maps.zones import zones_of
 

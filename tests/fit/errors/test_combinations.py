@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from hpc_diffuser.fit.bend import Bend
-from hpc_diffuser.fit.combinations import combinations_of, determined_by_data
-from hpc_diffuser.fit.zone_sums import ZoneSums
+from hpc_diffuser.fit.errors.bend import Bend
+from hpc_diffuser.fit.errors.combinations import combinations_of, determined_by_data
+from hpc_diffuser.fit.errors.zone_sums import ZoneSums
 
 BREADTHS = (2.0, 0.5)
 

@@ -7,10 +7,10 @@ import pytest
 from conftest import tiny_map, tiny_modes, tiny_target
 
 from hpc_diffuser.fit.config import ParametersConfig
-from hpc_diffuser.fit.gradient import score_and_gradient
 from hpc_diffuser.fit.results import objective
 from hpc_diffuser.fit.scoring import Comparison
 from hpc_diffuser.fit.space import search_space
+from hpc_diffuser.fit.stepping.gradient import score_and_gradient
 from hpc_diffuser.motion.random_numbers import generator, normal_samples
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering.model import forward_model

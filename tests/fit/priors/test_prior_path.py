@@ -8,10 +8,10 @@ import pytest
 from scipy.optimize import minimize
 
 from hpc_diffuser.fit.config import parse_config
-from hpc_diffuser.fit.prior import Penalty
-from hpc_diffuser.fit.prior_choice import WEIGHTS, PathPoint, PriorPath
-from hpc_diffuser.fit.prior_path import Follower
-from hpc_diffuser.fit.prior_weight import prior_path, with_weight
+from hpc_diffuser.fit.priors.choice import WEIGHTS, PathPoint, PriorPath
+from hpc_diffuser.fit.priors.path import Follower
+from hpc_diffuser.fit.priors.prior import Penalty
+from hpc_diffuser.fit.priors.weight import prior_path, with_weight
 from hpc_diffuser.fit.problem import load_problem
 from hpc_diffuser.fit.run.checkpoints import read_restart
 from hpc_diffuser.fit.scoring import Score

@@ -5,7 +5,7 @@ them: see `curvature`. An amplitude σ enters as σ², which intensities are nea
 
 Of many modes two maps each are too much: their slopes are then those of the one-phonon intensity,
 whose standard errors are within a few per cent of the exact ones, and the curvature is that of
-Gauss and Newton (`tests/fit/test_many_modes.py`).
+Gauss and Newton (`tests/fit/errors/test_many_modes.py`).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -14,19 +14,19 @@ from typing import Any
 
 import numpy as np
 
-from hpc_diffuser.fit.bend import Bend
-from hpc_diffuser.fit.bootstrap import resampled_answers
-from hpc_diffuser.fit.combinations import combinations_of, determined_by_data
 from hpc_diffuser.fit.coordinates import Coordinate, coordinates
-from hpc_diffuser.fit.curvature import Curvature
-from hpc_diffuser.fit.effective_number import effective_voxels
-from hpc_diffuser.fit.intervals import Intervals
-from hpc_diffuser.fit.likelihood_curvature import LikelihoodCurvature
-from hpc_diffuser.fit.prior import background_alone
+from hpc_diffuser.fit.errors.bend import Bend
+from hpc_diffuser.fit.errors.bootstrap import resampled_answers
+from hpc_diffuser.fit.errors.combinations import combinations_of, determined_by_data
+from hpc_diffuser.fit.errors.curvature import Curvature
+from hpc_diffuser.fit.errors.effective_number import effective_voxels
+from hpc_diffuser.fit.errors.intervals import Intervals
+from hpc_diffuser.fit.errors.likelihood_curvature import LikelihoodCurvature
+from hpc_diffuser.fit.priors.prior import background_alone
 from hpc_diffuser.fit.problem import INTERVALS, Problem
 from hpc_diffuser.fit.scoring import score_at_voxels, voxel_weights
-from hpc_diffuser.fit.slopes import expanded_modes
 from hpc_diffuser.fit.space import SearchSpace
+from hpc_diffuser.fit.stepping.slopes import expanded_modes
 from hpc_diffuser.fit.summary import Spread, Values
 from hpc_diffuser.maps.zones import Zones, blocks_of, error_and_interval
 from hpc_diffuser.motion.parameters import Parameters

@@ -15,10 +15,10 @@ from conftest import tiny_structure
 from hpc_diffuser.crystal.atom_factors import form_factors
 from hpc_diffuser.crystal.lattice import Centring, fractionalization, grid_to_resolution
 from hpc_diffuser.fit.config import ParametersConfig, TargetConfig
-from hpc_diffuser.fit.curvature import Curvature
-from hpc_diffuser.fit.intervals import Intervals
+from hpc_diffuser.fit.errors.curvature import Curvature
+from hpc_diffuser.fit.errors.intervals import Intervals
+from hpc_diffuser.fit.errors.uncertainty import parameter_intervals
 from hpc_diffuser.fit.space import SearchSpace, search_space
-from hpc_diffuser.fit.uncertainty import parameter_intervals
 from hpc_diffuser.maps.target import Target, outside_halos
 from hpc_diffuser.maps.zones import blocks_of
 from hpc_diffuser.motion.disorder import Disorder

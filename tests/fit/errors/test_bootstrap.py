@@ -7,9 +7,9 @@ import pytest
 from scipy.optimize import minimize
 from test_curvature import POINT, RULES, Toy
 
-from hpc_diffuser.fit.bootstrap import Refit, resampled_answers
-from hpc_diffuser.fit.curvature import Curvature
-from hpc_diffuser.fit.zone_sums import parabola_at
+from hpc_diffuser.fit.errors.bootstrap import Refit, resampled_answers
+from hpc_diffuser.fit.errors.curvature import Curvature
+from hpc_diffuser.fit.errors.zone_sums import parabola_at
 from hpc_diffuser.maps.statistics import SCORES, correlation_sums
 from hpc_diffuser.maps.zones import zones_of
 

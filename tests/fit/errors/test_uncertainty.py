@@ -9,18 +9,18 @@ from scipy.optimize import minimize
 
 from hpc_diffuser.crystal.atom_factors import form_factors
 from hpc_diffuser.crystal.lattice import fractionalization, grid_to_resolution
-from hpc_diffuser.fit.bend import Bend
 from hpc_diffuser.fit.config import ParametersConfig, TargetConfig
 from hpc_diffuser.fit.coordinates import Coordinate
-from hpc_diffuser.fit.intervals import Intervals
-from hpc_diffuser.fit.space import search_space
-from hpc_diffuser.fit.uncertainty import (
+from hpc_diffuser.fit.errors.bend import Bend
+from hpc_diffuser.fit.errors.intervals import Intervals
+from hpc_diffuser.fit.errors.uncertainty import (
     WITHIN,
     derivatives,
     intervals_of,
     parameter_intervals,
     standard_errors,
 )
+from hpc_diffuser.fit.space import search_space
 from hpc_diffuser.maps.statistics import correlation_sums, shell_mean_cc
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.maps.zones import zones_of

@@ -22,8 +22,8 @@ is a model's error, correlated over more than noise is, counts as what it is.
 
 import numpy as np
 
-from hpc_diffuser.fit.bend import Bend
-from hpc_diffuser.fit.intervals import EffectiveVoxels
+from hpc_diffuser.fit.errors.bend import Bend
+from hpc_diffuser.fit.errors.intervals import EffectiveVoxels
 
 
 def effective_voxels(bend: Bend) -> EffectiveVoxels | None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpc_diffuser.fit.prior import Penalty
+from hpc_diffuser.fit.priors.prior import Penalty
 from hpc_diffuser.fit.scoring import Score
 from hpc_diffuser.fit.search.least_squares import bounded_step
 from hpc_diffuser.fit.search.linearised import Linearised

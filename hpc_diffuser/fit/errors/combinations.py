@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hpc_diffuser.fit.bend import Bend
-from hpc_diffuser.fit.intervals import Combination
+from hpc_diffuser.fit.errors.bend import Bend
+from hpc_diffuser.fit.errors.intervals import Combination
 
 
 def combinations_of(bend: Bend, breadths: Sequence[float]) -> tuple[Combination, ...]:

@@ -7,8 +7,8 @@ import pytest
 from random_maps import CELL_OF
 
 from hpc_diffuser.crystal.lattice import grid_to_resolution
-from hpc_diffuser.fit.normal_equations import NormalEquations, independent_numbers
 from hpc_diffuser.fit.search.linearised import Linearised
+from hpc_diffuser.fit.stepping.normal_equations import NormalEquations, independent_numbers
 from hpc_diffuser.maps.statistics import SCORES, correlation_sums
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.parallel.communicator import Ranks

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from hpc_diffuser.fit.normal_equations import summed_products, unscaled
 from hpc_diffuser.fit.search.linearised import Linearised
+from hpc_diffuser.fit.stepping.normal_equations import summed_products, unscaled
 from hpc_diffuser.kernels.correlation import moment_sums
 from hpc_diffuser.maps.likelihood import (
     LikelihoodFit,

@@ -8,12 +8,12 @@ from conftest import UNIT_CELL, tiny_structure
 
 from hpc_diffuser.crystal.atom_factors import form_factors
 from hpc_diffuser.crystal.lattice import fractionalization, grid_to_resolution
-from hpc_diffuser.fit import uncertainty
 from hpc_diffuser.fit.config import parse_config
-from hpc_diffuser.fit.intervals import Intervals
+from hpc_diffuser.fit.errors import uncertainty
+from hpc_diffuser.fit.errors.intervals import Intervals
+from hpc_diffuser.fit.errors.uncertainty import parameter_intervals
 from hpc_diffuser.fit.problem import Problem, compare
 from hpc_diffuser.fit.space import search_space
-from hpc_diffuser.fit.uncertainty import parameter_intervals
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.modes import Modes

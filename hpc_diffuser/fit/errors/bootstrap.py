@@ -12,8 +12,8 @@ normally distributed.
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from hpc_diffuser.fit.bend import Bend
-from hpc_diffuser.fit.zone_sums import parabola_at
+from hpc_diffuser.fit.errors.bend import Bend
+from hpc_diffuser.fit.errors.zone_sums import parabola_at
 from hpc_diffuser.maps.zones import REPLICATES, drawn_counts
 from hpc_diffuser.motion.random_numbers import generator
 

@@ -9,8 +9,8 @@ from closed_loop import CONFIG, problem_of, searched, write_closed_loop
 from hpc_diffuser.fit.problem import compare
 from hpc_diffuser.fit.results import objective
 from hpc_diffuser.fit.scoring import Comparison
-from hpc_diffuser.fit.slopes import expanded_modes, slopes
-from hpc_diffuser.fit.steps import Steps
+from hpc_diffuser.fit.stepping.slopes import expanded_modes, slopes
+from hpc_diffuser.fit.stepping.steps import Steps
 from hpc_diffuser.parallel.communicator import Ranks
 
 TERMS = {

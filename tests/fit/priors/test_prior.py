@@ -10,7 +10,7 @@ from builders import TRICLINIC, random_structure
 
 from hpc_diffuser.fit.b_factors import model_b_factors
 from hpc_diffuser.fit.config import ParametersConfig, PriorConfig, parse_config
-from hpc_diffuser.fit.prior import FLOOR, TOLERANCE, Penalty, excess, log_normal, prior_of
+from hpc_diffuser.fit.priors.prior import FLOOR, TOLERANCE, Penalty, excess, log_normal, prior_of
 from hpc_diffuser.fit.run.checkpoints import read_restart
 from hpc_diffuser.fit.space import SearchSpace, search_space
 from hpc_diffuser.io.modes_file import read_modes, write_modes

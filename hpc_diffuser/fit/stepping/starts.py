@@ -12,12 +12,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from hpc_diffuser.fit.normal_equations import NormalEquations
 from hpc_diffuser.fit.problem import Problem
 from hpc_diffuser.fit.search.least_squares import bounded_step
 from hpc_diffuser.fit.search.linearised import Linearised
-from hpc_diffuser.fit.slopes import expanded_modes
 from hpc_diffuser.fit.space import SearchSpace
+from hpc_diffuser.fit.stepping.normal_equations import NormalEquations
+from hpc_diffuser.fit.stepping.slopes import expanded_modes
 from hpc_diffuser.motion.parameters import Parameters, parameters_from
 from hpc_diffuser.scattering.model import ForwardModel
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import lsq_linear
 
-from hpc_diffuser.fit.zone_sums import ZoneSums
+from hpc_diffuser.fit.errors.zone_sums import ZoneSums
 
 _RANK = 1e-9  # of a matrix of diagonal 1: parameters below pull alike
 LEAST_EIGENVALUE = 1e-6  # of a Hessian of diagonal 1: below, a direction is flat

@@ -8,8 +8,8 @@ from random_maps import CELL_OF
 from scipy.optimize import minimize
 
 from hpc_diffuser.crystal.lattice import grid_to_resolution
-from hpc_diffuser.fit.bend import Bend
-from hpc_diffuser.fit.curvature import Curvature
+from hpc_diffuser.fit.errors.bend import Bend
+from hpc_diffuser.fit.errors.curvature import Curvature
 from hpc_diffuser.maps.statistics import SCORES, correlation_sums
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.maps.zones import zones_of

@@ -8,9 +8,9 @@ import pytest
 from random_maps import CELL_OF
 
 from hpc_diffuser.crystal.lattice import grid_to_resolution
-from hpc_diffuser.fit.likelihood_equations import LikelihoodEquations
 from hpc_diffuser.fit.scoring import score_at_voxels
 from hpc_diffuser.fit.search.linearised import Linearised
+from hpc_diffuser.fit.stepping.likelihood_equations import LikelihoodEquations
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.parallel.communicator import Ranks
 

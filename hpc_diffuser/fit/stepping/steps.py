@@ -8,9 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from hpc_diffuser.fit.likelihood_equations import LikelihoodEquations
-from hpc_diffuser.fit.normal_equations import NormalEquations, independent_numbers
-from hpc_diffuser.fit.prior import penalty_of
+from hpc_diffuser.fit.priors.prior import penalty_of
 from hpc_diffuser.fit.problem import ENSEMBLE, PROPOSAL, Problem, computation
 from hpc_diffuser.fit.results import objective
 from hpc_diffuser.fit.scoring import Comparison, Score
@@ -18,8 +16,10 @@ from hpc_diffuser.fit.search.history import History
 from hpc_diffuser.fit.search.least_squares import replayed, times_more
 from hpc_diffuser.fit.search.linearised import About, Linearised
 from hpc_diffuser.fit.search.method import METHODS
-from hpc_diffuser.fit.slopes import expanded_modes, slopes
-from hpc_diffuser.fit.starts import one_phonon_point, random_point, source_point
+from hpc_diffuser.fit.stepping.likelihood_equations import LikelihoodEquations
+from hpc_diffuser.fit.stepping.normal_equations import NormalEquations, independent_numbers
+from hpc_diffuser.fit.stepping.slopes import expanded_modes, slopes
+from hpc_diffuser.fit.stepping.starts import one_phonon_point, random_point, source_point
 from hpc_diffuser.motion.random_numbers import generator
 from hpc_diffuser.scattering.model import ForwardModel
 

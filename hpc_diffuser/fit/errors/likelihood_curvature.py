@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from hpc_diffuser.fit.bend import Bend
-from hpc_diffuser.fit.curvature import Curvature
+from hpc_diffuser.fit.errors.bend import Bend
+from hpc_diffuser.fit.errors.curvature import Curvature
 from hpc_diffuser.maps.likelihood import (
     background_knots,
     between_knots,

@@ -1,0 +1,1 @@
+"""How sure an answer is: the objective's bend, and zones of the data drawn anew."""
