@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from hpc_diffuser.interface.checked import numbers_of, texts_of
 from hpc_diffuser.plots.canvas import BLUE, GREY, new_axes
 from hpc_diffuser.system.arrays import Floats
 
@@ -30,12 +31,15 @@ def plot_deviations(deviations: Floats, shares: Floats | None = None, ax: Any = 
     Raises
     ------
     InputError
-        Where matplotlib is not installed.
+        Where matplotlib is not installed, or they are no such numbers.
 
     Examples
     --------
     >>> ax = hd.plot_deviations(np.array([0.002, 0.01, 0.2]))
     """
+    deviations = numbers_of(deviations, "deviations", None)
+    if shares is not None:
+        shares = numbers_of(shares, "shares", len(deviations))
     own, ax = ax is None, new_axes(ax, (6.4, 3.4))
     number = np.arange(1, len(deviations) + 1)
     ax.vlines(number, deviations.min() / 2, deviations, color=GREY, lw=0.8, alpha=0.5)
@@ -84,13 +88,15 @@ def plot_combinations(labels: Sequence[str], parts: Floats, ax: Any = None) -> A
     Raises
     ------
     InputError
-        Where matplotlib is not installed.
+        Where matplotlib is not installed, or they are no such numbers.
 
     Examples
     --------
     >>> ax = hd.plot_combinations(["a (Å)", "b (Å)"], np.array([[0.8, 0.6], [-0.6, 0.8]]))
     """
+    labels = texts_of(labels, "labels")
     n = len(labels)
+    parts = numbers_of(parts, "parts", None, n)
     side = float(np.clip(2.0 + 0.36 * n, 3.2, 9.0))
     own, ax = ax is None, new_axes(ax, (side + 1.8, side))
     image = ax.imshow(parts.T, vmin=-1, vmax=1, cmap="RdBu_r", aspect="auto")

@@ -136,7 +136,8 @@ def test_python_is_told_as_the_command_line(make, flag, value, capsys):
 
 def test_a_choice_from_python():
     """One of those that the help names."""
-    with pytest.raises(InputError, match="--score: expected one of shell-mean, pooled, found x"):
+    expected = "--score: expected one of shell-mean, pooled, likelihood, found x"
+    with pytest.raises(InputError, match=expected):
         score.Options("a.nxs", "t.h5", score="x")
 
 
