@@ -149,6 +149,7 @@ def test_more_accuracy_than_asked_for_is_worth_nothing():
     assert strict.estimator == min({"sampled", "control-variate"}, key=costs.get)
 
 
+@pytest.mark.slow
 def test_as_many_samples_as_the_rest_needs():
     """Left open, the rest takes fewer, and no less accuracy."""
     parameters = moving(0.3)

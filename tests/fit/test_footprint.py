@@ -154,6 +154,7 @@ def test_prediction_of_a_symmetric_crystal_with_liquid_motion(tmp_path):
     assert_predicted(predicted, peaks(launch(2, folder=tmp_path, code=TELLING)))
 
 
+@pytest.mark.slow
 def test_prediction_without_interpolation(tmp_path):
     """The same where all of the target's voxels are computed themselves."""
     problem = write_project(tmp_path, 4, 2.2, "target")

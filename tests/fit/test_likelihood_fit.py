@@ -105,6 +105,7 @@ def test_half_maps_say_sigma(likely, target, call):
     assert call("fit", "fit.toml", "--test", folder=likely).returncode == 0
 
 
+@pytest.mark.slow
 def test_least_squares_by_likelihood(likely, edit, call):
     """A dozen evaluations find the weights, 0.4 and 0.2 Å, that the noisy map was made with."""
     edit(likely / "fit.toml", "restarts = 2", 'method = "least-squares"\nrestarts = 1')

@@ -38,6 +38,7 @@ def test_same_bits_on_any_number_of_ranks(inputs, alone, ranks, groups):
     assert found == list(alone[:3])
 
 
+@pytest.mark.slow
 def test_same_bits_where_the_map_is_interpolated(inputs):
     """The same of the band-limited grid, whose planes and the target's have different owners."""
     found = [
@@ -47,7 +48,7 @@ def test_same_bits_where_the_map_is_interpolated(inputs):
     assert found[1] == found[0]
 
 
-@pytest.mark.parametrize("by", ["bayesian", "least-squares"])
+@pytest.mark.parametrize("by", [pytest.param("bayesian", marks=pytest.mark.slow), "least-squares"])
 def test_same_bits_of_a_likelihood(inputs, by):
     """The same of χ², whose sums are added over planes too, with their CC beside them.
 
@@ -117,6 +118,7 @@ def test_resumed_on_other_ranks(inputs, alone, evaluations):
     assert outcome(folder)[:3] == alone[:3]
 
 
+@pytest.mark.slow
 def test_least_squares_resumed_on_other_ranks(inputs):
     """The same of a search whose restarts linearise, go through stages and end of themselves."""
     method = "samples = 6\n", "samples = 4\n", "evaluations = 5", "evaluations = 12"

@@ -51,6 +51,7 @@ def test_gradient_and_hessian_are_those_of_the_objective():
         np.testing.assert_allclose(found.hessian, hessian, atol=4e-5)
 
 
+@pytest.mark.slow
 def test_errors_are_those_of_refits():
     """40 data sets with other zones: to three standard errors of their scatter."""
     answers, errors = [], []

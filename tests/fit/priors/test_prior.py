@@ -230,6 +230,7 @@ def expecting(project: Path, edit) -> Path:
     return project
 
 
+@pytest.mark.slow
 def test_a_fit_with_priors(expecting, call):
     """The stored objectives are 1 − CC and both penalties; CC are without them."""
     result = call("fit", "fit.toml", folder=expecting)
