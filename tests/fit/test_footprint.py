@@ -123,6 +123,7 @@ def assert_predicted(predicted: Footprint, measured: list[float]) -> None:
         assert 1.0 <= predicted.of_rank(rank) / peak <= 1.3, (predicted, measured)
 
 
+@pytest.mark.slow
 def test_prediction_on_one_rank(project):
     """The kernel's high-water mark of a whole fit, of two million voxels."""
     folder, problem = project
@@ -154,7 +155,6 @@ def test_prediction_of_a_symmetric_crystal_with_liquid_motion(tmp_path):
     assert_predicted(predicted, peaks(launch(2, folder=tmp_path, code=TELLING)))
 
 
-@pytest.mark.slow
 def test_prediction_without_interpolation(tmp_path):
     """The same where all of the target's voxels are computed themselves."""
     problem = write_project(tmp_path, 4, 2.2, "target")

@@ -11,9 +11,9 @@ from interrupt import Campaign
 from launching import mpi_in
 
 
-@pytest.mark.parametrize("count", [3, pytest.param(20, marks=pytest.mark.slow)])
-def test_interruptions(tmp_path, count):
+@pytest.mark.slow
+def test_interruptions(tmp_path):
     """Killed or stopped at any moment, resumed on other ranks: nothing is lost or changed."""
-    tally = Campaign(tmp_path, [mpi_in(Path(sys.prefix))], seed=1, most_ranks=3).run(count)
+    tally = Campaign(tmp_path, [mpi_in(Path(sys.prefix))], seed=1, most_ranks=3).run(20)
     assert tally.complaints == []
-    assert tally.hits.total() == count
+    assert tally.hits.total() == 20

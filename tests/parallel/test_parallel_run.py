@@ -48,7 +48,8 @@ def test_same_bits_where_the_map_is_interpolated(inputs):
     assert found[1] == found[0]
 
 
-@pytest.mark.parametrize("by", [pytest.param("bayesian", marks=pytest.mark.slow), "least-squares"])
+@pytest.mark.slow
+@pytest.mark.parametrize("by", ["bayesian", "least-squares"])
 def test_same_bits_of_a_likelihood(inputs, by):
     """The same of χ², whose sums are added over planes too, with their CC beside them.
 

@@ -141,6 +141,7 @@ TERMS = {
     "lattice": (Disorder(0.2, halo_sigma_A=HALO, halo_gamma_A=COUPLED), {}),
     "profile": (Disorder(0.3, halo_alpha=3.0), {}),
 }
+QUICK = ("translation", "residual", "lattice")  # tried first; the others are slow together
 every_term = pytest.mark.parametrize("term", TERMS)
 
 
@@ -154,7 +155,10 @@ def of_term(term, internal_A):
     return example
 
 
-@every_term
+@pytest.mark.parametrize(
+    "term",
+    [pytest.param(term, marks=[] if term in QUICK else pytest.mark.slow) for term in TERMS],
+)
 def test_small_motions(term):
     """Exact to first order: what is left grows with the atoms' variance."""
     example = of_term(term, 0.04)
