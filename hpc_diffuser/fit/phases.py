@@ -278,7 +278,8 @@ def finishing(sizes: Sizes, share: Share, n_samples: int) -> list[Phase]:
     kept = [*held(sizes, share), 8 * sizes.voxels, 8 * share.voxels]
     per_value = 4 if sizes.interpolated else 8
     curving = curvature_kept_bytes(sizes.voxels, sizes.refined, sizes.zones)
-    maps = [8 * sizes.voxels] * 3  # the final one, that at the answer, one to its side
+    # The final one, that at the answer, both to its sides, and the voxels' zones and neighbours.
+    maps = [8 * sizes.voxels] * 6
     phases = [
         model.collecting_bytes(sizes.voxels, per_value),
         maps + zones_bytes(sizes.voxels),

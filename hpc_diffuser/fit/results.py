@@ -107,6 +107,7 @@ def sum_up(
 def finish(problem: Problem, world: Ranks, started: float, share: float | None) -> Summary:
     """The final map at the answer, by all ranks together; the complete summary."""
     findings = world.from_root(lambda: sum_up(problem)).findings
+    give_back()  # what the search has left of the heap
     model, comparison = compare(for_final_map(problem), world)
     answer = choose_answer(problem, model, comparison, findings)
     parameters, intensity = answer.parameters, answer.intensity
@@ -116,6 +117,7 @@ def finish(problem: Problem, world: Ranks, started: float, share: float | None) 
     halos = None if masked is None else _halos(problem, masked, model, parameters, intensity)
     samples, n_voxels = _samples(problem, world), len(problem.target.indices)
     final = collect(model, intensity, n_voxels)
+    give_back()
     intervals = parameter_intervals(problem, model, answer.chosen.values, samples, final)
     del final  # what derivatives have left of the heap comes first
     give_back()
