@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
+from typing import NamedTuple
 
 import gemmi
 import numpy as np
 from scipy.spatial import KDTree
 
-from hpc_diffuser.crystal.lattice import cell_text, fractionalization, space_group_of
+from hpc_diffuser.crystal.lattice import along_hkl, cell_text, fractionalization, space_group_of
 from hpc_diffuser.system.arrays import Floats, Integers
 from hpc_diffuser.system.errors import InputError
 
@@ -61,18 +62,18 @@ def crystal_contacts(
     InputError
         Where gemmi does not know the space group, or the cell is too small for the atoms.
     """
-    _check_room(len(positions), unit_cell, space_group)
+    check_room(len(positions), unit_cell, space_group)
     tree = KDTree(positions)
     found = [
-        _with_image(tree, image, turn, reach_A)
-        for image, turn in _images(positions, unit_cell, space_group, reach_A)
+        contacts_with(tree, image, reach_A)
+        for image in images(positions, unit_cell, space_group, reach_A)
     ]
     none = Contacts(np.empty(0, int), np.empty(0, int), np.empty((0, 3)), np.empty((0, 3, 3)))
     together = zip(*((c.atoms, c.mates, c.steps, c.turns) for c in (none, *found)), strict=True)
     return Contacts(*(np.concatenate(parts) for parts in together))
 
 
-def _check_room(n_atoms: int, unit_cell: tuple[float, ...], space_group: str) -> None:
+def check_room(n_atoms: int, unit_cell: tuple[float, ...], space_group: str) -> None:
     """Raise InputError where a cell is no cell of these atoms, but by mistake."""
     copies = len(space_group_of(space_group, unit_cell).operations())
     volume = gemmi.UnitCell(*unit_cell).volume
@@ -84,30 +85,50 @@ def _check_room(n_atoms: int, unit_cell: tuple[float, ...], space_group: str) ->
         )
 
 
-def _with_image(tree: KDTree, image: Floats, turn: Floats, reach_A: float) -> Contacts:
+class Image(NamedTuple):
+    """A copy of all atoms by a symmetry operator and a lattice translation.
+
+    Attributes
+    ----------
+    positions : (N, 3) float, Å
+    turn : (3, 3) float
+        The operator's Cartesian rotation.
+    operator : int
+        Its number among the space group's, as gemmi goes through them.
+    cell : 3 ints
+        The lattice translation behind it.
+    """
+
+    positions: Floats
+    turn: Floats
+    operator: int
+    cell: tuple[int, int, int]
+
+
+def contacts_with(tree: KDTree, image: Image, reach_A: float) -> Contacts:
     """Contacts of the tree's atoms with one image of all atoms."""
     low, high = tree.mins - reach_A, tree.maxes + reach_A
-    near = np.flatnonzero(((image > low) & (image < high)).all(axis=1))
-    rows = [np.array(r, int) for r in tree.query_ball_point(image[near], reach_A)]
+    near = np.flatnonzero(((image.positions > low) & (image.positions < high)).all(axis=1))
+    rows = [np.array(r, int) for r in tree.query_ball_point(image.positions[near], reach_A)]
     mates = np.repeat(near, [r.size for r in rows])
     atoms = np.concatenate([np.empty(0, int), *rows])
-    steps = image[mates] - tree.data[atoms]
+    steps = image.positions[mates] - tree.data[atoms]
     apart = np.linalg.norm(steps, axis=1) >= SAME_PLACE_A
     atoms, mates, steps = atoms[apart], mates[apart], steps[apart]
-    return Contacts(atoms, mates, steps, np.broadcast_to(turn, (len(atoms), 3, 3)))
+    return Contacts(atoms, mates, steps, np.broadcast_to(image.turn, (len(atoms), 3, 3)))
 
 
-def _images(
+def images(
     positions: Floats, unit_cell: tuple[float, ...], space_group: str, reach_A: float
-) -> Iterator[tuple[Floats, Floats]]:
-    """Images (N, 3) in Å whose box comes within reach, with their rotations; not the atoms."""
+) -> Iterator[Image]:
+    """Images of the atoms whose box comes within reach; not the atoms themselves."""
     to_fraction = fractionalization(unit_cell)
     to_cartesian = np.linalg.inv(to_fraction)
     fractional = positions @ to_fraction.T
     # Planes of a fraction x lie |grad x|⁻¹ apart: a reach of r Å is r |grad x| of a cell's edge.
     reach = reach_A * np.linalg.norm(to_fraction, axis=1)
     low, high = fractional.min(axis=0) - reach, fractional.max(axis=0) + reach
-    for operation in space_group_of(space_group, unit_cell).operations():
+    for number, operation in enumerate(space_group_of(space_group, unit_cell).operations()):
         rotation = np.array(operation.rot) / gemmi.Op.DEN
         copied = fractional @ rotation.T + np.array(operation.tran) / gemmi.Op.DEN
         turn = to_cartesian @ rotation @ to_fraction
@@ -116,4 +137,4 @@ def _images(
         for cell in product(*(range(a, b + 1) for a, b in zip(first, last, strict=True))):
             if operation == gemmi.Op() and cell == (0, 0, 0):
                 continue
-            yield (copied + cell) @ to_cartesian.T, turn
+            yield Image((copied + cell) @ to_cartesian.T, turn, number, along_hkl(cell))

@@ -1,0 +1,1 @@
+"""Lattice dynamics of rigid molecules: springs between neighbours, and how these move together."""
