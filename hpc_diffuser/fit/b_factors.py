@@ -11,7 +11,7 @@ from hpc_diffuser.fit.summary import BFactors, MotionSize, MotionSizes
 from hpc_diffuser.motion.configurations import mean_square_displacements, residual_b_factors
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters, parameters_from, values_of
-from hpc_diffuser.motion.registry import MOTIONS, PARAMETERS
+from hpc_diffuser.motion.registry import FRAME_WEIGHT, MOTIONS, PARAMETERS
 
 EXCESS = 1.1  # of the crystal's B-factors: more is told
 RESIDUAL = "residual B"  # of no motion of the model's own: what the others leave
@@ -73,6 +73,7 @@ def _squares_by_kind(modes: Modes, parameters: Parameters) -> dict[str, np.ndarr
     """
     every = values_of(parameters)
     still = {"mode_amplitude_A": np.zeros_like(parameters.mode_amplitudes_A)}
+    still |= {name: every[name] for name in (FRAME_WEIGHT.name,) if name in every}
     always = mean_square_displacements(modes, parameters_from(still))
 
     def alone(motion: str) -> np.ndarray:

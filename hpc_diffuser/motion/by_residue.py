@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpc_diffuser.motion.configurations import mode_factor, residual_b_factors
+from hpc_diffuser.motion.ensemble import weights_of
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.system.arrays import Floats, Integers, Mask
@@ -108,10 +109,11 @@ def inside(modes: Modes, parameters: Parameters, rows: Integers) -> Inside:
         Of the atoms, none twice.
     """
     fields: Floats = np.tensordot(mode_factor(parameters.sampled).T, modes.vectors[:, rows], 1)
-    if modes.frames is not None and modes.weights is not None:
+    weights = weights_of(modes, parameters.sampled)
+    if modes.frames is not None and weights is not None:
         of_rows = modes.frames[:, rows]
-        away = of_rows - np.average(of_rows, axis=0, weights=modes.weights)
-        fields = away * np.sqrt(modes.weights)[:, None, None]
+        away = of_rows - np.average(of_rows, axis=0, weights=weights)
+        fields = away * np.sqrt(weights)[:, None, None]
     disorder = parameters.disorder
     own = np.tile(np.square(np.broadcast_to(disorder.uncorrelated_sigma_A, 3)), (len(rows), 1))
     if parameters.residual_b_fraction:

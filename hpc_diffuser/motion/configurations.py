@@ -7,6 +7,7 @@ from scipy.spatial.transform import Rotation
 
 from hpc_diffuser.crystal.structure import centre_of_mass
 from hpc_diffuser.motion.disorder import correlation_factor
+from hpc_diffuser.motion.ensemble import weights_of
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters, Sampled
 from hpc_diffuser.system.arrays import Floats, Integers
@@ -99,9 +100,10 @@ def displacement_covariances(modes: Modes, parameters: Parameters) -> Floats:
     """
     sampled, disorder = parameters.sampled, parameters.disorder
     fields = independent_fields(modes, sampled)
-    if modes.frames is not None and modes.weights is not None:
-        away = modes.frames - np.average(modes.frames, axis=0, weights=modes.weights)
-        fields = away * np.sqrt(modes.weights)[:, None, None]
+    weights = weights_of(modes, sampled)
+    if modes.frames is not None and weights is not None:
+        away = modes.frames - np.average(modes.frames, axis=0, weights=weights)
+        fields = away * np.sqrt(weights)[:, None, None]
     turned = _turned(modes, sampled)
     own = disorder.own_covariance()
     alike = own * np.eye(3) if isinstance(own, float) else own
@@ -124,9 +126,10 @@ def _sampled_squares(modes: Modes, sampled: Sampled) -> Floats:
     """⟨|u|²⟩ of every atom by what is sampled: (N,) Å²."""
     fields = independent_fields(modes, sampled)
     internal: Floats = np.sum(fields**2, axis=(0, 2))
-    if modes.frames is not None and modes.weights is not None:
-        away = modes.frames - np.average(modes.frames, axis=0, weights=modes.weights)
-        internal = np.einsum("f,fnx->n", modes.weights, away**2)
+    weights = weights_of(modes, sampled)
+    if modes.frames is not None and weights is not None:
+        away = modes.frames - np.average(modes.frames, axis=0, weights=weights)
+        internal = np.einsum("f,fnx->n", weights, away**2)
     total: Floats = internal + np.sum(_turned(modes, sampled) ** 2, axis=(1, 2))
     return total
 
@@ -173,9 +176,10 @@ def motion_along(axes: Floats, modes: Modes, sampled: Sampled) -> Floats:
     (N, 3) float
     """
     away = independent_fields(modes, sampled)
-    if modes.frames is not None and modes.weights is not None:
+    weights = weights_of(modes, sampled)
+    if modes.frames is not None and weights is not None:
         away = modes.frames - modes.structure.positions
-        away = away * np.sqrt(modes.weights)[:, None, None]
+        away = away * np.sqrt(weights)[:, None, None]
     squares = np.sum((away @ axes) ** 2, axis=0)
     turned = _turned(modes, sampled) @ axes
     rms: Floats = np.sqrt(squares + np.sum(turned**2, axis=1))

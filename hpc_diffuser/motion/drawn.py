@@ -6,8 +6,9 @@ A fit needs no drawing of what its intensity knows exactly; eyes do.
 import numpy as np
 
 from hpc_diffuser.motion.configurations import configurations, rigid_covariance
+from hpc_diffuser.motion.ensemble import weights_of
 from hpc_diffuser.motion.modes import Modes
-from hpc_diffuser.motion.parameters import Parameters
+from hpc_diffuser.motion.parameters import Parameters, Sampled
 from hpc_diffuser.motion.random_numbers import generator, normal_samples
 from hpc_diffuser.system.arrays import Floats, Integers
 from hpc_diffuser.system.memory import require_room
@@ -73,7 +74,7 @@ def drawn_ensemble(
     is_liquid = bool(parameters.disorder.llm_sigma_A)
     _require_room(modes, n_models, 24.0 * len(modes.structure) ** 2 * is_liquid)
     normals = normal_samples("sobol", n_models, n_modes + 6, generator(seed, _WHOLE))
-    rows = _frame_rows(modes, n_models, seed)
+    rows = _frame_rows(modes, parameters.sampled, n_models, seed)
     moved = configurations(modes, parameters.sampled, normals[:, : n_modes + 3], rows)
     shifts = normals[:, n_modes + 3 :] @ _root(rigid_covariance(parameters))
     own = _own_displacements(modes, parameters, n_models, seed, residual_b_A2)
@@ -87,12 +88,13 @@ def _require_room(modes: Modes, n_models: int, besides: float = 0.0) -> None:
     require_room(_MODEL_BYTES * n_models * n_atoms + besides, what, "make fewer models")
 
 
-def _frame_rows(modes: Modes, n_models: int, seed: int) -> Integers:
+def _frame_rows(modes: Modes, sampled: Sampled, n_models: int, seed: int) -> Integers:
     """Which frame each model starts from; of no meaning without frames."""
-    if modes.weights is None:
+    weights = weights_of(modes, sampled)
+    if weights is None:
         return np.arange(n_models)
     stream = generator(seed, _FRAMES)
-    return stream.choice(len(modes.weights), n_models, p=modes.weights)
+    return stream.choice(len(weights), n_models, p=weights)
 
 
 def _own_displacements(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpc_diffuser.motion.modes import Modes
+from hpc_diffuser.motion.parameters import Sampled
 from hpc_diffuser.motion.random_numbers import generator, normal_samples
 from hpc_diffuser.system.arrays import Floats, Integers
 
@@ -89,12 +90,20 @@ def _turns_of_frames(
     return slices.swapaxes(0, 1).reshape(-1, 3)
 
 
-def frame_weights(modes: Modes, rows: Integers) -> Floats | None:
+def weights_of(modes: Modes, sampled: Sampled) -> Floats | None:
+    """The frames' weights, which add up to 1: the model's own, or the ensemble's; None of modes."""
+    if modes.frames is None or not sampled.frame_weights:
+        return modes.weights
+    weights = np.array(sampled.frame_weights, dtype=np.float64)
+    return weights / weights.sum()
+
+
+def frame_weights(modes: Modes, sampled: Sampled, rows: Integers) -> Floats | None:
     """How much each configuration of `configurations` counts, 1 on average: (S,) float.
 
     None where all count alike.
     """
-    weights = modes.weights
+    weights = weights_of(modes, sampled)
     if weights is None or np.all(weights == weights[0]):
         return None
     return (weights * len(weights))[rows % len(weights)]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from hpc_diffuser.motion.disorder import Disorder
-from hpc_diffuser.motion.registry import PARAMETERS
+from hpc_diffuser.motion.registry import FRAME_WEIGHT, PARAMETERS
 from hpc_diffuser.system.arrays import Floats
 
 Value = float | list[float]
@@ -25,12 +25,15 @@ class Sampled:
         As of `Parameters`.
     screw_A : 9 floats, Å, or none
         c L row by row, the part of the translation's factor that goes along with a libration.
+    frame_weights : F floats, or none
+        As of `Parameters`.
     """
 
     mode_amplitudes_A: tuple[float, ...] = ()
     mode_correlation: tuple[float, ...] = ()
     libration_sigma_deg: float = 0.0
     screw_A: tuple[float, ...] = ()
+    frame_weights: tuple[float, ...] = ()
 
     def screw(self) -> Floats:
         """c L: (3, 3) Å."""
@@ -55,6 +58,8 @@ class Parameters:
         Of what the other motions leave of the crystal's B-factors, that every atom has on its own.
     k_sol_eA3, b_sol_A2 : float
         Density and blur of the displaced solvent.
+    frame_weight : F floats, or none
+        Of an ensemble's frames, on any scale, in place of those that it has.
     """
 
     mode_amplitudes_A: Floats
@@ -65,6 +70,7 @@ class Parameters:
     residual_b_fraction: float = 0.0
     k_sol_eA3: float = 0.0
     b_sol_A2: float = 0.0
+    frame_weight: tuple[float, ...] = ()
 
     @property
     def sampled(self) -> Sampled:
@@ -75,14 +81,16 @@ class Parameters:
             screw_A = tuple(screw.ravel().tolist())
         amplitudes = tuple(np.asarray(self.mode_amplitudes_A).tolist())
         correlation = tuple(self.mode_correlation)
-        return Sampled(amplitudes, correlation, self.libration_sigma_deg, screw_A)
+        weights = tuple(self.frame_weight)
+        return Sampled(amplitudes, correlation, self.libration_sigma_deg, screw_A, weights)
 
 
 def values_of(parameters: Parameters) -> dict[str, Any]:
     """The values under the config's names, in the order of the registry: `parameters_from` back."""
     flat = {**vars(parameters), **vars(parameters.disorder)}
     flat["mode_amplitude_A"] = parameters.mode_amplitudes_A
-    return {row.name: flat[row.name] for row in PARAMETERS}
+    rows = (*PARAMETERS, FRAME_WEIGHT) if len(parameters.frame_weight) else PARAMETERS
+    return {row.name: flat[row.name] for row in rows}
 
 
 def parameters_from(values: dict[str, Value]) -> Parameters:

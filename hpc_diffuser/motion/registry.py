@@ -39,6 +39,7 @@ FRACTION = Quantity("a fraction", "", (0.0, 10.0))
 DENSITY = Quantity("a density in e/Å³", "e/Å³", (0.0, 1.0))
 B_FACTOR = Quantity("a B-factor in Å²", "Å²", (0.0, 1e4))
 POWER = Quantity("a power", "", (0.0, 100.0))
+SHARE = Quantity("a share", "", (0.0, 1.0))
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Parameter:
         Where a model has the term, and the config says nothing; None where it must say.
     default_text : str
         The same where it depends on the modes.
-    several : {"", "axes", "axis pairs", "modes", "mode pairs"}
+    several : {"", "axes", "axis pairs", "modes", "mode pairs", "frames"}
         What it may be a list over. Of axes it may be one number too; the others are always lists
         in the model, whatever is written.
     needs : tuple of str
@@ -121,7 +122,7 @@ class Parameter:
     meaning: str
     default_range: Range | None = None
     default_text: str = ""
-    several: Literal["", "axes", "axis pairs", "modes", "mode pairs"] = ""
+    several: Literal["", "axes", "axis pairs", "modes", "mode pairs", "frames"] = ""
     needs: tuple[str, ...] = ()
     beside: str = ""
     least: float = 0.0
@@ -142,7 +143,7 @@ class Parameter:
         return 3 if self.several in ("axes", "axis pairs") else None
 
     def labels(self, size: int | None) -> list[str]:
-        """What its numbers are called in summaries; modes are counted from 1.
+        """What its numbers are called in summaries; modes and frames are counted from 1.
 
         Parameters
         ----------
@@ -153,12 +154,14 @@ class Parameter:
             return [f"mode {number}" for number in self._places(size)]
         if self.several == "mode pairs":
             return [f"modes {pair}" for pair in self._places(size)]
+        if self.several == "frames":
+            return [f"frame {number}" for number in self._places(size)]
         return [" ".join(filter(None, (self.name, place))) for place in self._places(size)]
 
     def shown_labels(self, size: int | None) -> list[str]:
         """The same for people, each with its unit."""
         unit = f" ({self.quantity.unit})" if self.quantity.unit else ""
-        if self.several in ("modes", "mode pairs"):
+        if self.several in ("modes", "mode pairs", "frames"):
             return [label + unit for label in self.labels(size)]
         places = self._places(size)
         return [" ".join(filter(None, (self.label, place))) + unit for place in places]
@@ -169,7 +172,7 @@ class Parameter:
             return [""]
         if self.several == "axes":
             return list(AXES)
-        if self.several == "modes":
+        if self.several in ("modes", "frames"):
             return [str(i + 1) for i in range(size)]
         pairs = [(i, j) for i in range(size + 1) for j in range(i)][:size]
         if self.several == "axis pairs":
@@ -337,6 +340,20 @@ PARAMETERS = (
         pair_sum=False,
     ),
 )
+# Of an ensemble, and no key of [parameters]: where `[structure] weights = "refine"`, the weights of
+# its frames are the last of a search's point, on the scale where they add up to 1.
+FRAME_WEIGHT = Parameter(
+    "frame_weight",
+    "frame weights",
+    "int",
+    SHARE,
+    "weights of an ensemble's frames",
+    default_range=(0.0, 1.0),
+    several="frames",
+    sampled=True,
+    motion="modes",
+    pair_sum=False,
+)
 # What the report parts the model's B-factors into, in its order.
 MOTIONS = (
     "modes",
@@ -347,7 +364,7 @@ MOTIONS = (
     "coupled to the lattice",
     "residual B",
 )
-BY_NAME = {row.name: row for row in PARAMETERS}
+BY_NAME = {row.name: row for row in (*PARAMETERS, FRAME_WEIGHT)}
 # What a model is made of: the words that name it, and the parameters that each brings.
 TERMS = {t.word: tuple(row.name for row in PARAMETERS if row.term == t.word) for t in TERM_ROWS}
 

@@ -98,6 +98,24 @@ class Model(Protocol):
         """
         ...
 
+    def frame_slopes(self, parameters: Parameters, normals: Floats) -> Iterator[Floats]:
+        """Derivatives of the intensity by the weights of an ensemble's frames: exact.
+
+        All ranks go through them together.
+
+        Parameters
+        ----------
+        parameters, normals
+            As of `internal_motion`.
+
+        Yields
+        ------
+        (v,) float
+            ∂I/∂w of one frame after the other at the voxels `rows`, where all weights add up to 1:
+            what one gains, the others lose in proportion.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class Crystal:
@@ -203,6 +221,12 @@ class ForwardModel:
         """Derivatives of the intensity with respect to modes' variances; see `Model`."""
         neighbours = self._neighbours(parameters.disorder)
         for part in self.molecule.mode_slopes(parameters, modes):
+            yield self._combined(part, neighbours)
+
+    def frame_slopes(self, parameters: Parameters, normals: Floats) -> Iterator[Floats]:
+        """Derivatives of the intensity by the weights of an ensemble's frames; see `Model`."""
+        neighbours = self._neighbours(parameters.disorder)
+        for part in self.molecule.frame_slopes(parameters, normals):
             yield self._combined(part, neighbours)
 
     def of_crystal(self, part: Intensity, parameters: Parameters) -> Floats:

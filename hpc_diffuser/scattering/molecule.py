@@ -13,6 +13,7 @@ from hpc_diffuser.crystal.lattice import HklGrid, fractionalization
 from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
+from hpc_diffuser.motion.registry import FRAME_WEIGHT
 from hpc_diffuser.motion.slopes import parameter_slopes
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parallel.decomposition import share_planes
@@ -131,6 +132,22 @@ class MoleculeModel(Protocol):
         """
         ...
 
+    def frame_slopes(self, parameters: Parameters, normals: Floats) -> Iterator[Intensity]:
+        """What more weight of each of an ensemble's frames does to the intensity; exact.
+
+        Parameters
+        ----------
+        parameters, normals
+            As of `internal_motion`.
+
+        Yields
+        ------
+        Intensity
+            Its derivative by the weight of one frame after the other, where all add up to 1, at
+            the voxels that this rank computes.
+        """
+        ...
+
     def at_voxels(self, values: Floats) -> Floats:
         """A map at the voxels `rows`, (v,), from this rank's part of a computed one."""
         ...
@@ -240,18 +257,32 @@ class DirectModel:
 
     def mode_slopes(self, parameters: Parameters, modes: Sequence[int]) -> Iterator[Intensity]:
         """Slopes along modes at the voxels `rows`; see `MoleculeModel`."""
+        factors = self._motion_factors(parameters)
+        for variance, mean_squared, self_slope in self.moments.mode_slopes(parameters, modes):
+            yield self._slope(variance - self_slope, mean_squared, factors, parameters.disorder)
+
+    def frame_slopes(self, parameters: Parameters, normals: Floats) -> Iterator[Intensity]:
+        """Slopes along frames' weights at the voxels `rows`; see `MoleculeModel`."""
+        factors = self._motion_factors(parameters)
+        for variance, mean_squared in self.moments.frame_slopes(parameters, normals):
+            yield self._slope(variance, mean_squared, factors, parameters.disorder)
+
+    def _motion_factors(self, parameters: Parameters) -> Intensity:
         disorder = parameters.disorder
         own, translation = self._along_q(disorder.own_covariance()), self._translation(parameters)
-        factors = motion_factors(own, translation, bool(disorder.halo_sigma_A))
-        for variance, mean_squared, self_slope in self.moments.mode_slopes(parameters, modes):
-            inside = variance - self_slope
-            if disorder.llm_sigma_A:  # of its level the mean structure alone decides
-                dimmed = self.moments.self_terms.dimmed
-                pairs = self.volume.of((inside + mean_squared) / dimmed)
-                shape = (disorder.llm_sigma_A, disorder.llm_gamma_A)
-                inside = inside + dimmed * self._liquid.series(pairs, self._q_squared, *shape)
-            average = factors.average * mean_squared if disorder.halo_sigma_A else np.empty(0)
-            yield Intensity(factors.internal * inside, factors.rigid * mean_squared, average)
+        return motion_factors(own, translation, bool(disorder.halo_sigma_A))
+
+    def _slope(
+        self, inside: Floats, mean_squared: Floats, factors: Intensity, disorder: Disorder
+    ) -> Intensity:
+        """Of the intensity, from slopes of A − B − S' and of B: it is linear in them."""
+        if disorder.llm_sigma_A:  # of its level the mean structure alone decides
+            dimmed = self.moments.self_terms.dimmed
+            pairs = self.volume.of((inside + mean_squared) / dimmed)
+            shape = (disorder.llm_sigma_A, disorder.llm_gamma_A)
+            inside = inside + dimmed * self._liquid.series(pairs, self._q_squared, *shape)
+        average = factors.average * mean_squared if disorder.halo_sigma_A else np.empty(0)
+        return Intensity(factors.internal * inside, factors.rigid * mean_squared, average)
 
     def at_voxels(self, values: Floats) -> Floats:
         """A map at the voxels `rows`: as it is."""
@@ -317,6 +348,10 @@ class DirectModel:
         q = self.moments.indices @ self._to_q
         covariances = slopes_by_covariances(self.moments, q, by.own, by.translation)
         others = parameter_slopes(self.moments.modes, parameters, motion, *covariances, names)
+        if FRAME_WEIGHT.name in names:
+            of_moments = (by.variance, by.mean_squared)
+            weights = self.moments.by_frame_weights(parameters, normals, *of_moments)
+            found[FRAME_WEIGHT.name] = weights
         return {name: of_one + found.get(name, 0.0) for name, of_one in others.items()}
 
     def _by_liquid(
@@ -457,6 +492,10 @@ class InterpolatedModel:
     def mode_slopes(self, parameters: Parameters, modes: Sequence[int]) -> Iterator[Intensity]:
         """Slopes of the coarse intensity; see `DirectModel`."""
         return self.coarse.mode_slopes(parameters, modes)
+
+    def frame_slopes(self, parameters: Parameters, normals: Floats) -> Iterator[Intensity]:
+        """The same by frames' weights; see `DirectModel`."""
+        return self.coarse.frame_slopes(parameters, normals)
 
     def at_voxels(self, coarse: Floats) -> Floats:
         """The voxels `rows` from this rank's part of a coarse map."""

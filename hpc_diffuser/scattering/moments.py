@@ -198,7 +198,7 @@ class Moments:
             for first in range(edges[i], edges[i + 1], SAMPLES_AT_ONCE) if len(numbers) else ():
                 rows = np.arange(first, min(first + SAMPLES_AT_ONCE, edges[i + 1]))
                 moved = configurations(self.modes, sampled, normals[rows], rows)
-                weights = frame_weights(self.modes, rows)
+                weights = frame_weights(self.modes, sampled, rows)
                 forces = self.transform.forces(moved, pulls, weights, dimming)
                 for own, of_block in zip(total, forces, strict=True):
                     of = (self.modes, sampled, normals[rows], moved, of_block, dimming)
@@ -206,6 +206,83 @@ class Moments:
         keys = np.add.outer(np.array(self._batches) * len(self.block_costs), numbers)
         parts = found.reshape(-1, found.shape[2])
         return none.like(sum_in_order(self.group, keys.ravel(), parts))
+
+    def frame_slopes(
+        self, parameters: Parameters, normals: Floats
+    ) -> Iterator[tuple[Floats, Floats]]:
+        """What more weight of each frame does to the moments, where all add up to 1.
+
+        Exact, as moments are averages over frames: with F_s of a frame, an average itself where it
+        is turned, and M that over all of them, by the weight w_s, at the others' expense,
+
+            ∂(A − B)/∂w_s = ⟨|F_s − M|²⟩ − (A − B),    ∂B/∂w_s = 2 Re M*(⟨F_s⟩ − M).
+
+        All ranks of the group go through them together. No F_s is kept: making it anew costs less
+        than what each slope goes through afterwards.
+
+        Parameters
+        ----------
+        parameters, normals
+            As of `of`.
+
+        Yields
+        ------
+        variance, mean_squared : (v,) float64
+            At the voxels `rows`, frame by frame.
+
+        Raises
+        ------
+        ValueError
+            Where the model has no frames.
+        """
+        if self.modes.frames is None:
+            raise ValueError("slopes along weights of frames: expected an ensemble")
+        variance, average, ranks = self.of(parameters, normals)[0], self._average, self._sharing
+        n_frames = len(self.modes.frames)
+        for first in range(0, n_frames, len(ranks)):
+            frame, sums = first + self._sample_rank, None
+            if frame < n_frames:
+                rows = np.arange(frame, len(normals), n_frames)
+                moved = configurations(self.modes, parameters.sampled, normals[rows], rows)
+                sums = self.transform.moments(moved) / np.float32(len(rows))
+            for source in ranks[: n_frames - first]:
+                given = self.group.handed(sums, source, ranks[0])
+                yield self._frame_slope(given, variance, average)
+
+    def _frame_slope(
+        self, sums: Floats | None, variance: Floats, average: Complexes
+    ) -> tuple[Floats, Floats]:
+        """From averages over a frame, (3, V), about the mean structure's F₀, and those of all."""
+        if sums is None:
+            return np.empty(0), np.empty(0)
+        real, imaginary, squared = np.take(sums, self._positions, axis=1).astype(np.float64)
+        still_real, still_imaginary = (part[self._positions] for part in self.transform.mean)
+        about_real, about_imaginary = average.real - still_real, average.imag - still_imaginary
+        by_variance = squared - 2 * (real * about_real + imaginary * about_imaginary)
+        by_variance += about_real**2 + about_imaginary**2 - variance
+        away_real, away_imaginary = real - about_real, imaginary - about_imaginary
+        return by_variance, 2 * (average.real * away_real + average.imag * away_imaginary)
+
+    def by_frame_weights(
+        self, parameters: Parameters, normals: Floats, by_variance: Floats, by_mean_squared: Floats
+    ) -> Floats:
+        """An objective's derivatives by the frames' weights: (F,) float64, on every rank.
+
+        Parameters
+        ----------
+        parameters, normals
+            As of `of`.
+        by_variance, by_mean_squared : (v,) float
+            At the voxels `rows`.
+        """
+        planes, place = np.unique(self.indices[:, 0], return_inverse=True)
+        columns = [
+            np.bincount(place, by_variance * variance + by_mean_squared * mean, len(planes))
+            for variance, mean in self.frame_slopes(parameters, normals)
+        ]
+        total: Floats = sum_in_order(self.group, planes, np.stack(columns, axis=1))
+        # The model's weights may be on another scale.
+        return total / sum(parameters.frame_weight or (1.0,))
 
     def _on_slab(self, values: Floats) -> Floats:
         """Values (v, K) of the voxels that ranks hold, where this rank stores them: (K, ·) f32."""
@@ -335,7 +412,7 @@ class Moments:
         def batch(i: int) -> Floats:
             rows = np.arange(*edges[i : i + 2])
             moved = configurations(self.modes, sampled, normals[rows], rows)
-            return self.transform.moments(moved, frame_weights(self.modes, rows))
+            return self.transform.moments(moved, frame_weights(self.modes, sampled, rows))
 
         total = self.group.sum_as_tree(_sum_tree(batch, self._batches), self._sharing)
         if total is None:

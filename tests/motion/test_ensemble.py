@@ -53,14 +53,17 @@ def test_frames_count_by_their_weights():
     """In the order that configurations take them, again and again: 1 on average."""
     frames = np.stack([STRUCTURE.positions] * 3)
     modes = with_frames(MODES, frames, np.array([3.0, 1.0, 2.0]))
-    np.testing.assert_allclose(frame_weights(modes, np.arange(6)), [1.5, 0.5, 1, 1.5, 0.5, 1])
-    np.testing.assert_allclose(frame_weights(modes, np.array([4])), [0.5])
+    own, rows = Sampled(), np.arange(6)
+    np.testing.assert_allclose(frame_weights(modes, own, rows), [1.5, 0.5, 1, 1.5, 0.5, 1])
+    np.testing.assert_allclose(frame_weights(modes, own, np.array([4])), [0.5])
+    other = Sampled(frame_weights=(0.2, 0.2, 0.0))
+    np.testing.assert_allclose(frame_weights(modes, other, rows), [1.5, 1.5, 0, 1.5, 1.5, 0])
 
 
 @pytest.mark.parametrize("modes", [MODES, with_frames(MODES, np.stack([STRUCTURE.positions] * 3))])
 def test_what_counts_alike_has_no_weights(modes):
     """Configurations along modes; frames of one weight."""
-    assert frame_weights(modes, np.arange(5)) is None
+    assert frame_weights(modes, Sampled(), np.arange(5)) is None
 
 
 def test_equal_sampled_values_are_one_key():

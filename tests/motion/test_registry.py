@@ -12,7 +12,14 @@ from hpc_diffuser.fit.config import ParametersConfig
 from hpc_diffuser.motion.configurations import configurations
 from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.parameters import Parameters, parameters_from, values_of
-from hpc_diffuser.motion.registry import BY_NAME, MOTIONS, PARAMETERS, TERM_ROWS, TERMS
+from hpc_diffuser.motion.registry import (
+    BY_NAME,
+    FRAME_WEIGHT,
+    MOTIONS,
+    PARAMETERS,
+    TERM_ROWS,
+    TERMS,
+)
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering import moments
 
@@ -48,6 +55,7 @@ def everything():
 def test_a_row_for_every_value_of_the_model():
     """The physics has each under its name, and the config a range for each, in the rows' order."""
     own = {f.name for f in fields(Parameters)} - {"disorder", "mode_amplitudes_A"}
+    own -= {FRAME_WEIGHT.name}  # of an ensemble, and no key of the config
     disorder = {f.name for f in fields(Disorder)}
     assert sorted(NAMES) == sorted(own | disorder | {"mode_amplitude_A"})
     assert [f.name for f in fields(ParametersConfig)] == NAMES
