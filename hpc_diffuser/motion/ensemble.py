@@ -94,8 +94,9 @@ def weights_of(modes: Modes, sampled: Sampled) -> Floats | None:
     """The frames' weights, which add up to 1: the model's own, or the ensemble's; None of modes."""
     if modes.frames is None or not sampled.frame_weights:
         return modes.weights
-    weights = np.array(sampled.frame_weights, dtype=np.float64)
-    return weights / weights.sum()
+    given = np.array(sampled.frame_weights, dtype=np.float64)
+    weights: Floats = given / given.sum()
+    return weights
 
 
 def frame_weights(modes: Modes, sampled: Sampled, rows: Integers) -> Floats | None:
