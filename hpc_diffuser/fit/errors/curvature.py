@@ -26,7 +26,7 @@ from hpc_diffuser.fit.errors.bend import Bend
 from hpc_diffuser.fit.errors.zone_sums import ZoneSums, hessian_of, sums_bytes
 from hpc_diffuser.fit.scoring import scored_shells
 from hpc_diffuser.maps.target import Target
-from hpc_diffuser.maps.zones import Zones
+from hpc_diffuser.maps.zones import Zones, blocks_of
 
 
 class Curvature:
@@ -229,22 +229,41 @@ class Curvature:
         return centred
 
 
-def curvature_kept_bytes(voxels: int, parameters: int, zones: int) -> list[float]:
-    """Bytes of each of the arrays that `Curvature` keeps, and makes at its end.
+def zone_parts(target: Target) -> int:
+    """How many parts of shells the blocks of zones have, whose sums are made at the end."""
+    working, shells = ~target.free, target.shells()
+    parts = blocks_of(target).unit[working].astype(np.int64) * target.n_shells + shells[working]
+    return len(np.unique(parts))
+
+
+def curvature_kept_bytes(voxels: int, parameters: int) -> list[float]:
+    """Bytes of each of the arrays that `Curvature` keeps.
 
     Parameters
     ----------
-    voxels, parameters, zones : int
-        How many working voxels, refined parameters, and zones or blocks of them.
+    voxels, parameters : int
+        How many working voxels, and refined parameters.
     """
     # Of the final map, whose gradient is asked for besides, one array is its own.
-    kept = [8.0 * voxels] * 6 + [4.0 * voxels] * parameters
-    return kept + sums_bytes(zones, parameters)
+    return [8.0 * voxels] * 6 + [4.0 * voxels] * parameters
 
 
 def curvature_bytes(voxels: int) -> list[float]:
     """The same of what is added: a map, two slopes, two derivatives; two centred copies."""
     return [8.0 * voxels] * 7
+
+
+def bending_bytes(of_shell: int, parameters: int, parts: int) -> list[list[float]]:
+    """The same of what is made at its end: products over the largest shell; sums of zones' parts.
+
+    Parameters
+    ----------
+    of_shell : int
+        Working voxels of that shell.
+    parameters, parts : int
+        Parts as of `zone_parts`, or more.
+    """
+    return [[8.0 * of_shell * parameters] * 2, sums_bytes(parts, parameters)]
 
 
 def _renumbered(neighbours: np.ndarray, units: np.ndarray) -> np.ndarray:

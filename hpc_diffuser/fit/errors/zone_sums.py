@@ -91,6 +91,11 @@ class ZoneSums:
         return replace(self, sums=self.sums[:, kept[:, None], kept])
 
 
-def sums_bytes(zones: int, parameters: int) -> list[float]:
-    """Bytes of each of the arrays of so many zones' sums, as they are made."""
-    return [4.0 * zones * _SHELLS_OF_A_ZONE * (_MAPS + parameters) ** 2] * 2
+def most_parts(zones: int) -> int:
+    """About how many parts of shells so many zones may have at most."""
+    return zones * _SHELLS_OF_A_ZONE
+
+
+def sums_bytes(parts: int, parameters: int) -> list[float]:
+    """Bytes of each of the arrays of so many parts' sums, as they are made."""
+    return [4.0 * parts * (_MAPS + parameters) ** 2] * 2

@@ -9,10 +9,10 @@ from scipy.optimize import minimize
 
 from hpc_diffuser.crystal.lattice import grid_to_resolution
 from hpc_diffuser.fit.errors.bend import Bend
-from hpc_diffuser.fit.errors.curvature import Curvature
+from hpc_diffuser.fit.errors.curvature import Curvature, zone_parts
 from hpc_diffuser.maps.statistics import SCORES, correlation_sums
 from hpc_diffuser.maps.target import Target
-from hpc_diffuser.maps.zones import zones_of
+from hpc_diffuser.maps.zones import blocks_of, zones_of
 
 RULES = ("shell-mean", "pooled")
 POINT = np.array([0.5, -0.3, 0.8])
@@ -77,6 +77,14 @@ def test_gradient_and_hessian_are_those_of_the_score(rule, weighting):
         ]
         np.testing.assert_allclose(found.gradient, gradient, atol=1e-6)
         np.testing.assert_allclose(found.hessian, hessian, atol=2e-5)
+
+
+def test_parts_are_counted_as_they_are_made():
+    """Memory is foretold from the count: what the bend's sums are of."""
+    target = Toy(0).target
+    found = Curvature(target, target.intensity, blocks_of(target), "shell-mean")
+    found.add(target.intensity, target.intensity)
+    assert zone_parts(target) == len(found.bend().sums.sums)
 
 
 @pytest.mark.parametrize("rule", RULES)
