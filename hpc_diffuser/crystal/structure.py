@@ -23,6 +23,9 @@ class Structure:
     b_factors_A2 : (N,) float, Å²
     insertion_codes : (N,) str
         Of residues that share a number: 52, 52A. Empty where there is none, and by default.
+    u_A2 : (N, 3, 3) float, Å²
+        Anisotropic displacements ⟨u uᵀ⟩, of ANISOU records; NaN where there are none, and by
+        default.
     """
 
     positions: Floats
@@ -34,10 +37,13 @@ class Structure:
     occupancies: Floats
     b_factors_A2: Floats
     insertion_codes: Names = field(default_factory=lambda: np.empty(0, str))
+    u_A2: Floats = field(default_factory=lambda: np.empty((0, 3, 3)))
 
     def __post_init__(self) -> None:
         if not len(self.insertion_codes):
             object.__setattr__(self, "insertion_codes", np.full(len(self.positions), ""))
+        if not len(self.u_A2):
+            object.__setattr__(self, "u_A2", np.full((len(self.positions), 3, 3), np.nan))
 
     def __len__(self) -> int:
         return len(self.positions)

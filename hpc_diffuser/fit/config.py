@@ -91,10 +91,12 @@ class PriorConfig:
     """[prior]: what is expected of the answer, each with the weight of its penalty; 0 for none.
 
     That of `amplitudes` may be "auto": then CC_free chooses it.
+    `anisou` is of displacements beyond the crystal's ANISOU records in any direction.
     `tau` is how far the logarithms of the modes' amplitudes scatter about the source's.
     """
 
     b_factors: float = 0.0
+    anisou: float = 0.0
     amplitudes: float | str = 0.0
     tau: float = 0.5
 

@@ -234,6 +234,7 @@ _SPECIAL = {
     "grid.oversampling": _oversampling,
     "grid.d_min_A": _resolution,
     "prior.b_factors": _weight,
+    "prior.anisou": _weight,
     "prior.amplitudes": _weight_or_auto,
     "prior.tau": _positive,
     "models.compare": _models,

@@ -32,6 +32,12 @@ def crystal_b_factors(structure: Structure, crystal: Structure) -> np.ndarray:
     return np.where(rows >= 0, crystal.b_factors_A2[rows], np.nan)
 
 
+def crystal_displacements(structure: Structure, crystal: Structure) -> np.ndarray:
+    """The crystal's ANISOU records of a structure's atoms: (N, 3, 3) Å²; NaN where it has none."""
+    rows = same_atoms(structure, crystal)
+    return np.where(rows[:, None, None] >= 0, crystal.u_A2[rows], np.nan)
+
+
 def load_modes(config: Config) -> Modes:
     """The structure and its modes, in the crystal that the config or the file names.
 
@@ -208,9 +214,11 @@ def _with_b_factors(modes: Modes, config: Config) -> Modes:
                 f"{source}: has none of the model's atoms: expected the structure of the "
                 "same protein with the same numbering"
             )
-        modes = replace(modes, crystal_b_A2=found)
+        u = crystal_displacements(modes.structure, crystal)
+        modes = replace(modes, crystal_b_A2=found, crystal_u_A2=u)
     elif config.structure.file is not None:
-        modes = replace(modes, crystal_b_A2=modes.structure.b_factors_A2)
+        own = modes.structure
+        modes = replace(modes, crystal_b_A2=own.b_factors_A2, crystal_u_A2=own.u_A2)
     missing = why_no_b_factors(modes)
     if missing and config.parameters.residual_b_fraction[1]:
         raise InputError(

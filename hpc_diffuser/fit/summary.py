@@ -189,12 +189,12 @@ class PriorShare:
 
     Attributes
     ----------
-    amplitudes, b_factors : float
+    amplitudes, b_factors, anisou : float
         Weights; 0 where there is none.
     tau : float
     scale_of_source : float or None
         c: how many times the source's amplitudes the answer's are, in the mean of logarithms.
-    of_amplitudes, of_b_factors : float
+    of_amplitudes, of_b_factors, of_anisou : float
         Parts of the objective.
     """
 
@@ -204,6 +204,8 @@ class PriorShare:
     b_factors: float
     of_amplitudes: float
     of_b_factors: float
+    anisou: float = 0.0
+    of_anisou: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,6 +41,8 @@ class Modes:
         Of the frames; they add up to 1.
     crystal_b_A2 : (N,) float, Å², or None
         The crystal structure's B-factors of these atoms; NaN where it lacks them.
+    crystal_u_A2 : (N, 3, 3) float, Å², or None
+        Its ANISOU records of them; NaN where it has none.
     convergence : Convergence or None
         Of a trajectory: whether it was long enough.
     """
@@ -53,6 +55,7 @@ class Modes:
     frames: Floats | None = None
     weights: Floats | None = None
     crystal_b_A2: Floats | None = None
+    crystal_u_A2: Floats | None = None
     convergence: Convergence | None = None
 
     def __post_init__(self) -> None:

@@ -242,6 +242,9 @@ def _prior(part: str, found: PriorShare) -> Iterator[Fact]:
     if found.b_factors:
         yield Fact(part, "weight of the prior on B-factors", significant(found.b_factors, 3))
         yield Fact(part, "their part of the objective", significant(found.of_b_factors, 2))
+    if found.anisou:
+        yield Fact(part, "weight of the prior on ANISOU", significant(found.anisou, 3))
+        yield Fact(part, "its share of the objective", significant(found.of_anisou, 2))
 
 
 def _rule(run: Run) -> str:

@@ -236,6 +236,11 @@ def _prior_lines(found: PriorShare | None) -> list[str]:
             f"  prior on B-factors    {found.of_b_factors:9.2e}            (of the objective; "
             f"weight {found.b_factors:g}; of those beyond the crystal's)"
         )
+    if found.anisou:
+        lines.append(
+            f"  prior on ANISOU       {found.of_anisou:9.2e}            (of the objective; "
+            f"weight {found.anisou:g}; of motion beyond the crystal's in some direction)"
+        )
     return lines
 
 

@@ -6,9 +6,11 @@ The log-normal prior on the modes' amplitudes, with c free and σ⁰ those of th
 
 and the crystal's B-factors as data that the model's, B_a = 8π²⟨|u_a|²⟩/3, must not exceed:
 
-    P = ½ Σ_a r_a²,   r_a = max(0, B_a/B_a⁰ − 1) / `TOLERANCE`.
+    P = ½ Σ_a r_a²,   r_a = max(0, B_a/B_a⁰ − 1) / `TOLERANCE`,
 
-Both are sums of squares like χ²/2, with gradients and Gauss-Newton matrices in φ: the variance of
+or its ANISOU records, beyond which it must not move in any direction: `fit.priors.directions`.
+
+All are sums of squares like χ²/2, with gradients and Gauss-Newton matrices in φ: the variance of
 an amplitude, else the parameter itself. A logarithm is softened, ½ ln(φ + ε²σ⁰²), so that it ends
 at φ = 0, and an amplitude can come back from there.
 
@@ -18,54 +20,32 @@ with N working voxels, which 1 − CC is the mean of. Neighbouring voxels are co
 as many as there are to an independent one gives a prior what it is worth.
 """
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from hpc_diffuser.fit.b_factors import B_OF_SQUARE
 from hpc_diffuser.fit.config import PriorConfig
+from hpc_diffuser.fit.priors.directions import beyond, crystal_covariances, require_records
+from hpc_diffuser.fit.priors.penalty import TOLERANCE, Penalty
 from hpc_diffuser.fit.scoring import Score
 from hpc_diffuser.fit.space import SearchSpace
 from hpc_diffuser.fit.summary import PriorShare
-from hpc_diffuser.motion.configurations import mean_square_displacements
+from hpc_diffuser.motion.configurations import (
+    displacement_covariances,
+    mean_square_displacements,
+)
 from hpc_diffuser.motion.modes import Modes, why_no_b_factors
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.motion.registry import BY_NAME
 from hpc_diffuser.system.errors import InputError
 
 AUTO = "auto"  # a weight that CC_free chooses: see `prior_path`
-TOLERANCE = 0.1  # of a B-factor: an excess by so much counts as one standard error
 FLOOR = 0.01  # ε: of the source's amplitude; smaller ones are as improbable as this
 STEP = 1e-4  # of a range in φ, for the slopes of B-factors
 _MODES, _RESIDUAL = "mode_amplitude_A", "residual_b_fraction"
-
-
-@dataclass(frozen=True)
-class Penalty:
-    """A sum of squares in D parameters about a point.
-
-    Attributes
-    ----------
-    value : float
-    gradient : (D,) float
-        In φ.
-    matrix : (D, D) float
-        Gauss-Newton: the second derivatives without those of the residuals.
-    """
-
-    value: float
-    gradient: np.ndarray
-    matrix: np.ndarray
-
-    def times(self, factor: float) -> "Penalty":
-        """With another unit."""
-        return Penalty(factor * self.value, factor * self.gradient, factor * self.matrix)
-
-    def plus(self, other: "Penalty") -> "Penalty":
-        """Both together."""
-        return Penalty(
-            self.value + other.value, self.gradient + other.gradient, self.matrix + other.matrix
-        )
 
 
 def log_normal(variances: np.ndarray, source: np.ndarray, tau: float) -> tuple[Penalty, float]:
@@ -137,23 +117,24 @@ class Prior:
         return 1 / self.voxels if background_alone is None else 2 / background_alone
 
     def value(self, point: np.ndarray) -> float:
-        """Of a point (D,) of the search, both penalties with their weights; without the unit."""
-        amplitudes, b_factors = self.shares(point)
-        return amplitudes + b_factors
+        """Of a point (D,) of the search, all penalties with their weights; without the unit."""
+        return sum(self.shares(point))
 
-    def shares(self, point: np.ndarray) -> tuple[float, float]:
-        """The same, of amplitudes and of B-factors apart."""
-        of_amplitudes = of_b = 0.0
+    def shares(self, point: np.ndarray) -> tuple[float, float, float]:
+        """The same, of amplitudes, of B-factors and of ANISOU records apart."""
+        of_amplitudes = of_b = of_u = 0.0
         if weight := _number(self.config.amplitudes):
             of_amplitudes = weight * self._log_normal(point)[0].value
         if weight := self.config.b_factors:
             known, parameters = self._known(), self.space.parameters(point)
             b, crystal = self._b_factors(parameters)[known], self._crystal()[known]
             of_b = weight * excess(b, crystal, np.zeros((len(b), 0))).value
-        return of_amplitudes, of_b
+        if weight := self.config.anisou:
+            of_u = weight * self._directions(self.space.parameters(point)).value
+        return of_amplitudes, of_b, of_u
 
     def about(self, point: np.ndarray) -> Penalty:
-        """Both penalties with their weights about a point (D,); without the unit."""
+        """All penalties with their weights about a point (D,); without the unit."""
         n = len(point)
         found = Penalty(0.0, np.zeros(n), np.zeros((n, n)))
         if weight := _number(self.config.amplitudes):
@@ -166,11 +147,14 @@ class Prior:
             known, parameters = self._known(), self.space.parameters(point)
             b, crystal = self._b_factors(parameters)[known], self._crystal()[known]
             found = found.plus(excess(b, crystal, self.b_slopes(point)[known]).times(weight))
+        if weight := self.config.anisou:
+            penalty = self._directions(self.space.parameters(point), self.u_slopes(point))
+            found = found.plus(penalty.times(weight))
         return found
 
     def share(self, point: np.ndarray, background_alone: float | None) -> PriorShare:
         """What it adds to the objective at a point, to be kept."""
-        amplitudes, b_factors = self.shares(point)
+        amplitudes, b_factors, anisou = self.shares(point)
         unit, weight = self.unit(background_alone), _number(self.config.amplitudes)
         return PriorShare(
             amplitudes=weight,
@@ -179,6 +163,8 @@ class Prior:
             b_factors=self.config.b_factors,
             of_amplitudes=unit * amplitudes,
             of_b_factors=unit * b_factors,
+            anisou=self.config.anisou,
+            of_anisou=unit * anisou,
         )
 
     def b_slopes(self, point: np.ndarray) -> np.ndarray:
@@ -189,24 +175,46 @@ class Prior:
         """
         parameters = self.space.parameters(point)
         own = B_OF_SQUARE * np.sum(self.modes.vectors**2, axis=2)
-        alone = _uncorrelated_modes(self.space)
         columns = np.zeros((len(self.modes.structure), len(point)))
-        left = np.zeros(len(columns))  # of the crystal's B by the others: the residual's
-        if parameters.residual_b_fraction:
-            left = np.nan_to_num(np.maximum(self._crystal() - self._moved(parameters), 0.0))
+        left = self._left(parameters)
         for i, (name, place) in enumerate(self._refined()):
             if name == _RESIDUAL:
                 columns[:, i] = left
-            elif name == _MODES and alone[place]:
+            elif name == _MODES and self._alone[place]:
                 columns[:, i] = own[place]
-            elif BY_NAME[name].motion or name == "screw_correlation":
-                columns[:, i] = self._difference(point, i)
+            elif _moves(name):
+                columns[:, i] = self._difference(self._moved, point, i)
             if name != _RESIDUAL:
                 columns[left > 0, i] *= 1 - parameters.residual_b_fraction
         return columns
 
-    def _difference(self, point: np.ndarray, i: int) -> np.ndarray:
-        """Of B by the motions but the residual one."""
+    def u_slopes(self, point: np.ndarray) -> Iterator[np.ndarray]:
+        """Of each atom's ⟨u uᵀ⟩ in φ of each parameter in turn: (N, 3, 3).
+
+        The residual's part is alike in all directions, and less where other motions are more.
+        """
+        parameters = self.space.parameters(point)
+        left = self._left(parameters)
+        for i, (name, place) in enumerate(self._refined()):
+            columns = np.zeros((len(left), 3, 3))
+            if name == _MODES and self._alone[place]:
+                field = self.modes.vectors[place]
+                columns = field[:, :, None] * field[:, None]
+            elif name != _RESIDUAL and _moves(name):
+                columns = self._difference(self._covariances, point, i)
+            explained = B_OF_SQUARE * np.trace(columns, axis1=1, axis2=2)
+            of_left = np.where(left > 0, -parameters.residual_b_fraction * explained, 0.0)
+            own = left if name == _RESIDUAL else of_left
+            yield columns + own[:, None, None] / (3 * B_OF_SQUARE) * np.eye(3)
+
+    def _left(self, parameters: Parameters) -> np.ndarray:
+        """Of the crystal's B by the others, which the residual takes a part of: (N,) Å²."""
+        if not parameters.residual_b_fraction:
+            return np.zeros(len(self.modes.structure))
+        return np.nan_to_num(np.maximum(self._crystal() - self._moved(parameters), 0.0))
+
+    def _difference(self, of: Callable[[Parameters], np.ndarray], point: np.ndarray, i: int) -> Any:
+        """The slope in φ of parameter i of what the motions but the residual one make."""
         squared = self.space.squared[i]
         low, high = self.space.bounds[i] ** (2 if squared else 1)
         phi, step = point[i] ** (2 if squared else 1), STEP * (high - low)
@@ -215,8 +223,23 @@ class Prior:
         for end in ends:
             other = point.copy()
             other[i] = np.sqrt(end) if squared else end
-            moved.append(self._moved(self.space.parameters(other)))
+            moved.append(of(self.space.parameters(other)))
         return np.asarray((moved[1] - moved[0]) / (ends[1] - ends[0]))
+
+    def _directions(self, parameters: Parameters, slopes: Iterable[np.ndarray] = ()) -> Penalty:
+        """Of motion beyond the crystal's ANISOU records."""
+        crystal, known = crystal_covariances(self.modes)
+        u = self._covariances(parameters)
+        left = parameters.residual_b_fraction * self._left(parameters)
+        u = u + left[:, None, None] / (3 * B_OF_SQUARE) * np.eye(3)
+        return beyond(u[known], crystal[known], (one[known] for one in slopes))
+
+    def _covariances(self, parameters: Parameters) -> np.ndarray:
+        return np.asarray(displacement_covariances(self.modes, parameters))
+
+    @property
+    def _alone(self) -> np.ndarray:
+        return _uncorrelated_modes(self.space)
 
     def _refined(self) -> list[tuple[str, int]]:
         """Of each refined parameter its name, and which of that name's numbers it is."""
@@ -242,10 +265,7 @@ class Prior:
 
     def _b_factors(self, parameters: Parameters) -> np.ndarray:
         moved = self._moved(parameters)
-        if not parameters.residual_b_fraction:
-            return moved
-        left = np.nan_to_num(np.maximum(self._crystal() - moved, 0.0))
-        return moved + parameters.residual_b_fraction * left
+        return moved + parameters.residual_b_fraction * self._left(parameters)
 
 
 def log_ratios(prior: Prior, point: np.ndarray) -> np.ndarray:
@@ -273,7 +293,7 @@ def prior_of(config: PriorConfig, modes: Modes, space: SearchSpace, voxels: int)
         Where it is of parameters that are held, of modes without amplitudes, or of B-factors
         that are not known.
     """
-    if not (config.amplitudes or config.b_factors):
+    if not (config.amplitudes or config.b_factors or config.anisou):
         return None
     if config.amplitudes:
         _require_amplitudes(modes, space)
@@ -284,13 +304,25 @@ def prior_of(config: PriorConfig, modes: Modes, space: SearchSpace, voxels: int)
                 'prior.b_factors: expected [crystal] file = "crystal.pdb", whose B-factors the '
                 f"model's must not exceed: {missing}"
             )
-        rows = [BY_NAME[name] for name, n in space.layout for _ in range(n or 1)]
-        if not any(r.motion for r, yes in zip(rows, space.refined, strict=True) if yes):
-            raise InputError(
-                "prior.b_factors: every motion is held, so that nothing depends on it: give one a "
-                "range [low, high], or leave the prior out"
-            )
+        _require_motion("b_factors", space)
+    if config.anisou:
+        require_records(modes)
+        _require_motion("anisou", space)
     return Prior(config, modes, space, voxels)
+
+
+def _require_motion(name: str, space: SearchSpace) -> None:
+    rows = [BY_NAME[name] for name, n in space.layout for _ in range(n or 1)]
+    if not any(r.motion for r, yes in zip(rows, space.refined, strict=True) if yes):
+        raise InputError(
+            f"prior.{name}: every motion is held, so that nothing depends on it: give one a range "
+            "[low, high], or leave the prior out"
+        )
+
+
+def _moves(name: str) -> bool:
+    """Whether atoms move more, or less, by a parameter."""
+    return bool(BY_NAME[name].motion) or name == "screw_correlation"
 
 
 def _require_amplitudes(modes: Modes, space: SearchSpace) -> None:

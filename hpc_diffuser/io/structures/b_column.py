@@ -1,9 +1,10 @@
-"""What stands in the column of B-factors, where that may be something else."""
+"""What stands in the column of B-factors and in ANISOU records, where it may be something else."""
 
 import numpy as np
 
 _LEAST_MEAN_A2 = 2.0  # the best crystals of proteins, at 15 K, have some 3 Å²
 _FEW_RESIDUES = 8
+_LEAST_SHARE = 0.9  # of B, in the mean, that ANISOU records must account for
 
 
 def b_column_notes(b: np.ndarray, residues: np.ndarray, without: int) -> list[str]:
@@ -41,4 +42,26 @@ def _by_residue(b: np.ndarray, residues: np.ndarray) -> list[str]:
     return [
         "B-factors: one for each residue in the file: taken as such, though confidences (pLDDT) "
         "look like that"
+    ]
+
+
+def anisotropic_notes(b: np.ndarray, u_A2: np.ndarray) -> list[str]:
+    """A line where ANISOU records hold less, or more, than the B-factors beside them.
+
+    Of a refinement with TLS groups some programs leave these groups' part out of them.
+
+    Parameters
+    ----------
+    b : (N,) float, Å²
+    u_A2 : (N, 3, 3) float, Å²
+        NaN where there is no record.
+    """
+    of_records = 8 * np.pi**2 / 3 * np.trace(u_A2, axis1=1, axis2=2)
+    known = np.isfinite(of_records) & (b > 0)
+    share = of_records[known].mean() / b[known].mean() if known.any() else 1.0
+    if _LEAST_SHARE <= share <= 1 / _LEAST_SHARE:
+        return []
+    return [
+        f"ANISOU records: {100 * share:.0f} % of the B-factors beside them, in the mean: taken as "
+        "they are, though a refinement's TLS groups may be missing in them"
     ]

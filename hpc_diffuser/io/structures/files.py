@@ -12,7 +12,7 @@ from hpc_diffuser.crystal.lattice import check_unit_cell
 from hpc_diffuser.crystal.residues import is_water
 from hpc_diffuser.crystal.structure import Structure, atom_label, require_occupied
 from hpc_diffuser.io.plausible import check_crystal, check_names, check_numbers
-from hpc_diffuser.io.structures.b_column import b_column_notes
+from hpc_diffuser.io.structures.b_column import anisotropic_notes, b_column_notes
 from hpc_diffuser.io.structures.conformers import one_conformation
 from hpc_diffuser.io.structures.crystal_records import space_group, standard_frame
 from hpc_diffuser.io.structures.parsing import Parsed, parse
@@ -228,6 +228,8 @@ def _in_standard_frame(arrays: Arrays) -> Arrays:
     for name in ("positions", "frames") if len(to_standard) else ():
         if name in arrays:
             arrays[name] = arrays[name] @ to_standard[:, :3].T + to_standard[:, 3]
+    if len(to_standard):
+        arrays["u_A2"] = to_standard[:, :3] @ arrays["u_A2"] @ to_standard[:, :3].T
     return arrays
 
 
@@ -264,6 +266,7 @@ def _first_model(parsed: Parsed, atoms: list[gemmi.CRA], every: bool) -> Arrays:
         arrays["b_factors_A2"][:] = 0
     residues = [hash((cra.chain.name, str(cra.residue.seqid))) for cra in atoms]
     notes += b_column_notes(arrays["b_factors_A2"], np.array(residues), parsed.without_b)
+    notes += anisotropic_notes(arrays["b_factors_A2"], arrays["u_A2"])
     crystal = {
         "cell": np.array(records.unit_cell),
         "space_group": np.array(group),
@@ -312,7 +315,14 @@ def _arrays(atoms: list) -> dict[str, np.ndarray]:
         insertion_codes=np.array([cra.residue.seqid.icode.strip() for cra in atoms]),
         occupancies=np.where(alternate, 1.0, occupancy),
         b_factors_A2=np.array([cra.atom.b_iso for cra in atoms]),
+        u_A2=np.array([_anisotropic(cra.atom) for cra in atoms]),
     )
+
+
+def _anisotropic(atom: gemmi.Atom) -> list[list[float]]:
+    """⟨u uᵀ⟩ in Å²; NaN for an atom without ANISOU record."""
+    given = atom.aniso.nonzero()
+    return atom.aniso.as_mat33().tolist() if given else np.full((3, 3), np.nan).tolist()
 
 
 def _element(atom: gemmi.Atom) -> str:

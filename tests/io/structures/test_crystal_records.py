@@ -1,10 +1,12 @@
 """Frames and space groups of structure files, in the ways that programs write them."""
 
+from dataclasses import replace
 from functools import partial
 
 import gemmi
 import numpy as np
 import pytest
+from builders import random_structure
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from structure_text import (
@@ -22,7 +24,7 @@ from structure_text import (
 )
 
 from hpc_diffuser.io.structures.crystal_records import CrystalRecords, space_group, standard_frame
-from hpc_diffuser.io.structures.files import read_models
+from hpc_diffuser.io.structures.files import pdb_bytes, read_models, read_structure
 
 
 @pytest.fixture
@@ -59,6 +61,24 @@ def test_another_frame_by_scale(write, seed):
     structure, crystal, said = told(write(CRYST1, text, atoms(moved)))
     np.testing.assert_allclose(structure.positions, PLACES, atol=2e-3)
     assert crystal[0] == CELL and "not the standard one, by SCALEn" in said
+
+
+def test_displacements_in_another_frame(tmp_path):
+    """⟨u uᵀ⟩ of u' = Q u is Q U Qᵀ: ANISOU records are turned back with the coordinates."""
+    q = rotation(6)
+    structure = random_structure(np.random.default_rng(6), 5)
+    factors = np.random.default_rng(7).normal(size=(5, 3, 3))
+    u = 0.1 * factors @ factors.transpose(0, 2, 1)
+    moved = replace(structure, positions=structure.positions @ q.T)
+    path = tmp_path / "turned.pdb"
+    text = pdb_bytes(path, moved, (CELL, "P 1"), covariances_A2=q @ u @ q.T).decode()
+    lines = [line for line in text.splitlines(True) if not line.startswith("SCALE")]
+    first = next(i for i, line in enumerate(lines) if line.startswith(("ATOM", "HETATM", "MODEL")))
+    lines.insert(first, scale(fractional() @ q.T, np.zeros(3)))
+    path.write_text("".join(lines))
+    found, _ = read_structure(path, tell=lambda line: None)
+    np.testing.assert_allclose(found.positions, structure.positions, atol=2e-3)
+    np.testing.assert_allclose(found.u_A2, u, atol=3e-4)
 
 
 def test_another_frame_of_mmcif_and_of_models(write):

@@ -9,6 +9,7 @@ import pytest
 from builders import atom
 
 from hpc_diffuser.commands.examples.protein import build_protein
+from hpc_diffuser.io.structures.b_column import anisotropic_notes
 from hpc_diffuser.io.structures.files import read_structure, write_pdb
 from hpc_diffuser.system.errors import DiffuserError, InputError
 
@@ -492,3 +493,15 @@ def test_what_does_not_scatter_is_refused(pdb, occupancies, named):
     with pytest.raises(InputError, match=named) as refused:
         read_structure(path)
     assert str(refused.value).startswith(str(path)) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0, 1.6])
+def test_displacements_that_are_not_the_b_factors(share):
+    """A refinement's TLS part may be missing in ANISOU records: they are compared with B."""
+    u = np.tile(0.2 * np.eye(3), (6, 1, 1))
+    u[2] = np.nan
+    b = np.full(6, 8 * np.pi**2 * 0.2 / share)
+    said = anisotropic_notes(b, u)
+    assert len(said) == (share != 1.0)
+    assert all(f"ANISOU records: {100 * share:.0f} % of the B-factors" in line for line in said)
+    assert anisotropic_notes(b, np.full((6, 3, 3), np.nan)) == []
