@@ -214,7 +214,7 @@ def _own_cost(case: Case) -> dict[str, Any]:
 def _liquid_cost(case: Case, model: ForwardModel) -> float:
     """Core-seconds of liquid-like motion in an evaluation; 0 without it."""
     disorder = case.parameters.disorder
-    if not disorder.llm_sigma_A:
+    if not disorder.is_liquid:
         return 0.0
     still = replace(case.parameters, disorder=replace(disorder, llm_sigma_A=0.0))
     rigid = model.molecule.rigid

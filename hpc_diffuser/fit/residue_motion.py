@@ -126,7 +126,7 @@ def residue_motion(modes: Modes, parameters: Parameters) -> ResidueMotion | None
 def _inside_squares(within: Inside) -> Floats:
     """⟨|u|²⟩ of every atom: (n,) Å²."""
     fields = np.einsum("knx,knx->n", within.fields, within.fields)
-    found: Floats = fields + within.own_A2.sum(axis=1) + 3 * within.liquid_sigma_A**2
+    found: Floats = fields + within.own_A2.sum(axis=1) + np.trace(within.liquid_A2)
     return found
 
 

@@ -245,10 +245,12 @@ def _refuse_incomplete(config: ParametersConfig, n_correlated: int) -> None:
             "parameters.halo_alpha and halo_sigma_A are two models of the same halos: give one"
         )
     _refuse_too_short(config, names)
-    if "translation_correlation" in names and np.ndim(config.translation_sigma_A) != 2:
-        raise InputError(
-            "parameters.translation_correlation: expected translation_sigma_A = [x, y, z]"
-        )
+    for motion in ("translation", "llm"):
+        along = getattr(config, f"{motion}_sigma_A")
+        if f"{motion}_correlation" in names and np.ndim(along) != 2:
+            raise InputError(
+                f"parameters.{motion}_correlation: expected {motion}_sigma_A = [x, y, z]"
+            )
     if "mode_correlation" in names and n_correlated < 2:
         raise InputError(
             "parameters.mode_correlation: expected [structure] correlated_modes = 2 or more"

@@ -82,20 +82,22 @@ class Inside:
         Displacements, independent of each other, whose squares add up: of modes, or frames.
     own_A2 : (n, 3) float, Å²
         ⟨u²⟩ along each axis that every atom has on its own.
-    liquid_sigma_A, liquid_gamma_A : float, Å
-        Of liquid-like motion.
+    liquid_A2 : (3, 3) float, Å²
+        ⟨v vᵀ⟩ of every atom by liquid-like motion.
+    liquid_gamma_A : float, Å
+        Its correlation length.
     """
 
     positions: Floats
     fields: Floats
     own_A2: Floats
-    liquid_sigma_A: float
+    liquid_A2: Floats
     liquid_gamma_A: float
 
     @property
     def moves(self) -> bool:
         """Whether there is any."""
-        return bool(self.fields.any() or self.own_A2.any() or self.liquid_sigma_A)
+        return bool(self.fields.any() or self.own_A2.any() or self.liquid_A2.any())
 
 
 def inside(modes: Modes, parameters: Parameters, rows: Integers) -> Inside:
@@ -118,7 +120,7 @@ def inside(modes: Modes, parameters: Parameters, rows: Integers) -> Inside:
     own = np.tile(np.square(np.broadcast_to(disorder.uncorrelated_sigma_A, 3)), (len(rows), 1))
     if parameters.residual_b_fraction:
         own = own + residual_b_factors(modes, parameters)[rows, None] / (8 * np.pi**2)
-    liquid = disorder.llm_sigma_A, disorder.llm_gamma_A
+    liquid = disorder.liquid_covariance(), disorder.llm_gamma_A
     return Inside(modes.structure.positions[rows], fields, own, *liquid)
 
 
@@ -126,8 +128,8 @@ def covariance(moving: Inside) -> Floats:
     """⟨u_i·u_j⟩ of all pairs of atoms: (n, n) Å²."""
     flat = moving.fields.swapaxes(0, 1).reshape(len(moving.positions), -1)
     found: Floats = flat @ flat.T
-    if moving.liquid_sigma_A:
-        found += 3 * moving.liquid_sigma_A**2 * _liquid_correlation(moving)
+    if moving.liquid_A2.any():
+        found += np.trace(moving.liquid_A2) * _liquid_correlation(moving)
     found[np.diag_indices_from(found)] += moving.own_A2.sum(axis=1)
     return found
 
@@ -179,9 +181,9 @@ def _changes(moving: Inside, rows: slice) -> Floats:
         for y in range(3):
             both = fields[:, rows, x].T @ fields[:, :, y]
             squares -= 2 * e[:, :, x] * e[:, :, y] * both
-    if moving.liquid_sigma_A:
+    if moving.liquid_A2.any():
         left = -np.expm1(-lengths / moving.liquid_gamma_A)
-        squares += 2 * moving.liquid_sigma_A**2 * left
+        squares += 2 * np.einsum("ijx,xy,ijy->ij", e, moving.liquid_A2, e, optimize=True) * left
     found: Floats = np.sqrt(np.where(lengths > 0, np.maximum(squares, 0.0), 0.0))
     return found
 

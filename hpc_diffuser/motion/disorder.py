@@ -21,25 +21,29 @@ class Disorder:
         Rms displacement of every atom on its own: along any axis, or along x, y, z.
     translation_correlation : 3 floats, or none
         Of y with x, of z with x, of z with y given x; see `correlation_factor`.
-    llm_sigma_A, llm_gamma_A : float, Å
-        Liquid-like motion: rms displacement of every atom along any axis, and the distance over
-        which the displacements of two atoms lose their correlation, e^{−r/γ}.
+    llm_sigma_A : float or 3 floats, Å
+        Liquid-like motion: rms displacement of every atom along any axis, or along x, y, z.
+    llm_gamma_A : float, Å
+        The distance over which the displacements of two atoms lose their correlation, e^{−r/γ}.
     halo_sigma_A, halo_gamma_A : float, Å
         Translation of the molecule along any axis, on top of the other, that is correlated
         between the molecules of a lattice, e^{−R/γ}.
     halo_alpha : float
         Power of the empirical profile that the translation's intensity is multiplied with; 0
         without.
+    llm_correlation : 3 floats, or none
+        Of liquid-like motion, as `translation_correlation`.
     """
 
     translation_sigma_A: float | tuple[float, ...] = 0.0
     uncorrelated_sigma_A: float | tuple[float, ...] = 0.0
     translation_correlation: tuple[float, ...] = ()
-    llm_sigma_A: float = 0.0
+    llm_sigma_A: float | tuple[float, ...] = 0.0
     llm_gamma_A: float = 0.0
     halo_sigma_A: float = 0.0
     halo_gamma_A: float = 0.0
     halo_alpha: float = 0.0
+    llm_correlation: tuple[float, ...] = ()
 
     def with_number(self, name: str, number: float) -> "Disorder":
         """The same with another value of a parameter that is one number."""
@@ -48,13 +52,25 @@ class Disorder:
 
     def translation_factor(self) -> Floats:
         """(3, 3) L in Å, lower triangular: the translation is L z with z standard normal."""
-        sigmas = np.broadcast_to(self.translation_sigma_A, 3).astype(np.float64)
-        partial = self.translation_correlation or (0.0, 0.0, 0.0)
-        return sigmas[:, None] * correlation_factor(partial, 3)
+        return _factor(self.translation_sigma_A, self.translation_correlation)
 
     def translation_covariance(self) -> Floats:
         """(3, 3) ⟨t tᵀ⟩ in Å²."""
         factor = self.translation_factor()
+        return factor @ factor.T
+
+    @property
+    def is_liquid(self) -> bool:
+        """Whether there is liquid-like motion."""
+        return bool(np.any(self.llm_sigma_A))
+
+    def liquid_factor(self) -> Floats:
+        """(3, 3) L in Å, lower triangular: of liquid-like motion, as `translation_factor`."""
+        return _factor(self.llm_sigma_A, self.llm_correlation)
+
+    def liquid_covariance(self) -> Floats:
+        """(3, 3) ⟨v vᵀ⟩ in Å² of every atom by liquid-like motion."""
+        factor = self.liquid_factor()
         return factor @ factor.T
 
     def own_covariance(self) -> float | Floats:
@@ -62,18 +78,18 @@ class Disorder:
 
         By liquid-like and uncorrelated motion.
         """
+        if isinstance(self.llm_sigma_A, tuple):
+            uncorrelated = np.square(np.broadcast_to(self.uncorrelated_sigma_A, 3))
+            return np.diag(uncorrelated) + self.liquid_covariance()
         if isinstance(self.uncorrelated_sigma_A, tuple):
-            uncorrelated: Floats = np.diag(np.square(self.uncorrelated_sigma_A))
-            return uncorrelated + self.llm_sigma_A**2 * np.eye(3)
+            of_axes: Floats = np.diag(np.square(self.uncorrelated_sigma_A))
+            return of_axes + self.llm_sigma_A**2 * np.eye(3)
         return self.llm_sigma_A**2 + self.uncorrelated_sigma_A**2
 
     def own_mean_square(self) -> float:
         """⟨|u|²⟩ in Å² of every atom by all but `translation_covariance`."""
-        if isinstance(self.uncorrelated_sigma_A, tuple):
-            uncorrelated = sum(sigma**2 for sigma in self.uncorrelated_sigma_A) / 3
-        else:
-            uncorrelated = self.uncorrelated_sigma_A**2
-        return 3 * (uncorrelated + self.llm_sigma_A**2 + self.halo_sigma_A**2)
+        uncorrelated, liquid = map(_mean_square, (self.uncorrelated_sigma_A, self.llm_sigma_A))
+        return 3 * (uncorrelated + liquid + self.halo_sigma_A**2)
 
     def without_translation(self) -> "Disorder":
         """What moves atoms against each other: liquid-like and uncorrelated motion."""
@@ -81,7 +97,21 @@ class Disorder:
             uncorrelated_sigma_A=self.uncorrelated_sigma_A,
             llm_sigma_A=self.llm_sigma_A,
             llm_gamma_A=self.llm_gamma_A,
+            llm_correlation=self.llm_correlation,
         )
+
+
+def _factor(sigmas_A: float | tuple[float, ...], partial: tuple[float, ...]) -> Floats:
+    """(3, 3) L in Å, lower triangular, of one number for every axis or three with correlations."""
+    sigmas = np.broadcast_to(sigmas_A, 3).astype(np.float64)
+    return sigmas[:, None] * correlation_factor(partial or (0.0, 0.0, 0.0), 3)
+
+
+def _mean_square(sigmas_A: float | tuple[float, ...]) -> float:
+    """Along an axis, on average, in Å²."""
+    if isinstance(sigmas_A, tuple):
+        return sum(sigma**2 for sigma in sigmas_A) / 3
+    return sigmas_A**2
 
 
 def correlation_factor(partial: tuple[float, ...] | Floats, n: int) -> Floats:

@@ -71,7 +71,7 @@ def drawn_ensemble(
     (n_models, N, 3) float, Å
     """
     n_modes = len(modes.amplitudes_A)
-    is_liquid = bool(parameters.disorder.llm_sigma_A)
+    is_liquid = parameters.disorder.is_liquid
     _require_room(modes, n_models, 24.0 * len(modes.structure) ** 2 * is_liquid)
     normals = normal_samples("sobol", n_models, n_modes + 6, generator(seed, _WHOLE))
     rows = _frame_rows(modes, parameters.sampled, n_models, seed)
@@ -110,9 +110,9 @@ def _own_displacements(
     if residual_b_A2 is not None:
         sigmas = np.sqrt(residual_b_A2 / (8 * np.pi**2))
         found = found + stream.standard_normal(shape) * sigmas[:, None]
-    if disorder.llm_sigma_A:
-        factor = disorder.llm_sigma_A * _liquid_factor(positions, disorder.llm_gamma_A)
-        found = found + factor @ stream.standard_normal(shape)
+    if disorder.is_liquid:
+        factor = _liquid_factor(positions, disorder.llm_gamma_A)
+        found = found + factor @ stream.standard_normal(shape) @ disorder.liquid_factor().T
     return found
 
 

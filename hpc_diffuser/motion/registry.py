@@ -272,8 +272,9 @@ PARAMETERS = (
         "llm",
         "llm",
         LENGTH,
-        "liquid-like motion: rms displacement of every atom along any axis",
+        "liquid-like motion: rms displacement of every atom, along any axis or along x, y, z",
         default_range=(0.0, 1.0),
+        several="axes",
         needs=("llm_gamma_A",),
         motion="liquid-like",
     ),
@@ -288,6 +289,16 @@ PARAMETERS = (
         # At 1 Å the intensity is off by 1 − CC of 1.1e-3, at 1.5 Å by 8e-4: see
         # `molecule.liquid_margin`.
         least=1.5,
+    ),
+    Parameter(
+        "llm_correlation",
+        "llm correlation",
+        "llm",
+        CORRELATION,
+        "partial correlations of its y with x, z with x, z with y",
+        several="axis pairs",
+        needs=("llm_sigma_A",),
+        motion="liquid-like",
     ),
     Parameter(
         "k_sol_eA3",

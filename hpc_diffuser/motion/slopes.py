@@ -141,6 +141,22 @@ def parameter_slopes(
     return found
 
 
+def liquid_slopes(
+    parameters: Parameters, by_covariance: Floats, names: tuple[str, ...]
+) -> dict[str, Floats]:
+    """By σ and correlations of liquid-like motion, from derivatives by its covariance (3, 3)."""
+
+    def made_of(changed: Parameters) -> Floats:
+        return changed.disorder.liquid_covariance().ravel()
+
+    found, values = {}, values_of(parameters)
+    for name in {"llm_sigma_A", "llm_correlation"} & set(names):
+        places = range(np.size(values[name]))
+        by_place = [_derivative(made_of, parameters, name, place) for place in places]
+        found[name] = np.array([by_covariance.ravel() @ slope for slope in by_place])
+    return found
+
+
 def _counts(name: str, motion: MotionSlopes) -> bool:
     """Whether a parameter has a part in covariances, or in what is left of B-factors."""
     return bool(len(motion.dims)) or BY_NAME[name].term not in ("int", "sol")

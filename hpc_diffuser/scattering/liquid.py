@@ -4,7 +4,7 @@ Its diffuse intensity is a series (Caspar et al., Nature 332, 659, 1988; Clarage
 12, 145, 1992): (q²σ²)ⁿ/n! times the pairs' intensity A − S, convolved with Γ_n. The convolution
 multiplies the pairs' Patterson function by e^{−n|u|/γ}, so that the whole series from n = 1 is
 
-    F[P(u) (e^{xy} − 1)],   x = q²σ²,   y = e^{−|u|/γ} between 0 and 1,
+    F[P(u) (e^{xy} − 1)],   x = q²σ² or qᵀUq,   y = e^{−|u|/γ} between 0 and 1,
 
 summed over n before any transform. Only x and y have to be parted,
 
@@ -15,7 +15,10 @@ six do for σ up to 1 Å, where the series itself takes dozens and Chebyshev's p
 S stays out of it: the Patterson function's origin peak has a width, that of the resolution.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft
@@ -30,6 +33,65 @@ _NEAR_A = 8.0  # points nearer to the origin are told apart by 0.02 Å, others b
 _FINE = 1 << 16  # places that y is rounded to: by 8e-6, times x
 
 
+@dataclass(frozen=True)
+class Strength:
+    """x = qᵀUq at some voxels of a grid, in steps of tables from 0 to the largest.
+
+    Attributes
+    ----------
+    x_max : float
+        At the largest |s| of all ranks' voxels, in whatever direction: it says how many terms are
+        needed.
+    steps : (v,) float
+        x at the voxels.
+    form : (3, 3) float
+        With iᵀ (form) i of sample indices i, over `largest`, in units of x_max.
+    largest : float
+    """
+
+    x_max: float
+    steps: Floats
+    form: Floats
+    largest: float
+
+    @classmethod
+    def alike(
+        cls, grid: HklGrid, q_squared: Floats, sigma_A: float, s_squared_max: float
+    ) -> Strength:
+        """Of σ along any axis, at voxels with |q|² (v,) in Å⁻²."""
+        x_max = float(4 * np.pi**2 * sigma_A**2 * s_squared_max)
+        steps = q_squared * (sigma_A**2 * _STEPS / x_max)
+        return cls(x_max, steps, grid.metric(), s_squared_max)
+
+    @classmethod
+    def along(
+        cls, grid: HklGrid, indices: Integers, covariance_A2: Floats, s_squared_max: float
+    ) -> Strength:
+        """Of U (3, 3) Å², at sample indices (v, 3)."""
+        largest = 4 * np.pi**2 * np.linalg.eigvalsh(covariance_A2)[-1] * s_squared_max
+        x_max = one_of_few(float(largest))
+        form = along_indices(grid, covariance_A2)
+        i = indices.astype(np.float64)
+        x = np.einsum("vi,ij,vj->v", i, form, i, optimize=True)
+        return cls(x_max, np.clip(x * (_STEPS / x_max), 0, _STEPS), form, x_max)
+
+
+def one_of_few(x_max: float) -> float:
+    """An end of tables at or above the largest x.
+
+    With an end of its own for every U the terms, which are cut, would have a derivative by U
+    beside that by x.
+    """
+    return float(2 ** (np.ceil(2 * np.log2(x_max)) / 2))
+
+
+def along_indices(grid: HklGrid, covariance_A2: Floats) -> Floats:
+    """(3, 3) matrix with qᵀUq = iᵀ M i for sample indices i, of U (3, 3) Å²."""
+    to_q = 2 * np.pi * fractionalization(grid.unit_cell) / np.array(grid.divisions)[:, None]
+    form: Floats = to_q @ covariance_A2 @ to_q.T
+    return form
+
+
 class LiquidMotion:
     """The series on some planes of a grid that holds the molecule's Patterson function.
 
@@ -39,11 +101,9 @@ class LiquidMotion:
         Fine enough for the longest vector between two atoms: a band grid.
     indices : (v, 3) int
         Sample indices of the voxels wanted, sorted.
-    s_squared_max : float, Å⁻²
-        The largest of all ranks' voxels: it says how many terms are needed.
     """
 
-    def __init__(self, grid: HklGrid, indices: Integers, s_squared_max: float):
+    def __init__(self, grid: HklGrid, indices: Integers):
         grid.require(indices)
         self._grid = grid
         self._shape = padded_shape(grid)
@@ -51,7 +111,6 @@ class LiquidMotion:
         self._planes, starts = np.unique(indices[:, 0], return_index=True)
         self._parts = np.split(indices[:, 1:] % self._shape[1:], starts[1:])
         self._indices = indices
-        self._s_squared_max = s_squared_max
         none = np.empty((0, 0, 0), np.float32)
         self._distances = _distances(grid, self._shape) if len(indices) else none
 
@@ -71,16 +130,16 @@ class LiquidMotion:
         there = counts > 0
         return sums[there] / counts[there], counts[there] * point
 
-    def series(self, pairs: Floats, q_squared: Floats, sigma_A: float, gamma_A: float) -> Floats:
-        """Σ_{n≥1} (q²σ²)ⁿ/n! [(A−S) ∗ Γ_n] at the voxels.
+    def series(self, pairs: Floats, x: Strength, gamma_A: float) -> Floats:
+        """Σ_{n≥1} xⁿ/n! [(A−S) ∗ Γ_n] at the voxels.
 
         Parameters
         ----------
         pairs : (H, K, L) float32
             A − S on the grid, both Friedel mates; 0 where not computed.
-        q_squared : (v,) float, Å⁻²
+        x : Strength
             At the voxels.
-        sigma_A, gamma_A : float, Å
+        gamma_A : float, Å
 
         Returns
         -------
@@ -88,49 +147,47 @@ class LiquidMotion:
         """
         if not len(self._indices):
             return np.empty(0)
-        x_max = float(4 * np.pi**2 * sigma_A**2 * self._s_squared_max)
-        return self._summed(pairs, q_squared, sigma_A, gamma_A, separated(x_max))
+        return self._summed(pairs, x, gamma_A, separated(x.x_max))
 
-    def series_by_gamma(
-        self, pairs: Floats, q_squared: Floats, sigma_A: float, gamma_A: float
-    ) -> Floats:
+    def series_by_x(self, pairs: Floats, x: Strength, gamma_A: float) -> Floats:
+        """The derivative of `series` by x: (v,) float64."""
+        if not len(self._indices):
+            return np.empty(0)
+        of_x, of_y = separated(x.x_max)
+        slopes = np.gradient(of_x, x.x_max / _STEPS, axis=1)
+        return self._summed(pairs, x, gamma_A, (slopes, of_y))
+
+    def series_by_gamma(self, pairs: Floats, x: Strength, gamma_A: float) -> Floats:
         """The derivative of `series` by γ: of y = e^{−u/γ} it is −y ln y/γ; per Å."""
         if not len(self._indices):
             return np.empty(0)
-        x_max = float(4 * np.pi**2 * sigma_A**2 * self._s_squared_max)
-        of_x, of_y = separated(x_max)
+        of_x, of_y = separated(x.x_max)
         y = np.linspace(0, 1, of_y.shape[1])
         by_gamma = -y * np.log(np.maximum(y, np.finfo(float).tiny)) / gamma_A
         slopes = np.gradient(of_y, y, axis=1) * by_gamma
-        return self._summed(pairs, q_squared, sigma_A, gamma_A, (of_x, slopes))
+        return self._summed(pairs, x, gamma_A, (of_x, slopes))
 
     def _summed(
-        self,
-        pairs: Floats,
-        q_squared: Floats,
-        sigma_A: float,
-        gamma_A: float,
-        tables: tuple[Floats, Floats],
+        self, pairs: Floats, x: Strength, gamma_A: float, tables: tuple[Floats, Floats]
     ) -> Floats:
         """Σ_k a_k(x) F[P b_k(y)] at the voxels, of tables as `separated` makes them."""
-        x_max = float(4 * np.pi**2 * sigma_A**2 * self._s_squared_max)
         of_x, of_y = tables
-        place = q_squared * (sigma_A**2 * _STEPS / x_max)
-        below = np.minimum(place.astype(np.int32), _STEPS - 1)
-        part = place - below
+        below = np.minimum(x.steps.astype(np.int32), _STEPS - 1)
+        part = x.steps - below
         total = np.zeros(len(self._indices))
         for k, term in enumerate(self._terms(pairs, gamma_A, of_y)):
             total += (of_x[k, below] + part * np.diff(of_x[k])[below]) * term
         return total
 
-    def series_transposed(self, slopes: Floats, sigma_A: float, gamma_A: float) -> Floats:
+    def series_transposed(self, slopes: Floats, x: Strength, gamma_A: float) -> Floats:
         """The transpose of `series`: from an objective's derivative by it to that by the pairs.
 
         Parameters
         ----------
         slopes : (H, K, L) float32
             By the series at the voxels of all ranks, both Friedel mates; 0 elsewhere.
-        sigma_A, gamma_A : float, Å
+        x : Strength
+        gamma_A : float, Å
 
         Returns
         -------
@@ -139,10 +196,8 @@ class LiquidMotion:
         """
         if not len(self._indices):
             return np.empty(0)
-        x_max = float(4 * np.pi**2 * sigma_A**2 * self._s_squared_max)
-        of_x, of_y = separated(x_max)
-        metric = reciprocal_squares(self._grid)
-        place = np.minimum(metric / self._s_squared_max, 1) * _STEPS
+        of_x, of_y = separated(x.x_max)
+        place = np.minimum(squares_on(self._grid, x.form) / x.largest, 1) * _STEPS
         # The origin is its own mate.
         slopes = slopes.copy()
         slopes[tuple(self._grid.extent)] *= 2
@@ -216,11 +271,10 @@ def series_bytes(voxels: int, points: int) -> list[float]:
     return [*[8 * voxels] * 7, *[4 * points] * 3, *[8 * points] * 2]
 
 
-def reciprocal_squares(grid: HklGrid) -> Floats:
-    """|s|² in Å⁻² at every point of a grid: (H, K, L)."""
+def squares_on(grid: HklGrid, m: Floats) -> Floats:
+    """iᵀ M i at every point of a grid: (H, K, L); |s|² in Å⁻² of its metric."""
     axes = (np.arange(-e, e + 1) for e in grid.extent)
     h, k, l = np.meshgrid(*axes, indexing="ij", sparse=True)  # noqa: E741
-    m = grid.metric()
     squares: Floats = m[0, 0] * h * h + m[1, 1] * k * k + m[2, 2] * l * l
     squares = squares + 2 * (m[0, 1] * h * k + m[0, 2] * h * l + m[1, 2] * k * l)
     return squares

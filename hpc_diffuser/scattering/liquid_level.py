@@ -17,15 +17,19 @@ the limit, by way of its Patterson function on the points u of a grid of volume 
 Both are made of the mean structure; their difference, a few per cent, is what the series lacks.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.interpolate import CubicSpline
 
 from hpc_diffuser.crystal.atom_factors import AtomFactors
 from hpc_diffuser.scattering.intensity import self_terms
-from hpc_diffuser.scattering.liquid import separated
+from hpc_diffuser.scattering.liquid import one_of_few, separated
 from hpc_diffuser.system.arrays import Floats, Integers
 
 _BIN_A = 0.05  # of distances
+_NODES = 4  # of σ² between that along one axis and another
+_LEAST_REACH = 0.05  # of σ² about the mean, where all axes are alike
 _AT_ONCE = 64  # atoms whose distances to all others are held in memory
 
 
@@ -76,27 +80,57 @@ class IsotropicLevel:
             Up to q_max².
         sigma_A, gamma_A : float, Å
         """
-        q, x = self._q, (self._q * sigma_A) ** 2
+        x_max = float(((self._q * sigma_A) ** 2)[-1])
+        curve = self._curve(factors, self._waves(factors), sigma_A, gamma_A, x_max)
+        level: Floats = curve(np.sqrt(q_squared)) * np.exp(q_squared * sigma_A**2)
+        return level
+
+    def lacking_along(
+        self, factors: AtomFactors, q_squared: Floats, x: Floats, u_A2: Floats, gamma_A: float
+    ) -> Floats:
+        """The same where motion is other along some axes: by x = qᵀUq (v,), of U (3, 3) Å².
+
+        Of x/q² it is a smooth function, which goes through that of a few σ².
+        """
+        least, _, largest = np.linalg.eigvalsh(u_A2)
+        middle = (largest + least) / 2
+        reach = max((largest - least) / 2, _LEAST_REACH * middle)
+        nodes = middle + reach * np.cos(np.pi * (np.arange(_NODES) + 0.5) / _NODES)
+        waves, q = self._waves(factors), np.sqrt(q_squared)
+        x_max = one_of_few(float(self._q[-1] ** 2 * nodes.max()))
+        of_nodes = [
+            self._curve(factors, waves, float(np.sqrt(u)), gamma_A, x_max)(q) for u in nodes
+        ]
+        place = np.divide(x, q_squared, out=np.full(len(x), nodes.mean()), where=q_squared > 0)
+        level: Floats = _through(nodes, of_nodes, place) * np.exp(x)
+        return level
+
+    def _waves(self, factors: AtomFactors) -> Floats:
+        """Of Debye's curve the share of every distance: (Q, R)."""
         weights = self._pair_factors(factors)
-        waves = (weights @ self._counts.T) * self._of_distances
+        return (weights @ self._counts.T) * self._of_distances
+
+    def _curve(
+        self, factors: AtomFactors, waves: Floats, sigma_A: float, gamma_A: float, x_max: float
+    ) -> CubicSpline:
+        """What is lacking, times e^{−x}, as a function of q; by tables of x up to x_max."""
+        q, x = self._q, (self._q * sigma_A) ** 2
         y = np.exp(-self._r / gamma_A)
         # Of e^{xy} − 1, all times e^{−x}: small, and smooth enough for a spline.
         exact = np.sum(waves * (np.exp(np.outer(x, y - 1)) - np.exp(-x)[:, None]), axis=1)
         own = self_terms(factors, (q / (2 * np.pi)) ** 2).dimmed
-        cut = own * self._convolved(np.sum(waves, axis=1) / own, x, gamma_A)
-        lacking = CubicSpline(q, exact - cut)
-        level: Floats = lacking(np.sqrt(q_squared)) * np.exp(q_squared * sigma_A**2)
-        return level
+        cut = own * self._convolved(np.sum(waves, axis=1) / own, x, gamma_A, x_max)
+        return CubicSpline(q, exact - cut)
 
-    def _convolved(self, debye: Floats, x: Floats, gamma_A: float) -> Floats:
+    def _convolved(self, debye: Floats, x: Floats, gamma_A: float, x_max: float) -> Floats:
         """The series' terms of Debye's curve (Q,), cut at q_max, times e^{−x}: (Q,)."""
         patterson = (debye * self._dq * self._q**2) @ self._of_places / (2 * np.pi**2)
         patterson *= self._volume
         y, total = np.exp(-self._u / gamma_A), np.zeros(len(x))
-        for of_x, of_y in zip(*separated(float(x[-1])), strict=True):
+        for of_x, of_y in zip(*separated(x_max), strict=True):
             steps = np.linspace(0, 1, len(of_y))
             term = self._of_places @ (patterson * np.interp(y, steps, of_y))
-            total += np.interp(x, x[-1] * steps, of_x) * term
+            total += np.interp(x, x_max * steps, of_x) * term
         return total * np.exp(-x)
 
     def _pair_factors(self, factors: AtomFactors) -> Floats:
@@ -111,6 +145,15 @@ class IsotropicLevel:
         np.add.at(shares, (factors.kind, self._group), factors.occupancies)
         total = shares.sum(axis=0)
         return factors.at(s_squared) @ (shares / np.where(total > 0, total, 1))
+
+
+def _through(nodes: Floats, values: Sequence[Floats], place: Floats) -> Floats:
+    """Lagrange's polynomial through values (K, v) at nodes (K,), at places (v,)."""
+    total = np.zeros(len(place))
+    for k, value in enumerate(values):
+        others = np.delete(nodes, k)
+        total += value * np.prod((place[:, None] - others) / (nodes[k] - others), axis=1)
+    return total
 
 
 def _pair_counts(

@@ -14,7 +14,7 @@ from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.motion.registry import FRAME_WEIGHT
-from hpc_diffuser.motion.slopes import parameter_slopes
+from hpc_diffuser.motion.slopes import liquid_slopes, parameter_slopes
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parallel.decomposition import share_planes
 from hpc_diffuser.parallel.ordered_sums import sum_over_planes
@@ -33,7 +33,7 @@ from hpc_diffuser.scattering.interpolation import (
     choose_band_grid,
     pair_separations,
 )
-from hpc_diffuser.scattering.liquid import LiquidMotion
+from hpc_diffuser.scattering.liquid import LiquidMotion, Strength
 from hpc_diffuser.scattering.liquid_level import IsotropicLevel
 from hpc_diffuser.scattering.moment_slopes import slopes_by_covariances, slopes_by_motion
 from hpc_diffuser.scattering.moments import Moments
@@ -227,7 +227,8 @@ class DirectModel:
         if how.liquid_gamma_A:
             s_squared_max = float(grid.inverse_d_squared(indices).max())
             self.volume = Volume(grid, indices, self.rows, group)
-            self._liquid = LiquidMotion(grid, self.moments.indices, s_squared_max)
+            self._liquid = LiquidMotion(grid, self.moments.indices)
+            self._grid, self._s_squared_max = grid, s_squared_max
             self._level = IsotropicLevel(
                 modes.structure.positions,
                 self.moments.factors,
@@ -276,11 +277,11 @@ class DirectModel:
         self, inside: Floats, mean_squared: Floats, factors: Intensity, disorder: Disorder
     ) -> Intensity:
         """Of the intensity, from slopes of A − B − S' and of B: it is linear in them."""
-        if disorder.llm_sigma_A:  # of its level the mean structure alone decides
+        if disorder.is_liquid:  # of its level the mean structure alone decides
             dimmed = self.moments.self_terms.dimmed
             pairs = self.volume.of((inside + mean_squared) / dimmed)
-            shape = (disorder.llm_sigma_A, disorder.llm_gamma_A)
-            inside = inside + dimmed * self._liquid.series(pairs, self._q_squared, *shape)
+            shape = self._strength(disorder), disorder.llm_gamma_A
+            inside = inside + dimmed * self._liquid.series(pairs, *shape)
         average = factors.average * mean_squared if disorder.halo_sigma_A else np.empty(0)
         return Intensity(factors.internal * inside, factors.rigid * mean_squared, average)
 
@@ -298,7 +299,7 @@ class DirectModel:
         variance, mean_squared, self_terms = moments
         disorder = parameters.disorder
         series: Floats | float = 0.0
-        if disorder.llm_sigma_A:
+        if disorder.is_liquid:
             pairs = self._pairs(variance, mean_squared, self_terms)
             series = self._series(pairs, self_terms, disorder)
         return diffuse_intensity(
@@ -321,10 +322,18 @@ class DirectModel:
 
     def _series(self, pairs: Floats, self_terms: SelfTerms, disorder: Disorder) -> Floats:
         """The liquid-like series from n = 1, at the voxels `rows`."""
-        shape = (disorder.llm_sigma_A, disorder.llm_gamma_A)
-        series = self_terms.dimmed * self._liquid.series(pairs, self._q_squared, *shape)
+        shape = self._strength(disorder), disorder.llm_gamma_A
+        series = self_terms.dimmed * self._liquid.series(pairs, *shape)
         series += self._lacking(disorder)
         return series
+
+    def _strength(self, disorder: Disorder) -> Strength:
+        """x = qᵀUq of liquid-like motion, at the voxels `rows`."""
+        if not isinstance(disorder.llm_sigma_A, tuple):
+            alike = (disorder.llm_sigma_A, self._s_squared_max)
+            return Strength.alike(self._grid, self._q_squared, *alike)
+        covariance = disorder.liquid_covariance()
+        return Strength.along(self._grid, self.moments.indices, covariance, self._s_squared_max)
 
     def gradient(
         self, slopes: Intensity, parameters: Parameters, normals: Floats, names: tuple[str, ...]
@@ -335,13 +344,13 @@ class DirectModel:
         series: Floats | float = 0.0
         found: dict[str, Floats] = {}
         own, translation = self._along_q(disorder.own_covariance()), self._translation(parameters)
-        if disorder.llm_sigma_A:
+        if disorder.is_liquid:
             pairs = self._pairs(variance, mean_squared, self_terms)
             series = self._series(pairs, self_terms, disorder)
         of = (variance, mean_squared, self_terms, own, translation)
         by = diffuse_slopes(slopes, *of, series)
-        if disorder.llm_sigma_A:
-            found = self._by_liquid(by.variance, pairs, self_terms, disorder, names)
+        if disorder.is_liquid:
+            found = self._by_liquid(by.variance, pairs, self_terms, parameters, names)
             by = self._through_pairs(by, *of[:3], series, disorder)
         dimming = bool(parameters.residual_b_fraction) or "residual_b_fraction" in names
         motion = slopes_by_motion(self.moments, by, parameters, normals, dimming)
@@ -359,12 +368,13 @@ class DirectModel:
         by_series: Floats,
         pairs: Floats,
         self_terms: SelfTerms,
-        disorder: Disorder,
+        parameters: Parameters,
         names: tuple[str, ...],
     ) -> dict[str, Floats]:
-        """By σ and γ of liquid-like motion as far as they shape the series."""
-        sigma_A, gamma_A = disorder.llm_sigma_A, disorder.llm_gamma_A
+        """By U and γ of liquid-like motion as far as they shape the series."""
+        disorder = parameters.disorder
         found: dict[str, Floats] = {}
+        alike = not isinstance(disorder.llm_sigma_A, tuple)
 
         def by_difference(name: str, values: Callable[[Disorder], Floats]) -> Floats:
             value = float(getattr(disorder, name))
@@ -373,25 +383,48 @@ class DirectModel:
             slope: Floats = (high - low) / (ends[1] - ends[0])
             return slope
 
-        if "llm_sigma_A" in names:
+        if alike and "llm_sigma_A" in names:
             found["llm_sigma_A"] = by_difference(
                 "llm_sigma_A", lambda moved: self._series(pairs, self_terms, moved)
             )
         if "llm_gamma_A" in names:
             # Places in tables of y are rounded: small differences of the series are mostly that.
-            slope = self._liquid.series_by_gamma(pairs, self._q_squared, sigma_A, gamma_A)
+            shape = self._strength(disorder), disorder.llm_gamma_A
+            slope = self._liquid.series_by_gamma(pairs, *shape)
             level = by_difference("llm_gamma_A", self._lacking)
             found["llm_gamma_A"] = self_terms.dimmed * slope + level
         group, planes = self.moments.group, self.moments.indices[:, 0]
-        return {
+        totals = {
             name: sum_over_planes(group, planes, (by_series * slope)[:, None])
             for name, slope in found.items()
         }
+        if alike or not {"llm_sigma_A", "llm_correlation"} & set(names):
+            return totals
+        by_x = by_series * self._series_by_x(pairs, self_terms, disorder)
+        q = self.moments.indices @ self._to_q
+        by_covariance, _ = slopes_by_covariances(self.moments, q, by_x, np.zeros_like(by_x))
+        return totals | liquid_slopes(parameters, by_covariance, names)
+
+    def _series_by_x(self, pairs: Floats, self_terms: SelfTerms, disorder: Disorder) -> Floats:
+        """The derivative of the series by x = qᵀUq, at the voxels `rows`."""
+        shape = self._strength(disorder), disorder.llm_gamma_A
+        slope = self_terms.dimmed * self._liquid.series_by_x(pairs, *shape)
+        u, gamma_A = disorder.liquid_covariance(), disorder.llm_gamma_A
+        x, factors = self._along_q(u), self.moments.factors
+        low, high = (
+            self._level.lacking_along(factors, self._q_squared, side * x, u, gamma_A)
+            for side in (1 - _LIQUID_STEP, 1 + _LIQUID_STEP)
+        )
+        slope += np.divide(high - low, 2 * _LIQUID_STEP * x, out=np.zeros(len(x)), where=x > 0)
+        return slope
 
     def _lacking(self, disorder: Disorder) -> Floats:
         """The series' isotropic level, see `IsotropicLevel`."""
-        shape = (disorder.llm_sigma_A, disorder.llm_gamma_A)
-        return self._level.lacking(self.moments.factors, self._q_squared, *shape)
+        factors, gamma_A = self.moments.factors, disorder.llm_gamma_A
+        if not isinstance(disorder.llm_sigma_A, tuple):
+            return self._level.lacking(factors, self._q_squared, disorder.llm_sigma_A, gamma_A)
+        u = disorder.liquid_covariance()
+        return self._level.lacking_along(factors, self._q_squared, self._along_q(u), u, gamma_A)
 
     def _through_pairs(
         self,
@@ -403,7 +436,7 @@ class DirectModel:
         disorder: Disorder,
     ) -> DiffuseSlopes:
         """The same with what the moments, and S', do by the pairs that are convolved."""
-        own, shape = self_terms.dimmed, (disorder.llm_sigma_A, disorder.llm_gamma_A)
+        own, shape = self_terms.dimmed, (self._strength(disorder), disorder.llm_gamma_A)
         volume = self.volume.of(by.variance * own)
         by_pairs = self._liquid.series_transposed(volume, *shape) / own
         # Of S' itself, but for the series' level, a few per cent of it.

@@ -17,7 +17,7 @@ def pair_sum_intensity(
     """The exact diffuse intensity of Gaussian motions, as a sum over pairs of atoms.
 
         I_D(q) = Σ_ab f_a f_b cos q·(r_a−r_b) (e^{qᵀ(C_ab − ½U_a − ½U_b)q} − e^{−½ qᵀ(U_a+U_b)q}),
-        C_ab = Σ_i Δ_ia Δ_ibᵀ + U + σ_l² e^{−r_ab/γ} 1 + δ_ab (U_u + B_a/8π² 1),  U_a = C_aa.
+        C_ab = Σ_i Δ_ia Δ_ibᵀ + U + U_l e^{−r_ab/γ} + δ_ab (U_u + B_a/8π² 1),  U_a = C_aa.
 
     Independent of everything fast: it costs atoms² per voxel and is the oracle of the tests.
 
@@ -43,17 +43,17 @@ def pair_sum_intensity(
     uncorrelated = np.broadcast_to(disorder.uncorrelated_sigma_A, 3)
     residual = np.asarray(b_factors_A2) / (8 * np.pi**2)
     common = disorder.translation_covariance()
-    liquid = None
-    if disorder.llm_sigma_A:
+    of_liquid, liquid = disorder.liquid_covariance(), None
+    if disorder.is_liquid:
         distances = np.linalg.norm(positions[:, None] - positions, axis=-1)
-        liquid = disorder.llm_sigma_A**2 * np.exp(-distances / disorder.llm_gamma_A)
+        liquid = np.exp(-distances / disorder.llm_gamma_A)
     for v, s in enumerate(s_vectors):
         q = 2 * np.pi * s
         q2 = q @ q
         along_q = displacements @ q  # (M, N): q·Δ
         covariance = along_q.T @ along_q + q @ common @ q
         if liquid is not None:
-            covariance += q2 * liquid
+            covariance += (q @ of_liquid @ q) * liquid
         own = np.sum((q * uncorrelated) ** 2) + q2 * residual
         covariance[np.diag_indices_from(covariance)] += own
         amplitude = form_factors[v] * np.exp(1j * (positions @ q))

@@ -11,7 +11,7 @@ from hpc_diffuser.fit.config import Config, flat_config, parse_config
 from hpc_diffuser.motion.registry import PARAMETERS as ROWS
 from hpc_diffuser.system.errors import InputError
 
-NUMBERS = ("parameters.llm_sigma_A", "parameters.llm_gamma_A", "grid.d_min_A")
+NUMBERS = ("parameters.halo_sigma_A", "parameters.llm_gamma_A", "grid.d_min_A")
 PARAMETERS = tuple(f"parameters.{k}" for s, k in KEYS if s == "parameters")
 CORRELATIONS = tuple(name for name in PARAMETERS if name.endswith("correlation"))
 LISTS = tuple(f"parameters.{row.name}" for row in ROWS if row.several)

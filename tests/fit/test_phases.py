@@ -116,7 +116,7 @@ def test_liquid_motion_and_volume():
     """Distances at every point of the Patterson function; places of the voxels in the volume."""
     grid = grid_to_resolution(CELL, (3, 3, 3), 2.5)
     indices = grid.indices_between(np.inf, 2.5)
-    made = liquid.LiquidMotion(grid, indices, 1 / 2.5**2)
+    made = liquid.LiquidMotion(grid, indices)
     points = int(np.prod(liquid.padded_shape(grid)))
     assert [made._distances.nbytes] == liquid.kept_bytes(points)
     filled = volume.Volume(grid, indices, np.arange(len(indices)), Ranks())

@@ -175,7 +175,7 @@ def test_an_index_off_the_grid_is_refused(beyond):
         lambda: Interpolator(band, TARGET, indices),
         lambda: Volume(TARGET, indices, np.arange(2), Ranks()),
         lambda: Moments(MODES, TARGET, indices, Ranks()),
-        lambda: LiquidMotion(TARGET, indices, 1.0),
+        lambda: LiquidMotion(TARGET, indices),
         lambda: map_from_voxels(TARGET, indices, np.zeros(2), "P 1"),
         lambda: ForwardModel(lambda i, g: None, TARGET, indices, Ranks(), Crystal(np.eye(3), None)),
     ):

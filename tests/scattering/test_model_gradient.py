@@ -40,6 +40,12 @@ MODELS = {
     "uncorrelated": MODES | {"translation_sigma_A": 0.2, "uncorrelated_sigma_A": 0.3},
     "uncorrelated axes": MODES | {"uncorrelated_sigma_A": [0.3, 0.2, 0.4]},
     "liquid": MODES | {"translation_sigma_A": 0.3, "llm_sigma_A": 0.35, "llm_gamma_A": 7.0},
+    "liquid axes": MODES
+    | {
+        "llm_sigma_A": [0.35, 0.25, 0.45],
+        "llm_gamma_A": 7.0,
+        "llm_correlation": [0.5, -0.2, 0.3],
+    },
     "solvent": MODES | {"translation_sigma_A": 0.3, "k_sol_eA3": 0.3, "b_sol_A2": 30.0},
     "lattice": MODES | {"translation_sigma_A": 0.2, "halo_sigma_A": 0.3, "halo_gamma_A": 20.0},
     "profile": MODES | {"translation_sigma_A": 0.3, "halo_alpha": 2.0},

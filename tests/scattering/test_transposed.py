@@ -15,7 +15,7 @@ from hpc_diffuser.crystal.symmetry import (
 )
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering.interpolation import Interpolator, choose_band_grid, pair_separations
-from hpc_diffuser.scattering.liquid import LiquidMotion
+from hpc_diffuser.scattering.liquid import LiquidMotion, Strength
 from hpc_diffuser.scattering.volume import Volume
 
 D_MIN = 2.2
@@ -78,17 +78,22 @@ def test_average_over_mates(space_group):
     same_products(average_over_mates(x, mates), y, x, spread_over_mates(y, mates, len(expanded)))
 
 
-@pytest.mark.parametrize("sigma_A", [0.1, 0.4, 0.9])
+@pytest.mark.parametrize("sigma_A", [0.1, 0.4, 0.9, None])
 def test_liquid_series(sigma_A):
     """The convolution, on a grid with its origin."""
     divisions = along_hkl((2.3, 2.1, 2.6))
     grid = grid_to_resolution(TRICLINIC, divisions, D_MIN)
     indices = grid.indices_between(np.inf, D_MIN)
     s_squared = grid.inverse_d_squared(indices)
-    liquid = LiquidMotion(grid, indices, float(s_squared.max()))
+    liquid, largest = LiquidMotion(grid, indices), float(s_squared.max())
+    if sigma_A is None:
+        u = np.array([[0.3, 0.1, 0.0], [0.1, 0.2, 0.05], [0.0, 0.05, 0.1]])
+        strength = Strength.along(grid, indices, u, largest)
+    else:
+        strength = Strength.alike(grid, 4 * np.pi**2 * s_squared, sigma_A, largest)
     volume = Volume(grid, indices, np.arange(len(indices)), Ranks())
     rng = np.random.default_rng(5)
     x, y = rng.normal(size=len(indices)), rng.normal(size=len(indices))
-    series = liquid.series(volume.of(x), 4 * np.pi**2 * s_squared, sigma_A, 6.0)
-    transposed = liquid.series_transposed(volume.of(y), sigma_A, 6.0)
+    series = liquid.series(volume.of(x), strength, 6.0)
+    transposed = liquid.series_transposed(volume.of(y), strength, 6.0)
     same_products(series, y, x, transposed)
