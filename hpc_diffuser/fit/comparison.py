@@ -25,6 +25,7 @@ from hpc_diffuser.fit.comparison_table import (
     write_comparison,
 )
 from hpc_diffuser.fit.config import (
+    REFINE,
     Config,
     ModelsConfig,
     ParametersConfig,
@@ -152,9 +153,11 @@ def model_config(config: Config, name: str) -> Config:
         kept["mode_amplitude_A"] = _mode_ranges(config, name)
     else:
         structure = replace(structure, n_modes=0, correlated_modes=0)
+        if structure.weights == REFINE:  # of the frames only the mean is left
+            structure = replace(structure, weights=structure.given_weights, given_weights=None)
     search = config.search
-    prior = config.prior if "int" in terms else replace(config.prior, amplitudes=0.0)
-    if not _refines(kept.values()):
+    prior = config.prior if "int" in terms else replace(config.prior, amplitudes=0.0, weights=None)
+    if not _refines(kept.values()) and structure.weights != REFINE:
         search, prior = replace(search, restarts=1, evaluations=1), PriorConfig()
     return replace(
         config,

@@ -17,6 +17,7 @@ from hpc_diffuser.motion.registry import PARAMETERS, Range
 from hpc_diffuser.system.errors import InputError
 
 LIKELIHOOD = "likelihood"  # the score that is no CC
+REFINE = "refine"  # what the weights of an ensemble are, instead of numbers
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,10 @@ class StructureConfig:
 
     `modes` (modes.h5), `file` for a model without modes, or `ensemble`: a PDB file of several
     models, or a trajectory with its `topology` and the crystal structure `reference` that its
-    frames are superposed on; with `weights`. `positions` is a structure or modes.h5 whose mean
-    structure takes the place of that of `modes`. `conformer` (a letter, or "occupancy") and
-    `hydrogens` say what is taken of PDB and mmCIF files, of that of [crystal] too.
+    frames are superposed on; with `weights`, or "refine", from `given_weights`. `positions` is a
+    structure or modes.h5 whose mean structure takes the place of that of `modes`. `conformer` (a
+    letter, or "occupancy") and `hydrogens` say what is taken of PDB and mmCIF files, of that of
+    [crystal] too.
     """
 
     modes: Path | None = None
@@ -36,7 +38,8 @@ class StructureConfig:
     ensemble: Path | None = None
     topology: Path | None = None
     reference: Path | None = None
-    weights: tuple[float, ...] | None = None
+    weights: tuple[float, ...] | str | None = None
+    given_weights: tuple[float, ...] | None = None
     conformer: str = "A"
     hydrogens: bool = False
     n_modes: int | None = None
@@ -92,13 +95,15 @@ class PriorConfig:
 
     That of `amplitudes` may be "auto": then CC_free chooses it.
     `anisou` is of displacements beyond the crystal's ANISOU records in any direction.
-    `tau` is how far the logarithms of the modes' amplitudes scatter about the source's.
+    `tau` is how far the logarithms of the modes' amplitudes scatter about the source's. That of
+    frames' `weights` is by default "auto" where they are refined.
     """
 
     b_factors: float = 0.0
     anisou: float = 0.0
     amplitudes: float | str = 0.0
     tau: float = 0.5
+    weights: float | str | None = None
 
 
 # A field for each row of the registry, in its order. What is not given is absent, 0; but modes.

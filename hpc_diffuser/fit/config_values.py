@@ -42,6 +42,7 @@ _MOST = {"model.seed": 2**31 - 1, "grid.oversampling": 100, "target.background_k
 _MOST_BY_DEFAULT = 1_000_000
 _LEAST_D_MIN_A = 0.1
 _MOST_LENGTH_A = 1e4
+_SUM_OFF = 1e-3  # of weights that add up to 1, as they are rounded in a file
 
 
 def setting(name: str, value: Any, folder: Path) -> Any:
@@ -190,7 +191,24 @@ def _yes_or_no(name: str, value: Any) -> bool:
     return value
 
 
-def _structure_weights(name: str, value: Any) -> tuple[float, ...]:
+def _weights_or_refine(name: str, value: Any) -> tuple[float, ...] | str:
+    if value == "refine":
+        return str(value)
+    if isinstance(value, str):
+        raise InputError(
+            f'{name} should be a list of numbers above 0, or "refine", found {shown(value)}'
+        )
+    return _frame_weights(name, value)
+
+
+def _given_weights(name: str, value: Any) -> tuple[float, ...]:
+    found = _frame_weights(name, value)
+    if abs(sum(found) - 1) > _SUM_OFF:
+        raise InputError(f"{name} should add up to 1, but they add up to {sum(found):.6g}")
+    return found
+
+
+def _frame_weights(name: str, value: Any) -> tuple[float, ...]:
     if not isinstance(value, list) or not value:
         raise InputError(f"{name} should be a list of numbers above 0, found {shown(value)}")
     return tuple(_positive(name, v) for v in value)
@@ -226,7 +244,8 @@ def _weight(name: str, value: Any) -> float:
 
 
 _SPECIAL = {
-    "structure.weights": _structure_weights,
+    "structure.weights": _weights_or_refine,
+    "structure.given_weights": _given_weights,
     "structure.conformer": checked_conformer,
     "structure.hydrogens": _yes_or_no,
     "crystal.unit_cell": _unit_cell,
@@ -237,6 +256,7 @@ _SPECIAL = {
     "prior.anisou": _weight,
     "prior.amplitudes": _weight_or_auto,
     "prior.tau": _positive,
+    "prior.weights": _weight_or_auto,
     "models.compare": _models,
     "model.samples": _samples,
     "model.map_error": _positive,

@@ -10,7 +10,7 @@ from hpc_diffuser.crystal.lattice import centring, laue_operations, same_unit_ce
 from hpc_diffuser.crystal.matching import same_atoms
 from hpc_diffuser.crystal.solvent import bare_residues, displaced_volumes
 from hpc_diffuser.crystal.structure import Structure
-from hpc_diffuser.fit.config import Config, StructureConfig
+from hpc_diffuser.fit.config import REFINE, Config, StructureConfig
 from hpc_diffuser.io.maps.native import read_target
 from hpc_diffuser.io.modes_file import read_modes
 from hpc_diffuser.io.opened import opened
@@ -112,7 +112,7 @@ def _source(config: Config) -> Modes:
             '[structure]: expected either modes = "modes.h5", or file = "model.pdb" for a model '
             'without modes, or ensemble = "models.pdb" or "trajectory.xtc"'
         )
-    for name in ("weights", "topology", "reference"):
+    for name in ("weights", "given_weights", "topology", "reference"):
         if getattr(given, name) is not None and given.ensemble is None:
             raise InputError(f"structure.{name}: expected it with an ensemble only")
     if given.positions is not None and given.modes is None:
@@ -122,14 +122,44 @@ def _source(config: Config) -> Modes:
     if given.file is not None:
         return _without_modes(*read_structure(given.file, given.conformer, given.hydrogens))
     structure, frames, crystal = _ensemble(given)
-    if given.weights is not None and len(given.weights) != len(frames):
-        raise InputError(
-            f"structure.weights has {len(given.weights)} entries for the {len(frames)} models of "
-            f"{given.ensemble}: give one for each"
-        )
-    weights = None if given.weights is None else np.array(given.weights)
+    weights = _weights(given, len(frames))
+    if given.weights == REFINE:
+        require_refinable(frames)
     ensemble = with_frames(_without_modes(structure, crystal), frames, weights)
     return _mean_alone(ensemble) if given.n_modes == 0 else ensemble
+
+
+def _weights(given: StructureConfig, n_frames: int) -> np.ndarray | None:
+    """As given of an ensemble's frames, on any scale; None where all are alike."""
+    refines = given.weights == REFINE
+    if given.given_weights is not None and not refines:
+        raise InputError(
+            'structure.given_weights: expected it with weights = "refine", which begins there; '
+            "where they are held, give weights = [...]"
+        )
+    name, weights = "weights", given.weights
+    if isinstance(weights, str):
+        name, weights = "given_weights", given.given_weights
+    if weights is None:
+        return None
+    if len(weights) != n_frames:
+        raise InputError(
+            f"structure.{name} has {len(weights)} entries for the {n_frames} models of "
+            f"{given.ensemble}: give one for each"
+        )
+    return np.array(weights)
+
+
+def require_refinable(frames: np.ndarray) -> None:
+    """Raise InputError where no map says anything of the weights of frames (F, N, 3)."""
+    what = 'structure.weights = "refine"'
+    if len(frames) < 2:
+        raise InputError(f"{what}: the ensemble has one frame, whose weight is 1: expected several")
+    if np.ptp(frames, axis=0).max() == 0:
+        raise InputError(
+            f"{what}: all {len(frames)} frames are identical, so that nothing depends on their "
+            "weights: expected different ones"
+        )
 
 
 def _moved(modes: Modes, given: StructureConfig) -> Modes:

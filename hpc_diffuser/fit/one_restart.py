@@ -7,8 +7,7 @@ import numpy as np
 from hpc_diffuser.fit.config import Config
 from hpc_diffuser.fit.footprint import require_memory
 from hpc_diffuser.fit.priors.choice import PriorPath
-from hpc_diffuser.fit.priors.prior import AUTO
-from hpc_diffuser.fit.priors.weight import prior_path, with_weight
+from hpc_diffuser.fit.priors.weight import open_weight, prior_path, with_weight
 from hpc_diffuser.fit.problem import (
     FINAL,
     Problem,
@@ -61,7 +60,7 @@ def run_restart(config: Config, number: int) -> tuple[Problem, History, Final]:
     require_memory(problem, ranks)
     if "auto" in (config.model.samples, config.model.estimator):
         problem = as_found(problem, measured_samples(problem, ranks, fewer=False))
-    if config.prior.amplitudes == AUTO:
+    if open_weight(problem.config.prior):
         chosen = prior_path(problem, ranks, PriorPath()).chosen
         problem = with_weight(problem, chosen)
     history = _search(problem, number, ranks)

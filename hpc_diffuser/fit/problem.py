@@ -10,13 +10,13 @@ from hpc_diffuser.fit.config import Config, ModelConfig
 from hpc_diffuser.fit.convergence import with_fewer
 from hpc_diffuser.fit.estimator_choice import Trial, cheapest_estimator, choice_text
 from hpc_diffuser.fit.inputs import load_modes, load_target
-from hpc_diffuser.fit.priors.choice import MIDDLE
+from hpc_diffuser.fit.priors.choice import MIDDLE, MIDDLE_ENTROPY
 from hpc_diffuser.fit.priors.prior import AUTO, Prior, prior_of
 from hpc_diffuser.fit.run.directory import read_convergence, write_convergence
 from hpc_diffuser.fit.sampling_error import Convergence, final_estimator
 from hpc_diffuser.fit.scoring import Comparison, require_variation
 from hpc_diffuser.fit.search.method import METHODS
-from hpc_diffuser.fit.space import SearchSpace, search_space
+from hpc_diffuser.fit.space import SearchSpace, refined_frames, search_space
 from hpc_diffuser.maps.likelihood import standard_deviations
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.motion.configurations import rms_motion_A
@@ -128,8 +128,12 @@ def load_problem(config: Config) -> Problem:
         Naming file or key, and what was expected.
     """
     modes = load_modes(config)
-    correlated = config.structure.correlated_modes
-    space = search_space(config.parameters, modes.amplitudes_A, correlated)
+    correlated, n_frames = config.structure.correlated_modes, refined_frames(config, modes)
+    space = search_space(config.parameters, modes.amplitudes_A, correlated, n_frames)
+    if n_frames:
+        _require_frame_steps(config)
+        if config.prior.weights is None:
+            config = replace(config, prior=replace(config.prior, weights=AUTO))
     if not space.refined.any() and config.search.evaluations > 1:
         raise InputError(
             "[parameters]: nothing to refine: give at least one parameter a range [low, high], or "
@@ -155,6 +159,21 @@ def load_problem(config: Config) -> Problem:
             "number"
         )
     return Problem(config, modes, target, space)
+
+
+def _require_frame_steps(config: Config) -> None:
+    """Raise InputError where weights of frames cannot be refined."""
+    method, what = config.search.method, 'structure.weights = "refine"'
+    if method != "least-squares":
+        raise InputError(
+            f'{what} takes steps along the map\'s slopes, which a search by "{method}" cannot '
+            'begin: expected [search] method = "least-squares"'
+        )
+    if config.parameters.residual_b_fraction[1]:
+        raise InputError(
+            f"{what}: parameters.residual_b_fraction would change with every weight, by slopes "
+            "that are not known: expected uncorrelated_sigma_A, or neither"
+        )
 
 
 def _require_steps(modes: Modes, space: SearchSpace) -> None:
@@ -194,6 +213,8 @@ def shrunk_problem(problem: Problem) -> Problem:
     prior = config.prior
     if prior.amplitudes == AUTO:  # a path would take longer than all else
         prior = replace(prior, amplitudes=MIDDLE)
+    if prior.weights == AUTO:
+        prior = replace(prior, weights=MIDDLE_ENTROPY)
     config = replace(config, search=search, model=model, prior=prior)
     return replace(problem, config=config, target=kept)
 

@@ -369,5 +369,6 @@ class RestartSearch:
             return None
         config = self._problem.config
         stream = generator(config.model.seed, PROPOSAL, restart, len(history))
-        bounds, n_initial = self._problem.space.bounds, config.search.initial_points
-        return self._proposal(history, bounds, n_initial, stream, about)
+        space, n_initial = self._problem.space, config.search.initial_points
+        found = self._proposal(history, space.bounds, n_initial, stream, about)
+        return found._replace(point=space.normed(found.point))

@@ -206,9 +206,12 @@ def _same_places(
 
 
 def _at_bounds(space: SearchSpace, point: np.ndarray) -> AtBounds:
-    """Parameters in the first and in the last hundredth of their ranges, by name."""
+    """Parameters in the first and in the last hundredth of their ranges, by name.
+
+    Not weights of frames: of many, each is small.
+    """
     low, high = space.bounds.T
-    margin = AT_BOUND * (high - low)
+    margin = np.where(space.of_frames, 0.0, AT_BOUND * (high - low))
 
     def named(at_it: np.ndarray) -> tuple[str, ...]:
         return tuple(name for name, found in zip(space.names, at_it, strict=True) if found)

@@ -14,6 +14,7 @@ from hpc_diffuser.fit.cautions import cautions
 from hpc_diffuser.fit.config import Config
 from hpc_diffuser.fit.errors.intervals import Intervals
 from hpc_diffuser.fit.errors.uncertainty import parameter_intervals, standard_errors
+from hpc_diffuser.fit.frame_weights import FrameWeights, frame_weights
 from hpc_diffuser.fit.priors.prior import background_alone
 from hpc_diffuser.fit.problem import FINAL, Problem, compare, for_final_map
 from hpc_diffuser.fit.restarts import summarise
@@ -115,6 +116,7 @@ def finish(problem: Problem, world: Ranks, started: float, share: float | None) 
     baseline = _translation_alone(model, comparison, parameters)
     masked = world.from_root(lambda: _in_halos(problem.target))
     halos = None if masked is None else _halos(problem, masked, model, parameters, intensity)
+    weights = _frame_weights(problem, model, comparison, parameters)
     samples, n_voxels = _samples(problem, world), len(problem.target.indices)
     final = collect(model, intensity, n_voxels)
     give_back()
@@ -135,7 +137,7 @@ def finish(problem: Problem, world: Ranks, started: float, share: float | None) 
             peak_memory_MB_per_rank=round(max(peak_memory)),
         )
         outcome = _outcome(problem, answer, baseline, halos, intervals, session)
-        outcome = replace(outcome, final_map=final_map)
+        outcome = replace(outcome, final_map=final_map, frame_weights=weights)
         return sum_up(problem, outcome, answer.chosen)
 
     return world.from_root(save)
@@ -221,6 +223,20 @@ def _prior(problem: Problem, answer: Answer) -> PriorShare | None:
         return None
     point = problem.space.point(answer.chosen.values)
     return problem.prior.share(point, background_alone(answer.score))
+
+
+def _frame_weights(
+    problem: Problem, model: ForwardModel, comparison: Comparison, answer: Parameters
+) -> FrameWeights | None:
+    """Where they are refined, with the scores of the given ones; on every rank."""
+    given, theta = problem.modes.weights, problem.config.prior.weights
+    if not len(answer.frame_weight) or given is None:
+        return None
+    normals = problem.normals(problem.config.model.final_samples, FINAL)
+    at_given = replace(answer, frame_weight=tuple(given.tolist()))
+    score = comparison.score(model.internal_motion(at_given, normals))
+    scores = plain(score.cc_work), plain(score.cc_free)
+    return frame_weights(answer.frame_weight, given.tolist(), float(theta or 0.0), scores)
 
 
 def _translation_alone(

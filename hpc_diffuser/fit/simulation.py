@@ -9,7 +9,7 @@ import numpy as np
 from hpc_diffuser.crystal.lattice import HklGrid, grid_to_resolution
 from hpc_diffuser.crystal.structure import require_same_atoms
 from hpc_diffuser.crystal.symmetry import grid_operations, unique_indices
-from hpc_diffuser.fit.config import Config
+from hpc_diffuser.fit.config import REFINE, Config
 from hpc_diffuser.fit.estimator_choice import Trial, cheapest_estimator, choice_text
 from hpc_diffuser.fit.inputs import load_modes
 from hpc_diffuser.fit.problem import (
@@ -130,6 +130,11 @@ def _samples(
 
 
 def _simulation(config: Config, files: TrajectoryFiles | None) -> tuple[Modes, SearchSpace]:
+    if config.structure.weights == REFINE:
+        raise InputError(
+            'structure.weights = "refine" is of a fit alone: give numbers to simulate, or leave '
+            "them out"
+        )
     modes, given = load_modes(config), config.parameters
     _grid(config, modes)
     if given.halo_alpha[1]:

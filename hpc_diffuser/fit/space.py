@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpc_diffuser.fit.config import ParametersConfig
+from hpc_diffuser.fit.config import REFINE, Config, ParametersConfig
+from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters, Value, parameters_from
 from hpc_diffuser.motion.registry import (
     ANGLE,
     BY_NAME,
+    FRAME_WEIGHT,
     LENGTH,
     PARAMETERS,
     Parameter,
@@ -66,6 +68,23 @@ class SearchSpace:
     def refined_names(self) -> tuple[str, ...]:
         """The config's names of the parameters that have a number that is searched."""
         return tuple(name for name, part in self._parts(self.refined) if part.any())
+
+    @property
+    def of_frames(self) -> np.ndarray:
+        """Which refined parameters are weights of frames, which add up to 1: (D,) bool."""
+        names = [name for name, n in self.layout for _ in range(1 if n is None else n)]
+        return np.array([name == FRAME_WEIGHT.name for name in names], bool)[self.refined]
+
+    def normed(self, point: np.ndarray) -> np.ndarray:
+        """The same point (D,), with weights of frames divided by their sum."""
+        frames = self.of_frames
+        if not frames.any():
+            return point
+        total = point[frames].sum()
+        weights = point[frames] / total if total > 0 else 1 / frames.sum()
+        normed = point.copy()
+        normed[frames] = weights
+        return normed
 
     @property
     def modes(self) -> dict[int, int]:
@@ -148,7 +167,7 @@ def none_for_nan(value: Value) -> float | list[float | None] | None:
 
 
 def search_space(
-    config: ParametersConfig, amplitudes_A: np.ndarray, n_correlated: int = 0
+    config: ParametersConfig, amplitudes_A: np.ndarray, n_correlated: int = 0, n_frames: int = 0
 ) -> SearchSpace:
     """The space that a config spans.
 
@@ -159,6 +178,8 @@ def search_space(
         The source ensemble's, held where the config says nothing of the modes.
     n_correlated : int
         How many of the first modes may be correlated.
+    n_frames : int
+        Of an ensemble whose weights are refined.
 
     Raises
     ------
@@ -176,8 +197,17 @@ def search_space(
             continue
         layout.append((row.name, size))
         ranges += _expanded(row.name, given, size)
+    if n_frames:
+        layout.append((FRAME_WEIGHT.name, n_frames))
+        ranges += [FRAME_WEIGHT.quantity.limits] * n_frames
     low, high = np.array(ranges, dtype=np.float64).reshape(-1, 2).T
     return SearchSpace(tuple(layout), low, high)
+
+
+def refined_frames(config: Config, modes: Modes) -> int:
+    """How many frames have weights that are refined."""
+    refines = config.structure.weights == REFINE and modes.frames is not None
+    return len(modes.frames) if refines and modes.frames is not None else 0
 
 
 def held_space(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hpc_diffuser.fit.errors.intervals import Intervals
+from hpc_diffuser.fit.frame_weights import FrameWeights
 from hpc_diffuser.fit.sampling_error import Convergence
 from hpc_diffuser.motion.parameters import Value
 from hpc_diffuser.motion.registry import parameter_labels
@@ -196,6 +197,8 @@ class PriorShare:
         c: how many times the source's amplitudes the answer's are, in the mean of logarithms.
     of_amplitudes, of_b_factors, of_anisou : float
         Parts of the objective.
+    weights, of_weights : float
+        θ of the relative entropy of frames' weights, and its part of the objective.
     """
 
     amplitudes: float
@@ -206,6 +209,8 @@ class PriorShare:
     of_b_factors: float
     anisou: float = 0.0
     of_anisou: float = 0.0
+    weights: float = 0.0
+    of_weights: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -376,6 +381,8 @@ class Outcome:
         None where the score is a CC.
     prior : PriorShare or None
         None without one.
+    frame_weights : FrameWeights or None
+        None where none are refined.
     final_map : FinalMap or None
         None in a file that is older.
     intervals : Intervals or None
@@ -401,6 +408,7 @@ class Outcome:
     halos: ScannedHaloScores | HaloScores | None
     likelihood: Likelihood | None = None
     prior: PriorShare | None = None
+    frame_weights: FrameWeights | None = None
     final_map: FinalMap | None = None
     intervals: Intervals | None = None
     standard_errors: Spread | None = None

@@ -26,6 +26,7 @@ from hpc_diffuser.maps.target import Target
 from hpc_diffuser.maps.target import make_target as cut_to_target
 from hpc_diffuser.maps.target_options import TargetOptions
 from hpc_diffuser.motion.parameters import Value
+from hpc_diffuser.motion.registry import FRAME_WEIGHT
 from hpc_diffuser.system.arrays import Floats
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.guest import as_found
@@ -138,7 +139,11 @@ def simulate(
 
 def _at_answer(run: Run, config: Config) -> Config:
     """A run's model, held at its answer, with its final samples, on the grid of its target."""
-    answer, target = run.outcome.answer, run.target
+    answer, target = dict(run.outcome.answer), run.target
+    weights = answer.pop(FRAME_WEIGHT.name, None)
+    if isinstance(weights, list):  # no key of [parameters]
+        held = replace(config.structure, weights=tuple(weights), given_weights=None)
+        config = replace(config, structure=held)
     grid = GridConfig(target.grid.whole_divisions(), target.d_min)
     found = run.convergence
     estimator = final_estimator(found.estimator if found else config.model.estimator)

@@ -213,10 +213,12 @@ class Run:
         InputError
             As of `modes`.
         """
-        from hpc_diffuser.fit.space import search_space
+        from hpc_diffuser.fit.space import refined_frames, search_space
 
         correlated = self.config.structure.correlated_modes
-        return search_space(self.config.parameters, self.modes.amplitudes_A, correlated)
+        n_frames = refined_frames(self.config, self.modes)
+        amplitudes_A = self.modes.amplitudes_A
+        return search_space(self.config.parameters, amplitudes_A, correlated, n_frames)
 
     @cached_property
     def files(self) -> dict[str, Path]:

@@ -52,7 +52,11 @@ class Source:
     def modes_alone(self) -> "Source":
         """Without all other motions."""
         kept = self.parameters
-        still = Parameters(kept.mode_amplitudes_A, mode_correlation=kept.mode_correlation)
+        still = Parameters(
+            kept.mode_amplitudes_A,
+            mode_correlation=kept.mode_correlation,
+            frame_weight=kept.frame_weight,
+        )
         return replace(self, parameters=still)
 
     def require_modes(self) -> None:

@@ -73,6 +73,8 @@ def parameter_intervals(
     parameters = problem.space.parameters(point)
     expanded = _first_order(problem, parameters, len(found))
     of_modes = model.mode_slopes(parameters, normals, list(expanded.values())) if expanded else None
+    frames = set(np.flatnonzero(problem.space.of_frames).tolist())
+    of_frames = model.frame_slopes(parameters, normals) if frames else iter(())
 
     def calculated(at: np.ndarray) -> np.ndarray | None:
         intensity = model.internal_motion(problem.space.parameters(at), normals)
@@ -90,6 +92,11 @@ def parameter_intervals(
     for i, of_one in enumerate(found):
         if i in expanded and of_modes is not None:
             slope = collect(model, next(of_modes), len(problem.target.indices))
+            _add(slope, None, curvature, at_final)
+            give_back()
+            continue
+        if i in frames:
+            slope = collect(model, next(of_frames), len(problem.target.indices))
             _add(slope, None, curvature, at_final)
             give_back()
             continue
@@ -116,7 +123,7 @@ def _with_prior(bend: Bend, problem: Problem, point: np.ndarray, here: np.ndarra
         return bend
     options = problem.config.target
     score = score_at_voxels(problem.target, here, options.cc_rule, options.weights, options.knots)
-    penalty = problem.prior.about(point).times(problem.prior.unit(background_alone(score)))
+    penalty = problem.prior.added_about(point, background_alone(score))
     return replace(bend, gradient=bend.gradient + penalty.gradient, prior=penalty.matrix)
 
 

@@ -1,6 +1,7 @@
-"""Fits along a path of weights of the prior on amplitudes, each begun where the last one ended.
+"""Fits along a path of weights of a prior, each begun where the last one ended.
 
-From no prior at all to one that leaves the source's amplitudes but their common scale.
+Of amplitudes from no prior at all to one that leaves the source's but their common scale; of the
+weights of frames from the given ones to no prior.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -45,6 +46,8 @@ class Follower:
     bounds : (D, 2) float
     squared : (D,) bool
         Of which parameters φ is the square.
+    normed : callable
+        What becomes of a point where some parameters add up to 1.
     """
 
     def __init__(
@@ -55,9 +58,11 @@ class Follower:
         penalty: Callable[[np.ndarray, float], Penalty],
         bounds: np.ndarray,
         squared: np.ndarray,
+        normed: Callable[[np.ndarray], np.ndarray] = lambda point: point,
     ):
         self._ranks, self._evaluate, self._linearise = ranks, evaluate, linearise
         self._penalty, self._bounds, self._squared = penalty, bounds, squared
+        self._normed = normed
 
     def follow(
         self, start: np.ndarray, weights: Sequence[float]
@@ -112,7 +117,7 @@ class Follower:
             return None
         there = phi + step
         values = np.where(self._squared, np.sqrt(np.maximum(there, 0)), there)
-        return np.clip(values, *self._bounds.T)
+        return self._normed(np.clip(values, *self._bounds.T))
 
     def _phi(self, values: np.ndarray) -> np.ndarray:
         return np.where(self._squared, values**2, values)

@@ -1,4 +1,4 @@
-"""A sum of squares that an objective carries beside the map's, with what least squares needs."""
+"""What a prior adds to a fit's objective, about a point: a number, its gradient, its curvature."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ TOLERANCE = 0.1  # of a B-factor, or a mean square: an excess by so much is one 
 
 @dataclass(frozen=True)
 class Penalty:
-    """A sum of squares in D parameters about a point.
+    """A convex function of D parameters about a point.
 
     Attributes
     ----------
@@ -17,7 +17,7 @@ class Penalty:
     gradient : (D,) float
         In φ.
     matrix : (D, D) float
-        Gauss-Newton: the second derivatives without those of the residuals.
+        Of a sum of squares that of Gauss and Newton, without second derivatives of residuals.
     """
 
     value: float

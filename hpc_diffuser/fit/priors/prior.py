@@ -18,6 +18,9 @@ Each is multiplied by its weight and the objective's unit. Of a likelihood that 
 a weight of 1 is Bayes' theorem for voxels with independent errors: χ²/2 + P. Of a CC it is 1/N
 with N working voxels, which 1 − CC is the mean of. Neighbouring voxels are correlated: a weight of
 as many as there are to an independent one gives a prior what it is worth.
+
+The weights of an ensemble's frames have the relative entropy of `entropy` for a prior, which is
+multiplied by its weight θ alone.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -29,6 +32,7 @@ import numpy as np
 from hpc_diffuser.fit.b_factors import B_OF_SQUARE
 from hpc_diffuser.fit.config import PriorConfig
 from hpc_diffuser.fit.priors.directions import beyond, crystal_covariances, require_records
+from hpc_diffuser.fit.priors.entropy import entropy_penalty, sum_penalty
 from hpc_diffuser.fit.priors.penalty import TOLERANCE, Penalty
 from hpc_diffuser.fit.scoring import Score
 from hpc_diffuser.fit.space import SearchSpace
@@ -152,6 +156,33 @@ class Prior:
             found = found.plus(penalty.times(weight))
         return found
 
+    def of_weights(self, point: np.ndarray) -> Penalty:
+        """About the frames' weights at a point (D,), in the objective's own unit.
+
+        θ times their relative entropy to the given ones; and what holds their sum.
+        """
+        n, frames = len(point), self.space.of_frames
+        gradient, matrix = np.zeros(n), np.zeros((n, n))
+        if not frames.any():
+            return Penalty(0.0, gradient, matrix)
+        weights, theta = point[frames], _number(self.config.weights)
+        own = sum_penalty(weights).plus(entropy_penalty(weights, self.given_weights).times(theta))
+        gradient[frames], matrix[np.ix_(frames, frames)] = own.gradient, own.matrix
+        return Penalty(own.value, gradient, matrix)
+
+    def added(self, point: np.ndarray, background_alone: float | None) -> float:
+        """To the objective at a point (D,), all in all."""
+        return self.unit(background_alone) * self.value(point) + self.of_weights(point).value
+
+    def added_about(self, point: np.ndarray, background_alone: float | None) -> Penalty:
+        """The same about a point."""
+        return self.about(point).times(self.unit(background_alone)).plus(self.of_weights(point))
+
+    @property
+    def given_weights(self) -> np.ndarray:
+        """Of an ensemble's frames, w⁰: (F,)."""
+        return np.asarray(self.modes.weights)
+
     def share(self, point: np.ndarray, background_alone: float | None) -> PriorShare:
         """What it adds to the objective at a point, to be kept."""
         amplitudes, b_factors, anisou = self.shares(point)
@@ -165,6 +196,8 @@ class Prior:
             of_b_factors=unit * b_factors,
             anisou=self.config.anisou,
             of_anisou=unit * anisou,
+            weights=_number(self.config.weights),
+            of_weights=self.of_weights(point).value,
         )
 
     def b_slopes(self, point: np.ndarray) -> np.ndarray:
@@ -276,7 +309,7 @@ def log_ratios(prior: Prior, point: np.ndarray) -> np.ndarray:
 
 def penalty_of(prior: Prior | None, point: np.ndarray, score: Score) -> float:
     """What a prior adds to the objective at a point (D,); nothing without one."""
-    return 0.0 if prior is None else prior.unit(background_alone(score)) * prior.value(point)
+    return 0.0 if prior is None else prior.added(point, background_alone(score))
 
 
 def background_alone(score: Score) -> float | None:
@@ -293,7 +326,13 @@ def prior_of(config: PriorConfig, modes: Modes, space: SearchSpace, voxels: int)
         Where it is of parameters that are held, of modes without amplitudes, or of B-factors
         that are not known.
     """
-    if not (config.amplitudes or config.b_factors or config.anisou):
+    weighs = bool(space.of_frames.any())
+    if config.weights and not weighs:
+        raise InputError(
+            "prior.weights: no weights of frames are refined, so that it says nothing: expected "
+            '[structure] weights = "refine" with an ensemble, or leave it out'
+        )
+    if not (config.amplitudes or config.b_factors or config.anisou or weighs):
         return None
     if config.amplitudes:
         _require_amplitudes(modes, space)
@@ -361,6 +400,6 @@ def _uncorrelated_modes(space: SearchSpace) -> np.ndarray:
     return np.arange(sizes.get(_MODES) or 0) >= n_correlated
 
 
-def _number(weight: float | str) -> float:
+def _number(weight: float | str | None) -> float:
     """A weight that is chosen later counts for nothing until then."""
-    return 0.0 if isinstance(weight, str) else weight
+    return 0.0 if isinstance(weight, str) else weight or 0.0

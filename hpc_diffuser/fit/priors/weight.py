@@ -1,4 +1,4 @@
-"""The weight of the prior on amplitudes where CC_free is to choose it: kept with the run."""
+"""The weight of a prior where CC_free is to choose it: kept with the run."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,7 +6,9 @@ from dataclasses import replace
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from hpc_diffuser.fit.priors.choice import WEIGHTS, PathPoint, PriorPath
+from hpc_diffuser.fit.config import PriorConfig
+from hpc_diffuser.fit.priors.choice import ENTROPY_WEIGHTS, WEIGHTS, PathPoint, PriorPath
+from hpc_diffuser.fit.priors.entropy import effective_frames, relative_entropy
 from hpc_diffuser.fit.priors.path import Fitted, Follower
 from hpc_diffuser.fit.priors.prior import AUTO, Prior, background_alone, log_ratios
 from hpc_diffuser.fit.problem import Problem, compare, with_samples
@@ -24,7 +26,7 @@ def with_prior_weight(problem: Problem, world: Ranks) -> Problem:
 
     All ranks together follow the path; what is done of it is kept after each weight.
     """
-    if problem.config.prior.amplitudes != AUTO:
+    if open_weight(problem.config.prior) is None:
         return problem
     directory = problem.config.run.directory
     found = world.from_root(lambda: read_prior_path(directory))
@@ -42,10 +44,20 @@ def with_prior_weight(problem: Problem, world: Ranks) -> Problem:
     return with_weight(problem, found.chosen)
 
 
+def open_weight(prior: PriorConfig) -> str | None:
+    """Of which prior CC_free is to choose the weight: its key; None where they are known."""
+    return next((key for key in ("amplitudes", "weights") if getattr(prior, key) == AUTO), None)
+
+
+def _with(prior: PriorConfig, weight: float) -> PriorConfig:
+    key = open_weight(prior)
+    return prior if key is None else replace(prior, **{key: weight})
+
+
 def with_weight(problem: Problem, chosen: PathPoint) -> Problem:
-    """The problem with such a weight of its prior on amplitudes, and where that led to."""
+    """The problem with such a weight of the prior that is left open, and where that led to."""
     config = problem.config
-    prior = replace(config.prior, amplitudes=chosen.weight)
+    prior = _with(config.prior, chosen.weight)
     return replace(problem, config=replace(config, prior=prior), on_path=chosen.point)
 
 
@@ -72,22 +84,23 @@ def prior_path(
         raise ValueError("expected a problem with a prior")
     model, comparison = compare(problem, world)
     steps = Steps(problem, model, refuse_if_stopped)
-    unit = _unit(prior, comparison, steps, problem)
+    background = _background(comparison, steps, problem)
     follower = Follower(
         world,
         lambda point: _evaluated(steps.score(comparison, point, 0, 0)),
         lambda point: steps.of_map(point, 0, 0),
-        lambda point, weight: _weighted(prior, weight).about(point).times(unit),
+        lambda point, weight: _weighted(prior, weight).added_about(point, background),
         problem.space.bounds,
         problem.space.squared,
+        problem.space.normed,
     )
-    start = source_point(problem.space, problem.modes.amplitudes_A)
+    start, weights = source_point(problem.space, problem.modes), weights_of(prior)
     if begun.points:
         start = np.array(begun.points[-1].point)
     path = begun
     # One BLAS thread: the factor of the same matrix has other bits on two.
     with threadpool_limits(1):
-        for weight, found, evaluations in follower.follow(start, WEIGHTS[len(path.points) :]):
+        for weight, found, evaluations in follower.follow(start, weights[len(path.points) :]):
             path = PriorPath((*path.points, _point(prior, weight, found, evaluations)))
             world.from_root(lambda: save(path))  # noqa: B023
     return path
@@ -97,38 +110,52 @@ def _evaluated(score: Score) -> tuple[Score, float]:
     return score, objective(score)
 
 
-def _unit(prior: Prior, comparison: Comparison, steps: Steps, problem: Problem) -> float:
-    """Of a likelihood by χ₀², which every map has alike."""
+def weights_of(prior: Prior) -> tuple[float, ...]:
+    """What is tried, in its order."""
+    return ENTROPY_WEIGHTS if open_weight(prior.config) == "weights" else WEIGHTS
+
+
+def _background(comparison: Comparison, steps: Steps, problem: Problem) -> float | None:
+    """χ₀² of a likelihood, which every map has alike."""
     if problem.config.target.knots is None:
-        return prior.unit(None)
+        return None
     middle = problem.space.bounds.mean(axis=1)
-    return prior.unit(background_alone(steps.score(comparison, middle, 0, 0)))
+    return background_alone(steps.score(comparison, middle, 0, 0))
 
 
 def _weighted(prior: Prior, weight: float) -> Prior:
-    return replace(prior, config=replace(prior.config, amplitudes=weight))
+    return replace(prior, config=_with(prior.config, weight))
 
 
 def _point(prior: Prior, weight: float, found: Fitted, evaluations: int) -> PathPoint:
-    logs = log_ratios(prior, found.point)
+    frames = prior.space.of_frames
+    if frames.any():
+        deviation, scale = relative_entropy(found.point[frames], prior.given_weights), 1.0
+        effective = effective_frames(found.point[frames])
+    else:
+        logs, effective = log_ratios(prior, found.point), None
+        deviation, scale = float(np.std(logs)), float(np.exp(np.mean(logs)))
     return PathPoint(
         weight=weight,
         cc_work=plain(found.score.cc_work),
         cc_free=plain(found.score.cc_free),
         objective=found.objective,
-        deviation=float(np.std(logs)),
-        scale_of_source=float(np.exp(np.mean(logs))),
+        deviation=deviation,
+        scale_of_source=scale,
         evaluations=evaluations,
         point=tuple(found.point.tolist()),
+        effective_frames=effective,
     )
 
 
 def _path_text(path: PriorPath) -> str:
-    chosen, last = path.chosen, path.points[0]
-    free, without = (
-        "undefined" if p.cc_free is None else f"{p.cc_free:.4f}" for p in (chosen, last)
+    chosen = path.chosen
+    without = next(p for p in path.points if not p.weight)
+    free, none = (
+        "undefined" if p.cc_free is None else f"{p.cc_free:.4f}" for p in (chosen, without)
     )
+    on = "the entropy of frames' weights" if path.of_frames else "amplitudes"
     return (
-        f"prior: weight {chosen.weight:.3g} on amplitudes, of {len(path.points)} tried; CC_free "
-        f"{free} there, {without} without any"
+        f"prior: weight {chosen.weight:.3g} on {on}, of {len(path.points)} tried; CC_free "
+        f"{free} there, {none} without any"
     )

@@ -21,7 +21,8 @@ def slopes(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Of each refined parameter, by its place, dI/dφ at the model's rows: (v,) float.
 
-    Of modes that are not correlated to one-phonon order, where there is one; of all else by
+    Of modes that are not correlated to one-phonon order, where there is one; of weights of frames
+    exactly; of all else by
     central differences, of maps from the same sample points, at an end of the range from one
     side. All ranks of the group go through them in step. Parameters that need no sampling come
     first: the moments are then those of the point itself, which are made once.
@@ -39,11 +40,15 @@ def slopes(
         coordinates(space, space.by_name(point)),
         expanded_modes(modes, space, parameters),
     )
-    others = [i for i in range(len(found)) if i not in expanded]
+    frames = np.flatnonzero(space.of_frames)
+    others = [i for i in range(len(found)) if i not in expanded and i not in frames]
     sampled = _needs_samples(space)
     for i in others:
         if not sampled[i]:
             yield i, _difference(model, space, point, normals, i, found[i])
+    if len(frames):
+        of_frames = model.frame_slopes(parameters, normals)
+        yield from zip(frames.tolist(), of_frames, strict=True)
     if expanded:
         of_modes = model.mode_slopes(parameters, normals, list(expanded.values()))
         yield from zip(expanded, of_modes, strict=True)

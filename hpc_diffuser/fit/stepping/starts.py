@@ -18,7 +18,9 @@ from hpc_diffuser.fit.search.linearised import Linearised
 from hpc_diffuser.fit.space import SearchSpace
 from hpc_diffuser.fit.stepping.normal_equations import NormalEquations
 from hpc_diffuser.fit.stepping.slopes import expanded_modes
+from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters, parameters_from
+from hpc_diffuser.motion.registry import FRAME_WEIGHT
 from hpc_diffuser.scattering.model import ForwardModel
 
 TRIED = 8  # translations, equally far apart in their range
@@ -26,31 +28,34 @@ _ROUNDS = 2  # the second with the atoms' U of what the first has found
 _RIGID = ("translation_sigma_A", "halo_sigma_A")
 
 
-def source_point(space: SearchSpace, amplitudes_A: np.ndarray) -> np.ndarray:
-    """The source's amplitudes, as far as the ranges go; all else in the middle: (D,)."""
+def source_point(space: SearchSpace, modes: Modes) -> np.ndarray:
+    """The source's amplitudes, as far as ranges go, or weights; all else in the middle: (D,)."""
     first, values = 0, (space.low + space.high) / 2
     for name, n in space.layout:
+        own = slice(first, first + (1 if n is None else n))
         if name == "mode_amplitude_A":
-            own = slice(first, first + len(amplitudes_A))
-            values[own] = np.clip(amplitudes_A, space.low[own], space.high[own])
-        first += 1 if n is None else n
+            values[own] = np.clip(modes.amplitudes_A, space.low[own], space.high[own])
+        if name == FRAME_WEIGHT.name and modes.weights is not None:
+            values[own] = modes.weights
+        first = own.stop
     return values[space.refined]
 
 
-def random_point(
-    space: SearchSpace, amplitudes_A: np.ndarray, stream: np.random.Generator
-) -> np.ndarray:
+def random_point(space: SearchSpace, modes: Modes, stream: np.random.Generator) -> np.ndarray:
     """Anywhere within the ranges (D,), but no mode farther than the source goes in all.
 
     A hundred modes in the middle of their ranges move atoms by Ångströms, from where the first
-    order does not lead back: they are scaled down together.
+    order does not lead back: they are scaled down together. Weights of frames are any that add up
+    to 1, all alike likely.
     """
-    point, modes = stream.uniform(*space.bounds.T), list(space.modes)
-    source = np.linalg.norm(source_point(space, amplitudes_A)[modes])
-    total = np.linalg.norm(point[modes])
+    point, places = stream.uniform(*space.bounds.T), list(space.modes)
+    source = np.linalg.norm(source_point(space, modes)[places])
+    total = np.linalg.norm(point[places])
     if total > source:
-        point[modes] *= source / total
-    return np.clip(point, *space.bounds.T)
+        point[places] *= source / total
+    frames = space.of_frames
+    point[frames] = -np.log1p(-point[frames])
+    return np.clip(space.normed(point), *space.bounds.T)
 
 
 def one_phonon_point(problem: Problem, model: ForwardModel, normals: np.ndarray) -> np.ndarray:
@@ -66,7 +71,7 @@ def one_phonon_point(problem: Problem, model: ForwardModel, normals: np.ndarray)
         With the target's indices.
     normals : (S, ·) float
     """
-    point, options = source_point(problem.space, problem.modes.amplitudes_A), problem.config.target
+    point, options = source_point(problem.space, problem.modes), problem.config.target
     modes = expanded_modes(problem.modes, problem.space, problem.space.parameters(point))
     if not modes:
         return point

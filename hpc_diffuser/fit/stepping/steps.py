@@ -95,7 +95,7 @@ class Steps:
         found = self.of_map(point, restart, history.stage_of(row))
         if found is None or self._prior is None:
             return found
-        penalty = self._prior.about(point).times(self._prior.unit(self._equations.background_alone))
+        penalty = self._prior.added_about(point, self._equations.background_alone)
         return Linearised(found.gradient + penalty.gradient, found.matrix + penalty.matrix)
 
     def of_map(self, point: np.ndarray, restart: int, stage: int) -> Linearised | None:
@@ -144,14 +144,16 @@ class Steps:
     def _start(self, restart: int) -> np.ndarray:
         """Where a restart begins: at the one-phonon answer, the source's amplitudes, anywhere.
 
-        And where the path ended that the prior's weight was chosen on.
+        And where the path ended that the prior's weight was chosen on. Weights of frames have no
+        one-phonon answer: first come the given ones.
         """
-        if restart == 0:
+        problem, first = self._problem, int(not self._problem.space.of_frames.any())
+        if restart == first - 1:
             self._go_on()
-            return one_phonon_point(self._problem, self._model, self._normals(restart, 0))
-        if restart == 1:
-            return source_point(self._problem.space, self._problem.modes.amplitudes_A)
-        if restart == 2 and self._problem.on_path is not None:
-            return np.array(self._problem.on_path)
-        stream = generator(self._problem.config.model.seed, PROPOSAL, restart, 0)
-        return random_point(self._problem.space, self._problem.modes.amplitudes_A, stream)
+            return one_phonon_point(problem, self._model, self._normals(restart, 0))
+        if restart == first:
+            return source_point(problem.space, problem.modes)
+        if restart == first + 1 and problem.on_path is not None:
+            return np.array(problem.on_path)
+        stream = generator(problem.config.model.seed, PROPOSAL, restart, 0)
+        return random_point(problem.space, problem.modes, stream)
