@@ -19,8 +19,6 @@ def test_weights_are_found_from_anywhere(folder, restart):
     """From the given ones and from random ones."""
     history = searched(problem_of(folder, CONFIG), restart)
     found = history.points[history.best]
-    print(len(history), history.stage_starts, history.objectives, history.cc_work)
-    print(found.round(4))
     assert history.ended and len(history) <= 20
     np.testing.assert_allclose(found[1:], TRUE_WEIGHTS, atol=0.02)
     np.testing.assert_allclose(found[0], TRUE_TRANSLATION_A, rtol=0.02)

@@ -44,6 +44,7 @@ KEYS = [
     "halos",
     "likelihood",
     "prior",
+    "frame_weights",
     "final_map",
     "intervals",
     "standard_errors",
