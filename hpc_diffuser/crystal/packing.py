@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-import gemmi
 import numpy as np
 from scipy.spatial import KDTree
 
 from hpc_diffuser.crystal.contacts import check_room, contacts_with, images
-from hpc_diffuser.crystal.lattice import cell_text, fractionalization, space_group_of
+from hpc_diffuser.crystal.lattice import cell_text, fractionalization
+from hpc_diffuser.crystal.symmetry import operators
 from hpc_diffuser.system.arrays import Floats, Integers
 from hpc_diffuser.system.errors import InputError
 
@@ -131,7 +131,7 @@ def crystal_packing(
         crystal together.
     """
     check_room(len(positions), unit_cell, space_group)
-    rotations, translations = _operators(unit_cell, space_group)
+    rotations, translations = operators(space_group, unit_cell)
     neighbours = _neighbours(positions, unit_cell, space_group, reach_A)
     places = [n.place for n in neighbours]
     targets, cells = _targets(rotations, translations, places)
@@ -147,13 +147,6 @@ def crystal_packing(
         targets=targets,
         cells=cells,
     )
-
-
-def _operators(unit_cell: tuple[float, ...], space_group: str) -> tuple[Integers, Floats]:
-    """Rotations (Z, 3, 3) and translations (Z, 3) of fractions."""
-    operators = list(space_group_of(space_group, unit_cell).operations())
-    rotations = np.array([op.rot for op in operators]) // gemmi.Op.DEN
-    return rotations, np.array([op.tran for op in operators]) / gemmi.Op.DEN
 
 
 def _neighbours(

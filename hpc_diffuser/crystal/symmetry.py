@@ -5,6 +5,7 @@ related by x' = R x + t have I'(h) = I(h R): the sum is their number times the a
 molecule's intensity over the Laue mates h W.
 """
 
+import gemmi
 import numpy as np
 
 from hpc_diffuser.crystal.lattice import (
@@ -13,6 +14,7 @@ from hpc_diffuser.crystal.lattice import (
     first_of_friedel_pair,
     laue_operations,
     reciprocal_metric,
+    space_group_of,
 )
 from hpc_diffuser.system.arrays import Floats, Integers
 from hpc_diffuser.system.errors import InputError
@@ -43,6 +45,21 @@ def unique_indices(grid: HklGrid, d_max: float, d_min: float, operations: Intege
     """
     planes = grid.planes_between(d_max, d_min)
     return np.concatenate([asymmetric_unit(plane, operations) for plane in planes])
+
+
+def operators(space_group: str, unit_cell: tuple[float, ...] | None) -> tuple[Integers, Floats]:
+    """W (Z, 3, 3) and w (Z, 3) of a space group: fractions x of an atom have copies at W x + w.
+
+    Those by centring too, in gemmi's order.
+
+    Raises
+    ------
+    InputError
+        Where gemmi does not know the space group.
+    """
+    found = list(space_group_of(space_group, unit_cell).operations())
+    rotations = np.array([op.rot for op in found]) // gemmi.Op.DEN
+    return rotations, np.array([op.tran for op in found]) / gemmi.Op.DEN
 
 
 def one_of_each_inverse(operations: Integers) -> Integers:
@@ -78,16 +95,37 @@ def laue_expansion(
     InputError
         Where operations mix axes that are divided differently.
     """
+    return sample_table(indices, divisions, one_of_each_inverse(operations))
+
+
+def sample_table(
+    indices: Integers, divisions: tuple[float, float, float], operations: Integers
+) -> tuple[Integers, Integers]:
+    """Where samples come to lie by operations.
+
+    Parameters
+    ----------
+    indices : (V, 3) int
+    divisions : 3 numbers
+    operations : (Z, 3, 3) int
+        W: rotations of a space group.
+
+    Returns
+    -------
+    expanded : (E, 3) int
+        As of `laue_expansion`.
+    mates : (V, Z) int
+        Rows of `expanded`: the samples i W, or their Friedel mates.
+    """
     _check_divisions(divisions, operations, "the space group")
-    half = one_of_each_inverse(operations)
-    reach = _reach(indices, half)
+    reach = _reach(indices, operations)
     # A table of the box that holds all mates: sorted without sorting G/2 times V indices.
     present = np.zeros((reach[0] + 1) * (2 * reach[1] + 1) * (2 * reach[2] + 1), bool)
-    for operation in half:
+    for operation in operations:
         present[_place(indices @ operation, reach)] = True
     row = np.cumsum(present, dtype=np.int32) - np.int32(1)
-    mates = np.empty((len(indices), len(half)), np.int32, order="F")
-    for column, operation in enumerate(half):
+    mates = np.empty((len(indices), len(operations)), np.int32, order="F")
+    for column, operation in enumerate(operations):
         mates[:, column] = row[_place(indices @ operation, reach)]
     shape = (reach[0] + 1, 2 * reach[1] + 1, 2 * reach[2] + 1)
     expanded = np.stack(np.unravel_index(np.flatnonzero(present), shape), axis=1)
