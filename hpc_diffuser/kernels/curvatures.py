@@ -5,9 +5,10 @@ from numba import njit, prange
 
 from hpc_diffuser.kernels.density import DEGREE, Shapes
 from hpc_diffuser.kernels.fused import fused
-from hpc_diffuser.kernels.gradients import LANES, Copies
+from hpc_diffuser.kernels.gradients import Copies
 from hpc_diffuser.system.arrays import Floats, Integers, Mask
 
+LANES = 8  # a row of an atom's own box has a multiple of so many points
 _COMPONENTS = 9  # −∇ρ along x, y, z; ∂²ρ along xx, yy, zz, xy, xz, yz
 
 

@@ -10,6 +10,9 @@ polynomials up to degree 2n − 1, so that with x = q²λ
 
     |e^{−x/2} − Σ_k w_k cos(√x z_k)| ≤ n! xⁿ/(2n)!.
 
+At an angle to the axis x is smaller, as the angle's squared cosine, and so it is at lower
+resolution: over the resolution sphere the rms of xⁿ is √(3/((4n+1)(4n+3))) of the largest.
+
 Where motion is so large that this takes more than a dozen, the points are equidistant, between
 ±L and 2π/(√x + L) apart: what they repeat, and what they leave out, is e^{−L²/2}.
 """
@@ -24,7 +27,7 @@ import numpy as np
 
 from hpc_diffuser.system.arrays import Floats, Integers
 
-DRESSING_ERROR = 1e-3  # of an atom's factor at the resolution limit
+DRESSING_ERROR = 5e-4  # of an atom's factor, rms over the resolution sphere
 MOST_COPIES = 64  # of an atom, on average: where they move so far, the first order is of no use
 HERMITE_POINTS = 12  # at most, along an axis
 _FARTHEST = 3.9  # L, in standard deviations
@@ -97,10 +100,12 @@ def can_be_dressed(covariances_A2: Floats, d_min: float) -> bool:
 
 
 def points_needed(x: Floats) -> Integers:
-    """The fewest points whose mean is e^{−x/2} to `DRESSING_ERROR`."""
+    """The fewest points whose mean is e^{−x/2} to `DRESSING_ERROR`; x at the limit, on the axis."""
     n = np.ones(np.shape(x), np.int64)
     for fewer in range(1, HERMITE_POINTS + 1):
-        error = math.factorial(fewer) / math.factorial(2 * fewer) * np.asarray(x) ** fewer
+        sphere = math.sqrt(3 / ((4 * fewer + 1) * (4 * fewer + 3)))
+        largest = math.factorial(fewer) / math.factorial(2 * fewer) * np.asarray(x) ** fewer
+        error = sphere * largest
         n = np.where((n == fewer) & (error >= DRESSING_ERROR), fewer + 1, n)
     equidistant = np.ceil(_FARTHEST * (np.sqrt(x) + _FARTHEST) / np.pi).astype(np.int64) + 1
     return np.where(n > HERMITE_POINTS, np.maximum(equidistant, HERMITE_POINTS + 1), n)

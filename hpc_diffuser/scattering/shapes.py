@@ -10,6 +10,7 @@ the classical calculation of structure factors by Fourier transform of a blurred
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -112,15 +113,26 @@ def shapes_of_kinds(
         To be differentiated twice: errors count as of second derivatives, by s² where they are,
         beyond the limit too; and without v itself, whose slope jumps at the edge.
     """
-    rows, s, share = _design(d_min, base.width, base.sharpness, 2 if curved else 0)
-    rows = rows[:, curved:]
-    scale = np.linalg.norm(rows, axis=0)
-    solution = np.linalg.pinv(rows / scale, rcond=1e-13)[:, : len(s)] / scale[:, None]
-    blob = _blob_transform(*_profile(d_min, base.width, base.sharpness), s)
+    solution, s, share, blob = _solution(d_min, base.width, base.sharpness, curved)
     of_s = np.interp(s, base.s, base.blur) / blob
     relative = factors.at(s**2) * (of_s * (-(s**2) / 4 if dimming else 1))[:, None]
     coefficients: Floats = solution @ (relative * np.sqrt(share)[:, None])
     return np.pad(coefficients, ((int(curved), 0), (0, 0))).T
+
+
+@cache
+def _solution(
+    d_min: float, width: float, sharpness: float, curved: bool
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """What gives coefficients (J, T) of wanted transforms; |s|, share and blob's transform, (T,).
+
+    It depends on no atom: kept, for factors change at every evaluation.
+    """
+    rows, s, share = _design(d_min, width, sharpness, 2 if curved else 0)
+    rows = rows[:, curved:]
+    scale = np.linalg.norm(rows, axis=0)
+    solution = np.linalg.pinv(rows / scale, rcond=1e-13)[:, : len(s)] / scale[:, None]
+    return solution, s, share, _blob_transform(*_profile(d_min, width, sharpness), s)
 
 
 def radial_transform(radius: float, degree: int, s: Floats) -> Floats:
