@@ -6,7 +6,8 @@ from typing import NamedTuple
 from hpc_diffuser.fit.inputs import load_modes
 from hpc_diffuser.fit.run.begun import begun_config, find_inputs, molecule_keys
 from hpc_diffuser.fit.run.directory import read_manifest
-from hpc_diffuser.fit.summary import NAME, Outcome, Summary, read_summary
+from hpc_diffuser.fit.summary import Outcome, Summary
+from hpc_diffuser.fit.summary_file import NAME, read_summary
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters, parameters_from
 from hpc_diffuser.system.errors import InputError

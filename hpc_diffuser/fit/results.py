@@ -41,8 +41,8 @@ from hpc_diffuser.fit.summary import (
     ScoreRule,
     Summary,
     TranslationAlone,
-    write_summary,
 )
+from hpc_diffuser.fit.summary_file import write_summary
 from hpc_diffuser.io.maps.native import write_map
 from hpc_diffuser.maps.target import Target, map_from_voxels, outside_halos
 from hpc_diffuser.maps.target_options import HALO_RADIUS

@@ -14,7 +14,8 @@ from hpc_diffuser.fit.run.directory import Session, read_manifest, read_session,
 from hpc_diffuser.fit.run.jobs import read_jobs
 from hpc_diffuser.fit.run.lock import owner_lives, read_owner
 from hpc_diffuser.fit.search.history import History, evaluations_in_all
-from hpc_diffuser.fit.summary import Spread, read_stage
+from hpc_diffuser.fit.summary import Spread
+from hpc_diffuser.fit.summary_file import read_stage
 from hpc_diffuser.system.errors import InputError
 
 # What somebody may be doing with a run, and how it may have ended.

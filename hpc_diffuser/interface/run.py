@@ -28,7 +28,7 @@ from hpc_diffuser.fit.run.directory import (
 )
 from hpc_diffuser.fit.run.jobs import read_jobs
 from hpc_diffuser.fit.run.lock import owner_lives, read_owner
-from hpc_diffuser.fit.summary import NAME, read_summary
+from hpc_diffuser.fit.summary_file import NAME, read_summary
 from hpc_diffuser.interface.checked import path_of
 from hpc_diffuser.system.arrays import Floats
 from hpc_diffuser.system.errors import InputError

@@ -18,7 +18,7 @@ from hpc_diffuser.commands.pages.report import report_text
 from hpc_diffuser.fit.refinement import optimiser_share
 from hpc_diffuser.fit.run.checkpoints import checkpoint_path, read_checkpoint, write_checkpoint
 from hpc_diffuser.fit.search.history import new_history
-from hpc_diffuser.fit.summary import read_summary
+from hpc_diffuser.fit.summary_file import read_summary
 from hpc_diffuser.io.maps.native import read_map
 from hpc_diffuser.system.errors import StoppedError
 from hpc_diffuser.system.storage import sha256

@@ -10,7 +10,8 @@ from hpc_diffuser.fit.config import ParametersConfig
 from hpc_diffuser.fit.restarts import failed_restarts, summarise
 from hpc_diffuser.fit.search.history import History, new_history
 from hpc_diffuser.fit.space import SearchSpace, search_space
-from hpc_diffuser.fit.summary import AtBounds, summary_data
+from hpc_diffuser.fit.summary import AtBounds
+from hpc_diffuser.fit.summary_file import summary_data
 
 N_EVALUATIONS = 6
 LAYOUT = (("mode_amplitude_A", 2), ("translation_sigma_A", None), ("uncorrelated_sigma_A", None))

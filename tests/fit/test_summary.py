@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hpc_diffuser.commands.pages.report import report_text
-from hpc_diffuser.fit.summary import read_stage, read_summary, summary_data, write_summary
+from hpc_diffuser.fit.summary_file import read_stage, read_summary, summary_data, write_summary
 from hpc_diffuser.system.errors import InputError
 
 # The file's keys, in their order: other programs rely on them.

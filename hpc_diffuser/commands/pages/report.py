@@ -12,7 +12,6 @@ from hpc_diffuser.fit.cc_text import cc_column
 from hpc_diffuser.fit.clusters import NEIGHBOURS
 from hpc_diffuser.fit.run.directory import read_manifest
 from hpc_diffuser.fit.summary import (
-    NAME,
     TRANSLATIONS_A,
     BFactors,
     Ceiling,
@@ -33,8 +32,8 @@ from hpc_diffuser.fit.summary import (
     TranslationAlone,
     Values,
     by_label,
-    read_summary,
 )
+from hpc_diffuser.fit.summary_file import NAME, read_summary
 from hpc_diffuser.motion.registry import BY_NAME
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.progress import duration
