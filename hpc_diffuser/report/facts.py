@@ -97,8 +97,10 @@ def best_known(summary: Summary) -> Values | None:
 
 
 def is_shown(label: str) -> bool:
-    """False of what modes beyond the first `MOST_MODES` have."""
+    """False of what modes beyond the first `MOST_MODES` have, and of frames' weights."""
     words = label.split()
+    if words[0] == "frame":
+        return False
     numbers = words[1].split("-") if len(words) == 2 and words[0] in ("mode", "modes") else []
     return all(int(number) <= MOST_MODES for number in numbers)
 
@@ -245,6 +247,9 @@ def _prior(part: str, found: PriorShare) -> Iterator[Fact]:
     if found.anisou:
         yield Fact(part, "weight of the prior on ANISOU", significant(found.anisou, 3))
         yield Fact(part, "its share of the objective", significant(found.of_anisou, 2))
+    if found.weights:
+        yield Fact(part, "θ of the entropy of frames' weights", significant(found.weights, 3))
+        yield Fact(part, "that of the objective", significant(found.of_weights, 2))
 
 
 def _rule(run: Run) -> str:

@@ -6,10 +6,12 @@ from hpc_diffuser.commands.export import Options
 from hpc_diffuser.commands.exports.made import Made
 from hpc_diffuser.commands.exports.source import Source
 from hpc_diffuser.crystal.structure import atom_label
+from hpc_diffuser.fit.frame_weights import MOST, carrying
 from hpc_diffuser.io.motions.conformations import conformation_files
 from hpc_diffuser.io.motions.nmd import nmd_bytes
 from hpc_diffuser.motion.configurations import residual_b_factors
 from hpc_diffuser.motion.drawn import drawn_ensemble, mode_path
+from hpc_diffuser.motion.ensemble import weights_of
 from hpc_diffuser.system.errors import InputError
 
 _PATH, _LEAST_PATH, _ENSEMBLE = 20, 4, 50
@@ -93,6 +95,30 @@ def ensemble(source: Source, options: Options) -> Made:
     frames = drawn_ensemble(modes, parameters, n_models, options.seed, residual)
     said = f"{options.output}: {n_models} models, {source.motions()}"
     return _conformations(source, options, frames, said)
+
+
+def heaviest_frames(source: Source, options: Options) -> Made:
+    """The frames that a fit with refined weights has found to matter, the heaviest first."""
+    weights = weights_of(source.modes, source.parameters.sampled)
+    if source.modes.frames is None or weights is None or not source.parameters.frame_weight:
+        raise InputError(
+            f"{source.path}: has no refined weights of frames: expected a run with [structure] "
+            'weights = "refine"'
+        )
+    numbers = carrying(weights, MOST)
+    if options.models is not None:
+        numbers = tuple((np.argsort(-weights, kind="stable")[: options.models] + 1).tolist())
+    rows = np.array(numbers) - 1
+    said = (
+        f"{options.output}: {len(rows)} of {len(weights)} frames, which carry "
+        f"{100 * weights[rows].sum():.1f} % of the weight"
+    )
+    made = _conformations(source, options, source.modes.frames[rows], said)
+    named = [
+        f"model {model}: frame {number}, weight {weights[number - 1]:.4f}"
+        for model, number in enumerate(numbers, start=1)
+    ]
+    return Made(made.files, (*made.said, *named))
 
 
 def _conformations(source: Source, options: Options, frames: np.ndarray, said: str) -> Made:

@@ -81,6 +81,15 @@ KINDS = (
         "hpc-diffuser export run ensemble.dcd --write ensemble --models 100",
     ),
     Kind(
+        "frames",
+        "the frames of an ensemble that carry nine tenths of their refined weight, or the heaviest",
+        (".pdb", ".dcd"),
+        ("models",),
+        "motions.heaviest_frames",
+        "the same",
+        "hpc-diffuser export run frames.pdb --write frames",
+    ),
+    Kind(
         "b-factors",
         "a structure with the B-factors of all motions",
         (".pdb",),

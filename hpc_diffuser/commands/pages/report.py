@@ -10,6 +10,7 @@ import numpy as np
 from hpc_diffuser.fit.agreement import agreement
 from hpc_diffuser.fit.cc_text import cc_column
 from hpc_diffuser.fit.clusters import NEIGHBOURS
+from hpc_diffuser.fit.frame_weights import FrameWeights
 from hpc_diffuser.fit.run.directory import read_manifest
 from hpc_diffuser.fit.summary import (
     TRANSLATIONS_A,
@@ -34,12 +35,13 @@ from hpc_diffuser.fit.summary import (
     by_label,
 )
 from hpc_diffuser.fit.summary_file import NAME, read_summary
-from hpc_diffuser.motion.registry import BY_NAME
+from hpc_diffuser.motion.registry import BY_NAME, FRAME_WEIGHT
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.progress import duration
 
 WIDTH = 100  # of a line of text
 MOST_CLUSTERS = 6  # that are shown side by side
+MOST_FRAMES = 12  # that are named
 MOST_NAMES = 4  # of hosts, of processors
 _HEADINGS = {"spread": "scatter", "standard_errors": "error"}
 _ERROR = (
@@ -93,6 +95,7 @@ def report_text(summary: Summary) -> str:
         parts.append(_parameter_table(summary, findings))
         parts.append(_cluster_table(summary, findings) if len(findings.clusters) > 1 else "")
     if outcome:
+        parts.append(_frames_text(outcome.frame_weights))
         parts += [_score_table(outcome), shell_table(outcome.shells), _motion_table(outcome)]
         parts += [_halo_text(outcome.halos)] if outcome.halos else []
         parts.append(_cost_text(summary.cost, outcome.last_session))
@@ -154,6 +157,8 @@ def _parameter_table(summary: Summary, findings: Findings) -> str:
     heading = "".join(f"{_HEADINGS.get(name, name):>9s}" for name in order)
     lines = [f"{'Parameters':22s}{heading}" + "   source" * bool(source)]
     for name, value in findings.median.items():
+        if name == FRAME_WEIGHT.name:
+            continue  # so many have lines of their own
         values = [_as_list(columns[key][name]) for key in order]
         for row, (label, shown) in enumerate(_labels(name, value)):
             numbers = [column[row] for column in values]
@@ -185,6 +190,8 @@ def _cluster_table(summary: Summary, findings: Findings) -> str:
         "best CC_search": [cluster.cc_search for cluster in shown],
     }
     for name, value in findings.median.items():
+        if name == FRAME_WEIGHT.name:
+            continue
         values = [_as_list(cluster.median[name]) for cluster in shown]
         for row, (label, for_people) in enumerate(_labels(name, value)):
             if label in summary.refined:
@@ -210,6 +217,7 @@ def _score_table(outcome: Outcome) -> str:
             f"  the answer            {cc_column(outcome.cc_work)}{cc_column(outcome.cc_free)}"
             + (f"   ({score_rule(rule.rule, rule.weights)})" if rule else ""),
             *_other_scores(outcome),
+            *_given_weights(outcome.frame_weights),
             f"  translation alone     {cc_column(alone.cc_work)}{cc_column(alone.cc_free)}"
             f"   ({_of_translation(alone)})",
             *ceiling_lines(outcome.ceiling),
@@ -217,6 +225,24 @@ def _score_table(outcome: Outcome) -> str:
             *_prior_lines(outcome.prior),
         ]
     )
+
+
+def _frames_text(found: FrameWeights | None) -> str:
+    """Which of an ensemble's frames count; empty where their weights are not refined."""
+    if found is None:
+        return ""
+    heaviest = [f"{n} ({found.weights[n - 1]:.3f})" for n in found.carry_most[:MOST_FRAMES]]
+    more = len(found.carry_most) - MOST_FRAMES
+    lines = [
+        f"Weights of {len(found.weights)} frames: as many as {found.effective:.2f} of one weight, "
+        f"of the given ones {found.effective_given:.2f}; theta {found.theta:.3g}, relative entropy "
+        f"{found.relative_entropy:.3f}",
+        f"Nine tenths are on {len(found.carry_most)} frames, half on {len(found.carry_half)}: "
+        + ", ".join(heaviest)
+        + (f" and {more} more" if more > 0 else ""),
+        "Written by hpc-diffuser export RUN frames.pdb --write frames",
+    ]
+    return "\n".join(wrapped(line) for line in lines)
 
 
 def _prior_lines(found: PriorShare | None) -> list[str]:
@@ -240,7 +266,20 @@ def _prior_lines(found: PriorShare | None) -> list[str]:
             f"  prior on ANISOU       {found.of_anisou:9.2e}            (of the objective; "
             f"weight {found.anisou:g}; of motion beyond the crystal's in some direction)"
         )
+    if found.weights:
+        lines.append(
+            f"  prior on weights      {found.of_weights:9.2e}            (of the objective; "
+            f"theta {found.weights:.3g} times their relative entropy to the given ones)"
+        )
     return lines
+
+
+def _given_weights(found: FrameWeights | None) -> list[str]:
+    """Scores of an ensemble as it was given, where its weights are refined."""
+    if found is None:
+        return []
+    scores = cc_column(found.cc_work_given) + cc_column(found.cc_free_given)
+    return [f"  given weights         {scores}   (all else as at the answer)"]
 
 
 def likelihood_lines(found: Likelihood | None) -> list[str]:

@@ -29,9 +29,11 @@ def correlations_of_run(run: Run) -> Contents | None:
         return None
     labels = [label for label, _ in refined_parameters(summary, outcome)]
     correlation = _floats(found.correlation)
+    kept = [i for i, label in enumerate(labels) if i in found.known or "frame " not in label]
+    shown = [labels[i] for i in kept], correlation[np.ix_(kept, kept)]
     return Contents(
         words=(_WORDS,),
-        figures=(_correlation_figure(labels, correlation),),
+        figures=(_correlation_figure(*shown),),
         tables=(_pairs(labels, correlation),),
     )
 

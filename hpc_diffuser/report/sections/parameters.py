@@ -53,7 +53,7 @@ def parameters_of_run(run: Run) -> Contents | None:
         tables.append(_effective_table(found.effective))
     return Contents(
         words=_words(labels, outcome, found),
-        figures=(_figure(labels, summary, table),),
+        figures=_figures(labels, summary, table),
         tables=tuple(tables),
     )
 
@@ -217,14 +217,25 @@ def _table(summary: Summary, outcome: Outcome, found: Intervals | None) -> Table
     )
 
 
-def _figure(labels: list[str], summary: Summary, table: Table) -> Figure:
-    columns = {c.name: [row[i] for row in table.rows] for i, c in enumerate(table.columns)}
+def _figures(labels: list[str], summary: Summary, table: Table) -> tuple[Figure, ...]:
+    """One of all parameters but the weights of frames, which have a section of their own."""
+    kept = [i for i, label in enumerate(summary.refined) if not label.startswith("frame ")]
+    if not kept:
+        return ()
+    rows = tuple(table.rows[i] for i in kept)
+    bounds = np.array([summary.bounds[summary.refined[i]] for i in kept])
+    return (_figure([labels[i] for i in kept], bounds, table.columns, rows),)
+
+
+def _figure(
+    labels: list[str], bounds: Floats, names: tuple[Column, ...], rows: tuple[tuple[Cell, ...], ...]
+) -> Figure:
+    columns = {c.name: [row[i] for row in rows] for i, c in enumerate(names)}
 
     def of(name: str) -> Floats:
         return np.array([np.nan if x is None else x for x in columns[name]], np.float64)
 
     ends = np.array([of("95 % from"), of("95 % to")])
-    bounds = np.array([summary.bounds[label] for label in summary.refined])
     known = int(np.isfinite(ends[0]).sum())
     return Figure(
         name="parameters",

@@ -10,7 +10,7 @@ from hpc_diffuser.report.section import Column, Contents, Figure, Table
 def weight_of_prior(run: Run) -> Contents | None:
     """CC_work and CC_free against the weight; None where it is given, or not known yet."""
     path = run.prior_path
-    if path is None or not path.complete:
+    if path is None or not path.complete or path.of_frames:
         return None
     return Contents(words=(_words(path),), figures=(_figure(path),), tables=(_table(path),))
 

@@ -1,5 +1,8 @@
 """Sections: where every restart ended, and how it came there."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 
 from hpc_diffuser.fit.agreement import agreement
@@ -13,7 +16,7 @@ from hpc_diffuser.fit.courses import (
 )
 from hpc_diffuser.fit.summary import by_label
 from hpc_diffuser.interface.run import Run
-from hpc_diffuser.motion.registry import PARAMETERS
+from hpc_diffuser.motion.registry import BY_NAME
 from hpc_diffuser.plots.restarts import (
     MOST_HISTOGRAMS,
     plot_courses,
@@ -62,8 +65,8 @@ def convergence(run: Run) -> Contents | None:
 
 def shown_names(run: Run) -> list[str]:
     """The refined parameters with their units, as tables and axes have them."""
-    units = {row.name: row.quantity.unit for row in PARAMETERS}
-    labels = {row.name: row.label for row in PARAMETERS}
+    units = {name: row.quantity.unit for name, row in BY_NAME.items()}
+    labels = {name: row.label for name, row in BY_NAME.items()}
 
     def shown(label: str) -> str:
         if label.startswith("mode "):
@@ -95,6 +98,17 @@ def truth_of(run: Run) -> dict[int, float]:
     return {i: float(found[name]) for i, name in enumerate(run.refined) if name in found}
 
 
+def without_frames(labels: Sequence[str]) -> list[int]:
+    """Places of the parameters that figures have a row for: not of frames' weights, but alone."""
+    kept = [i for i, label in enumerate(labels) if not label.startswith("frame ")]
+    return kept or list(range(len(labels)))
+
+
+def _at(values: dict[int, float], kept: list[int]) -> dict[int, float]:
+    """By places among those that are kept."""
+    return {row: values[place] for row, place in enumerate(kept) if place in values}
+
+
 def _standings(run: Run, restarts: list[Restart]) -> str:
     """Where the finished ones ended, and how many have failed or not finished."""
     parts = [agreement(run.summary) if run.summary else ""]
@@ -105,7 +119,10 @@ def _standings(run: Run, restarts: list[Restart]) -> str:
 
 
 def _points(run: Run, restarts: list[Restart]) -> Figure:
-    names, answer, truth = shown_names(run), answer_of(run), truth_of(run)
+    kept = without_frames(run.refined)
+    names, bounds = [shown_names(run)[i] for i in kept], run.bounds[kept]
+    own = [replace(r, point=r.point[kept]) for r in restarts]
+    answer, truth = (_at(of_all(run), kept) for of_all in (answer_of, truth_of))
     true = " Stars: what the target was simulated with." if truth else ""
     return Figure(
         name="restarts",
@@ -113,7 +130,7 @@ def _points(run: Run, restarts: list[Restart]) -> Figure:
         "upper bound of the parameter, which are written at both ends. Clusters differ in marker "
         f"and shade; hollow: failed, or not finished. Bars: the answer, or the best so far.{true}",
         alternative=f"{_standings(run, restarts)} The parameters are in the table restart_points.",
-        draw=lambda: plot_restarts(restarts, names, run.bounds, answer, truth).figure,
+        draw=lambda: plot_restarts(own, names, bounds, answer, truth).figure,
     )
 
 
