@@ -134,6 +134,7 @@ def reached(module: str) -> set[str]:
 
 # In the physics these share work among the ranks that they are given, and no others know of ranks.
 WITH_RANKS = {
+    "scattering.crystal_liquid",
     "scattering.model",
     "scattering.molecule",
     "scattering.moment_slopes",

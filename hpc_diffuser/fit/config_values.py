@@ -278,16 +278,17 @@ def _parameter(name: str, value: Any) -> Range | tuple[Range, ...]:
     if not isinstance(value, list) or is_pair:
         return _range(name, value)
     row = BY_NAME[name.split(".")[1]]
-    expected = row.list_length
+    expected = row.list_lengths
     if not row.several:
         raise InputError(f"{name} should be a number or [low, high], found {shown(value)}")
     if not value:
         raise InputError(
             f"{name} is an empty list: expected a number, [low, high], or one for each"
         )
-    if expected not in (None, len(value)):
+    if expected and len(value) not in expected:
+        lengths = " or ".join(map(str, expected))
         raise InputError(
-            f"{name} should be a number, [low, high], or {expected} of those, found {shown(value)}"
+            f"{name} should be a number, [low, high], or {lengths} of those, found {shown(value)}"
         )
     return tuple(_range(f"{name}[{i}]", v) for i, v in enumerate(value))
 

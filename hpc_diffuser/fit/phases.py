@@ -31,7 +31,15 @@ from hpc_diffuser.maps.target import Target
 from hpc_diffuser.maps.zones import most_blocks, zones_bytes
 from hpc_diffuser.motion.ensemble import n_configurations
 from hpc_diffuser.parallel.decomposition import choose_layout, share_planes
-from hpc_diffuser.scattering import interpolation, liquid, model, molecule, moments, volume
+from hpc_diffuser.scattering import (
+    crystal_liquid,
+    interpolation,
+    liquid,
+    model,
+    molecule,
+    moments,
+    volume,
+)
 from hpc_diffuser.scattering.density import DensityTransform
 from hpc_diffuser.scattering.estimator_costs import expanding_bytes
 from hpc_diffuser.scattering.slab import BLOCK, Slab, slab
@@ -61,6 +69,8 @@ class Sizes:
         Of the expanded voxels, those on each h-plane.
     liquid_points : int
         Points of the Patterson function; 0 without liquid-like motion.
+    crystal_points : int
+        The same of the whole crystal's: of all cells that its samples need.
     coarse : Slab
         All planes that are computed.
     interpolated : bool
@@ -107,6 +117,15 @@ class Sizes:
     has_errors: bool
     weighted: bool
     likely: bool = False
+    crystal_points: int = 0
+
+
+def _crystal_points(target: Target, gamma_A: float) -> int:
+    """Of all cells; 0 without liquid-like motion of the whole crystal."""
+    if not gamma_A:
+        return 0
+    s_squared_max = float(target.grid.inverse_d_squared(target.indices).max())
+    return math.prod(crystal_liquid.boxes(target.grid, s_squared_max, gamma_A)[1])
 
 
 @dataclass(frozen=True)
@@ -141,6 +160,7 @@ def measured_sizes(problem: Problem) -> Sizes:
         mates=mates,
         plane_voxels=np.bincount(expanded[:, 0]),
         liquid_points=math.prod(liquid.padded_shape(grid)) if how.liquid_gamma_A else 0,
+        crystal_points=_crystal_points(target, how.crystal_gamma_A),
         coarse=coarse,
         interpolated=band is not None,
         kept_values=make.kept_values,
@@ -218,6 +238,7 @@ def held(sizes: Sizes, share: Share) -> Phase:
     if sizes.mates > 1:
         kept += model.mates_bytes(sizes.expanded, sizes.mates, own)
     kept += liquid.kept_bytes(sizes.liquid_points)
+    kept += crystal_liquid.kept_bytes(sizes.crystal_points)
     if sizes.interpolated:
         kept += volume.volume_bytes(computed_voxels(sizes))
         kept += interpolation.kept_bytes(share.voxels)
@@ -266,6 +287,8 @@ def evaluating(sizes: Sizes, share: Share, n_samples: int) -> list[Phase]:
         phases.append(kept + model.averaging_bytes(sizes.expanded))
     if sizes.liquid_points:
         phases.append(kept + liquid.series_bytes(own, sizes.liquid_points))
+    if sizes.crystal_points:
+        phases.append(kept + crystal_liquid.series_bytes(own, sizes.crystal_points))
     return phases
 
 

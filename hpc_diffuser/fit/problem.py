@@ -24,6 +24,7 @@ from hpc_diffuser.motion.ensemble import Sampler
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.overlap import alike
 from hpc_diffuser.parallel.communicator import Ranks
+from hpc_diffuser.scattering.crystal_liquid import require_crystal_axes
 from hpc_diffuser.scattering.halos import zone_profile
 from hpc_diffuser.scattering.model import ForwardModel, forward_model
 from hpc_diffuser.scattering.molecule import Computation
@@ -75,6 +76,8 @@ def ensemble_sampler(options: ModelConfig, modes: Modes, space: SearchSpace) -> 
 def computation(options: ModelConfig, modes: Modes, space: SearchSpace) -> Computation:
     """How a model is computed: on which grid, for how large a molecule, and which atoms."""
     densest, factors = space.farthest, None
+    _require_rigid_inside(modes, space)
+    require_crystal_axes(space.anywhere.disorder, modes.space_group, modes.unit_cell)
     if densest.k_sol_eA3:
         factors = atom_factors(modes.structure, densest.k_sol_eA3, densest.b_sol_A2)
     return Computation(
@@ -82,6 +85,7 @@ def computation(options: ModelConfig, modes: Modes, space: SearchSpace) -> Compu
         grid=options.grid,
         transform=options.transform,
         liquid_gamma_A=space.at_least("llm_gamma_A"),
+        crystal_gamma_A=space.at_least("crystal_llm_gamma_A"),
         factors=factors,
         many_kinds=space.at_most("residual_b_fraction") > 0,
         estimator=_estimator(options, modes, space),
@@ -104,6 +108,17 @@ def why_only_sampled(modes: Modes, space: SearchSpace) -> str | None:
     if modes.frames is not None:
         return "an ensemble's own frames"
     return "libration, whose rotations are exact" if space.librates else None
+
+
+def _require_rigid_inside(modes: Modes, space: SearchSpace) -> None:
+    """Raise InputError where a crystal's liquid-like motion has another inside its molecules."""
+    if space.at_least("crystal_llm_gamma_A") and (
+        modes.frames is not None or len(modes.vectors) or space.librates
+    ):
+        raise InputError(
+            "parameters.crystal_llm_sigma_A: liquid-like motion of the whole crystal is not "
+            "computed beside modes, frames or libration: leave these out, or use llm_sigma_A"
+        )
 
 
 def require_expansion(options: ModelConfig, modes: Modes, space: SearchSpace) -> None:

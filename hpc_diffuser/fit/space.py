@@ -113,6 +113,12 @@ class SearchSpace:
         return parameters_from(self._by_name((self.low + self.high) / 2))
 
     @property
+    def anywhere(self) -> Parameters:
+        """Parameters within their ranges, of which no two refined ones are alike by chance."""
+        parts = np.modf(0.618 * np.arange(1, len(self.low) + 1))[0]
+        return parameters_from(self._by_name(self.low + parts * (self.high - self.low)))
+
+    @property
     def farthest(self) -> Parameters:
         """All parameters at the upper ends of their ranges."""
         return parameters_from(self._by_name(self.high))
@@ -238,6 +244,7 @@ def _size(
         "mode pairs": n_correlated * (n_correlated - 1) // 2,
         "axis pairs": 3,
         "axes": 3 if np.ndim(given) == 2 else None,
+        "crystal axes": len(given) if given is not None and np.ndim(given) == 2 else None,
     }
     return sizes.get(row.several)
 
@@ -275,9 +282,10 @@ def _refuse_incomplete(config: ParametersConfig, n_correlated: int) -> None:
             "parameters.halo_alpha and halo_sigma_A are two models of the same halos: give one"
         )
     _refuse_too_short(config, names)
-    for motion in ("translation", "llm"):
+    _refuse_beside_crystal(names)
+    for motion in ("translation", "llm", "crystal_llm"):
         along = getattr(config, f"{motion}_sigma_A")
-        if f"{motion}_correlation" in names and np.ndim(along) != 2:
+        if f"{motion}_correlation" in names and np.shape(along) != (3, 2):
             raise InputError(
                 f"parameters.{motion}_correlation: expected {motion}_sigma_A = [x, y, z]"
             )
@@ -291,9 +299,21 @@ def _refuse_too_short(config: ParametersConfig, present: set[str]) -> None:
     """Raise InputError for a correlation length that is none."""
     if "halo_gamma_A" in present and np.min(config.halo_gamma_A) <= 0:
         raise InputError("parameters.halo_gamma_A should be above 0, found 0")
-    least = BY_NAME["llm_gamma_A"].least
-    if "llm_gamma_A" in present and np.min(config.llm_gamma_A) < least:
+    for name in ("llm_gamma_A", "crystal_llm_gamma_A"):
+        least, found = BY_NAME[name].least, np.min(getattr(config, name))
+        if name in present and found < least:
+            raise InputError(
+                f"parameters.{name} should be at least {least}, the length of a bond, "
+                f"found {found:g}: use uncorrelated_sigma_A"
+            )
+
+
+def _refuse_beside_crystal(present: set[str]) -> None:
+    """Raise InputError for motion that liquid-like motion of the whole crystal is already."""
+    others = ("translation_sigma_A", "llm_sigma_A", "halo_sigma_A", "halo_alpha")
+    beside = next((name for name in others if name in present), None)
+    if "crystal_llm_sigma_A" in present and beside:
         raise InputError(
-            f"parameters.llm_gamma_A should be at least {least}, the length of a bond, "
-            f"found {np.min(config.llm_gamma_A):g}: use uncorrelated_sigma_A"
+            f"parameters.{beside}: how molecules move as wholes, and with their neighbours, "
+            "crystal_llm_sigma_A says already: give one of them"
         )

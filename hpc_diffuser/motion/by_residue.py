@@ -120,7 +120,7 @@ def inside(modes: Modes, parameters: Parameters, rows: Integers) -> Inside:
     own = np.tile(np.square(np.broadcast_to(disorder.uncorrelated_sigma_A, 3)), (len(rows), 1))
     if parameters.residual_b_fraction:
         own = own + residual_b_factors(modes, parameters)[rows, None] / (8 * np.pi**2)
-    liquid = disorder.liquid_covariance(), disorder.llm_gamma_A
+    liquid = disorder.liquid_of_either()
     return Inside(modes.structure.positions[rows], fields, own, *liquid)
 
 

@@ -33,6 +33,9 @@ class Disorder:
         without.
     llm_correlation : 3 floats, or none
         Of liquid-like motion, as `translation_correlation`.
+    crystal_llm_sigma_A, crystal_llm_gamma_A, crystal_llm_correlation
+        The same of liquid-like motion that does not end at a molecule's surface. Of a list of two
+        the first is along x and y.
     """
 
     translation_sigma_A: float | tuple[float, ...] = 0.0
@@ -44,6 +47,9 @@ class Disorder:
     halo_gamma_A: float = 0.0
     halo_alpha: float = 0.0
     llm_correlation: tuple[float, ...] = ()
+    crystal_llm_sigma_A: float | tuple[float, ...] = 0.0
+    crystal_llm_gamma_A: float = 0.0
+    crystal_llm_correlation: tuple[float, ...] = ()
 
     def with_number(self, name: str, number: float) -> "Disorder":
         """The same with another value of a parameter that is one number."""
@@ -73,14 +79,33 @@ class Disorder:
         factor = self.liquid_factor()
         return factor @ factor.T
 
+    @property
+    def is_crystal_liquid(self) -> bool:
+        """Whether there is liquid-like motion of the whole crystal."""
+        return bool(np.any(self.crystal_llm_sigma_A))
+
+    def crystal_covariance(self) -> Floats:
+        """The same of liquid-like motion of the whole crystal."""
+        sigmas = self.crystal_llm_sigma_A
+        if isinstance(sigmas, tuple) and len(sigmas) == 2:
+            sigmas = (sigmas[0], *sigmas)
+        factor = _factor(sigmas, self.crystal_llm_correlation)
+        return factor @ factor.T
+
+    def liquid_of_either(self) -> tuple[Floats, float]:
+        """Covariance (3, 3) in Å² and correlation length in Å of the one that there is."""
+        if self.is_crystal_liquid:
+            return self.crystal_covariance(), self.crystal_llm_gamma_A
+        return self.liquid_covariance(), self.llm_gamma_A
+
     def own_covariance(self) -> float | Floats:
         """⟨u uᵀ⟩ in Å² of an atom that moves beside its molecule: one number is along every axis.
 
         By liquid-like and uncorrelated motion.
         """
-        if isinstance(self.llm_sigma_A, tuple):
+        if isinstance(self.llm_sigma_A, tuple) or self.is_crystal_liquid:
             uncorrelated = np.square(np.broadcast_to(self.uncorrelated_sigma_A, 3))
-            return np.diag(uncorrelated) + self.liquid_covariance()
+            return np.diag(uncorrelated) + self.liquid_covariance() + self.crystal_covariance()
         if isinstance(self.uncorrelated_sigma_A, tuple):
             of_axes: Floats = np.diag(np.square(self.uncorrelated_sigma_A))
             return of_axes + self.llm_sigma_A**2 * np.eye(3)
@@ -89,7 +114,8 @@ class Disorder:
     def own_mean_square(self) -> float:
         """⟨|u|²⟩ in Å² of every atom by all but `translation_covariance`."""
         uncorrelated, liquid = map(_mean_square, (self.uncorrelated_sigma_A, self.llm_sigma_A))
-        return 3 * (uncorrelated + liquid + self.halo_sigma_A**2)
+        of_crystal = float(np.trace(self.crystal_covariance())) if self.is_crystal_liquid else 0.0
+        return 3 * (uncorrelated + liquid + self.halo_sigma_A**2) + of_crystal
 
     def without_translation(self) -> "Disorder":
         """What moves atoms against each other: liquid-like and uncorrelated motion."""
@@ -98,6 +124,9 @@ class Disorder:
             llm_sigma_A=self.llm_sigma_A,
             llm_gamma_A=self.llm_gamma_A,
             llm_correlation=self.llm_correlation,
+            crystal_llm_sigma_A=self.crystal_llm_sigma_A,
+            crystal_llm_gamma_A=self.crystal_llm_gamma_A,
+            crystal_llm_correlation=self.crystal_llm_correlation,
         )
 
 

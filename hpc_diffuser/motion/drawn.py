@@ -71,7 +71,7 @@ def drawn_ensemble(
     (n_models, N, 3) float, Å
     """
     n_modes = len(modes.amplitudes_A)
-    is_liquid = parameters.disorder.is_liquid
+    is_liquid = bool(parameters.disorder.liquid_of_either()[0].any())
     _require_room(modes, n_models, 24.0 * len(modes.structure) ** 2 * is_liquid)
     normals = normal_samples("sobol", n_models, n_modes + 6, generator(seed, _WHOLE))
     rows = _frame_rows(modes, parameters.sampled, n_models, seed)
@@ -110,9 +110,10 @@ def _own_displacements(
     if residual_b_A2 is not None:
         sigmas = np.sqrt(residual_b_A2 / (8 * np.pi**2))
         found = found + stream.standard_normal(shape) * sigmas[:, None]
-    if disorder.is_liquid:
-        factor = _liquid_factor(positions, disorder.llm_gamma_A)
-        found = found + factor @ stream.standard_normal(shape) @ disorder.liquid_factor().T
+    covariance, gamma_A = disorder.liquid_of_either()
+    if covariance.any():
+        factor = _liquid_factor(positions, gamma_A)
+        found = found + factor @ stream.standard_normal(shape) @ _root(covariance)
     return found
 
 

@@ -69,6 +69,11 @@ TERM_ROWS = (
     Term("res", "what is left of the B-factors", "residual B"),
     Term("sol", "displaced solvent", "solvent"),
     Term("halo", "coupled to the lattice", ""),
+    Term(
+        "cllm",
+        "liquid-like, of the whole crystal: it does not end at a molecule's surface",
+        "liquid-like motion of the whole crystal",
+    ),
 )
 
 
@@ -92,7 +97,7 @@ class Parameter:
         Where a model has the term, and the config says nothing; None where it must say.
     default_text : str
         The same where it depends on the modes.
-    several : {"", "axes", "axis pairs", "modes", "mode pairs", "frames"}
+    several : {"", "axes", "crystal axes", "axis pairs", "modes", "mode pairs", "frames"}
         What it may be a list over. Of axes it may be one number too; the others are always lists
         in the model, whatever is written.
     needs : tuple of str
@@ -122,7 +127,7 @@ class Parameter:
     meaning: str
     default_range: Range | None = None
     default_text: str = ""
-    several: Literal["", "axes", "axis pairs", "modes", "mode pairs", "frames"] = ""
+    several: Literal["", "axes", "crystal axes", "axis pairs", "modes", "mode pairs", "frames"] = ""
     needs: tuple[str, ...] = ()
     beside: str = ""
     least: float = 0.0
@@ -138,9 +143,9 @@ class Parameter:
         return bool(self.motion) and self.quantity is not CORRELATION
 
     @property
-    def list_length(self) -> int | None:
-        """How long a list of it is in the config; None for as long as the model says."""
-        return 3 if self.several in ("axes", "axis pairs") else None
+    def list_lengths(self) -> tuple[int, ...]:
+        """How long a list of it may be in the config; none for as long as the model says."""
+        return {"axes": (3,), "axis pairs": (3,), "crystal axes": (2, 3)}.get(self.several, ())
 
     def labels(self, size: int | None) -> list[str]:
         """What its numbers are called in summaries; modes and frames are counted from 1.
@@ -170,8 +175,8 @@ class Parameter:
         """Which mode, axis or pair each number is of; a single number is of nothing."""
         if size is None:
             return [""]
-        if self.several == "axes":
-            return list(AXES)
+        if self.several in ("axes", "crystal axes"):
+            return list(AXES) if size == len(AXES) else ["xy", "z"]
         if self.several in ("modes", "frames"):
             return [str(i + 1) for i in range(size)]
         pairs = [(i, j) for i in range(size + 1) for j in range(i)][:size]
@@ -299,6 +304,41 @@ PARAMETERS = (
         several="axis pairs",
         needs=("llm_sigma_A",),
         motion="liquid-like",
+    ),
+    Parameter(
+        "crystal_llm_sigma_A",
+        "crystal llm",
+        "cllm",
+        LENGTH,
+        "liquid-like motion of the whole crystal, along any axis or, as its symmetry lets them be "
+        "different, along x, y, z, or x and y alike, z",
+        default_range=(0.0, 1.0),
+        several="crystal axes",
+        needs=("crystal_llm_gamma_A",),
+        motion="liquid-like",
+        pair_sum=False,
+    ),
+    Parameter(
+        "crystal_llm_gamma_A",
+        "crystal llm gamma",
+        "cllm",
+        LENGTH,
+        "the distance over which it loses its correlation, between molecules too, e^(−r/γ)",
+        default_range=(5.0, 50.0),
+        needs=("crystal_llm_sigma_A",),
+        least=1.5,
+        pair_sum=False,
+    ),
+    Parameter(
+        "crystal_llm_correlation",
+        "crystal llm correlation",
+        "cllm",
+        CORRELATION,
+        "partial correlations of its y with x, z with x, z with y",
+        several="axis pairs",
+        needs=("crystal_llm_sigma_A",),
+        motion="liquid-like",
+        pair_sum=False,
     ),
     Parameter(
         "k_sol_eA3",

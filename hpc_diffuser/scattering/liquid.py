@@ -172,11 +172,9 @@ class LiquidMotion:
     ) -> Floats:
         """Σ_k a_k(x) F[P b_k(y)] at the voxels, of tables as `separated` makes them."""
         of_x, of_y = tables
-        below = np.minimum(x.steps.astype(np.int32), _STEPS - 1)
-        part = x.steps - below
         total = np.zeros(len(self._indices))
         for k, term in enumerate(self._terms(pairs, gamma_A, of_y)):
-            total += (of_x[k, below] + part * np.diff(of_x[k])[below]) * term
+            total += of_steps(of_x[k], x) * term
         return total
 
     def series_transposed(self, slopes: Floats, x: Strength, gamma_A: float) -> Floats:
@@ -256,6 +254,14 @@ class LiquidMotion:
         return patterson
 
 
+def of_steps(table: Floats, x: Strength) -> Floats:
+    """A function of x, in a table as `separated` makes them, at the voxels: (v,)."""
+    below = np.minimum(x.steps.astype(np.int32), _STEPS - 1)
+    part = x.steps - below
+    values: Floats = table[below] + part * np.diff(table)[below]
+    return values
+
+
 def padded_shape(grid: HklGrid) -> tuple[int, ...]:
     """Points of the Patterson function of a grid: lengths that transform fast."""
     return tuple(scipy.fft.next_fast_len(n, real=True) for n in grid.shape)
@@ -295,7 +301,7 @@ def _distances(grid: HklGrid, shape: tuple[int, ...]) -> Floats:
     return distances
 
 
-def separated(x_max: float) -> tuple[Floats, Floats]:
+def separated(x_max: float, error: float = SERIES_ERROR) -> tuple[Floats, Floats]:
     """Tables of e^x a_k(x) and of b_k(y), k = 1, ..., n, whose products add up to e^{xy} − 1.
 
     The singular value decomposition on Chebyshev's nodes gives the best functions there; their
@@ -304,6 +310,8 @@ def separated(x_max: float) -> tuple[Floats, Floats]:
     Parameters
     ----------
     x_max : float
+    error : float
+        Of their sum, times e^{−x}.
 
     Returns
     -------
@@ -319,7 +327,7 @@ def separated(x_max: float) -> tuple[Floats, Floats]:
     left, singular, right = np.linalg.svd(weights[:, None] * kernel * weights)
     left, right = weights[:, None] * left, weights[:, None] * right.T
     n = 2
-    while _largest_error(kernel, left, singular, right, n, weights) > SERIES_ERROR:
+    while _largest_error(kernel, left, singular, right, n, weights) > error:
         n += 2
     of_x = _kernel(x_max * steps, nodes) @ right[:, :n] * np.exp(x_max * steps)[:, None]
     of_y = _kernel(x_max * nodes, steps).T @ (

@@ -25,11 +25,19 @@ from hpc_diffuser.motion.slopes import with_number
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parallel.decomposition import share_planes
 from hpc_diffuser.parallel.ordered_sums import sum_over_planes
+from hpc_diffuser.scattering.crystal_liquid import CrystalLiquid
 from hpc_diffuser.scattering.halos import LatticeHalos, empirical_halo, period, zone_positions
 from hpc_diffuser.scattering.intensity import Intensity
-from hpc_diffuser.scattering.molecule import Computation, MoleculeModel, molecule_model
+from hpc_diffuser.scattering.molecule import (
+    Computation,
+    MoleculeModel,
+    molecule_model,
+    molecule_moments,
+)
+from hpc_diffuser.scattering.moments import Moments
 from hpc_diffuser.system.arrays import Floats, Integers
 
+_STEP = 0.01  # of a parameter, part of it: differences of the whole intensity
 _HALO_STEP = 1e-4  # of a halo parameter: differences of its factor
 _SOLVENT_STEPS = {"k_sol_eA3": 0.01, "b_sol_A2": 0.5}  # e/Å³, Å²: differences of intensities
 
@@ -148,6 +156,8 @@ class ForwardModel:
         Sample indices, h ≥ 0, sorted, the same on all ranks; no two of them symmetry mates.
     group : Ranks
     crystal : Crystal
+    make_liquid : callable or None
+        Rows (v,) of the indices → liquid-like motion of the whole crystal, if there is any.
 
     Attributes
     ----------
@@ -164,6 +174,7 @@ class ForwardModel:
         indices: Integers,
         group: Ranks,
         crystal: Crystal,
+        make_liquid: Callable[[Integers], CrystalLiquid] | None = None,
     ):
         grid.require(indices)
         self.group = group
@@ -186,6 +197,7 @@ class ForwardModel:
             self._lengths = group.gather_to_all(len(own))
             held = np.argsort(group.concatenated(own, self._lengths))
             self._mates = held[mates[self.rows]]
+        self._liquid = make_liquid(self.rows) if make_liquid else None
 
     def internal_motion(self, parameters: Parameters, normals: Floats) -> Floats:
         """Intensity with the internal motion sampled.
@@ -201,7 +213,8 @@ class ForwardModel:
         (v,) float
             At the voxels `rows`, in electrons² per molecule.
         """
-        return self.of_crystal(self.molecule.internal_motion(parameters, normals), parameters)
+        own = self.of_crystal(self.molecule.internal_motion(parameters, normals), parameters)
+        return self._with_pairs(own, parameters, normals)
 
     def estimator_at(self, parameters: Parameters) -> str:
         """Which one computes the moments there."""
@@ -210,10 +223,21 @@ class ForwardModel:
     def use_estimator(self, name: str) -> None:
         """From now on compute moments by this one of `moments.ESTIMATORS`, on every rank."""
         self.molecule.moments.estimator = name
+        if self._liquid is not None:
+            self._liquid.moments.estimator = name
 
     def rigid(self, parameters: Parameters) -> Floats:
         """Intensity of the mean structure without sampled motion; see above."""
-        return self.of_crystal(self.molecule.rigid(parameters), parameters)
+        own = self.of_crystal(self.molecule.rigid(parameters), parameters)
+        return self._with_pairs(own, parameters, None)
+
+    def _with_pairs(self, own: Floats, parameters: Parameters, normals: Floats | None) -> Floats:
+        """With what moves together in the whole crystal, beside each molecule's own intensity."""
+        if not parameters.disorder.is_crystal_liquid:
+            return own
+        if self._liquid is None:
+            raise ValueError("liquid-like motion of the crystal: see `Computation.crystal_gamma_A`")
+        return own + self._liquid.intensity(parameters, normals)
 
     def mode_slopes(
         self, parameters: Parameters, normals: Floats, modes: Sequence[int]
@@ -277,6 +301,8 @@ class ForwardModel:
         ValueError
             Where the moments are not those of samples alone.
         """
+        if parameters.disorder.is_crystal_liquid:
+            return self._by_differences(parameters, normals, slope, names)
         part = self.molecule.internal_motion(parameters, normals)
         spread, disorder = self._spread(slope), parameters.disorder
         internal = rigid = self.molecule.from_voxels(spread)
@@ -291,7 +317,24 @@ class ForwardModel:
             if BY_NAME[name].term == "halo":
                 found[name] = found[name] + self._by_halos(part, spread, disorder, name)
             if BY_NAME[name].term == "sol":
-                found[name] = self._by_difference(parameters, normals, slope, name)
+                step = _SOLVENT_STEPS[name]
+                found[name] = self._by_difference(parameters, normals, slope, name, 0, step)
+        return found
+
+    def _by_differences(
+        self, parameters: Parameters, normals: Floats, slope: Floats, names: tuple[str, ...]
+    ) -> dict[str, Floats]:
+        """All of them by differences of the intensity."""
+        values = values_of(parameters)
+        found = {}
+        for name in names:
+            numbers = np.atleast_1d(values[name]).astype(np.float64)
+            steps = [_SOLVENT_STEPS.get(name, _STEP * max(abs(n), 0.1)) for n in numbers]
+            parts = [
+                self._by_difference(parameters, normals, slope, name, place, step)
+                for place, step in enumerate(steps)
+            ]
+            found[name] = np.concatenate(parts)
         return found
 
     def _spread(self, slope: Floats) -> Floats:
@@ -336,13 +379,20 @@ class ForwardModel:
         return self._profile(disorder.halo_alpha)
 
     def _by_difference(
-        self, parameters: Parameters, normals: Floats, slope: Floats, name: str
+        self,
+        parameters: Parameters,
+        normals: Floats,
+        slope: Floats,
+        name: str,
+        place: int,
+        step: float,
     ) -> Floats:
-        """By one number, from the intensity to both sides; at 0 to one."""
-        value, step = float(values_of(parameters)[name]), _SOLVENT_STEPS[name]
-        ends = (value - step, value + step) if value >= step else (value, value + step)
+        """By one number, from the intensity to both sides; at an end of its limits to one."""
+        value = float(np.atleast_1d(values_of(parameters)[name])[place])
+        low_end, high_end = BY_NAME[name].quantity.limits
+        ends = (value if value - step < low_end else value - step, min(value + step, high_end))
         low, high = (
-            self.internal_motion(with_number(parameters, name, 0, end), normals) for end in ends
+            self.internal_motion(with_number(parameters, name, place, end), normals) for end in ends
         )
         return self._total(self._indices[self.rows], slope * (high - low) / (ends[1] - ends[0]))
 
@@ -397,7 +447,15 @@ def forward_model(
     def make(voxels: Integers, holder: HklGrid) -> MoleculeModel:
         return molecule_model(modes, holder, voxels, group, how)
 
-    return ForwardModel(make, grid, indices, group, crystal)
+    def moments(holder: HklGrid, peaks: Integers) -> Moments:
+        return molecule_moments(modes, holder, peaks, group, how)
+
+    def make_liquid(rows: Integers) -> CrystalLiquid:
+        gamma_A = how.crystal_gamma_A
+        return CrystalLiquid(modes, grid, indices, rows, group, moments, gamma_A)
+
+    liquid = make_liquid if how.crystal_gamma_A else None
+    return ForwardModel(make, grid, indices, group, crystal, liquid)
 
 
 def mates_bytes(expanded: int, mates: int, own: int) -> list[float]:

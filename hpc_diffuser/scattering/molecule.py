@@ -59,6 +59,8 @@ class Computation:
     liquid_gamma_A : float, Å
         The shortest correlation length of liquid-like motion, which needs the band-limited grid,
         beyond the target's resolution; 0 without.
+    crystal_gamma_A : float, Å
+        The shortest of that of the whole crystal; 0 without.
     factors : AtomFactors or None
         At the densest solvent; plain form factors without.
     many_kinds : bool
@@ -71,6 +73,7 @@ class Computation:
     grid: str = "auto"
     transform: str = "auto"
     liquid_gamma_A: float = 0.0
+    crystal_gamma_A: float = 0.0
     factors: AtomFactors | None = None
     many_kinds: bool = False
     estimator: str = "sampled"
@@ -209,16 +212,7 @@ class DirectModel:
         group: Ranks,
         how: Computation,
     ):
-        self.moments = Moments(
-            modes,
-            grid,
-            indices,
-            group,
-            how.transform,
-            how.factors,
-            how.many_kinds,
-            how.estimator,
-        )
+        self.moments = molecule_moments(modes, grid, indices, group, how)
         self.rows: Integers = self.moments.rows
         self._q_squared = 4 * np.pi**2 * self.moments.s_squared
         # q = 2π N⁻¹ M i: a row vector of indices times this is a Cartesian vector in Å⁻¹.
@@ -549,6 +543,14 @@ class InterpolatedModel:
         every = group.concatenated(mixed, [n * int(np.prod(mixed.shape[1:])) for n in n_planes])
         volume = own.volume_from(every.reshape(len(planes), *mixed.shape[1:]), planes)
         return self._volume.folded(volume)
+
+
+def molecule_moments(
+    modes: Modes, grid: HklGrid, indices: Integers, group: Ranks, how: Computation
+) -> Moments:
+    """Moments of the transform of one molecule, as `how` says: see `DirectModel`."""
+    options = (how.transform, how.factors, how.many_kinds, how.estimator)
+    return Moments(modes, grid, indices, group, *options)
 
 
 def molecule_model(

@@ -350,6 +350,23 @@ class Moments:
         squared = real**2 + imaginary**2
         return np.zeros_like(squared), squared, self._self_terms
 
+    def mean_transform(self, parameters: Parameters, normals: Floats | None) -> Complexes:
+        """⟨F⟩ over the ensemble, or F of the mean structure: (v,) complex64, at `rows`.
+
+        Parameters
+        ----------
+        parameters : Parameters
+        normals : (S, ·) float or None
+            As of `of`; None for the mean structure.
+        """
+        if normals is not None:
+            self.of(parameters, normals)
+            return self._average.astype(np.complex64)
+        self._use(self._factors_of(parameters))
+        real, imaginary = (part[self._positions] for part in self.transform.mean)
+        mean: Complexes = (real + 1j * imaginary).astype(np.complex64)
+        return mean
+
     def how(self, sampled: Sampled) -> str:
         """The estimator, or samples alone where the motion cannot be expanded."""
         expanded = self.estimator != "sampled" and self.expands(sampled)
@@ -404,6 +421,7 @@ class Moments:
         if total is None:
             return np.empty(0), np.empty(0)
         real, imaginary = (part[self._positions].astype(np.float64) for part in phonons.mean)
+        self._average = (real + 1j * imaginary).astype(np.complex64)
         return total[self._positions].astype(np.float64), real**2 + imaginary**2
 
     def _computed(self, sampled: Sampled, normals: Floats) -> tuple[Floats, Floats]:

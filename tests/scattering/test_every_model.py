@@ -46,6 +46,7 @@ MODELS = {
     "residual": "translation_sigma_A = 0.1\nresidual_b_fraction = [0.2, 1]",
     "liquid": "llm_sigma_A = [0.1, 0.5]\nllm_gamma_A = [3, 20]",
     "liquid axes": "llm_sigma_A = [0.3, 0.4, [0.1, 0.6]]\nllm_gamma_A = 8\nllm_correlation = 0.2",
+    "crystal liquid": "crystal_llm_sigma_A = [0.1, 0.5]\ncrystal_llm_gamma_A = [5, 20]",
     "correlated": "mode_amplitude_A = 0.2\nmode_correlation = [-0.9, 0.9]",
     "solvent": "translation_sigma_A = 0.3\nk_sol_eA3 = [0.1, 0.4]\nb_sol_A2 = [0, 50]",
     "lattice": "halo_sigma_A = [0.1, 0.5]\nhalo_gamma_A = [5, 40]",
@@ -64,6 +65,8 @@ def write_fit(folder, model: str, structure: str = MODES) -> str:
     """A config for one model; its name."""
     if model == "correlated":
         structure += "\ncorrelated_modes = 2"
+    if model == "crystal liquid":
+        structure = 'file = "model.pdb"'
     text = FIT.format(structure=structure, parameters=MODELS[model])
     (folder / "model.toml").write_text(text)
     return "model.toml"
@@ -90,6 +93,7 @@ HELD = {
     "[0.1, 0.5]": "0.4",
     "[0.2, 1]": "1",
     "[3, 20]": "6",
+    "[5, 20]": "6",
     "[-0.9, 0.9]": "0.8",
     "[0.1, 0.4]": "0.334",
     "[0, 50]": "20",
@@ -103,6 +107,7 @@ TERM = {
     "residual": "residual",
     "liquid": "llm",
     "liquid axes": "llm",
+    "crystal liquid": "crystal",
     "correlated": "mode_correlation",
     "solvent": "(k|b)_sol",
     "lattice": "halo",

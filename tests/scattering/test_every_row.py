@@ -25,6 +25,8 @@ MOVED = {
     "residual_b_fraction": 0.8,
     "llm_sigma_A": 0.3,
     "llm_gamma_A": 8.0,
+    "crystal_llm_sigma_A": 0.3,
+    "crystal_llm_gamma_A": 8.0,
     "halo_sigma_A": 0.3,
     "halo_gamma_A": 30.0,
 }
@@ -48,8 +50,14 @@ def test_amplitude_changes_the_intensity(modes, diffuse, row):
     modes = replace(modes, crystal_b_A2=np.full(12, 40.0))
     indices = diffuse.grid.indices_between(6, 3)
     moved, still = (parameters_from(v) for v in (values_with(row), STILL))
-    gamma = MOVED["llm_gamma_A"] if "llm" in row.term else 0.0
-    how = Computation(0.5, "auto", liquid_gamma_A=gamma, many_kinds=True)
+    gammas = {
+        key: MOVED[name] if name in values_with(row) else 0.0
+        for key, name in (
+            ("liquid_gamma_A", "llm_gamma_A"),
+            ("crystal_gamma_A", "crystal_llm_gamma_A"),
+        )
+    }
+    how = Computation(0.5, "auto", many_kinds=True, **gammas)
     model = forward_model(modes, diffuse.grid, indices, Ranks(), how)
     normals = normal_samples("sobol", 1024, 5, generator(1))
     found, before = (model.internal_motion(p, normals) for p in (moved, still))

@@ -46,6 +46,12 @@ MODELS = {
         "llm_gamma_A": 7.0,
         "llm_correlation": [0.5, -0.2, 0.3],
     },
+    "crystal liquid": {
+        "mode_amplitude_A": [0.0, 0.0, 0.0],
+        "crystal_llm_sigma_A": [0.35, 0.25, 0.45],
+        "crystal_llm_gamma_A": 7.0,
+        "crystal_llm_correlation": [0.5, -0.2, 0.3],
+    },
     "solvent": MODES | {"translation_sigma_A": 0.3, "k_sol_eA3": 0.3, "b_sol_A2": 30.0},
     "lattice": MODES | {"translation_sigma_A": 0.2, "halo_sigma_A": 0.3, "halo_gamma_A": 20.0},
     "profile": MODES | {"translation_sigma_A": 0.3, "halo_alpha": 2.0},
@@ -88,8 +94,9 @@ class Case:
         target = grid_to_resolution(cell, (3, 3, 3), D_MIN)
         operations = grid_operations(target, space_group)
         indices = unique_indices(target, 8.0, D_MIN, operations)
-        liquid = self.parameters.disorder.llm_gamma_A
-        how = Computation(0.5, grid, transform, liquid_gamma_A=liquid)
+        disorder = self.parameters.disorder
+        gammas = disorder.llm_gamma_A, disorder.crystal_llm_gamma_A
+        how = Computation(0.5, grid, transform, *gammas)
         if self.parameters.k_sol_eA3:
             how = replace(how, factors=atom_factors(self.modes.structure, 0.4, 40.0))
         profile = np.random.default_rng(3).uniform(0, 1, (3, 3, 3)) ** 2
