@@ -258,7 +258,7 @@ def transform_xy(
         density = densities[s, : 2 * half_x * after_x.shape[2]].reshape(2 * half_x, -1)
         np.dot(tables[0][0, first:last], density[half_x:], after_x[0])
         np.dot(tables[0][1, first:last], density[:half_x], after_x[1])
-        _fold(after_x, phases, parts)
+        fold(after_x, phases, parts)
         for y_odd in range(2):
             for z_odd in range(2):
                 np.dot(tables[1][y_odd, :rows], parts[y_odd, z_odd], after_y[s, y_odd, z_odd])
@@ -309,14 +309,14 @@ def _add_block(
 
 
 @njit(cache=True)
-def _fold(after_x: Floats, phases: Waves, parts: Floats) -> None:
+def fold(after_x: Floats, phases: Waves, parts: Floats) -> None:
     """Move each plane's centre to the origin, and separate what is even and odd in y and in z."""
     along_y, along_z = phases
     half_y, half_z = along_y.shape[1] // 2, along_z.shape[1] // 2
     rows = np.empty((2, 2, 2 * half_z), np.float32)
     for plane in range(len(along_y)):
-        re = after_x[0, plane].reshape(2 * half_y, 2 * half_z)
-        im = after_x[1, plane].reshape(2 * half_y, 2 * half_z)
+        re = after_x[0, plane, : 4 * half_y * half_z].reshape(2 * half_y, 2 * half_z)
+        im = after_x[1, plane, : 4 * half_y * half_z].reshape(2 * half_y, 2 * half_z)
         wave_re, wave_im = along_z[plane].real.copy(), along_z[plane].imag.copy()
         for m in range(half_y):
             for side in range(2):

@@ -18,10 +18,8 @@ from numba.np.arrayobj import make_array
 from hpc_diffuser.system.arrays import Floats
 
 LANES = 8  # of `lanes_dot`
-ROW = 16  # of `add_three`
 _INDEX = ir.IntType(32)
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
-_ROW = ir.VectorType(ir.FloatType(), ROW)
 
 
 def fused(a: Any, b: Any, c: Any) -> Any:
@@ -108,67 +106,6 @@ def _vector_dot(_: Any, x: Any, i: Any, y: Any, j: Any, n: Any) -> Any:
     return types.float32(x, types.intp, y, types.intp, types.intp), generate
 
 
-def add_three(total: Floats, i: int, x: Any, y: Any, z: Any, rows: Floats, j: int) -> None:
-    """total[i + n] += x rows[j + n] + y rows[j + R + n] + z rows[j + 2R + n] for n < R = `ROW`.
-
-    The products are added in this order, each rounded once with what is added to.
-
-    Parameters
-    ----------
-    total, rows : (·,) float32
-        C-contiguous. They are not sliced: that would count references at every call.
-    i, j : int
-        Where to start, inside. Nothing is checked.
-    x, y, z : float32
-    """
-    for n in range(ROW):
-        once = total[i + n] + x * rows[j + n]
-        total[i + n] = once + y * rows[j + ROW + n] + z * rows[j + 2 * ROW + n]
-
-
-@overload(add_three, strict=False)
-def _add_three(total: Any, i: Any, x: Any, y: Any, z: Any, rows: Any, j: Any) -> Any:
-    if total == rows == types.Array(types.float32, 1, "C") and x == y == z == types.float32:
-        return lambda total, i, x, y, z, rows, j: _add_vectors(  # type: ignore[call-arg]
-            total, i, x, y, z, rows, j
-        )
-    return None
-
-
-@intrinsic
-def _add_vectors(_: Any, total: Any, i: Any, x: Any, y: Any, z: Any, rows: Any, j: Any) -> Any:
-    """With LLVM's vectors: it makes none where it cannot tell that two arrays are apart."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        to, i, x, y, z, of, j = arguments
-        place = builder.gep(make_array(total)(context, builder, to).data, [i])
-        place = builder.bitcast(place, _ROW.as_pointer())
-        first = builder.gep(make_array(rows)(context, builder, of).data, [j])
-        first = builder.bitcast(first, _ROW.as_pointer())
-        value = builder.load(place, align=4)
-        for number, factor in enumerate((x, y, z)):
-            row = builder.load(builder.gep(first, [ir.Constant(_INDEX, number)]), align=4)
-            value = builder.call(_fma(builder, _ROW), [_everywhere(builder, factor), row, value])
-        builder.store(value, place, align=4)
-        return context.get_dummy_value()
-
-    return types.void(total, types.intp, x, y, z, rows, types.intp), generate
-
-
-def _everywhere(builder: ir.IRBuilder, number: Any) -> Any:
-    """A row of one number."""
-    none = ir.Constant(_ROW, ir.Undefined)
-    first = builder.insert_element(none, number, ir.Constant(_INDEX, 0))
-    return builder.shuffle_vector(first, none, ir.Constant(ir.VectorType(_INDEX, ROW), [0] * ROW))
-
-
-def _fma(builder: ir.IRBuilder, kind: Any) -> Any:
-    """LLVM's `fma` of numbers or of vectors of one kind."""
-    names = {ir.FloatType(): "f32", _VECTOR: f"v{LANES}f32", _ROW: f"v{ROW}f32"}
-    of_three = ir.FunctionType(kind, [kind] * 3)
-    return cgutils.get_or_insert_function(builder.module, of_three, f"llvm.fma.{names[kind]}")
-
-
 def _sum_products(builder: ir.IRBuilder, starts: list[Any], n: Any) -> Any:
     zero, one, step = (ir.Constant(n.type, value) for value in (0, 1, LANES))
     whole = builder.sub(n, builder.srem(n, step))
@@ -184,9 +121,11 @@ def _sum_products(builder: ir.IRBuilder, starts: list[Any], n: Any) -> Any:
 def _add_product(builder: ir.IRBuilder, starts: list[Any], t: Any, total: Any) -> None:
     """Add the products at t to a number or a vector, by LLVM's `fma` of its kind."""
     kind = total.type.pointee
+    name = "llvm.fma.f32" if kind == ir.FloatType() else f"llvm.fma.v{LANES}f32"
+    fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3), name)
     places = [builder.bitcast(builder.gep(start, [t]), kind.as_pointer()) for start in starts]
     values = [builder.load(place, align=4) for place in places]
-    builder.store(builder.call(_fma(builder, kind), [*values, builder.load(total)]), total)
+    builder.store(builder.call(fma, [*values, builder.load(total)]), total)
 
 
 def _in_halves(builder: ir.IRBuilder, lanes: Any) -> Any:

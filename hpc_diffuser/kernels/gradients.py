@@ -4,7 +4,8 @@ import numpy as np
 from numba import njit, prange
 
 from hpc_diffuser.kernels.density import DEGREE, Shapes
-from hpc_diffuser.kernels.fused import ROW, add_three, fused
+from hpc_diffuser.kernels.fused import fused
+from hpc_diffuser.kernels.vectors import ROW, add_three
 from hpc_diffuser.system.arrays import Floats, Integers
 
 AT_ONCE = 32  # fields drawn together: an atom's gradient is computed once for them

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
@@ -13,9 +14,11 @@ from hpc_diffuser.crystal.lattice import fractionalization
 from hpc_diffuser.crystal.structure import Structure
 from hpc_diffuser.kernels import density as kernel
 from hpc_diffuser.kernels import density_adjoint as adjoint
+from hpc_diffuser.kernels import squares
 from hpc_diffuser.kernels.curvatures import draw_curvatures
 from hpc_diffuser.kernels.gradients import AT_ONCE, draw_gradients
 from hpc_diffuser.kernels.threads import n_threads, thread_shares
+from hpc_diffuser.kernels.vectors import TILE
 from hpc_diffuser.motion.configurations import motion_along
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
@@ -211,7 +214,7 @@ class DensityTransform:
         """Of fields drawn together, and of their transforms; see `transform.MakeTransform`."""
         points = float(np.prod(farthest_box(modes, slab, farthest, factors)))
         working = DensityTransform.working_bytes(modes, slab, farthest, factors)
-        return [8 * curvatures_at_once(points) * points, *working[4:]]
+        return [8 * curvatures_at_once(points) * points, 4 * points, *working[4:]]
 
     @property
     def flops(self) -> float:
@@ -303,14 +306,24 @@ class DensityPhonons:
 
     def squares(self, first: int, last: int) -> Floats:
         """Σ |H_i|² over the fields from `first` up to `last`: (V,) float32."""
-        drawing, sums = self._dressed, np.zeros((3, self._dressed.slab.size), np.float32)
-        for i in range(first, last) if drawing.slab.size else ():
-            gradient = self._of_fields(i // self._at_once)[i % self._at_once][None].copy()
-            kernel.fold_x(gradient, *drawing._planes_of(self._half_box))
-            once = sample_weights(None, 1)
-            kernel.add_moments(once, gradient, *drawing._inputs(self._half_box), *sums)
-        squares: Floats = sums[2] * drawing._sharpen**2
-        return squares
+        sums = np.zeros(self._dressed.slab.size, np.float32)
+        for one in range(first, last, SAMPLES_AT_ONCE) if len(sums) else ():
+            few = range(one, min(one + SAMPLES_AT_ONCE, last))
+            self._add_squares_of([self._of_field(i) for i in few], sums)
+        sums *= self._dressed._sharpen**2
+        return sums
+
+    def _add_squares_of(self, densities: Sequence[Floats], sums: Floats) -> None:
+        """Add |F|² of a few densities, not sharpened."""
+        folded = np.zeros((len(densities), densities[0].size + TILE[1]), np.float32)
+        for density, into in zip(densities, folded, strict=True):
+            squares.fold_into(density, *self._dressed._planes_of(self._half_box), into)
+        squares.sum_squares(folded, *self._inputs, sums)
+
+    @cached_property
+    def _inputs(self) -> tuple[kernel.Tables, kernel.Planes, Integers]:
+        """What its densities are transformed with."""
+        return self._dressed._inputs(self._half_box)
 
     def remainders(self, configurations: Floats, normals: Floats) -> Floats:
         """Σ |F_s − m − Σ_i z_si H_i|² over configurations: (V,) float32.
@@ -355,17 +368,19 @@ class DensityPhonons:
         for some in np.array_split(fields, n_parts):
             densities = self._curvatures(some, released)
             for along, curved in densities:
-                squares = self._sums(along)[2] * self._dressed._sharpen
+                of_first = np.zeros(self._dressed.slab.size, np.float32)
+                self._add_squares_of([along], of_first)
                 real, imaginary, _ = self._sums(curved)
                 crossed = self.mean[0] * real + self.mean[1] * imaginary
-                yield np.stack([squares, crossed]) * self._dressed._sharpen
+                of_first *= self._dressed._sharpen
+                yield np.stack([of_first, crossed]) * self._dressed._sharpen
 
     def _sums(self, density: Floats) -> Floats:
         """Real and imaginary part and square of one density's transform, not sharpened: (3, V)."""
         drawing, sums = self._dressed, np.zeros((3, self._dressed.slab.size), np.float32)
         kernel.fold_x(density[None], *drawing._planes_of(self._half_box))
         once = sample_weights(None, 1)
-        kernel.add_moments(once, density[None], *drawing._inputs(self._half_box), *sums)
+        kernel.add_moments(once, density[None], *self._inputs, *sums)
         return sums
 
     def _curvatures(self, fields: Floats, released: Floats) -> Floats:
@@ -412,6 +427,11 @@ class DensityPhonons:
             own = slice(part * self._at_once, (part + 1) * self._at_once)
             self._last = part, self._gradients(self._fields[own])
         return self._last[1]
+
+    def _of_field(self, i: int) -> Floats:
+        """The density of one H_i."""
+        density: Floats = self._of_fields(i // self._at_once)[i % self._at_once]
+        return density
 
     def _gradients(self, displacements: Floats) -> Floats:
         """What displacements (F, N, 3), in steps, add to the density: (F, ·) float32."""

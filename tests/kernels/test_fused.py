@@ -12,7 +12,7 @@ from conftest import environment
 from numba import njit
 
 import hpc_diffuser.kernels
-from hpc_diffuser.kernels.fused import LANES, ROW, add_three, fused, lanes_dot
+from hpc_diffuser.kernels.fused import LANES, fused, lanes_dot
 
 KERNELS = sorted(Path(hpc_diffuser.kernels.__file__).parent.glob("*.py"))
 SCRIPT = Path(__file__).parent / "kernel_bits.py"
@@ -26,11 +26,6 @@ def _fused(a, b, c):
 @njit
 def _dot(x, i, y, j, n):
     return lanes_dot(x, i, y, j, n)
-
-
-@njit
-def _add_three(total, i, x, y, z, rows, j):
-    add_three(total, i, x, y, z, rows, j)
 
 
 def exact(a: float, b: float, c: float) -> np.float32:
@@ -75,21 +70,6 @@ def test_order_of_a_dot_product(n):
         total = exact(x[i + t], y[j + t], total)
     assert _dot(x, i, y, j, n) == total
     assert np.isclose(lanes_dot(x, i, y, j, n), total, rtol=1e-5), "as plain Python"
-
-
-def test_order_of_three_products():
-    """To the last bit as its description says, and nothing but the row is changed."""
-    total, rows = np.random.default_rng(1).normal(size=(2, 80)).astype(np.float32)
-    i, j, factors = 5, 3, (np.float32(0.3), np.float32(-1.7), np.float32(0.01))
-    expected = total.copy()
-    for n in range(ROW):
-        for row, factor in enumerate(factors):
-            expected[i + n] = exact(factor, rows[j + row * ROW + n], expected[i + n])
-    plain = total.copy()
-    add_three(plain, i, *factors, rows, j)
-    _add_three(total, i, *factors, rows, j)
-    np.testing.assert_array_equal(total, expected)
-    np.testing.assert_allclose(plain, expected, rtol=1e-5, err_msg="as plain Python")
 
 
 @pytest.mark.parametrize("path", KERNELS, ids=lambda path: path.stem)

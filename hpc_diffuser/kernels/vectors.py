@@ -1,0 +1,345 @@
+"""Sums of products in the processor's vectors, said in the source and not left to the compiler.
+
+Compilers make no vectors where they cannot tell that two arrays are apart, and none of sums that
+they would have to add in another order. What is here is written as LLVM's vectors, of 16 numbers in
+single precision: on processors with shorter ones they are split, and the bits are the same.
+
+Arrays are C-contiguous, of one axis, and are not sliced, which would count references at every
+call: what is told is where to begin, and nothing is checked.
+"""
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, overload
+from numba.np.arrayobj import make_array
+
+from hpc_diffuser.system.arrays import Floats
+
+ROW = 16  # numbers in a vector
+TILE = (8, 2 * ROW)  # rows and columns of `multiply_tile`
+_FLOATS = types.Array(types.float32, 1, "C")
+_INDEX = ir.IntType(32)
+_ROW = ir.VectorType(ir.FloatType(), ROW)
+
+
+def add_three(total: Floats, i: int, x: Any, y: Any, z: Any, rows: Floats, j: int) -> None:
+    """total[i + n] += x rows[j + n] + y rows[j + R + n] + z rows[j + 2R + n] for n < R = `ROW`.
+
+    The products are added in this order, each rounded once with what it is added to.
+
+    Parameters
+    ----------
+    total, rows : (·,) float32
+    i, j : int
+    x, y, z : float32
+    """
+    for n in range(ROW):
+        once = total[i + n] + x * rows[j + n]
+        total[i + n] = once + y * rows[j + ROW + n] + z * rows[j + 2 * ROW + n]
+
+
+@overload(add_three, strict=False)
+def _add_three(total: Any, i: Any, x: Any, y: Any, z: Any, rows: Any, j: Any) -> Any:
+    if total == rows == _FLOATS and x == y == z == types.float32:
+        return lambda total, i, x, y, z, rows, j: _three(  # type: ignore[call-arg]
+            total, i, x, y, z, rows, j
+        )
+    return None
+
+
+@intrinsic
+def _three(_: Any, total: Any, i: Any, x: Any, y: Any, z: Any, rows: Any, j: Any) -> Any:
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        to, i, x, y, z, of, j = arguments
+        place = _place(context, builder, total, to, i)
+        value = builder.load(place, align=4)
+        for number, factor in enumerate((x, y, z)):
+            start = builder.add(j, ir.Constant(j.type, number * ROW))
+            row = builder.load(_place(context, builder, rows, of, start), align=4)
+            value = builder.call(_fma(builder), [_everywhere(builder, factor), row, value])
+        builder.store(value, place, align=4)
+        return context.get_dummy_value()
+
+    return types.void(total, types.intp, x, y, z, rows, types.intp), generate
+
+
+def add_squares(
+    sums: Floats,
+    i: int,
+    quadrant: int,
+    halves: Floats,
+    j: int,
+    parity: int,
+    table: Floats,
+    k: int,
+    odd: int,
+    width: int,
+    n: int,
+) -> None:
+    """Add |F|² of one row of k, at `ROW` columns of l, in four quadrants.
+
+    F is the last step of a transform: of what is even and odd in y and in z, and is complex, to
+    cosines and sines along z; see `density._sum_row`.
+
+    Parameters
+    ----------
+    sums : (·,) float32
+        Of the quadrants (k, l), (k, −l), (−k, l), (−k, −l): one every `quadrant` from i on.
+    i, quadrant : int
+    halves : (·,) float32
+        Along half the box in z, n real parts and n imaginary ones from j on: even in y and z; even
+        in y, odd in z; odd, even; odd, odd: one every `parity`.
+    j, parity : int
+    table : (·,) float32
+        Cosines at the columns from k on, one row for each point every `width`; sines the same from
+        k + odd on.
+    k, odd, width, n : int
+    """
+    part = np.empty((2, 2, 2, ROW), np.float32)
+    for y, z, imaginary in np.ndindex(2, 2, 2):
+        first = j + (2 * y + z) * parity + imaginary * n
+        total = np.zeros(ROW, np.float32)
+        for t in range(n):
+            row = k + z * odd + t * width
+            total += halves[first + t] * table[row : row + ROW]
+        part[y, z, imaginary] = total
+    (cc, icc), (cs, ics) = part[0]
+    (sc, isc), (ss, iss) = part[1]
+    real = [(cc - ss) - (ics + isc), (cc + ss) + (ics - isc)]
+    real += [(cc + ss) - (ics - isc), (cc - ss) + (ics + isc)]
+    imag = [(icc - iss) + (cs + sc), (icc + iss) - (cs - sc)]
+    imag += [(icc + iss) + (cs - sc), (icc - iss) - (cs + sc)]
+    for q in range(4):
+        sums[i + q * quadrant : i + q * quadrant + ROW] += real[q] ** 2 + imag[q] ** 2
+
+
+@overload(add_squares, strict=False)
+def _add_squares(
+    sums: Any,
+    i: Any,
+    quadrant: Any,
+    halves: Any,
+    j: Any,
+    parity: Any,
+    table: Any,
+    k: Any,
+    odd: Any,
+    width: Any,
+    n: Any,
+) -> Any:
+    if sums == halves == table == _FLOATS:
+        return lambda sums, i, quadrant, halves, j, parity, table, k, odd, width, n: _squares(  # type: ignore[call-arg]
+            sums, i, quadrant, halves, j, parity, table, k, odd, width, n
+        )
+    return None
+
+
+@intrinsic
+def _squares(
+    _: Any,
+    sums: Any,
+    i: Any,
+    quadrant: Any,
+    halves: Any,
+    j: Any,
+    parity: Any,
+    table: Any,
+    k: Any,
+    odd: Any,
+    width: Any,
+    n: Any,
+) -> Any:
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        to, i, quadrant, of, j, parity, waves, k, odd, width, n = arguments
+        left = [
+            builder.gep(make_array(halves)(context, builder, of).data, [start])
+            for start in _starts(builder, j, parity, n)
+        ]
+        along_z = [builder.add(k, shift) for shift in (ir.Constant(k.type, 0), odd)]
+        along_z = [_place(context, builder, table, waves, start) for start in along_z]
+        totals = _products(builder, left, along_z, width, n)
+        for number, square in enumerate(_quadrants(builder, totals)):
+            shift = builder.mul(quadrant, ir.Constant(i.type, number))
+            place = _place(context, builder, sums, to, builder.add(i, shift))
+            builder.store(builder.fadd(builder.load(place, align=4), square), place, align=4)
+        return context.get_dummy_value()
+
+    whole = types.intp
+    return types.void(
+        sums, whole, whole, halves, whole, whole, table, whole, whole, whole, whole
+    ), generate
+
+
+def multiply_tile(
+    product: Floats,
+    i: int,
+    wide: int,
+    left: Floats,
+    j: int,
+    long: int,
+    right: Floats,
+    k: int,
+    width: int,
+    n: int,
+) -> None:
+    """product[i + r wide + c] = Σ_t left[j + r long + t] right[k + t width + c] for a `TILE`.
+
+    Parameters
+    ----------
+    product, left, right : (·,) float32
+    i, j, k : int
+    wide, long, width : int
+        From a row of each to the next.
+    n : int
+        Products.
+    """
+    for r in range(TILE[0]):
+        total = np.zeros(TILE[1], np.float32)
+        for t in range(n):
+            row = k + t * width
+            total += left[j + r * long + t] * right[row : row + TILE[1]]
+        product[i + r * wide : i + r * wide + TILE[1]] = total
+
+
+@overload(multiply_tile, strict=False)
+def _multiply_tile(
+    product: Any,
+    i: Any,
+    wide: Any,
+    left: Any,
+    j: Any,
+    long: Any,
+    right: Any,
+    k: Any,
+    width: Any,
+    n: Any,
+) -> Any:
+    if product == left == right == _FLOATS:
+        return lambda product, i, wide, left, j, long, right, k, width, n: _tile(  # type: ignore[call-arg]
+            product, i, wide, left, j, long, right, k, width, n
+        )
+    return None
+
+
+@intrinsic
+def _tile(
+    _: Any,
+    product: Any,
+    i: Any,
+    wide: Any,
+    left: Any,
+    j: Any,
+    long: Any,
+    right: Any,
+    k: Any,
+    width: Any,
+    n: Any,
+) -> Any:
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        to, i, wide, of, j, long, by, k, width, n = arguments
+        shifts = [builder.mul(long, ir.Constant(j.type, r)) for r in range(TILE[0])]
+        rows = [
+            builder.gep(make_array(left)(context, builder, of).data, [builder.add(j, shift)])
+            for shift in shifts
+        ]
+        first = builder.gep(make_array(right)(context, builder, by).data, [k])
+        totals = _tile_products(builder, rows, first, width, n)
+        for number, total in enumerate(totals):
+            r, c = divmod(number, TILE[1] // ROW)
+            shift = builder.mul(wide, ir.Constant(i.type, r))
+            start = builder.add(builder.add(i, shift), ir.Constant(i.type, c * ROW))
+            builder.store(total, _place(context, builder, product, to, start), align=4)
+        return context.get_dummy_value()
+
+    whole = types.intp
+    return types.void(
+        product, whole, whole, left, whole, whole, right, whole, whole, whole
+    ), generate
+
+
+def _tile_products(
+    builder: ir.IRBuilder, rows: list[Any], first: Any, width: Any, n: Any
+) -> list[Any]:
+    """Every row times the columns: vectors, those of a row one behind the other."""
+    n_vectors = TILE[1] // ROW
+    totals = [
+        cgutils.alloca_once_value(builder, ir.Constant(_ROW, None))
+        for _ in range(len(rows) * n_vectors)
+    ]
+    zero, one = (ir.Constant(n.type, value) for value in (0, 1))
+    with cgutils.for_range_slice(builder, zero, n, one) as (t, _):
+        place = builder.bitcast(builder.gep(first, [builder.mul(t, width)]), _ROW.as_pointer())
+        columns = [
+            builder.load(builder.gep(place, [ir.Constant(_INDEX, c)]), align=4)
+            for c in range(n_vectors)
+        ]
+        for number, total in enumerate(totals):
+            r, c = divmod(number, n_vectors)
+            factor = _everywhere(builder, builder.load(builder.gep(rows[r], [t])))
+            value = builder.call(_fma(builder), [factor, columns[c], builder.load(total)])
+            builder.store(value, total)
+    return [builder.load(total) for total in totals]
+
+
+def _starts(builder: ir.IRBuilder, j: Any, parity: Any, n: Any) -> list[Any]:
+    """Where the eight rows of `halves` begin: (y, z, real or imaginary)."""
+    found = []
+    for number in range(4):
+        start = builder.add(j, builder.mul(parity, ir.Constant(j.type, number)))
+        found += [start, builder.add(start, n)]
+    return found
+
+
+def _products(
+    builder: ir.IRBuilder, left: list[Any], along_z: list[Any], width: Any, n: Any
+) -> list[Any]:
+    """The eight rows' products with the table's two: vectors."""
+    totals = [cgutils.alloca_once_value(builder, ir.Constant(_ROW, None)) for _ in left]
+    zero, one = (ir.Constant(n.type, value) for value in (0, 1))
+    numbers = [builder.bitcast(first, ir.FloatType().as_pointer()) for first in along_z]
+    with cgutils.for_range_slice(builder, zero, n, one) as (t, _):
+        places = [builder.gep(first, [builder.mul(t, width)]) for first in numbers]
+        waves = [builder.load(builder.bitcast(p, _ROW.as_pointer()), align=4) for p in places]
+        for number, (first, total) in enumerate(zip(left, totals, strict=True)):
+            factor = _everywhere(builder, builder.load(builder.gep(first, [t])))
+            wave = waves[number // 2 % 2]
+            value = builder.call(_fma(builder), [factor, wave, builder.load(total)])
+            builder.store(value, total)
+    return [builder.load(total) for total in totals]
+
+
+def _quadrants(builder: ir.IRBuilder, totals: list[Any]) -> list[Any]:
+    """|F|² in the four quadrants, from the products: vectors."""
+    cc, icc, cs, ics, sc, isc, ss, iss = totals
+    add, less = builder.fadd, builder.fsub
+    a, b, c, d = less(cc, ss), add(cc, ss), add(ics, isc), less(ics, isc)
+    e, f, g, h = less(icc, iss), add(icc, iss), add(cs, sc), less(cs, sc)
+    parts = [(less(a, c), add(e, g)), (add(b, d), less(f, h))]
+    parts += [(less(b, d), add(f, h)), (add(a, c), less(e, g))]
+    return [
+        builder.call(_fma(builder), [real, real, builder.fmul(imaginary, imaginary)])
+        for real, imaginary in parts
+    ]
+
+
+def _place(context: Any, builder: ir.IRBuilder, kind: Any, array: Any, start: Any) -> Any:
+    """A pointer to the row that begins there."""
+    first = builder.gep(make_array(kind)(context, builder, array).data, [start])
+    return builder.bitcast(first, _ROW.as_pointer())
+
+
+def _everywhere(builder: ir.IRBuilder, number: Any) -> Any:
+    """A row of one number."""
+    none = ir.Constant(_ROW, ir.Undefined)
+    first = builder.insert_element(none, number, ir.Constant(_INDEX, 0))
+    return builder.shuffle_vector(first, none, ir.Constant(ir.VectorType(_INDEX, ROW), [0] * ROW))
+
+
+def _fma(builder: ir.IRBuilder) -> Any:
+    """LLVM's `fma` of vectors."""
+    of_three = ir.FunctionType(_ROW, [_ROW] * 3)
+    return cgutils.get_or_insert_function(builder.module, of_three, f"llvm.fma.v{ROW}f32")
