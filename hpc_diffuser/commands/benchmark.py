@@ -63,7 +63,9 @@ class Case:
         self.modes: Modes = load_modes(config)
         self.target: Target = load_target(config, self.modes)
         correlated = config.structure.correlated_modes
-        space = search_space(config.parameters, self.modes.amplitudes_A, correlated)
+        space = search_space(
+            config.parameters, self.modes.amplitudes_A, correlated, lattice=self.modes.lattice
+        )
         self.parameters: Parameters = space.middle
         self.how = computation(config.model, self.modes, space)
         self.sampler = ensemble_sampler(config.model, self.modes, space)

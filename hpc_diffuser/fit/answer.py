@@ -85,7 +85,7 @@ def choose_answer(
         return _merit(answer.score) - float(penalty)
 
     def tried(candidate: Candidate) -> Answer:
-        parameters = parameters_from(candidate.values)
+        parameters = parameters_from(candidate.values, problem.modes.lattice)
         intensity = model.internal_motion(parameters, normals)
         return Answer(parameters, intensity, comparison.score(intensity), candidate)
 

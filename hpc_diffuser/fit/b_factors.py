@@ -78,7 +78,7 @@ def _squares_by_kind(modes: Modes, parameters: Parameters) -> dict[str, np.ndarr
 
     def alone(motion: str) -> np.ndarray:
         own = {row.name: every[row.name] for row in PARAMETERS if row.motion == motion}
-        return mean_square_displacements(modes, parameters_from(still | own))
+        return mean_square_displacements(modes, parameters_from(still | own, parameters.lattice))
 
     inside = alone("modes")
     others = {name: alone(name) - always for name in MOTIONS if name not in ("modes", RESIDUAL)}

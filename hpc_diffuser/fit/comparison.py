@@ -338,7 +338,7 @@ def _scores_of(
     """One score for each order, with the samples of the final map."""
     model, comparison = compare(for_final_map(settled(problem, world)), world)
     normals = problem.normals(problem.config.model.final_samples, FINAL)
-    parameters = parameters_from(answer)
+    parameters = parameters_from(answer, problem.modes.lattice)
     shuffled = [
         replace(parameters, mode_amplitudes_A=parameters.mode_amplitudes_A[order])
         for order in orders

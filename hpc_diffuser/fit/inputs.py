@@ -21,6 +21,7 @@ from hpc_diffuser.io.trajectories.in_crystal import crystal_frames
 from hpc_diffuser.io.trajectories.kinds import is_trajectory
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.motion.bases import carried
+from hpc_diffuser.motion.lattice.rigid_lattice import rigid_lattice
 from hpc_diffuser.motion.modes import Modes, why_no_b_factors, with_frames
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.progress import log
@@ -47,6 +48,7 @@ def load_modes(config: Config) -> Modes:
         For a missing or unfit file, too few modes, or no unit cell anywhere.
     """
     modes = _with_b_factors(_with_crystal(_some_modes(_source(config), config), config), config)
+    modes = _with_lattice(modes, config)
     form_factors(np.unique(modes.structure.elements), np.zeros(1))  # refuses unknown elements
     if config.parameters.k_sol_eA3[1]:
         displaced_volumes(modes.structure)  # refuses those, too, whose volume is not known
@@ -267,6 +269,27 @@ def _with_crystal(modes: Modes, config: Config) -> Modes:
         log('[crystal]: assumed space group "P 1": neither it nor the structure names one')
     check_crystal(unit_cell, space_group, "crystal.unit_cell")
     return replace(modes, unit_cell=tuple(unit_cell), space_group=space_group)
+
+
+def _with_lattice(modes: Modes, config: Config) -> Modes:
+    """The springs between the molecules, where the model has them."""
+    given = config.parameters.lattice_spring_A
+    if not np.any(given):
+        return modes
+    if modes.frames is not None:
+        raise InputError(
+            "parameters.lattice_spring_A: of an ensemble's own frames there is no lattice dynamics "
+            "yet: use modes, or a single structure"
+        )
+    lattice = rigid_lattice(modes.structure, modes.unit_cell, modes.space_group)
+    n, several = lattice.springs.n_interfaces, np.ndim(given) == 2
+    if several and len(given) != n:
+        labels = ", ".join(lattice.springs.packing.labels())
+        raise InputError(
+            f"parameters.lattice_spring_A has {len(given)} entries for the crystal's {n} "
+            f"interfaces, {labels}: give one for each, or one for all"
+        )
+    return replace(modes, lattice=lattice)
 
 
 def _cell_text(unit_cell: tuple[float, ...]) -> str:

@@ -57,8 +57,8 @@ def read_refined(directory: Path, config_path: Path | None = None) -> Refined:
     outcome = finished_outcome(directory, summary)
     files = find_inputs(directory, manifest, molecule_keys(manifest), config_path)
     config = begun_config(directory, manifest, files)
-    parameters = parameters_from(outcome.answer)
     modes = load_modes(config)
+    parameters = parameters_from(outcome.answer, modes.lattice)
     if modes.frames is None and len(modes.amplitudes_A) != len(parameters.mode_amplitudes_A):
         raise InputError(
             f"{directory}: the answer is of {len(parameters.mode_amplitudes_A)} modes, its config "

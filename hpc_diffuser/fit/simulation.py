@@ -141,7 +141,7 @@ def _simulation(config: Config, files: TrajectoryFiles | None) -> tuple[Modes, S
         raise InputError("parameters.halo_alpha: simulate has no measured map to take halos from")
     if files is None:
         correlated = config.structure.correlated_modes
-        space = held_space(given, modes.amplitudes_A, correlated)
+        space = held_space(given, modes.amplitudes_A, correlated, modes.lattice)
         require_expansion(config.model, modes, space)
         return modes, space
     # The frames bring their own internal motion: the modes' weights, even ranges, play no part.
@@ -152,7 +152,7 @@ def _simulation(config: Config, files: TrajectoryFiles | None) -> tuple[Modes, S
     for note in found.notes:
         log(note)
     modes = with_frames(modes, found.positions)
-    space = held_space(still, modes.amplitudes_A)
+    space = held_space(still, modes.amplitudes_A, lattice=modes.lattice)
     require_expansion(config.model, modes, space)
     return modes, space
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpc_diffuser.fit.config import REFINE, Config, ParametersConfig
+from hpc_diffuser.motion.lattice.rigid_lattice import RigidLattice
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters, Value, parameters_from
 from hpc_diffuser.motion.registry import (
@@ -32,11 +33,14 @@ class SearchSpace:
         alone.
     low, high : (P,) float
         Equal where the parameter is held.
+    lattice : RigidLattice or None
+        What springs between molecules hold.
     """
 
     layout: tuple[tuple[str, int | None], ...]
     low: np.ndarray
     high: np.ndarray
+    lattice: RigidLattice | None = None
 
     @property
     def refined(self) -> np.ndarray:
@@ -104,28 +108,29 @@ class SearchSpace:
 
     @property
     def librates(self) -> bool:
-        """True where the model has libration, which takes sample points of its own."""
-        return self.at_most("libration_sigma_deg") > 0
+        """True where molecules turn, which takes sample points of its own."""
+        return max(self.at_most("libration_sigma_deg"), self.at_most("lattice_spring_A")) > 0
 
     @property
     def middle(self) -> Parameters:
         """The parameters in the middle of their ranges."""
-        return parameters_from(self._by_name((self.low + self.high) / 2))
+        return parameters_from(self._by_name((self.low + self.high) / 2), self.lattice)
 
     @property
     def anywhere(self) -> Parameters:
         """Parameters within their ranges, of which no two refined ones are alike by chance."""
         parts = np.modf(0.618 * np.arange(1, len(self.low) + 1))[0]
-        return parameters_from(self._by_name(self.low + parts * (self.high - self.low)))
+        at = self._by_name(self.low + parts * (self.high - self.low))
+        return parameters_from(at, self.lattice)
 
     @property
     def farthest(self) -> Parameters:
         """All parameters at the upper ends of their ranges."""
-        return parameters_from(self._by_name(self.high))
+        return parameters_from(self._by_name(self.high), self.lattice)
 
     def parameters(self, point: np.ndarray) -> Parameters:
         """The model's parameters at a point (D,) of the search."""
-        return parameters_from(self.by_name(point))
+        return parameters_from(self.by_name(point), self.lattice)
 
     def by_name(self, point: np.ndarray) -> dict[str, Value]:
         """The same as plain values under the config's names."""
@@ -173,7 +178,11 @@ def none_for_nan(value: Value) -> float | list[float | None] | None:
 
 
 def search_space(
-    config: ParametersConfig, amplitudes_A: np.ndarray, n_correlated: int = 0, n_frames: int = 0
+    config: ParametersConfig,
+    amplitudes_A: np.ndarray,
+    n_correlated: int = 0,
+    n_frames: int = 0,
+    lattice: RigidLattice | None = None,
 ) -> SearchSpace:
     """The space that a config spans.
 
@@ -186,6 +195,8 @@ def search_space(
         How many of the first modes may be correlated.
     n_frames : int
         Of an ensemble whose weights are refined.
+    lattice : RigidLattice or None
+        Needed where springs hold molecules.
 
     Raises
     ------
@@ -207,7 +218,7 @@ def search_space(
         layout.append((FRAME_WEIGHT.name, n_frames))
         ranges += [FRAME_WEIGHT.quantity.limits] * n_frames
     low, high = np.array(ranges, dtype=np.float64).reshape(-1, 2).T
-    return SearchSpace(tuple(layout), low, high)
+    return SearchSpace(tuple(layout), low, high, lattice)
 
 
 def refined_frames(config: Config, modes: Modes) -> int:
@@ -217,7 +228,10 @@ def refined_frames(config: Config, modes: Modes) -> int:
 
 
 def held_space(
-    config: ParametersConfig, amplitudes_A: np.ndarray, n_correlated: int = 0
+    config: ParametersConfig,
+    amplitudes_A: np.ndarray,
+    n_correlated: int = 0,
+    lattice: RigidLattice | None = None,
 ) -> SearchSpace:
     """The parameters of a simulation, where everything must be held: a space of one point.
 
@@ -226,7 +240,7 @@ def held_space(
     InputError
         Naming the first parameter that is a range.
     """
-    space = search_space(config, amplitudes_A, n_correlated)
+    space = search_space(config, amplitudes_A, n_correlated, lattice=lattice)
     if space.refined.any():
         raise InputError(
             f"parameters: {space.names[0]} is a range, which only a fit can use: "
@@ -245,6 +259,7 @@ def _size(
         "axis pairs": 3,
         "axes": 3 if np.ndim(given) == 2 else None,
         "crystal axes": len(given) if given is not None and np.ndim(given) == 2 else None,
+        "interfaces": len(given) if given is not None and np.ndim(given) == 2 else None,
     }
     return sizes.get(row.several)
 
@@ -281,6 +296,7 @@ def _refuse_incomplete(config: ParametersConfig, n_correlated: int) -> None:
         raise InputError(
             "parameters.halo_alpha and halo_sigma_A are two models of the same halos: give one"
         )
+    _refuse_beside_lattice(names)
     _refuse_too_short(config, names)
     _refuse_beside_crystal(names)
     for motion in ("translation", "llm", "crystal_llm"):
@@ -292,6 +308,17 @@ def _refuse_incomplete(config: ParametersConfig, n_correlated: int) -> None:
     if "mode_correlation" in names and n_correlated < 2:
         raise InputError(
             "parameters.mode_correlation: expected [structure] correlated_modes = 2 or more"
+        )
+
+
+def _refuse_beside_lattice(present: set[str]) -> None:
+    """Raise InputError for another motion of the molecule as a whole than the lattice's."""
+    others = [row.name for row in PARAMETERS if row.term in ("rbt", "lib", "halo")]
+    beside = [name for name in others if name in present]
+    if "lattice_spring_A" in present and beside:
+        raise InputError(
+            f"parameters.{beside[0]}: the springs of the lattice say how the molecule moves as a "
+            "whole, lattice_spring_A: give one of both"
         )
 
 

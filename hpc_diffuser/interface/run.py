@@ -218,7 +218,8 @@ class Run:
         correlated = self.config.structure.correlated_modes
         n_frames = refined_frames(self.config, self.modes)
         amplitudes_A = self.modes.amplitudes_A
-        return search_space(self.config.parameters, amplitudes_A, correlated, n_frames)
+        lattice = self.modes.lattice
+        return search_space(self.config.parameters, amplitudes_A, correlated, n_frames, lattice)
 
     @cached_property
     def files(self) -> dict[str, Path]:

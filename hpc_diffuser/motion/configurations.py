@@ -54,8 +54,8 @@ def librated(modes: Modes, positions: Floats, sampled: Sampled, normals: Floats)
     """Every configuration turned about the mean structure's centre of mass, and screwed.
 
     The rotation vector is σ z with z normal in three dimensions: exact rotations, about axes of
-    all directions alike. A screw takes the part c of the translation along: t = c L z, where L is
-    the translation's factor.
+    all directions alike; a lattice's is W z. A screw takes the part c of the translation along:
+    t = c L z, where L is the translation's factor.
 
     Parameters
     ----------
@@ -69,9 +69,12 @@ def librated(modes: Modes, positions: Floats, sampled: Sampled, normals: Floats)
     -------
     (S, N, 3) float, Å
     """
-    if not sampled.libration_sigma_deg:
+    if not sampled.librates:
         return positions
-    turns = np.radians(sampled.libration_sigma_deg) * normals
+    if sampled.turn_rad:
+        turns = normals @ sampled.turn().T
+    else:
+        turns = np.radians(sampled.libration_sigma_deg) * normals
     rotations = Rotation.from_rotvec(turns).as_matrix()
     centre = centre_of_mass(modes.structure)
     shifts = centre + normals @ sampled.screw().T
@@ -85,9 +88,11 @@ def mean_square_displacements(modes: Modes, parameters: Parameters) -> Floats:
     Exact for Gaussian motion; of libration to second order in its angle: a rotation by σz moves
     an atom at distance r by 2σ²r² in the square. A screw couples both: see `_turned`.
     """
-    disorder = parameters.disorder
+    disorder, moved = parameters.disorder, parameters.lattice_motion
     left = 1 - parameters.screw_correlation**2 * bool(parameters.libration_sigma_deg)
     common = left * np.trace(disorder.translation_covariance())
+    if moved is not None:
+        common = np.trace(moved.rest)
     inside = _sampled_squares(modes, parameters.sampled)
     total: Floats = inside + common + disorder.own_mean_square()
     return total
@@ -115,7 +120,9 @@ def displacement_covariances(modes: Modes, parameters: Parameters) -> Floats:
 
 def rigid_covariance(parameters: Parameters) -> Floats:
     """⟨t tᵀ⟩ of the translations that no libration takes along, the lattice's too: (3, 3) Å²."""
-    disorder = parameters.disorder
+    disorder, moved = parameters.disorder, parameters.lattice_motion
+    if moved is not None:
+        return moved.rest
     left = 1 - parameters.screw_correlation**2 * bool(parameters.libration_sigma_deg)
     lattice = disorder.halo_sigma_A**2 * np.eye(3)
     covariance: Floats = left * disorder.translation_covariance() + lattice
@@ -144,11 +151,10 @@ def _turned(modes: Modes, sampled: Sampled) -> Floats:
     The last term is 0 where L is diagonal: only correlated translations have it. Its mean over a
     molecule is nearly 0, but not over the atoms of one side.
     """
-    if not sampled.libration_sigma_deg:
+    if not sampled.librates:
         return np.zeros((len(modes.structure), 3, 3))
-    turn = np.radians(sampled.libration_sigma_deg)
     lever = modes.structure.positions - centre_of_mass(modes.structure)
-    moved: Floats = np.cross(turn * np.eye(3), lever[:, None]) + sampled.screw().T
+    moved: Floats = np.cross(sampled.turn().T, lever[:, None]) + sampled.screw().T
     return moved
 
 

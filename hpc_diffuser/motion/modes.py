@@ -11,6 +11,7 @@ import numpy as np
 
 from hpc_diffuser.crystal.structure import Structure
 from hpc_diffuser.motion.convergence import Convergence
+from hpc_diffuser.motion.lattice.rigid_lattice import RigidLattice
 from hpc_diffuser.system.arrays import Floats
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.memory import require_room
@@ -45,6 +46,8 @@ class Modes:
         Its ANISOU records of them; NaN where it has none.
     convergence : Convergence or None
         Of a trajectory: whether it was long enough.
+    lattice : RigidLattice or None
+        What holds the molecule in its crystal, where that is asked for.
     """
 
     structure: Structure
@@ -57,6 +60,7 @@ class Modes:
     crystal_b_A2: Floats | None = None
     crystal_u_A2: Floats | None = None
     convergence: Convergence | None = None
+    lattice: RigidLattice | None = None
 
     def __post_init__(self) -> None:
         if (self.frames is None) != (self.weights is None):

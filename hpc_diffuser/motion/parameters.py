@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from hpc_diffuser.motion.disorder import Disorder
+from hpc_diffuser.motion.lattice.rigid_lattice import RigidLattice, RigidMotion, rigid_motion
 from hpc_diffuser.motion.registry import FRAME_WEIGHT, PARAMETERS
 from hpc_diffuser.system.arrays import Floats
 
@@ -27,6 +28,8 @@ class Sampled:
         c L row by row, the part of the translation's factor that goes along with a libration.
     frame_weights : F floats, or none
         As of `Parameters`.
+    turn_rad : 9 floats, or none
+        W row by row: the rotation vector is W z. Instead of an angle that is alike about all axes.
     """
 
     mode_amplitudes_A: tuple[float, ...] = ()
@@ -34,6 +37,19 @@ class Sampled:
     libration_sigma_deg: float = 0.0
     screw_A: tuple[float, ...] = ()
     frame_weights: tuple[float, ...] = ()
+    turn_rad: tuple[float, ...] = ()
+
+    @property
+    def librates(self) -> bool:
+        """Whether the molecule turns, exactly, by three normal points."""
+        return bool(self.libration_sigma_deg) or bool(self.turn_rad)
+
+    def turn(self) -> Floats:
+        """W: (3, 3) radians."""
+        if self.turn_rad:
+            return np.array(self.turn_rad).reshape(3, 3)
+        alike: Floats = np.radians(self.libration_sigma_deg) * np.eye(3)
+        return alike
 
     def screw(self) -> Floats:
         """c L: (3, 3) Å."""
@@ -60,6 +76,10 @@ class Parameters:
         Density and blur of the displaced solvent.
     frame_weight : F floats, or none
         Of an ensemble's frames, on any scale, in place of those that it has.
+    lattice_spring_A : float, or floats, Å
+        Lengths of the springs between molecules, see `RigidLattice`: of all, or of each interface.
+    lattice : RigidLattice or None
+        What these springs hold; needed where they are not 0.
     """
 
     mode_amplitudes_A: Floats
@@ -71,18 +91,32 @@ class Parameters:
     k_sol_eA3: float = 0.0
     b_sol_A2: float = 0.0
     frame_weight: tuple[float, ...] = ()
+    lattice_spring_A: float | tuple[float, ...] = 0.0
+    lattice: RigidLattice | None = None
+
+    @property
+    def lattice_motion(self) -> RigidMotion | None:
+        """How the lattice moves the molecule as a whole; None without."""
+        if not np.any(self.lattice_spring_A):
+            return None
+        if self.lattice is None:
+            raise ValueError("springs without the lattice that they hold")
+        return rigid_motion(self.lattice.covariance(self.lattice_spring_A))
 
     @property
     def sampled(self) -> Sampled:
         """What the Monte Carlo ensemble depends on; of a translation, what a screw takes along."""
-        screw_A: tuple[float, ...] = ()
+        amplitudes = tuple(np.asarray(self.mode_amplitudes_A).tolist())
+        of_modes = amplitudes, tuple(self.mode_correlation)
+        weights, moved = tuple(self.frame_weight), self.lattice_motion
+        if moved is not None:
+            screw_A, turn_rad = (tuple(x.ravel().tolist()) for x in (moved.screw, moved.turn))
+            return Sampled(*of_modes, 0.0, screw_A, weights, turn_rad)
+        screw_A = ()
         if self.libration_sigma_deg and self.screw_correlation:
             screw = self.screw_correlation * self.disorder.translation_factor()
             screw_A = tuple(screw.ravel().tolist())
-        amplitudes = tuple(np.asarray(self.mode_amplitudes_A).tolist())
-        correlation = tuple(self.mode_correlation)
-        weights = tuple(self.frame_weight)
-        return Sampled(amplitudes, correlation, self.libration_sigma_deg, screw_A, weights)
+        return Sampled(*of_modes, self.libration_sigma_deg, screw_A, weights)
 
 
 def values_of(parameters: Parameters) -> dict[str, Any]:
@@ -93,10 +127,13 @@ def values_of(parameters: Parameters) -> dict[str, Any]:
     return {row.name: flat[row.name] for row in rows}
 
 
-def parameters_from(values: dict[str, Value]) -> Parameters:
-    """Parameters from plain values under the config's names; what is not named is absent."""
+def parameters_from(values: dict[str, Value], lattice: RigidLattice | None = None) -> Parameters:
+    """Parameters from plain values under the config's names; what is not named is absent.
+
+    Those of a lattice's springs need the lattice.
+    """
     # Which of them are several numbers, the registry says.
     fields_: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     amplitudes = np.array(fields_.pop("mode_amplitude_A", ()), dtype=np.float64)
     of_disorder = {name: fields_.pop(name) for name in _DISORDER if name in fields_}
-    return Parameters(amplitudes, Disorder(**of_disorder), **fields_)
+    return Parameters(amplitudes, Disorder(**of_disorder), **fields_, lattice=lattice)

@@ -74,6 +74,7 @@ TERM_ROWS = (
         "liquid-like, of the whole crystal: it does not end at a molecule's surface",
         "liquid-like motion of the whole crystal",
     ),
+    Term("lat", "of rigid molecules on springs between neighbours", "lattice dynamics"),
 )
 
 
@@ -97,9 +98,9 @@ class Parameter:
         Where a model has the term, and the config says nothing; None where it must say.
     default_text : str
         The same where it depends on the modes.
-    several : {"", "axes", "crystal axes", "axis pairs", "modes", "mode pairs", "frames"}
-        What it may be a list over. Of axes it may be one number too; the others are always lists
-        in the model, whatever is written.
+    several : {"", "axes", "crystal axes", "axis pairs", "modes", "mode pairs", "frames", "interfaces"}
+        What it may be a list over. Of axes and interfaces it may be one number too; the others are
+        always lists in the model, whatever is written.
     needs : tuple of str
         Parameters without which it means nothing.
     beside : str
@@ -127,7 +128,16 @@ class Parameter:
     meaning: str
     default_range: Range | None = None
     default_text: str = ""
-    several: Literal["", "axes", "crystal axes", "axis pairs", "modes", "mode pairs", "frames"] = ""
+    several: Literal[
+        "",
+        "axes",
+        "crystal axes",
+        "axis pairs",
+        "modes",
+        "mode pairs",
+        "frames",
+        "interfaces",
+    ] = ""
     needs: tuple[str, ...] = ()
     beside: str = ""
     least: float = 0.0
@@ -177,7 +187,7 @@ class Parameter:
             return [""]
         if self.several in ("axes", "crystal axes"):
             return list(AXES) if size == len(AXES) else ["xy", "z"]
-        if self.several in ("modes", "frames"):
+        if self.several in ("modes", "frames", "interfaces"):
             return [str(i + 1) for i in range(size)]
         pairs = [(i, j) for i in range(size + 1) for j in range(i)][:size]
         if self.several == "axis pairs":
@@ -390,6 +400,19 @@ PARAMETERS = (
         needs=("translation_sigma_A",),
         pair_sum=False,
     ),
+    Parameter(
+        "lattice_spring_A",
+        "lattice spring",
+        "lat",
+        LENGTH,
+        "1/√κ of the springs between the atoms of two molecules that touch, with κ in kT/Å²: one "
+        "for all, or one for each interface",
+        default_range=(0.0, 6.0),
+        several="interfaces",
+        sampled=True,
+        motion="lattice",
+        pair_sum=False,
+    ),
 )
 # Of an ensemble, and no key of [parameters]: where `[structure] weights = "refine"`, the weights of
 # its frames are the last of a search's point, on the scale where they add up to 1.
@@ -413,6 +436,7 @@ MOTIONS = (
     "liquid-like",
     "uncorrelated",
     "coupled to the lattice",
+    "lattice",
     "residual B",
 )
 BY_NAME = {row.name: row for row in (*PARAMETERS, FRAME_WEIGHT)}

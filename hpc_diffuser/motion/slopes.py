@@ -88,7 +88,7 @@ def motion_slopes(
     n_modes = len(modes.amplitudes_A)
     along, turning = normals[:, :n_modes], normals[:, n_modes:]
     inside, turn, screw = forces[..., :3], 0.0, np.zeros((3, 3))
-    if turning.shape[1] and sampled.libration_sigma_deg:
+    if turning.shape[1] and sampled.librates:
         rotations = Rotation.from_rotvec(np.radians(sampled.libration_sigma_deg) * turning)
         shifts = centre_of_mass(modes.structure) + turning @ sampled.screw().T
         torques = np.sum(np.cross(moved - shifts[:, None], inside), axis=1)
@@ -233,4 +233,4 @@ def with_number(parameters: Parameters, name: str, place: int, number: float) ->
         if key == name:
             numbers[place] = float(number)
         plain[key] = numbers if np.ndim(value) else numbers[0]
-    return parameters_from(plain)
+    return parameters_from(plain, parameters.lattice)

@@ -26,7 +26,7 @@ from hpc_diffuser.scattering.direct import SAMPLES_AT_ONCE, sample_weights
 from hpc_diffuser.scattering.dressing import dressing_copies, field_covariances
 from hpc_diffuser.scattering.shapes import fit_shapes, grid_points_per_cell, shapes_of_kinds
 from hpc_diffuser.scattering.slab import BLOCK, Slab
-from hpc_diffuser.system.arrays import Floats, Integers
+from hpc_diffuser.system.arrays import Complexes, Floats, Integers
 from hpc_diffuser.system.errors import InputError
 
 FARTHEST = 3.0  # standard deviations that an atom moves, in boxes that hold all samples
@@ -102,6 +102,26 @@ class DensityTransform:
     def phonons(self, fields: Floats) -> DensityPhonons:
         """The transform to first order in motion along fields (M, N, 3) in Å."""
         return DensityPhonons(self, fields)
+
+    def dressed(self, covariances: Floats, weights: Floats) -> Complexes:
+        """Of atoms blurred by their motion, and weighted; see `transform.Transform`.
+
+        Drawn as displaced copies.
+        """
+        copies = dressing_copies(covariances, self.slab.d_min)
+        moved = self.structure.select(copies.atoms)
+        moved = replace(moved, positions=moved.positions + copies.offsets)
+        found = np.empty((len(weights), self.slab.size), np.complex64)
+        of_copies = self.factors.occupancies[copies.atoms] * copies.weights
+        drawing = self._of(
+            moved, copied_factors(self.factors, copies.atoms, of_copies, copies.b_factors_A2)
+        )
+        kinds, order = drawing.factors.kind[drawing._order], drawing._order
+        for own, of_atoms in zip(found, weights, strict=True):
+            occupancies = (of_copies * of_atoms[copies.atoms])[order].astype(np.float32)
+            drawing._atoms = (kinds, occupancies)
+            own.real, own.imag = drawing.structure_factors(moved.positions)
+        return found
 
     def structure_factors(self, positions: Floats) -> tuple[Floats, Floats]:
         """F of one configuration: positions (N, 3) Å → real and imaginary part, (V,) float32."""

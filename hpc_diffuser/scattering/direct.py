@@ -151,6 +151,41 @@ class DirectTransform:
         """The transform to first order in motion along fields (M, N, 3) in Å."""
         return DirectPhonons(self, fields)
 
+    def waves(self, plane: int, covariances: Floats) -> Iterator[tuple[Floats, Complexes]]:
+        """f_a e^{−½ qᵀU_a q} e^{iq·r_a} at the values of one plane, some at a time.
+
+        Parameters
+        ----------
+        plane : int
+        covariances : (N, 3, 3) float, Å²
+            U_a.
+
+        Yields
+        ------
+        q : (v, 3) float, Å⁻¹
+        waves : (v, N) complex
+        """
+        cell, divisions = self.slab.grid.unit_cell, np.array(self.slab.grid.divisions)
+        to_q = 2 * np.pi * fractionalization(cell) / divisions[:, None]
+        indices = self.slab.indices_of(plane)
+        for first in range(0, len(indices), _VOXELS_AT_ONCE):
+            q = indices[first : first + _VOXELS_AT_ONCE] @ to_q
+            s_squared = np.sum(q**2, axis=1) / (4 * np.pi**2)
+            factors = self.factors
+            amplitudes = factors.at(s_squared)[:, factors.kind] * factors.occupancies
+            blurred = np.einsum("vi,nij,vj->vn", q, covariances, q, optimize=True)
+            yield q, amplitudes * np.exp(1j * (q @ self.structure.positions.T) - 0.5 * blurred)
+
+    def dressed(self, covariances: Floats, weights: Floats) -> Complexes:
+        """Of atoms blurred by their motion, and weighted; see `transform.Transform`."""
+        found = np.empty((len(weights), self.slab.size), np.complex64)
+        for plane in range(len(self.slab.h)):
+            start = self.slab.offsets[plane]
+            for q, waves in self.waves(plane, covariances):
+                found[:, start : start + len(q)] = (waves @ weights.T).T
+                start += len(q)
+        return found
+
     drawn = False
     kept_values = 2  # at every stored value, float32: F₀
 
@@ -266,7 +301,7 @@ class DirectPhonons:
         columns = np.concatenate([fields, spreads.reshape(*fields.shape[:2], 9)], axis=2)
         for plane in range(len(self._still.slab.h)):
             start = self._still.slab.offsets[plane]
-            for q, waves in self._waves(plane):
+            for q, waves in self._still.waves(plane, self._covariances):
                 end = start + len(q)
                 mean = waves.sum(axis=1)
                 for of, own in zip(columns, found, strict=True):
@@ -280,34 +315,10 @@ class DirectPhonons:
     def _of_plane(self, plane: int) -> Floats:
         """m and H_i at the values of one plane: (1 + M, v) complex."""
         found = []
-        for q, waves in self._waves(plane):
+        for q, waves in self._still.waves(plane, self._covariances):
             x, y, z = (q[:, [c]] * (waves @ self._fields[:, :, c].T) for c in range(3))
             found.append(np.concatenate([waves.sum(axis=1)[None], 1j * (x + y + z).T]))
         return np.concatenate(found, axis=1)
-
-    def _waves(self, plane: int) -> Iterator[tuple[Floats, Complexes]]:
-        """f_a e^{−½ qᵀU_a q} e^{iq·r_a} at the values of one plane, some at a time.
-
-        Yields
-        ------
-        q : (v, 3) float, Å⁻¹
-        waves : (v, N) complex
-        """
-        slab, structure = self._still.slab, self._still.structure
-        factors = self._still.factors
-        to_q = (
-            2
-            * np.pi
-            * fractionalization(slab.grid.unit_cell)
-            / np.array(slab.grid.divisions)[:, None]
-        )
-        indices = slab.indices_of(plane)
-        for first in range(0, len(indices), _VOXELS_AT_ONCE):
-            q = indices[first : first + _VOXELS_AT_ONCE] @ to_q
-            s_squared = np.sum(q**2, axis=1) / (4 * np.pi**2)
-            amplitudes = factors.at(s_squared)[:, factors.kind] * factors.occupancies
-            blurred = np.einsum("vi,nij,vj->vn", q, self._covariances, q, optimize=True)
-            yield q, amplitudes * np.exp(1j * (q @ structure.positions.T) - 0.5 * blurred)
 
 
 def _whole_plane(

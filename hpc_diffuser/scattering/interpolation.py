@@ -92,6 +92,31 @@ def pair_separations(
     return found
 
 
+def atom_distances(
+    positions: Floats, weights: Floats, spread_A: float, unit_cell: tuple[float, ...]
+) -> list[tuple[Floats, Floats]]:
+    """The same of a transform: of atoms from the origin, as fractions along each axis.
+
+    Parameters
+    ----------
+    positions, weights, spread_A, unit_cell
+        As of `pair_separations`; the origin best lies in the middle of the atoms.
+
+    Returns
+    -------
+    three of (distance (B,), share of Σ weights² (B,))
+    """
+    fractional = np.abs(positions @ fractionalization(unit_cell).T)
+    widening = spread_A * np.linalg.norm(fractionalization(unit_cell), axis=1)
+    found = []
+    for axis in range(3):
+        span = max(float(fractional[:, axis].max()), 1e-6)
+        shares, _ = np.histogram(fractional[:, axis], _HISTOGRAM, (0, span), weights=weights**2)
+        distance = (np.arange(_HISTOGRAM) + 1) / _HISTOGRAM * span + widening[axis]
+        found.append((distance, shares / shares.sum()))
+    return found
+
+
 def choose_band_grid(
     target: HklGrid,
     d_min: float,

@@ -28,6 +28,7 @@ from hpc_diffuser.parallel.ordered_sums import sum_over_planes
 from hpc_diffuser.scattering.crystal_liquid import CrystalLiquid
 from hpc_diffuser.scattering.halos import LatticeHalos, empirical_halo, period, zone_positions
 from hpc_diffuser.scattering.intensity import Intensity
+from hpc_diffuser.scattering.lattice import LatticeNeighbours
 from hpc_diffuser.scattering.molecule import (
     Computation,
     MoleculeModel,
@@ -136,11 +137,14 @@ class Crystal:
     lattice : Centring
     profile : (n_h, n_k, n_l) float or None
         Empirical halo, see `halos.zone_profile`; needed where `halo_alpha` is not 0.
+    in_lattice : callable or None
+        Which of the voxels asked for → `LatticeNeighbours`; None without springs.
     """
 
     operations: Integers
     lattice: Centring
     profile: Floats | None = None
+    in_lattice: Callable[[Integers], LatticeNeighbours] | None = None
 
 
 class ForwardModel:
@@ -198,6 +202,7 @@ class ForwardModel:
             held = np.argsort(group.concatenated(own, self._lengths))
             self._mates = held[mates[self.rows]]
         self._liquid = make_liquid(self.rows) if make_liquid else None
+        self._in_lattice = crystal.in_lattice(self.rows) if crystal.in_lattice else None
 
     def internal_motion(self, parameters: Parameters, normals: Floats) -> Floats:
         """Intensity with the internal motion sampled.
@@ -255,7 +260,12 @@ class ForwardModel:
 
     def of_crystal(self, part: Intensity, parameters: Parameters) -> Floats:
         """The voxels `rows` from this rank's part of one molecule's intensity."""
-        return self._combined(part, self._neighbours(parameters.disorder))
+        values = self._combined(part, self._neighbours(parameters.disorder))
+        if parameters.lattice_motion is None:
+            return values
+        if self._in_lattice is None:
+            raise ValueError("springs between molecules need a model of their lattice")
+        return values + self._in_lattice.intensity(parameters, self.molecule.moments.factors)
 
     def _neighbours(self, disorder: Disorder) -> tuple[Floats | None, Floats | None]:
         """What rigid and average intensity are multiplied by; None where they are not."""
@@ -442,7 +452,13 @@ def forward_model(
         See `Crystal`.
     """
     lattice = centring(modes.space_group, grid.unit_cell)
-    crystal = Crystal(grid_operations(grid, modes.space_group), lattice, profile)
+
+    def in_lattice(rows: Integers) -> LatticeNeighbours:
+        drawing = (how.transform, how.factors, how.motion_A)
+        return LatticeNeighbours(modes, grid, indices, rows, group, *drawing)
+
+    operations = grid_operations(grid, modes.space_group)
+    crystal = Crystal(operations, lattice, profile, in_lattice if modes.lattice else None)
 
     def make(voxels: Integers, holder: HklGrid) -> MoleculeModel:
         return molecule_model(modes, holder, voxels, group, how)

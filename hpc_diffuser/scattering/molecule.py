@@ -10,6 +10,7 @@ import numpy as np
 
 from hpc_diffuser.crystal.atom_factors import AtomFactors, atomic_numbers
 from hpc_diffuser.crystal.lattice import HklGrid, fractionalization
+from hpc_diffuser.motion.configurations import rigid_covariance
 from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
@@ -447,6 +448,8 @@ class DirectModel:
     def _translation(self, parameters: Parameters) -> Floats:
         """qᵀUq of the translation that is not sampled, with what the lattice couples."""
         disorder = parameters.disorder
+        if parameters.lattice_motion is not None:
+            return self._along_q(rigid_covariance(parameters))
         left = 1 - parameters.screw_correlation**2 * bool(parameters.libration_sigma_deg)
         coupled = disorder.halo_sigma_A**2
         if not isinstance(disorder.translation_sigma_A, tuple):

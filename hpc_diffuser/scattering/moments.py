@@ -453,7 +453,7 @@ def _released(modes: Modes, parameters: Parameters) -> Floats:
 
 def can_be_expanded(modes: Modes, sampled: Sampled) -> bool:
     """Whether motion inside is Gaussian along modes: not of frames, and no exact rotations."""
-    return modes.frames is None and bool(len(modes.vectors)) and not sampled.libration_sigma_deg
+    return modes.frames is None and bool(len(modes.vectors)) and not sampled.librates
 
 
 def kept_bytes(computed: int) -> list[float]:

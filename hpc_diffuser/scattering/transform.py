@@ -23,7 +23,7 @@ from hpc_diffuser.scattering.shapes import (
     grid_points_per_cell,
 )
 from hpc_diffuser.scattering.slab import Slab, plane_costs
-from hpc_diffuser.system.arrays import Floats
+from hpc_diffuser.system.arrays import Complexes, Floats
 from hpc_diffuser.system.errors import InputError
 
 
@@ -105,6 +105,24 @@ class Transform(Protocol):
             Of each block of planes, to be added in an order that does not depend on which rank
             has which: dO/dr_sa, per Å, and dO/dB_sa of the atom's B-factor, per Å²; 0 if not asked
             for.
+        """
+        ...
+
+    def dressed(self, covariances: Floats, weights: Floats) -> Complexes:
+        """Transforms of the mean structure with every atom blurred by its motion, and weighted.
+
+            T_j(q) = Σ_a w_ja o_a f_a e^{−½ qᵀU_a q} e^{iq·(r_a − r₀)}
+
+        Parameters
+        ----------
+        covariances : (N, 3, 3) float, Å²
+            U_a.
+        weights : (K, N) float
+            w_j, of any sign.
+
+        Returns
+        -------
+        (K, V) complex64
         """
         ...
 

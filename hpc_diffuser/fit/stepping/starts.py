@@ -25,7 +25,7 @@ from hpc_diffuser.scattering.model import ForwardModel
 
 TRIED = 8  # translations, equally far apart in their range
 _ROUNDS = 2  # the second with the atoms' U of what the first has found
-_RIGID = ("translation_sigma_A", "halo_sigma_A")
+_RIGID = ("translation_sigma_A", "halo_sigma_A", "lattice_spring_A")
 
 
 def source_point(space: SearchSpace, modes: Modes) -> np.ndarray:
@@ -123,7 +123,7 @@ def _without_translation(space: SearchSpace, point: np.ndarray) -> Parameters:
     for name in _RIGID:
         if name in values:
             values[name] = (np.array(values[name]) * 0.0).tolist()
-    return parameters_from(values)
+    return parameters_from(values, space.lattice)
 
 
 def _best(gram: np.ndarray, data: np.ndarray, n_modes: int) -> tuple[int, np.ndarray] | None:

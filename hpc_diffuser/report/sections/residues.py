@@ -35,7 +35,7 @@ def moved_residues(run: Run) -> ResidueMotion | None:
     outcome = run.summary.outcome if run.summary else None
     if outcome is None or not outcome.motion.rms_A > 0:
         return None
-    return residue_motion(run.modes, parameters_from(outcome.answer))
+    return residue_motion(run.modes, parameters_from(outcome.answer, run.modes.lattice))
 
 
 def moving_residues(run: Run) -> Contents | None:

@@ -1,0 +1,246 @@
+"""What neighbours add to a molecule's intensity where springs couple their rigid motion.
+
+With the intensity of independent molecules in I_ind, exact for their whole rigid motion C = C_mm,
+
+    I = I_ind + G† [D⁻¹(k) − blockdiag C] G,   G_t = iqF,   G_r = iS × q,
+
+coherently over all molecules of the cell, k being q but for a reciprocal-lattice vector. F and S
+are those of atoms blurred by all their motion, U_a = P_a C P_aᵀ and what they do inside: so the
+result does not depend on which point a molecule turns about. The bracket adds up to nothing over a
+Brillouin zone, and rises as 1/k² to a Bragg peak, where D⁻¹ is averaged over the voxel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from hpc_diffuser.crystal.atom_factors import AtomFactors
+from hpc_diffuser.crystal.lattice import (
+    HklGrid,
+    along_hkl,
+    first_of_friedel_pair,
+    fractionalization,
+)
+from hpc_diffuser.kernels.lattice_form import quadratic_form
+from hpc_diffuser.motion.configurations import independent_fields
+from hpc_diffuser.motion.lattice.rigid import atom_covariances
+from hpc_diffuser.motion.lattice.rigid_lattice import Lengths, RigidLattice
+from hpc_diffuser.motion.modes import Modes
+from hpc_diffuser.motion.parameters import Parameters
+from hpc_diffuser.parallel.communicator import Ranks
+from hpc_diffuser.scattering.lattice_transforms import AtVoxels, RigidTransforms
+from hpc_diffuser.system.arrays import Complexes, Floats, Integers, Mask
+
+PARTS = 4  # of a voxel along each axis, at a Bragg peak
+_STEPS = tuple(2 * i + 1 - PARTS for i in range(PARTS))  # in 2·PARTS of a voxel
+
+
+@dataclass(frozen=True)
+class ZonePoints:
+    """The different k of some voxels, one of ±k.
+
+    Attributes
+    ----------
+    hkl : (K, 3) float
+        In reciprocal-lattice units.
+    rows : (v,) int
+        Which of them is each voxel's,
+    turned : (v,) bool
+        and whether it is −k.
+    """
+
+    hkl: Floats
+    rows: Integers
+    turned: Mask
+
+    @classmethod
+    def of(cls, indices: Integers, divisions: tuple[int, int, int]) -> ZonePoints:
+        """Of samples (v, 3) so many to a reciprocal-lattice unit."""
+        n = np.array(divisions)
+        own, mate = indices % n, -indices % n
+        place, other = (np.ravel_multi_index(tuple(x.T), divisions) for x in (own, mate))
+        points, rows = np.unique(np.minimum(place, other), return_inverse=True)
+        hkl = np.stack(np.unravel_index(points, divisions), axis=1) / n
+        return cls(hkl, rows.reshape(-1), place > other)
+
+
+def zone_matrices(
+    lattice: RigidLattice, lengths_A: Lengths, points: Floats, divisions: tuple[int, int, int]
+) -> Complexes:
+    """D⁻¹(k) − blockdiag C at some k (K, 3): (K, 6Z, 6Z).
+
+    At k = 0, where D⁻¹ is infinite, its average over the voxel.
+    """
+    stiffness, covariance = lattice.stiffness(lengths_A), lattice.covariance(lengths_A)
+    z = lattice.springs.packing.n_molecules
+    found = np.empty((len(points), 6 * z, 6 * z), complex)
+    at_peak = ~points.any(axis=1)
+    found[~at_peak] = _inverses(lattice, stiffness, points[~at_peak])
+    if at_peak.any():
+        around = np.array(list(product(_STEPS, repeat=3))) / (2 * PARTS) / np.array(divisions)
+        found[at_peak] = _inverses(lattice, stiffness, around).mean(axis=0)
+    between: Complexes = found - np.kron(np.eye(z), covariance)
+    return between
+
+
+def _inverses(lattice: RigidLattice, stiffness: Floats, hkl: Floats) -> Complexes:
+    matrices = lattice.springs.dynamical_matrices(stiffness, hkl)
+    inverses: Complexes = np.linalg.inv(matrices)
+    return inverses
+
+
+class _Samples:
+    """Some voxels, where the transforms of all molecules are for each, and their k."""
+
+    def __init__(
+        self,
+        lattice: RigidLattice,
+        transforms: RigidTransforms,
+        grid: HklGrid,
+        indices: Integers,
+        zone_divisions: tuple[int, int, int],
+    ):
+        packing = lattice.springs.packing
+        self._hkl = indices / np.array(grid.divisions)
+        of_molecules = [indices @ rotation for rotation in packing.rotations]
+        self._mated = np.stack([~first_of_friedel_pair(own) for own in of_molecules], axis=1)
+        signed = [
+            np.where(mated[:, None], -own, own)
+            for own, mated in zip(of_molecules, self._mated.T, strict=True)
+        ]
+        expanded, rows = _unique(np.concatenate(signed))
+        self._rows = np.ascontiguousarray(rows.reshape(len(signed), -1).T)
+        self._at_voxels = AtVoxels(transforms, grid.holding(expanded), expanded)
+        to_fraction = fractionalization(grid.unit_cell)
+        self._to_q = np.ascontiguousarray(2 * np.pi * to_fraction @ packing.turns)
+        middle = to_fraction @ transforms.middle
+        self._places = packing.rotations @ middle + packing.translations
+        self.points = ZonePoints.of(indices, zone_divisions)
+
+    def intensity(self, volumes: list[tuple[Floats, Floats]], table: Complexes) -> Floats:
+        """G†WG of the cell: (v,)."""
+        values = np.empty(len(self._hkl))
+        quadratic_form(
+            self._at_voxels.of(volumes),
+            self._rows,
+            self._mated,
+            self._hkl,
+            self._to_q,
+            self._places,
+            table,
+            self.points.rows,
+            self.points.turned,
+            values,
+        )
+        return values
+
+
+class LatticeNeighbours:
+    """What neighbours add to the intensity at some voxels of a map, on the ranks of a group.
+
+    Parameters
+    ----------
+    modes : Modes
+        With its lattice.
+    grid : HklGrid
+    indices : (V, 3) int
+        Of all ranks' voxels.
+    rows : (v,) int
+        Which of them are this rank's.
+    group : Ranks
+    transform : {"auto", "direct", "density"}
+    factors : AtomFactors or None
+        Those that are hardest to draw.
+    motion_A : float, Å
+        Rms displacement per atom to reckon with.
+    """
+
+    def __init__(
+        self,
+        modes: Modes,
+        grid: HklGrid,
+        indices: Integers,
+        rows: Integers,
+        group: Ranks,
+        transform: str = "auto",
+        factors: AtomFactors | None = None,
+        motion_A: float = 0.0,
+    ):
+        if modes.lattice is None:
+            raise ValueError("neighbours are those of a lattice: see `rigid_lattice`")
+        self._modes, self._lattice = modes, modes.lattice
+        self._divisions, self._n_rows = grid.whole_divisions(), len(rows)
+        # A voxel that is a whole Brillouin zone has no G of its own.
+        self._whole = min(self._divisions) == 1
+        fine, parts = _parts(grid, indices[rows], self._whole)
+        _, every = _parts(grid, indices, self._whole)
+        s_squared = max(float(fine.inverse_d_squared(own).max(initial=0.0)) for own in every)
+        d_min = 1 / np.sqrt(s_squared)
+        self._transforms = RigidTransforms(
+            modes, self._lattice.springs.centre, fine, d_min, group, transform, factors, motion_A
+        )
+        self._samples = [
+            _Samples(self._lattice, self._transforms, fine, own, fine.whole_divisions())
+            for own in parts
+        ]
+
+    def intensity(self, parameters: Parameters, factors: AtomFactors) -> Floats:
+        """Per molecule, at this rank's voxels: (v,) float64, electrons².
+
+        Parameters
+        ----------
+        parameters : Parameters
+        factors : AtomFactors
+            What atoms scatter with them.
+        """
+        volumes = self._transforms.volumes(
+            blurring(self._modes, self._lattice, parameters), factors
+        )
+        total: Floats = np.zeros(self._n_rows)
+        for samples in self._samples:
+            of = self._lattice, parameters.lattice_spring_A, samples.points.hkl, self._divisions
+            total += samples.intensity(volumes, zone_matrices(*of))
+        z = self._lattice.springs.packing.n_molecules
+        mean: Floats = total / (z * len(self._samples))
+        return mean
+
+
+def blurring(modes: Modes, lattice: RigidLattice, parameters: Parameters) -> Floats:
+    """U_a of every atom by all that moves it but residual B-factors: (N, 3, 3) Å².
+
+    By the lattice, to first order in rotation; along modes; on its own.
+    """
+    covariance = lattice.covariance(parameters.lattice_spring_A)
+    positions = modes.structure.positions
+    total = atom_covariances(covariance, positions, lattice.springs.centre)
+    fields = independent_fields(modes, parameters.sampled)
+    total = total + np.einsum("mni,mnj->nij", fields, fields)
+    own = parameters.disorder.own_covariance()
+    blurred: Floats = total + (own if isinstance(own, np.ndarray) else own * np.eye(3))
+    return blurred
+
+
+def _parts(grid: HklGrid, indices: Integers, whole: bool) -> tuple[HklGrid, list[Integers]]:
+    """The grid and the voxels on it; with `whole`, the points that each is averaged over."""
+    if not whole:
+        return grid, [indices]
+    n, reach = 2 * PARTS, max(_STEPS)
+    fine = HklGrid(
+        grid.unit_cell,
+        along_hkl(n * d for d in grid.divisions),
+        along_hkl(n * e + reach for e in grid.extent),
+    )
+    return fine, [n * indices + np.array(step) for step in product(_STEPS, repeat=3)]
+
+
+def _unique(indices: Integers) -> tuple[Integers, Integers]:
+    """Sorted samples (E, 3), each once, and where each of those given is: (V,)."""
+    low = indices.min(axis=0, initial=0)
+    sides = indices.max(axis=0, initial=0) - low + 1
+    places = np.ravel_multi_index(tuple((indices - low).T), tuple(sides))
+    unique, rows = np.unique(places, return_inverse=True)
+    found = np.stack(np.unravel_index(unique, tuple(sides)), axis=1) + low
+    return found, rows.reshape(-1)

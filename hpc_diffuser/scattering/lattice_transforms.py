@@ -1,0 +1,141 @@
+"""What a rigid molecule's motion does to its transform, at the voxels of a map.
+
+Of atoms that are blurred by all that they move by, U_a,
+
+    F = Σ_a f_a e^{−½ qᵀU_a q} e^{iq·(r_a − r₀)},
+    S = Σ_a f_a (r_a − c) e^{−½ qᵀU_a q} e^{iq·(r_a − r₀)},
+
+with r₀ the middle of the molecule: four transforms that vary slowly, which are computed on a grid
+as coarse as the molecule is small, and interpolated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from hpc_diffuser.crystal.atom_factors import AtomFactors, atomic_numbers
+from hpc_diffuser.crystal.lattice import HklGrid
+from hpc_diffuser.motion.modes import Modes
+from hpc_diffuser.parallel.communicator import Ranks
+from hpc_diffuser.parallel.decomposition import share_planes
+from hpc_diffuser.scattering.interpolation import (
+    PAIR_WIDTH_A,
+    BandGrid,
+    Interpolator,
+    atom_distances,
+    choose_band_grid,
+)
+from hpc_diffuser.scattering.slab import BLOCK, plane_costs, slab
+from hpc_diffuser.scattering.transform import Transform, choose_transform
+from hpc_diffuser.scattering.volume import Volume
+from hpc_diffuser.system.arrays import Complexes, Floats, Integers
+
+_ERROR = 3e-4  # relative rms of the transforms
+_ATOM_WIDTH_A = PAIR_WIDTH_A / np.sqrt(2)
+
+
+class RigidTransforms:
+    """F and S of one molecule on a coarse grid, by all ranks of a group.
+
+    Parameters
+    ----------
+    modes : Modes
+    centre : (3,) float, Å
+        c.
+    grid : HklGrid
+        Of the map.
+    d_min : float, Å
+        Its resolution limit.
+    group : Ranks
+    transform : {"auto", "direct", "density"}
+    factors : AtomFactors or None
+        Those that are hardest to draw.
+    motion_A : float, Å
+        Rms displacement per atom to reckon with.
+
+    Attributes
+    ----------
+    band : BandGrid
+    middle : (3,) float, Å
+        r₀.
+    """
+
+    def __init__(
+        self,
+        modes: Modes,
+        centre: Floats,
+        grid: HklGrid,
+        d_min: float,
+        group: Ranks,
+        transform: str = "auto",
+        factors: AtomFactors | None = None,
+        motion_A: float = 0.0,
+    ):
+        positions = modes.structure.positions
+        self.middle: Floats = (positions.min(axis=0) + positions.max(axis=0)) / 2
+        still = replace(modes.structure, positions=positions - self.middle)
+        levers = positions - centre
+        self._weights = np.concatenate([np.ones((1, len(levers))), levers.T])
+        electrons = atomic_numbers(modes.structure)
+        distances = atom_distances(
+            still.positions, electrons, _ATOM_WIDTH_A + motion_A, modes.unit_cell
+        )
+        self.band: BandGrid = choose_band_grid(grid, d_min, distances, _ERROR)
+        coarse = self.band.grid
+        costs = plane_costs(coarse, self.band.d_min)
+        blocks = np.add.reduceat(costs, np.arange(0, len(costs), BLOCK))
+        own = share_planes(blocks, group.size)[group.rank]
+        planes = np.flatnonzero(np.isin(np.arange(len(costs)) // BLOCK, own))
+        make = choose_transform(still, coarse, self.band.d_min, transform, factors)
+        self._transform: Transform = make(still, slab(coarse, self.band.d_min, planes), factors)
+        indices = coarse.indices_between(np.inf, self.band.d_min)
+        rows: Integers = np.flatnonzero(np.isin(indices[:, 0], planes))
+        self._positions = self._transform.slab.position_of(indices[rows])
+        self._volume = Volume(coarse, indices, rows, group)
+
+    def volumes(self, covariances: Floats, factors: AtomFactors) -> list[tuple[Floats, Floats]]:
+        """Real and imaginary part of F, S_x, S_y and S_z on the whole coarse grid.
+
+        Parameters
+        ----------
+        covariances : (N, 3, 3) float, Å²
+            U_a.
+        factors : AtomFactors
+        """
+        transform = self._transform.with_factors(factors)
+        found = transform.dressed(covariances, self._weights)[:, self._positions]
+        return [self._filled(own) for own in found]
+
+    def _filled(self, values: Complexes) -> tuple[Floats, Floats]:
+        """A density is real: F of a Friedel mate is the conjugate."""
+        real, imaginary = (self._volume.of(part) for part in (values.real, values.imag))
+        flat = imaginary.reshape(-1)
+        flat[: len(flat) // 2] *= -1
+        return real, imaginary
+
+
+class AtVoxels:
+    """The transforms at some voxels, interpolated.
+
+    Parameters
+    ----------
+    transforms : RigidTransforms
+    grid : HklGrid
+        That the voxels are on.
+    indices : (E, 3) int
+        h ≥ 0, sorted.
+    """
+
+    def __init__(self, transforms: RigidTransforms, grid: HklGrid, indices: Integers):
+        self._interpolator = Interpolator(transforms.band, grid, indices)
+        self._n = len(indices)
+
+    def of(self, volumes: list[tuple[Floats, Floats]]) -> Complexes:
+        """F and S there: (4, E) complex64."""
+        found = np.empty((len(volumes), self._n), np.complex64)
+        for own, (real, imaginary) in zip(found, volumes, strict=True):
+            own.real = self._interpolator.at_voxels(real)
+            own.imag = self._interpolator.at_voxels(imaginary)
+        return found
