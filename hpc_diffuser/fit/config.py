@@ -127,6 +127,18 @@ class ParametersConfig(_RANGES):
 
 
 @dataclass(frozen=True)
+class LatticeConfig:
+    """[lattice]: which atoms of two molecules springs join.
+
+    Those of `file`, a crystal structure, in all conformers but without hydrogens and waters, that
+    are nearer than `contact_A`; without a file those of the model itself.
+    """
+
+    file: Path | None = None
+    contact_A: float = 4.0
+
+
+@dataclass(frozen=True)
 class ModelsConfig:
     """[models]: the models that a fit compares, each by its `TERMS`; none for a single fit.
 
@@ -195,6 +207,7 @@ class Config:
     target: TargetConfig = field(default_factory=TargetConfig)
     parameters: ParametersConfig = field(default_factory=ParametersConfig)
     prior: PriorConfig = field(default_factory=PriorConfig)
+    lattice: LatticeConfig = field(default_factory=LatticeConfig)
     models: ModelsConfig = field(default_factory=ModelsConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     search: SearchConfig = field(default_factory=SearchConfig)

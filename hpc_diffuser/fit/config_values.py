@@ -257,6 +257,7 @@ _SPECIAL = {
     "prior.amplitudes": _weight_or_auto,
     "prior.tau": _positive,
     "prior.weights": _weight_or_auto,
+    "lattice.contact_A": _positive,
     "models.compare": _models,
     "model.samples": _samples,
     "model.map_error": _positive,

@@ -15,7 +15,7 @@ from hpc_diffuser.io.maps.native import read_target
 from hpc_diffuser.io.modes_file import read_modes
 from hpc_diffuser.io.opened import opened
 from hpc_diffuser.io.plausible import check_crystal
-from hpc_diffuser.io.structures.files import Crystal, read_models, read_structure
+from hpc_diffuser.io.structures.files import Crystal, read_models, read_places, read_structure
 from hpc_diffuser.io.trajectories.given import TrajectoryFiles
 from hpc_diffuser.io.trajectories.in_crystal import crystal_frames
 from hpc_diffuser.io.trajectories.kinds import is_trajectory
@@ -281,7 +281,9 @@ def _with_lattice(modes: Modes, config: Config) -> Modes:
             "parameters.lattice_spring_A: of an ensemble's own frames there is no lattice dynamics "
             "yet: use modes, or a single structure"
         )
-    lattice = rigid_lattice(modes.structure, modes.unit_cell, modes.space_group)
+    crystal, own = (modes.unit_cell, modes.space_group), config.lattice
+    touching = read_places(own.file) if own.file is not None else None
+    lattice = rigid_lattice(modes.structure, *crystal, touching, own.contact_A)
     n, several = lattice.springs.n_interfaces, np.ndim(given) == 2
     if several and len(given) != n:
         labels = ", ".join(lattice.springs.packing.labels())

@@ -337,7 +337,13 @@ def _refuse_too_short(config: ParametersConfig, present: set[str]) -> None:
 
 def _refuse_beside_crystal(present: set[str]) -> None:
     """Raise InputError for motion that liquid-like motion of the whole crystal is already."""
-    others = ("translation_sigma_A", "llm_sigma_A", "halo_sigma_A", "halo_alpha")
+    others = (
+        "translation_sigma_A",
+        "llm_sigma_A",
+        "halo_sigma_A",
+        "halo_alpha",
+        "lattice_spring_A",
+    )
     beside = next((name for name in others if name in present), None)
     if "crystal_llm_sigma_A" in present and beside:
         raise InputError(

@@ -18,6 +18,7 @@ from scipy.spatial.transform import Rotation
 from hpc_diffuser.crystal.structure import centre_of_mass
 from hpc_diffuser.motion.configurations import residual_b_factors, rigid_covariance
 from hpc_diffuser.motion.disorder import correlation_factor
+from hpc_diffuser.motion.lattice.rigid import cross_matrix
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters, Sampled, parameters_from, values_of
 from hpc_diffuser.motion.registry import BY_NAME, CORRELATION
@@ -34,8 +35,8 @@ class MotionSlopes:
     ----------
     factor : (M,) or (M, M) float
         By the modes' factor; where modes are not correlated, by its diagonal.
-    turn : float
-        By the rms rotation, in radians.
+    turn : (3, 3) float
+        By W of the rotation vector W z, in radians: of one that is alike about all axes, its trace.
     screw : (3, 3) float
         By what a libration takes along.
     dims : (N,) float, or none
@@ -43,26 +44,27 @@ class MotionSlopes:
     """
 
     factor: Floats
-    turn: float
+    turn: Floats
     screw: Floats
     dims: Floats
 
     def flat(self) -> Floats:
         """All of them in a row."""
-        return np.concatenate([self.factor.ravel(), [self.turn], self.screw.ravel(), self.dims])
+        parts = self.factor.ravel(), self.turn.ravel(), self.screw.ravel(), self.dims
+        return np.concatenate(parts)
 
     def like(self, flat: Floats) -> "MotionSlopes":
         """The same from a row of numbers."""
         n = self.factor.size
-        factor, screw = flat[:n].reshape(self.factor.shape), flat[n + 1 : n + 10].reshape(3, 3)
-        return MotionSlopes(factor, float(flat[n]), screw, flat[n + 10 :])
+        factor, turn = flat[:n].reshape(self.factor.shape), flat[n : n + 9].reshape(3, 3)
+        return MotionSlopes(factor, turn, flat[n + 9 : n + 18].reshape(3, 3), flat[n + 18 :])
 
 
 def no_motion_slopes(modes: Modes, sampled: Sampled, dimming: bool) -> MotionSlopes:
     """Zeros, in the form that a model's derivatives have."""
     shape = (len(modes.amplitudes_A),) * (2 if sampled.mode_correlation else 1)
     n_dims = len(modes.structure) if dimming else 0
-    return MotionSlopes(np.zeros(shape), 0.0, np.zeros((3, 3)), np.zeros(n_dims))
+    return MotionSlopes(np.zeros(shape), np.zeros((3, 3)), np.zeros((3, 3)), np.zeros(n_dims))
 
 
 def motion_slopes(
@@ -87,18 +89,32 @@ def motion_slopes(
     """
     n_modes = len(modes.amplitudes_A)
     along, turning = normals[:, :n_modes], normals[:, n_modes:]
-    inside, turn, screw = forces[..., :3], 0.0, np.zeros((3, 3))
+    inside, turn, screw = forces[..., :3], np.zeros((3, 3)), np.zeros((3, 3))
     if turning.shape[1] and sampled.librates:
-        rotations = Rotation.from_rotvec(np.radians(sampled.libration_sigma_deg) * turning)
+        vectors = turning @ sampled.turn().T
+        rotations = Rotation.from_rotvec(vectors)
         shifts = centre_of_mass(modes.structure) + turning @ sampled.screw().T
         torques = np.sum(np.cross(moved - shifts[:, None], inside), axis=1)
-        turn, screw = float(np.sum(torques * turning)), inside.sum(axis=1).T @ turning
+        turn = np.einsum("sji,sj->si", _turned_by(vectors), torques).T @ turning
+        screw = inside.sum(axis=1).T @ turning
         inside = inside @ rotations.as_matrix()
     fields = modes.vectors.reshape(n_modes, inside[0].size)
     work = inside.reshape(len(inside), -1) @ fields.T
     factor = work.T @ along if sampled.mode_correlation else np.sum(work * along, axis=0)
     dims = forces[..., 3].sum(axis=0) if dimming else np.empty(0)
     return MotionSlopes(factor, turn, screw, dims)
+
+
+def _turned_by(vectors: Floats) -> Floats:
+    """What changes of rotation vectors ω (S, 3) turn by: (S, 3, 3) J with R(ω + dω) = R(J dω)R(ω).
+
+    J = 1 + (1 − cos θ)/θ² [ω] + (θ − sin θ)/θ³ [ω]², the left Jacobian of rotations.
+    """
+    angles = np.maximum(np.linalg.norm(vectors, axis=1), 1e-4)[:, None, None]
+    cross = cross_matrix(vectors)
+    once, twice = (1 - np.cos(angles)) / angles**2, (angles - np.sin(angles)) / angles**3
+    jacobians: Floats = np.eye(3) + once * cross + twice * (cross @ cross)
+    return jacobians
 
 
 def parameter_slopes(
@@ -126,7 +142,9 @@ def parameter_slopes(
     dict of (n,) float
         By name: as many as the parameter's numbers.
     """
-    slopes = np.concatenate([own.ravel(), rigid.ravel(), motion.screw.ravel(), motion.dims])
+    turn = motion.turn if parameters.lattice_motion is not None else np.zeros((3, 3))
+    matrices = [m.ravel() for m in (own, rigid, motion.screw, turn)]
+    slopes = np.concatenate([*matrices, motion.dims])
 
     def made_of(changed: Parameters) -> Floats:
         return np.concatenate([*_matrices(changed), _dims(modes, changed, motion)])
@@ -174,7 +192,7 @@ def _through_configurations(parameters: Parameters, motion: MotionSlopes, name: 
     if name == "mode_correlation":
         return _by_correlation(parameters.sampled, motion.factor)
     if name == "libration_sigma_deg":
-        return np.array([np.radians(motion.turn)])
+        return np.array([np.radians(motion.turn.trace())])
     return np.zeros(np.size(values_of(parameters)[name]))
 
 
@@ -196,11 +214,18 @@ def _by_correlation(sampled: Sampled, by_factor: Floats) -> Floats:
 
 
 def _matrices(parameters: Parameters) -> list[Floats]:
-    """Covariances of atoms on their own and of the molecule, and what a libration takes along."""
+    """Covariances of atoms on their own and of the molecule; what a libration takes along.
+
+    And of a lattice the rotation's factor.
+    """
     own = parameters.disorder.own_covariance()
     alike = own * np.eye(3) if isinstance(own, float) else own
     screw = parameters.screw_correlation * parameters.disorder.translation_factor()
-    return [alike.ravel(), rigid_covariance(parameters).ravel(), screw.ravel()]
+    turn: Floats = np.zeros((3, 3))
+    if (moved := parameters.lattice_motion) is not None:
+        screw, turn = moved.screw, moved.turn
+    found = alike, rigid_covariance(parameters), screw, turn
+    return [matrix.ravel() for matrix in found]
 
 
 def _dims(modes: Modes, parameters: Parameters, motion: MotionSlopes) -> Floats:

@@ -148,7 +148,7 @@ class Moments:
             At the voxels `rows`.
         self_terms : SelfTerms
         """
-        self._use(self._factors_of(parameters))
+        self._use(self.factors_of(parameters))
         sampled = parameters.sampled
         how = self.how(sampled)
         points = b"" if how == "one-phonon" else normals.tobytes()
@@ -322,7 +322,7 @@ class Moments:
         self_terms : (v,) float
             Of S': not 0 where residual B-factors lose what a mode gains.
         """
-        self._use(self._factors_of(parameters))
+        self._use(self.factors_of(parameters))
         released = _released(self.modes, parameters)
         fields = independent_fields(self.modes, parameters.sampled)
         ranks = self._sharing
@@ -345,7 +345,7 @@ class Moments:
 
     def of_mean(self, parameters: Parameters) -> tuple[Floats, Floats, SelfTerms]:
         """The same of the mean structure alone: a molecule that is rigid inside."""
-        self._use(self._factors_of(parameters))
+        self._use(self.factors_of(parameters))
         real, imaginary = (part[self._positions].astype(np.float64) for part in self.transform.mean)
         squared = real**2 + imaginary**2
         return np.zeros_like(squared), squared, self._self_terms
@@ -372,7 +372,7 @@ class Moments:
         expanded = self.estimator != "sampled" and self.expands(sampled)
         return self.estimator if expanded else "sampled"
 
-    def _factors_of(self, parameters: Parameters) -> AtomFactors:
+    def factors_of(self, parameters: Parameters) -> AtomFactors:
         """What every atom scatters: less the solvent, dimmed by its residual B-factor."""
         if not parameters.k_sol_eA3 and not parameters.residual_b_fraction:
             return self._still

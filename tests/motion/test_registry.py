@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import UNIT_CELL, tiny_modes
 
 from hpc_diffuser.fit.b_factors import model_b_factors
 from hpc_diffuser.fit.config import ParametersConfig
 from hpc_diffuser.motion.configurations import configurations
 from hpc_diffuser.motion.disorder import Disorder
+from hpc_diffuser.motion.lattice.rigid_lattice import rigid_lattice
 from hpc_diffuser.motion.parameters import Parameters, parameters_from, values_of
 from hpc_diffuser.motion.registry import (
     BY_NAME,
@@ -45,7 +47,25 @@ EVERYTHING = {
     "halo_sigma_A": 0.1,
     "halo_gamma_A": 30.0,
     "halo_alpha": 0.0,
+    "lattice_spring_A": 0.0,
 }
+# What these springs hold: they take the place of the other motions of the molecule as a whole.
+IN_LATTICE = {
+    "translation_sigma_A": 0.0,
+    "translation_correlation": [],
+    "libration_sigma_deg": 0.0,
+    "halo_sigma_A": 0.0,
+    "halo_gamma_A": 0.0,
+    "lattice_spring_A": 1.0,
+}
+
+
+def parameters_of(values) -> Parameters:
+    """The same in a crystal of the twelve atoms."""
+    structure = tiny_modes().structure
+    return parameters_from(values, rigid_lattice(structure, UNIT_CELL, "P 1", contact_A=12.0))
+
+
 NAMES = [row.name for row in PARAMETERS]
 
 
@@ -58,7 +78,7 @@ def everything():
 
 def test_a_row_for_every_value_of_the_model():
     """The physics has each under its name, and the config a range for each, in the rows' order."""
-    own = {f.name for f in fields(Parameters)} - {"disorder", "mode_amplitudes_A"}
+    own = {f.name for f in fields(Parameters)} - {"disorder", "mode_amplitudes_A", "lattice"}
     own -= {FRAME_WEIGHT.name}  # of an ensemble, and no key of the config
     disorder = {f.name for f in fields(Disorder)}
     assert sorted(NAMES) == sorted(own | disorder | {"mode_amplitude_A"})
@@ -87,8 +107,8 @@ def test_names_in_a_row_are_names_of_rows(name):
 
 def scaled(name: str, factor: float) -> Parameters:
     """The model of everything with one parameter larger."""
-    value = np.multiply(EVERYTHING[name], factor).tolist()
-    return parameters_from({**EVERYTHING, name: value})
+    values = EVERYTHING | (IN_LATTICE if name == "lattice_spring_A" else {})
+    return parameters_of({**values, name: np.multiply(values[name], factor).tolist()})
 
 
 @pytest.mark.parametrize("row", PARAMETERS, ids=NAMES)
@@ -127,11 +147,11 @@ def test_what_is_computed_anew(modes, diffuse, monkeypatch, row):
     one, other = ({**EVERYTHING, **calm}, {**EVERYTHING, **calm, row.name: value})
     counts = []
     for values in (one, one, other):
-        found.of(parameters_from(values), normals)
+        found.of(parameters_of(values), normals)
         counts.append(len(made))
     assert counts[0] == counts[1]
     assert (counts[2] > counts[1]) == (row.sampled or row.scatters)
-    keys = [parameters_from(values).sampled for values in (one, other)]
+    keys = [parameters_of(values).sampled for values in (one, other)]
     assert (keys[0] != keys[1]) == row.sampled
 
 

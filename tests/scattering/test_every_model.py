@@ -25,6 +25,8 @@ FIT = """\
 {structure}
 [crystal]
 file = "model.pdb"
+[lattice]
+contact_A = 12
 [target]
 file = "target.h5"
 [parameters]
@@ -50,6 +52,7 @@ MODELS = {
     "correlated": "mode_amplitude_A = 0.2\nmode_correlation = [-0.9, 0.9]",
     "solvent": "translation_sigma_A = 0.3\nk_sol_eA3 = [0.1, 0.4]\nb_sol_A2 = [0, 50]",
     "lattice": "halo_sigma_A = [0.1, 0.5]\nhalo_gamma_A = [5, 40]",
+    "springs": "lattice_spring_A = [2, 10]",
     "profile": "translation_sigma_A = 0.3\nhalo_alpha = [1, 5]",
 }
 

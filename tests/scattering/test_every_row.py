@@ -7,6 +7,7 @@ import pytest
 
 from hpc_diffuser.crystal.atom_factors import form_factors
 from hpc_diffuser.crystal.lattice import fractionalization
+from hpc_diffuser.motion.lattice.rigid_lattice import rigid_lattice
 from hpc_diffuser.motion.parameters import parameters_from
 from hpc_diffuser.motion.random_numbers import generator, normal_samples
 from hpc_diffuser.motion.registry import BY_NAME, PARAMETERS
@@ -29,6 +30,7 @@ MOVED = {
     "crystal_llm_gamma_A": 8.0,
     "halo_sigma_A": 0.3,
     "halo_gamma_A": 30.0,
+    "lattice_spring_A": 8.0,
 }
 LEAST = 0.05  # of the intensity, rms
 
@@ -49,7 +51,9 @@ def test_amplitude_changes_the_intensity(modes, diffuse, row):
     """By more than 5 %; the closed form, where there is one, too, and 1024 samples to 3 % of it."""
     modes = replace(modes, crystal_b_A2=np.full(12, 40.0))
     indices = diffuse.grid.indices_between(6, 3)
-    moved, still = (parameters_from(v) for v in (values_with(row), STILL))
+    lattice = rigid_lattice(modes.structure, modes.unit_cell, "P 1", contact_A=12.0)
+    modes = replace(modes, lattice=lattice if row.term == "lat" else None)
+    moved, still = (parameters_from(v, lattice) for v in (values_with(row), STILL))
     gammas = {
         key: MOVED[name] if name in values_with(row) else 0.0
         for key, name in (

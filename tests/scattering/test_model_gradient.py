@@ -10,6 +10,7 @@ import hpc_diffuser.crystal.atom_factors
 from hpc_diffuser.crystal.atom_factors import atom_factors
 from hpc_diffuser.crystal.lattice import grid_to_resolution
 from hpc_diffuser.crystal.symmetry import grid_operations, unique_indices
+from hpc_diffuser.motion.lattice.rigid_lattice import rigid_lattice
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import parameters_from, values_of
 from hpc_diffuser.motion.random_numbers import generator, normal_samples
@@ -55,6 +56,7 @@ MODELS = {
     "solvent": MODES | {"translation_sigma_A": 0.3, "k_sol_eA3": 0.3, "b_sol_A2": 30.0},
     "lattice": MODES | {"translation_sigma_A": 0.2, "halo_sigma_A": 0.3, "halo_gamma_A": 20.0},
     "profile": MODES | {"translation_sigma_A": 0.3, "halo_alpha": 2.0},
+    "springs": MODES | {"lattice_spring_A": [1.6, 1.2, 1.8], "uncorrelated_sigma_A": 0.2},
     "residual": MODES
     | {
         "translation_sigma_A": [0.2, 0.3, 0.1],
@@ -89,7 +91,12 @@ class Case:
 
     def __init__(self, name, transform="direct", grid="target", space_group="P 1", cell=CELL):
         self.modes = moving_molecule(space_group, cell)
-        self.parameters = parameters_from(MODELS[name])
+        lattice = None
+        if "lattice_spring_A" in MODELS[name]:
+            crystal = (self.modes.unit_cell, space_group)
+            lattice = rigid_lattice(self.modes.structure, *crystal, contact_A=11.0)
+            self.modes = replace(self.modes, lattice=lattice)
+        self.parameters = parameters_from(MODELS[name], lattice)
         self.names = tuple(row.name for row in PARAMETERS if np.any(self.values[row.name]))
         target = grid_to_resolution(cell, (3, 3, 3), D_MIN)
         operations = grid_operations(target, space_group)
@@ -101,7 +108,7 @@ class Case:
             how = replace(how, factors=atom_factors(self.modes.structure, 0.4, 40.0))
         profile = np.random.default_rng(3).uniform(0, 1, (3, 3, 3)) ** 2
         self.model = forward_model(self.modes, target, indices, Ranks(), how, profile)
-        columns = 3 + 3 * bool(self.parameters.libration_sigma_deg)
+        columns = 3 + 3 * self.parameters.sampled.librates
         self.normals = normal_samples("sobol", 16, columns, generator(1))
         self.weights = np.random.default_rng(2).uniform(0.5, 1.5, len(indices))
 

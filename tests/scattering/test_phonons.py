@@ -12,6 +12,7 @@ from hpc_diffuser.scattering.dressing import (
     _normal_points,
     copies_needed,
     dressing_copies,
+    field_covariances,
     points_needed,
 )
 from hpc_diffuser.scattering.shapes import DRAWING_ERROR
@@ -73,6 +74,16 @@ def test_mean_and_first_order(name, rms_A):
     assert off(found, squares.sum(axis=0)) < 2 * ERRORS[name]
     found = case.phonons.squares(1, 3)[case.rows]
     assert off(found, squares[1:3].sum(axis=0)) < 2 * ERRORS[name]
+
+
+@every_transform
+def test_dressed(name):
+    """Of atoms that are blurred and weighted, of either sign: as their sum says."""
+    case = Case(name)
+    weights = np.stack([np.ones(37), case.structure.positions[:, 1]])
+    found = case.transform.dressed(field_covariances(case.fields), weights)[:, case.rows]
+    for own, of_atoms in zip(found, weights, strict=True):
+        assert off(own, np.sum(case.dimmed * of_atoms, axis=1)) < ERRORS[name]
 
 
 @every_transform

@@ -53,6 +53,7 @@ _INPUTS = (
     "structure.topology",
     "structure.reference",
     "crystal.file",
+    "lattice.file",
     "target.file",
 )
 

@@ -98,6 +98,21 @@ def read_models(
     return replace(structure, positions=frames.mean(axis=0)), frames, crystal
 
 
+def read_places(path: Path) -> np.ndarray:
+    """Where a file's atoms are, all conformers of them, but hydrogens and waters: (N, 3) Å.
+
+    Raises
+    ------
+    InputError
+        As of `read_structure`.
+    """
+    require_file(path, _EXPECTED)
+    subject = f"{path}: not a readable structure"
+    places: np.ndarray = run_isolated(_load_places, [path], subject)["positions"]
+    check_numbers(places, f"{path}: coordinates")
+    return places
+
+
 def _checked(
     path: Path, arrays: Arrays, tell: Callable[[str], None] | None = None
 ) -> tuple[Structure, Crystal | None]:
@@ -205,6 +220,18 @@ def _load(path: str, conformer: str, hydrogens: bool) -> Arrays:
 def _load_models(path: str, conformer: str, hydrogens: bool) -> Arrays:
     """Runs in a child process: the same of a file with several models."""
     return _loaded(path, conformer, hydrogens, True)
+
+
+def _load_places(path: str) -> Arrays:
+    """Runs in a child process: the positions of all that may touch other molecules."""
+    parsed = parse(Path(path))
+    if not len(parsed.models):
+        raise InputError(f"{path}: no atoms found: expected a {_EXPECTED}")
+    parsed.models.setup_entities()
+    _remove_waters(parsed.models)
+    parsed.models.remove_hydrogens()
+    arrays = _in_standard_frame(_first_model(parsed, list(parsed.models[0].all()), True))
+    return {"positions": arrays["positions"]}
 
 
 def _loaded(path: str, conformer: str, hydrogens: bool, every: bool) -> Arrays:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hpc_diffuser.crystal.packing import crystal_packing
+from hpc_diffuser.crystal.packing import CONTACT_A, crystal_packing
 from hpc_diffuser.crystal.structure import Structure, centre_of_mass
 from hpc_diffuser.motion.lattice.averages import mean_covariance
 from hpc_diffuser.motion.lattice.springs import Springs, contact_springs
@@ -81,6 +81,7 @@ def rigid_lattice(
     unit_cell: tuple[float, ...],
     space_group: str,
     touching: Floats | None = None,
+    contact_A: float = CONTACT_A,
 ) -> RigidLattice:
     """The lattice of a molecule in its crystal, about its centre of mass.
 
@@ -93,6 +94,8 @@ def rigid_lattice(
     touching : (N, 3) float, Å, or None
         Places of the atoms that make contacts, where these are others than the structure's: also
         of other conformers.
+    contact_A : float, Å
+        Nearer than this they do.
 
     Raises
     ------
@@ -100,5 +103,5 @@ def rigid_lattice(
         Where the contacts do not hold the crystal together.
     """
     positions = structure.positions if touching is None else touching
-    packing = crystal_packing(positions, unit_cell, space_group)
+    packing = crystal_packing(positions, unit_cell, space_group, contact_A)
     return RigidLattice(contact_springs(packing, centre_of_mass(structure)))
