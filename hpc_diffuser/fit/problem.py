@@ -144,9 +144,7 @@ def load_problem(config: Config) -> Problem:
     """
     modes = load_modes(config)
     correlated, n_frames = config.structure.correlated_modes, refined_frames(config, modes)
-    space = search_space(
-        config.parameters, modes.amplitudes_A, correlated, n_frames, modes.lattice
-    )
+    space = search_space(config.parameters, modes.amplitudes_A, correlated, n_frames, modes.lattice)
     if n_frames:
         _require_frame_steps(config)
         if config.prior.weights is None:
