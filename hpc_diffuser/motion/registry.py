@@ -98,7 +98,7 @@ class Parameter:
         Where a model has the term, and the config says nothing; None where it must say.
     default_text : str
         The same where it depends on the modes.
-    several : {"", "axes", "crystal axes", "axis pairs", "modes", "mode pairs", "frames", "interfaces"}
+    several : {"", "axes", "crystal axes", "axis pairs", "modes", "mode pairs", "frames", ...}
         What it may be a list over. Of axes and interfaces it may be one number too; the others are
         always lists in the model, whatever is written.
     needs : tuple of str

@@ -362,7 +362,7 @@ class Moments:
         if normals is not None:
             self.of(parameters, normals)
             return self._average.astype(np.complex64)
-        self._use(self._factors_of(parameters))
+        self._use(self.factors_of(parameters))
         real, imaginary = (part[self._positions] for part in self.transform.mean)
         mean: Complexes = (real + 1j * imaginary).astype(np.complex64)
         return mean
