@@ -135,6 +135,8 @@ def reached(module: str) -> set[str]:
 # In the physics these share work among the ranks that they are given, and no others know of ranks.
 WITH_RANKS = {
     "scattering.crystal_liquid",
+    "scattering.lattice",
+    "scattering.lattice_transforms",
     "scattering.model",
     "scattering.molecule",
     "scattering.moment_slopes",
