@@ -12,6 +12,7 @@ from hpc_diffuser.fit.config import (
     Config,
     ModelsConfig,
     ParametersConfig,
+    PriorConfig,
     RunConfig,
     StructureConfig,
     load_config,
@@ -141,10 +142,17 @@ def test_an_ensemble_without_int_is_its_mean(tmp_path, modes):
     structure = StructureConfig(ensemble=tmp_path / "two.pdb", weights=(1.0, 3.0))
     own = Config(structure=structure)
     assert load_modes(model_config(own, "rbt+int")).frames.shape == (2, 12, 3)
-    mean = load_modes(model_config(own, "rbt"))
-    assert mean.frames is None and mean.weights is None
-    expected = modes.structure.positions + np.array([0.75 * 0.4, 0, 0])
-    np.testing.assert_allclose(mean.structure.positions, expected, atol=1e-3)
+    refined = replace(structure, weights="refine", given_weights=(0.25, 0.75))
+    refining = Config(structure=refined, prior=PriorConfig(weights=0.1))
+    whole = model_config(refining, "int")
+    assert whole.structure.weights == "refine" and whole.prior.weights == 0.1
+    assert whole.search == refining.search  # there is something to search for
+    assert model_config(refining, "rbt").prior.weights is None
+    for config in (own, refining):
+        mean = load_modes(model_config(config, "rbt"))
+        assert mean.frames is None and mean.weights is None
+        expected = modes.structure.positions + np.array([0.75 * 0.4, 0, 0])
+        np.testing.assert_allclose(mean.structure.positions, expected, atol=1e-3)
 
 
 @pytest.mark.parametrize(
