@@ -16,7 +16,7 @@ from hpc_diffuser.fit.run.directory import read_convergence, write_convergence
 from hpc_diffuser.fit.sampling_error import Convergence, final_estimator
 from hpc_diffuser.fit.scoring import Comparison, require_variation
 from hpc_diffuser.fit.search.method import METHODS
-from hpc_diffuser.fit.space import SearchSpace, refined_frames, search_space
+from hpc_diffuser.fit.space import SearchSpace, no_farther, refined_frames, search_space
 from hpc_diffuser.maps.likelihood import standard_deviations
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.motion.configurations import rms_motion_A
@@ -289,7 +289,7 @@ def measured_samples(problem: Problem, world: Ranks, fewer: bool = True) -> Conv
         Also what error fewer samples leave, which takes as long again.
     """
     model, comparison = compare(problem, world)
-    middle = problem.space.parameters(problem.space.bounds.mean(axis=1))
+    middle = problem.space.parameters(_middle(problem))
     trial = Trial(model, comparison, problem.config.model, problem.sampler, (CONVERGENCE,))
     asked = problem.config.model.estimator
     if not can_expand(problem.modes, problem.space):
@@ -302,6 +302,19 @@ def measured_samples(problem: Problem, world: Ranks, fewer: bool = True) -> Conv
         return found
     model.use_estimator(found.estimator)
     return with_fewer(found, model, comparison, middle, trial.draw)
+
+
+def _middle(problem: Problem) -> np.ndarray:
+    """Where a search is likely to be: the middle of the ranges (D,).
+
+    Least squares begins with modes that in all go no farther than the source, see `random_point`:
+    so does this. In the middle of their ranges a hundred modes move atoms by Ångströms, which no
+    expansion holds for, and for which no number of samples is enough.
+    """
+    middle = problem.space.bounds.mean(axis=1)
+    if METHODS[problem.config.search.method].learns:
+        return middle
+    return np.clip(no_farther(problem.space, problem.modes, middle), *problem.space.bounds.T)
 
 
 def as_found(problem: Problem, found: Convergence) -> Problem:

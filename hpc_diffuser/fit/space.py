@@ -170,6 +170,29 @@ class SearchSpace:
             first += size
 
 
+def source_point(space: SearchSpace, modes: Modes) -> np.ndarray:
+    """The source's amplitudes, as far as ranges go, or weights; all else in the middle: (D,)."""
+    first, values = 0, (space.low + space.high) / 2
+    for name, n in space.layout:
+        own = slice(first, first + (1 if n is None else n))
+        if name == "mode_amplitude_A":
+            values[own] = np.clip(modes.amplitudes_A, space.low[own], space.high[own])
+        if name == FRAME_WEIGHT.name and modes.weights is not None:
+            values[own] = modes.weights
+        first = own.stop
+    return values[space.refined]
+
+
+def no_farther(space: SearchSpace, modes: Modes, point: np.ndarray) -> np.ndarray:
+    """The point (D,), with modes scaled down together where in all they go beyond the source."""
+    point, places = point.copy(), list(space.modes)
+    source = np.linalg.norm(source_point(space, modes)[places])
+    total = np.linalg.norm(point[places])
+    if total > source:
+        point[places] *= source / total
+    return point
+
+
 def none_for_nan(value: Value) -> float | list[float | None] | None:
     """A parameter's number, or numbers, as JSON knows them."""
     if isinstance(value, list):

@@ -46,7 +46,7 @@ from hpc_diffuser.scattering.model import ForwardModel, forward_model, whole_map
 from hpc_diffuser.scattering.molecule import Computation
 
 TRANSLATION_A = 0.4
-FINAL = 4096  # points of the maps that CC_free is of
+FINAL = 1024  # points of the maps that CC_free is of
 HEAD = (
     "modes  noise  restart  evaluations  stages       median  largest  σ_t (Å)  CC_free     less"
     "  core s"
@@ -73,9 +73,10 @@ def main() -> None:
     given = arguments()
     print(HEAD)
     for n_modes in given.modes:
+        exact = Exact(source(n_modes, given.trajectory), given)
         for noise in given.noise:
             with tempfile.TemporaryDirectory() as folder:
-                closed_loop(Path(folder), n_modes, noise, given)
+                closed_loop(Path(folder), exact, noise, given)
 
 
 def arguments() -> argparse.Namespace:
@@ -97,9 +98,32 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def closed_loop(folder: Path, n_modes: int, noise: float, given: argparse.Namespace) -> None:
+class Exact:
+    """A map of modes without noise, and their true weights (M,), Å."""
+
+    def __init__(self, modes: Modes, given: argparse.Namespace):
+        self.modes, d_min = modes, given.d_min
+        self.true_A = modes.amplitudes_A * given.total / np.linalg.norm(modes.amplitudes_A)
+        grid = grid_to_resolution(modes.unit_cell, (given.oversampling,) * 3, d_min)
+        indices = grid.indices_between(given.d_max, d_min)
+        model = forward_model(modes, grid, indices, Ranks(), Computation(motion_A=given.total))
+        normals = normal_samples("sobol", given.exact, len(self.true_A), generator(99))
+        truth = Parameters(self.true_A, Disorder(translation_sigma_A=TRANSLATION_A))
+        values = model.internal_motion(truth, normals)
+        self.map = whole_map(model, modes, grid, indices, values)
+
+    def write(self, folder: Path, noise: float, given: argparse.Namespace) -> None:
+        """Modes and a target."""
+        noisy = with_noise(self.map, noise, given.d_min, generator(7)) if noise else self.map
+        options = TargetOptions(d_max_A=given.d_max, d_min_A=given.d_min, n_shells=10)
+        write_modes(folder / "modes.h5", self.modes, {})
+        write_target(folder / "target.h5", make_target(noisy, options), {})
+
+
+def closed_loop(folder: Path, exact: Exact, noise: float, given: argparse.Namespace) -> None:
     """One target, and a row for each restart's search for it."""
-    true_A = write_inputs(folder, n_modes, noise, given)
+    exact.write(folder, noise, given)
+    true_A, n_modes = exact.true_A, len(exact.true_A)
     for method in given.method:
         problem = load_problem(parse_config(config(true_A, method, given), folder))
         model, comparison = compare(problem, Ranks())
@@ -134,23 +158,6 @@ def config(true_A: np.ndarray, method: str, given: argparse.Namespace) -> str:
     for name, value in values.items():
         text = text.replace(name, str(value))
     return text
-
-
-def write_inputs(folder: Path, n_modes: int, noise: float, given: argparse.Namespace) -> np.ndarray:
-    """Modes and a target; the true weights (M,), Å."""
-    modes, d_min = source(n_modes, given.trajectory), given.d_min
-    true_A = modes.amplitudes_A * given.total / np.linalg.norm(modes.amplitudes_A)
-    grid = grid_to_resolution(modes.unit_cell, (given.oversampling,) * 3, d_min)
-    indices = grid.indices_between(given.d_max, d_min)
-    model = forward_model(modes, grid, indices, Ranks(), Computation(motion_A=given.total))
-    normals = normal_samples("sobol", given.exact, n_modes, generator(99))
-    truth = Parameters(true_A, Disorder(translation_sigma_A=TRANSLATION_A))
-    exact = whole_map(model, modes, grid, indices, model.internal_motion(truth, normals))
-    noisy = with_noise(exact, noise, d_min, generator(7)) if noise else exact
-    options = TargetOptions(d_max_A=given.d_max, d_min_A=d_min, n_shells=10)
-    write_modes(folder / "modes.h5", modes, {})
-    write_target(folder / "target.h5", make_target(noisy, options), {})
-    return true_A
 
 
 def source(n_modes: int, trajectory: Path | None) -> Modes:

@@ -12,7 +12,7 @@ from oracles import exact_target
 from hpc_diffuser.commands.examples.four_helices import example_modes
 from hpc_diffuser.fit.config import ModelConfig, load_config
 from hpc_diffuser.fit.estimator_choice import Trial, cheapest_estimator, choice_text
-from hpc_diffuser.fit.problem import compare, computation, load_problem
+from hpc_diffuser.fit.problem import compare, computation, load_problem, measured_samples
 from hpc_diffuser.fit.run.directory import read_convergence, write_convergence
 from hpc_diffuser.fit.sampling_error import Convergence, EstimatorError
 from hpc_diffuser.fit.scoring import Comparison
@@ -73,6 +73,18 @@ def test_a_rigid_molecule_has_nothing_to_expand(project, estimator):
     config = replace(config, structure=replace(config.structure, n_modes=0))
     problem = load_problem(config)
     assert computation(config.model, problem.modes, problem.space).estimator == "sampled"
+
+
+def test_least_squares_measures_where_it_begins(project):
+    """In the middle of wide ranges atoms would move by 2 Å, which no expansion holds for."""
+    found = {}
+    for method in ("bayesian", "least-squares"):
+        config = with_model(project, "auto", mode_amplitude_A=(0.0, 3.0))
+        config = replace(config, search=replace(config.search, method=method))
+        found[method] = measured_samples(load_problem(config), Ranks(), fewer=False)
+    assert found["bayesian"].estimators == ()
+    assert found["bayesian"].map_error > 10 * found["least-squares"].map_error
+    assert found["least-squares"].estimators
 
 
 @functools.cache

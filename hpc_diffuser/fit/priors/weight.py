@@ -15,7 +15,8 @@ from hpc_diffuser.fit.problem import Problem, compare, with_samples
 from hpc_diffuser.fit.results import objective
 from hpc_diffuser.fit.run.directory import read_prior_path, write_prior_path
 from hpc_diffuser.fit.scoring import Comparison, Score, plain
-from hpc_diffuser.fit.stepping.steps import Steps, source_point
+from hpc_diffuser.fit.space import source_point
+from hpc_diffuser.fit.stepping.steps import Steps
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.system.progress import log
 from hpc_diffuser.system.stopping import refuse_if_stopped

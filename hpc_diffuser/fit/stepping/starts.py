@@ -15,30 +15,16 @@ import numpy as np
 from hpc_diffuser.fit.problem import Problem
 from hpc_diffuser.fit.search.least_squares import bounded_step
 from hpc_diffuser.fit.search.linearised import Linearised
-from hpc_diffuser.fit.space import SearchSpace
+from hpc_diffuser.fit.space import SearchSpace, no_farther, source_point
 from hpc_diffuser.fit.stepping.normal_equations import NormalEquations
 from hpc_diffuser.fit.stepping.slopes import expanded_modes
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters, parameters_from
-from hpc_diffuser.motion.registry import FRAME_WEIGHT
 from hpc_diffuser.scattering.model import ForwardModel
 
 TRIED = 8  # translations, equally far apart in their range
 _ROUNDS = 2  # the second with the atoms' U of what the first has found
 _RIGID = ("translation_sigma_A", "halo_sigma_A", "lattice_spring_A")
-
-
-def source_point(space: SearchSpace, modes: Modes) -> np.ndarray:
-    """The source's amplitudes, as far as ranges go, or weights; all else in the middle: (D,)."""
-    first, values = 0, (space.low + space.high) / 2
-    for name, n in space.layout:
-        own = slice(first, first + (1 if n is None else n))
-        if name == "mode_amplitude_A":
-            values[own] = np.clip(modes.amplitudes_A, space.low[own], space.high[own])
-        if name == FRAME_WEIGHT.name and modes.weights is not None:
-            values[own] = modes.weights
-        first = own.stop
-    return values[space.refined]
 
 
 def random_point(space: SearchSpace, modes: Modes, stream: np.random.Generator) -> np.ndarray:
@@ -48,11 +34,7 @@ def random_point(space: SearchSpace, modes: Modes, stream: np.random.Generator) 
     order does not lead back: they are scaled down together. Weights of frames are any that add up
     to 1, all alike likely.
     """
-    point, places = stream.uniform(*space.bounds.T), list(space.modes)
-    source = np.linalg.norm(source_point(space, modes)[places])
-    total = np.linalg.norm(point[places])
-    if total > source:
-        point[places] *= source / total
+    point = no_farther(space, modes, stream.uniform(*space.bounds.T))
     frames = space.of_frames
     point[frames] = -np.log1p(-point[frames])
     return np.clip(space.normed(point), *space.bounds.T)

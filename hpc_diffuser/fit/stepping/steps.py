@@ -16,10 +16,11 @@ from hpc_diffuser.fit.search.history import History
 from hpc_diffuser.fit.search.least_squares import replayed, times_more
 from hpc_diffuser.fit.search.linearised import About, Linearised
 from hpc_diffuser.fit.search.method import METHODS
+from hpc_diffuser.fit.space import source_point
 from hpc_diffuser.fit.stepping.likelihood_equations import LikelihoodEquations
 from hpc_diffuser.fit.stepping.normal_equations import NormalEquations, independent_numbers
 from hpc_diffuser.fit.stepping.slopes import expanded_modes, slopes
-from hpc_diffuser.fit.stepping.starts import one_phonon_point, random_point, source_point
+from hpc_diffuser.fit.stepping.starts import one_phonon_point, random_point
 from hpc_diffuser.motion.random_numbers import generator
 from hpc_diffuser.scattering.model import ForwardModel
 
@@ -56,7 +57,8 @@ class Steps:
             self._squared = problem.space.squared
             how = computation(problem.config.model, problem.modes, problem.space)
             expands = expanded_modes(problem.modes, problem.space, problem.space.middle)
-            self._polishes = how.estimator == "sampled" and bool(expands)
+            self._estimator = how.estimator
+            self._polishes = how.estimator != "one-phonon" and bool(expands)
             self._n_independent = independent_numbers(problem.target)
 
     def score(self, comparison: Comparison, point: np.ndarray, restart: int, stage: int) -> Score:
@@ -112,14 +114,20 @@ class Steps:
     def _exact_gradient(
         self, calculated: np.ndarray, point: np.ndarray, restart: int, stage: int
     ) -> np.ndarray:
-        """What the slopes are exact enough for stays NaN: the first stage, and φ near 0."""
+        """What the slopes are exact enough for stays NaN: the first stage, and φ near 0.
+
+        Of an expansion the residual is that of its map, and what follows that of samples alone:
+        both without bias. The first order alone has a minimum of its own.
+        """
         space, unknown = self._problem.space, np.full(len(point), np.nan)
         if stage == 0 or not self._polishes:
             return unknown
         self._go_on()
         parameters, normals = space.parameters(point), self._normals(restart, stage)
         slope = self._equations.residual(calculated)
+        self._model.use_estimator("sampled")
         found = self._model.gradient(parameters, normals, slope, space.refined_names)
+        self._model.use_estimator(self._estimator)
         by_value = space.point(space.by_name(0 * point) | {n: g.tolist() for n, g in found.items()})
         near_0 = self._squared & (point < _NEAR_0 * space.bounds[:, 1])
         by_phi = by_value / np.where(self._squared & ~near_0, 2 * point, 1.0)
