@@ -146,7 +146,7 @@ def load_problem(config: Config) -> Problem:
     correlated, n_frames = config.structure.correlated_modes, refined_frames(config, modes)
     space = search_space(config.parameters, modes.amplitudes_A, correlated, n_frames, modes.lattice)
     if n_frames:
-        _require_frame_steps(config)
+        _require_frame_steps(config, space)
         if config.prior.weights is None:
             config = replace(config, prior=replace(config.prior, weights=AUTO))
     if not space.refined.any() and config.search.evaluations > 1:
@@ -176,7 +176,11 @@ def load_problem(config: Config) -> Problem:
     return Problem(config, modes, target, space)
 
 
-def _require_frame_steps(config: Config) -> None:
+# Of what these do, slopes along weights are not known.
+_NOT_BESIDE_WEIGHTS = ("residual_b_fraction", "lattice_spring_A", "crystal_llm_sigma_A")
+
+
+def _require_frame_steps(config: Config, space: SearchSpace) -> None:
     """Raise InputError where weights of frames cannot be refined."""
     method, what = config.search.method, 'structure.weights = "refine"'
     if method != "least-squares":
@@ -184,11 +188,12 @@ def _require_frame_steps(config: Config) -> None:
             f'{what} takes steps along the map\'s slopes, which a search by "{method}" cannot '
             'begin: expected [search] method = "least-squares"'
         )
-    if config.parameters.residual_b_fraction[1]:
-        raise InputError(
-            f"{what}: parameters.residual_b_fraction would change with every weight, by slopes "
-            "that are not known: expected uncorrelated_sigma_A, or neither"
-        )
+    for name in _NOT_BESIDE_WEIGHTS:
+        if space.at_most(name):
+            raise InputError(
+                f"{what}: what parameters.{name} does changes with every weight, by slopes that "
+                "are not known: leave it out, or hold the weights"
+            )
 
 
 def _require_steps(modes: Modes, space: SearchSpace) -> None:

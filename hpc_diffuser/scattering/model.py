@@ -255,7 +255,15 @@ class ForwardModel:
             yield self._combined(part, neighbours)
 
     def frame_slopes(self, parameters: Parameters, normals: Floats) -> Iterator[Floats]:
-        """Derivatives of the intensity by the weights of an ensemble's frames; see `Model`."""
+        """Derivatives of the intensity by the weights of an ensemble's frames; see `Model`.
+
+        Raises
+        ------
+        ValueError
+            Of what neighbours add, by springs or as a liquid, they are not known.
+        """
+        if parameters.disorder.is_crystal_liquid or parameters.lattice_motion is not None:
+            raise ValueError("slopes along weights of frames are of one molecule's intensity")
         neighbours = self._neighbours(parameters.disorder)
         for part in self.molecule.frame_slopes(parameters, normals):
             yield self._combined(part, neighbours)

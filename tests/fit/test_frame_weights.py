@@ -258,9 +258,16 @@ REFUSED = {
     ),
     "prior of nothing": (('weights = "refine"\n', ""), "prior.weights: no weights of frames"),
     "negative": (("weights = 1e-4", "weights = -1"), "prior.weights is a weight and cannot be"),
+    "crystal liquid": (
+        (
+            "translation_sigma_A = [0.1, 0.6]",
+            "crystal_llm_sigma_A = 0.3\ncrystal_llm_gamma_A = 20",
+        ),
+        "what parameters.crystal_llm_sigma_A does changes with every weight",
+    ),
     "residual": (
         ("[prior]", "residual_b_fraction = 0.5\n[crystal]\nfile = 'frames.pdb'\n[prior]"),
-        "parameters.residual_b_fraction would change with every weight",
+        "what parameters.residual_b_fraction does changes with every weight",
     ),
 }
 

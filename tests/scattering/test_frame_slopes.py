@@ -26,6 +26,7 @@ MODELS = {
     "libration": {"translation_sigma_A": [0.3, 0.4, 0.2], "libration_sigma_deg": 4.0},
     "uncorrelated": {"translation_sigma_A": 0.2, "uncorrelated_sigma_A": 0.3},
     "liquid": {"translation_sigma_A": 0.3, "llm_sigma_A": 0.35, "llm_gamma_A": 7.0},
+    "liquid axes": {"llm_sigma_A": [0.3, 0.2, 0.4], "llm_gamma_A": 7.0},
     "solvent": {"translation_sigma_A": 0.3, "k_sol_eA3": 0.3, "b_sol_A2": 30.0},
     "lattice": {"translation_sigma_A": 0.2, "halo_sigma_A": 0.3, "halo_gamma_A": 20.0},
     "profile": {"translation_sigma_A": 0.3, "halo_alpha": 2.0},
