@@ -14,6 +14,7 @@ import numpy as np
 from numba import njit, prange
 
 from hpc_diffuser.kernels.fused import fused, lanes_dot
+from hpc_diffuser.kernels.vectors import WIDE, mix_rows
 from hpc_diffuser.system.arrays import Floats, Integers
 
 AxisKernel = tuple[Integers, Floats]  # see `interpolate_planes`
@@ -48,24 +49,24 @@ def interpolate_planes(
     values : (V,) float32
         Changed in place.
     """
-    taps = h_kernel[1].shape[1]
+    taps, coarse = h_kernel[1].shape[1], volume.reshape(-1)
     for p in prange(len(planes)):
         low, high = _reach(k_kernel[0], l_kernel[0], taps, starts[p], columns, volume.shape)
-        first = h_kernel[0][planes[p]]
-        coarse = volume[first : first + taps]
-        mixed = np.zeros((volume.shape[1], 1, volume.shape[2]), np.float32)
-        for k in range(len(mixed)):
-            _add_rows(coarse, k, h_kernel[1][planes[p]], low[k], high[k], mixed[k, 0])
-        row = np.empty(volume.shape[2], np.float32)
+        n_k, n_l = volume.shape[1:]
+        mixed, row = np.empty(n_k * n_l, np.float32), np.empty(n_l, np.float32)
+        plane = h_kernel[0][planes[p]] * n_k * n_l
+        for k in range(n_k):
+            if low[k] < high[k]:
+                own = mixed[k * n_l : (k + 1) * n_l]
+                weights = h_kernel[1][planes[p]]
+                _mix(coarse, plane + k * n_l, n_k * n_l, weights, low[k], high[k], own)
         for k in range(starts.shape[1] - 1):
-            own = columns[starts[p, k] : starts[p, k + 1]]
-            if len(own) == 0:
+            places = columns[starts[p, k] : starts[p, k + 1]]
+            if len(places) == 0:
                 continue
-            left, right = l_kernel[0][own[0]], l_kernel[0][own[-1]] + taps
-            row[left:right] = 0
-            first = k_kernel[0][k]
-            _add_rows(mixed[first : first + taps], 0, k_kernel[1][k], left, right, row)
-            _interpolate_row(row, l_kernel, own, values[starts[p, k] : starts[p, k + 1]])
+            left, right = l_kernel[0][places[0]], l_kernel[0][places[-1]] + taps
+            _mix(mixed, k_kernel[0][k] * n_l, n_l, k_kernel[1][k], left, right, row)
+            _interpolate_row(row, l_kernel, places, values[starts[p, k] : starts[p, k + 1]])
 
 
 @njit(cache=True, parallel=True)
@@ -162,23 +163,42 @@ def _reach(
 
 
 @njit(cache=True)
-def _add_rows(stack: Floats, row: int, weights: Floats, low: int, high: int, out: Floats) -> None:
-    """out += Σ_t w_t stack[t, row], from low to high."""
-    total = out[low:high]
-    for t in range(0, len(weights), 4):
-        # Four at a time: `total` is read and written a quarter as often.
-        a, b = stack[t, row, low:high], stack[t + 1, row, low:high]
-        c, d = stack[t + 2, row, low:high], stack[t + 3, row, low:high]
-        w_a, w_b, w_c, w_d = weights[t], weights[t + 1], weights[t + 2], weights[t + 3]
-        for i in range(len(total)):
-            value = fused(w_a, a[i], fused(w_b, b[i], total[i]))
-            total[i] = fused(w_d, d[i], fused(w_c, c[i], value))
+def _mix(
+    rows: Floats, first: int, stride: int, weights: Floats, low: int, high: int, out: Floats
+) -> None:
+    """out[i] = Σ_t w_t rows[first + t stride + i] from low to high, and maybe for some before."""
+    if len(out) >= WIDE:
+        for i in range(low, high, WIDE):
+            i = max(min(i, high - WIDE), 0)  # the last ones once more, not what is behind the row
+            mix_rows(out, i, rows, first + i, stride, weights, 0, len(weights))
+        return
+    for i in range(low, high):
+        total = np.float32(0)
+        for t in range(0, len(weights), 4):
+            for u in (t + 1, t, t + 2, t + 3):  # as `mix_rows` adds
+                total = fused(weights[u], rows[first + u * stride + i], total)
+        out[i] = total
 
 
 @njit(cache=True)
 def _interpolate_row(row: Floats, l_kernel: AxisKernel, columns: Integers, values: Floats) -> None:
     """The points of one row from the samples about each."""
-    firsts, taps = l_kernel[0], l_kernel[1].shape[1]
-    weights = l_kernel[1].reshape(-1)
+    taps = l_kernel[1].shape[1]
+    # With a number that is known the compiler unrolls them: each of `scattering.interpolation`'s.
+    if taps == 8:
+        _dots(row, l_kernel, columns, 8, values)
+    elif taps == 12:
+        _dots(row, l_kernel, columns, 12, values)
+    elif taps == 16:
+        _dots(row, l_kernel, columns, 16, values)
+    elif taps == 20:
+        _dots(row, l_kernel, columns, 20, values)
+    else:
+        _dots(row, l_kernel, columns, taps, values)
+
+
+@njit(cache=True, inline="always")
+def _dots(row: Floats, l_kernel: AxisKernel, columns: Integers, taps: int, values: Floats) -> None:
+    firsts, weights = l_kernel[0], l_kernel[1].reshape(-1)
     for v in range(len(columns)):
         values[v] = lanes_dot(row, firsts[columns[v]], weights, columns[v] * taps, taps)

@@ -20,6 +20,7 @@ from numba.np.arrayobj import make_array
 from hpc_diffuser.system.arrays import Floats
 
 ROW = 16  # numbers in a vector
+WIDE = 2 * ROW  # of `mix_rows`
 TILE = (8, 2 * ROW)  # rows and columns of `multiply_tile`
 _FLOATS = types.Array(types.float32, 1, "C")
 _INDEX = ir.IntType(32)
@@ -65,6 +66,69 @@ def _three(_: Any, total: Any, i: Any, x: Any, y: Any, z: Any, rows: Any, j: Any
         return context.get_dummy_value()
 
     return types.void(total, types.intp, x, y, z, rows, types.intp), generate
+
+
+def mix_rows(
+    mixed: Floats, i: int, rows: Floats, j: int, stride: int, weights: Floats, k: int, n: int
+) -> None:
+    """mixed[i + c] = Σ_t weights[k + t] rows[j + t stride + c] for c < `WIDE`, t < n.
+
+    By fours: of t = 0, 1, 2, 3 the products are added in the order 1, 0, 2, 3, each rounded once
+    with what it is added to.
+
+    Parameters
+    ----------
+    mixed, rows, weights : (·,) float32
+    i, j, stride, k : int
+    n : int
+        A multiple of 4.
+    """
+    total = np.zeros(WIDE, np.float32)
+    for t in range(0, n, 4):
+        for u in (t + 1, t, t + 2, t + 3):
+            start = j + u * stride
+            total += weights[k + u] * rows[start : start + WIDE]
+    mixed[i : i + WIDE] = total
+
+
+@overload(mix_rows, strict=False)
+def _mix_rows(
+    mixed: Any, i: Any, rows: Any, j: Any, stride: Any, weights: Any, k: Any, n: Any
+) -> Any:
+    if mixed == rows == weights == _FLOATS:
+        return lambda mixed, i, rows, j, stride, weights, k, n: _mix(  # type: ignore[call-arg]
+            mixed, i, rows, j, stride, weights, k, n
+        )
+    return None
+
+
+@intrinsic
+def _mix(
+    _: Any, mixed: Any, i: Any, rows: Any, j: Any, stride: Any, weights: Any, k: Any, n: Any
+) -> Any:
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        to, i, of, j, stride, by, k, n = arguments
+        shifts = range(0, WIDE, ROW)
+        totals = [cgutils.alloca_once_value(builder, ir.Constant(_ROW, None)) for _ in shifts]
+        factors = builder.gep(make_array(weights)(context, builder, by).data, [k])
+        zero, four = (ir.Constant(n.type, value) for value in (0, 4))
+        with cgutils.for_range_slice(builder, zero, n, four) as (t, _):
+            for number in (1, 0, 2, 3):
+                u = builder.add(t, ir.Constant(t.type, number))
+                start = builder.add(j, builder.mul(u, stride))
+                factor = _everywhere(builder, builder.load(builder.gep(factors, [u])))
+                for shift, total in zip(shifts, totals, strict=True):
+                    place = builder.add(start, ir.Constant(start.type, shift))
+                    row = builder.load(_place(context, builder, rows, of, place), align=4)
+                    value = builder.call(_fma(builder), [factor, row, builder.load(total)])
+                    builder.store(value, total)
+        for shift, total in zip(shifts, totals, strict=True):
+            place = _place(context, builder, mixed, to, builder.add(i, ir.Constant(i.type, shift)))
+            builder.store(builder.load(total), place, align=4)
+        return context.get_dummy_value()
+
+    whole = types.intp
+    return types.void(mixed, whole, rows, whole, whole, weights, whole, whole), generate
 
 
 def add_squares(
