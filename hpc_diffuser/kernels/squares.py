@@ -1,15 +1,17 @@
-"""Σ|F|² of densities alone: what the first order in motion is made of.
+"""Structure factors of densities, and Σ|F|² alone: what the first order in motion is made of.
 
-As `density.add_moments`, without the sums of F, and with its products in the processor's vectors:
+As `density.add_moments`, without the sums of both, and with products in the processor's vectors:
 they need no matrix copied into another order, and |F|² is added where it is computed.
 """
 
 import numpy as np
 from numba import njit, prange
 
-from hpc_diffuser.kernels.density import Planes, Tables, centre_phases, fold
-from hpc_diffuser.kernels.vectors import ROW, TILE, add_squares, multiply_tile
+from hpc_diffuser.kernels.density import Planes, Tables, Waves, centre_phases, fold
+from hpc_diffuser.kernels.vectors import ROW, TILE, add_squares, multiply_tile, put_waves
 from hpc_diffuser.system.arrays import Floats, Integers
+
+Steps = tuple[Floats, Floats, Waves, Floats, Floats]  # see `_block_steps`
 
 
 @njit(cache=True)
@@ -27,29 +29,70 @@ def fold_into(density: Floats, n_x: int, n_yz: int, into: Floats) -> None:
 
 
 @njit(cache=True, parallel=True)
-def sum_squares(
-    densities: Floats, tables: Tables, planes: Planes, shares: Integers, sums: Floats
+def add_square(
+    density: Floats, tables: Tables, planes: Planes, shares: Integers, sums: Floats
 ) -> None:
-    """Add Σ|F|² over densities to a running sum on all blocks.
+    """Add |F|² of a density to a running sum on all blocks.
+
+    One density at a time: it is read once for every block, and stays in cache.
 
     Parameters
     ----------
-    densities : (S, x·y·z + TILE[1]) float32
+    density : (x·y·z + TILE[1],) float32
         By `fold_into`, and any finite numbers behind.
     tables, planes, shares
         As of `density.add_moments`.
     sums : (V,) float32
         Changed in place.
     """
-    half_z, columns = tables[2].shape[1:]
-    width = _whole(columns, ROW)
-    along_z = np.zeros((2, half_z, width), np.float32)
-    along_z[:, :, :columns] = tables[2]
+    along_z = _along_z(tables)
     for share in prange(len(shares)):
         for b in shares[share]:
             if b >= 0:
-                squares = _block_squares(densities, tables, planes, b, along_z)
+                steps, after_y = _block_steps(tables, planes, b)
+                squares = _block_rows(planes, b, along_z)
+                _transform_xy(density, steps, after_y)
+                _add_rows(after_y, planes, b, along_z, squares)
                 _add_block(squares, planes, b, sums)
+
+
+@njit(cache=True, parallel=True)
+def structure_factors(
+    density: Floats,
+    tables: Tables,
+    planes: Planes,
+    shares: Integers,
+    real: Floats,
+    imaginary: Floats,
+) -> None:
+    """F of a density on all blocks.
+
+    Parameters
+    ----------
+    density, tables, planes, shares
+        As of `add_square`.
+    real, imaginary : (V,) float32
+        0 before.
+    """
+    along_z = _along_z(tables)
+    for share in prange(len(shares)):
+        for b in shares[share]:
+            if b >= 0:
+                steps, after_y = _block_steps(tables, planes, b)
+                parts = _block_rows(planes, b, along_z), _block_rows(planes, b, along_z)
+                _transform_xy(density, steps, after_y)
+                _put_rows(after_y, planes, b, along_z, *parts)
+                _add_block(parts[0], planes, b, real)
+                _add_block(parts[1], planes, b, imaginary)
+
+
+@njit(cache=True)
+def _along_z(tables: Tables) -> Floats:
+    """Cosines and sines along z (2, half z, ·), the columns filled with zeros to whole rows."""
+    half_z, columns = tables[2].shape[1:]
+    along_z = np.zeros((2, half_z, _whole(columns, ROW)), np.float32)
+    along_z[:, :, :columns] = tables[2]
+    return along_z
 
 
 @njit(cache=True)
@@ -59,32 +102,38 @@ def _whole(number: int, unit: int) -> int:
 
 
 @njit(cache=True)
-def _block_squares(
-    densities: Floats, tables: Tables, planes: Planes, b: int, along_z: Floats
-) -> Floats:
-    """Σ|F|² on a block: (planes, 4, K+1, ·), with more columns than there are."""
+def _block_steps(tables: Tables, planes: Planes, b: int) -> tuple[Steps, Floats]:
+    """What a block is transformed with along x and y, room for it, and for what comes of it."""
     first, last = planes[0][b], planes[0][b + 1]
-    n, rows = last - first, planes[2][first, 0] + 1
     half_y, half_z = tables[1].shape[2], tables[2].shape[1]
-    n_yz = 4 * half_y * half_z
-    phases = centre_phases(tables, planes, b)
     along_x = _with_whole_tiles(tables[0][:, first:last])
-    along_y = _with_whole_tiles(tables[1][:, :rows])
-    after_x = np.empty((2, along_x.shape[1], _whole(n_yz, TILE[1])), np.float32)
-    parts = np.zeros((2, 2, half_y, _whole(2 * n * half_z, TILE[1])), np.float32)
-    after_y = np.empty((2, 2, along_y.shape[1], parts.shape[3]), np.float32)
-    squares = np.zeros((n, 4, rows, along_z.shape[2]), np.float32)
-    middle = along_x.shape[2] * n_yz
-    for s in range(len(densities)):
-        _multiply(along_x[0], densities[s, middle:], n_yz, after_x[0])
-        _multiply(along_x[1], densities[s], n_yz, after_x[1])
-        fold(after_x, phases, parts)
-        for y_odd in range(2):
-            for z_odd in range(2):
-                part = parts[y_odd, z_odd].reshape(-1)
-                _multiply(along_y[y_odd], part, parts.shape[3], after_y[y_odd, z_odd])
-        _add_rows(after_y, planes, b, along_z, squares)
-    return squares
+    along_y = _with_whole_tiles(tables[1][:, : planes[2][first, 0] + 1])
+    after_x = np.empty((2, along_x.shape[1], _whole(4 * half_y * half_z, TILE[1])), np.float32)
+    columns = _whole(2 * (last - first) * half_z, TILE[1])
+    parts = np.zeros((2, 2, half_y, columns), np.float32)
+    after_y = np.empty((2, 2, along_y.shape[1], columns), np.float32)
+    return (along_x, along_y, centre_phases(tables, planes, b), after_x, parts), after_y
+
+
+@njit(cache=True)
+def _block_rows(planes: Planes, b: int, along_z: Floats) -> Floats:
+    """Zeros for a block's planes, quadrants, rows and more columns than there are."""
+    first, last = planes[0][b], planes[0][b + 1]
+    return np.zeros((last - first, 4, planes[2][first, 0] + 1, along_z.shape[2]), np.float32)
+
+
+@njit(cache=True)
+def _transform_xy(density: Floats, steps: Steps, after_y: Floats) -> None:
+    """Transform a density along x and y on one block; see `density.transform_xy`."""
+    along_x, along_y, phases, after_x, parts = steps
+    n_yz = phases[0].shape[1] * phases[1].shape[1]
+    _multiply(along_x[0], density[along_x.shape[2] * n_yz :], n_yz, after_x[0])
+    _multiply(along_x[1], density, n_yz, after_x[1])
+    fold(after_x, phases, parts)
+    for y_odd in range(2):
+        for z_odd in range(2):
+            part = parts[y_odd, z_odd].reshape(-1)
+            _multiply(along_y[y_odd], part, parts.shape[3], after_y[y_odd, z_odd])
 
 
 @njit(cache=True)
@@ -122,6 +171,38 @@ def _add_rows(after_y: Floats, planes: Planes, b: int, along_z: Floats, squares:
             for c in range(0, reaches[k] + 1, ROW):
                 add_squares(
                     to, i + c, rows * width, halves, j, parity, table, c, odd, width, half_z
+                )
+
+
+@njit(cache=True)
+def _put_rows(
+    after_y: Floats, planes: Planes, b: int, along_z: Floats, real: Floats, imaginary: Floats
+) -> None:
+    """The same with F itself; see `_add_rows`."""
+    first, (n, _, rows, width) = planes[0][b], real.shape
+    half_z = along_z.shape[1]
+    reaches = planes[4][planes[5][first] : planes[5][first + 1]]
+    halves, table = after_y.reshape(-1), along_z.reshape(-1)
+    to_real, to_imaginary = real.reshape(-1), imaginary.reshape(-1)
+    parity, odd = after_y.shape[2] * after_y.shape[3], half_z * width
+    for k in range(rows):
+        for plane in range(n):
+            i, j = (4 * plane * rows + k) * width, k * after_y.shape[3] + 2 * plane * half_z
+            for c in range(0, reaches[k] + 1, ROW):
+                to = i + c
+                put_waves(
+                    to_real,
+                    to_imaginary,
+                    to,
+                    rows * width,
+                    halves,
+                    j,
+                    parity,
+                    table,
+                    c,
+                    odd,
+                    width,
+                    half_z,
                 )
 
 

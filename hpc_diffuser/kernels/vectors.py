@@ -163,22 +163,45 @@ def add_squares(
         k + odd on.
     k, odd, width, n : int
     """
-    part = np.empty((2, 2, 2, ROW), np.float32)
-    for y, z, imaginary in np.ndindex(2, 2, 2):
-        first = j + (2 * y + z) * parity + imaginary * n
-        total = np.zeros(ROW, np.float32)
+    for q, wave in enumerate(_plain_quadrants(halves, j, parity, table, k, odd, width, n)):
+        row = slice(i + q * quadrant, i + q * quadrant + ROW)
+        sums[row] += wave.real**2 + wave.imag**2
+
+
+def put_waves(
+    real: Floats,
+    imaginary: Floats,
+    i: int,
+    quadrant: int,
+    halves: Floats,
+    j: int,
+    parity: int,
+    table: Floats,
+    k: int,
+    odd: int,
+    width: int,
+    n: int,
+) -> None:
+    """The real and the imaginary part of F itself, where `add_squares` would add |F|²."""
+    for q, wave in enumerate(_plain_quadrants(halves, j, parity, table, k, odd, width, n)):
+        row = slice(i + q * quadrant, i + q * quadrant + ROW)
+        real[row], imaginary[row] = wave.real, wave.imag
+
+
+def _plain_quadrants(
+    halves: Floats, j: int, parity: int, table: Floats, k: int, odd: int, width: int, n: int
+) -> list[Any]:
+    """F in the four quadrants, as plain Python."""
+    part = np.zeros((2, 2, ROW), np.complex64)
+    for y, z in np.ndindex(2, 2):
+        first = j + (2 * y + z) * parity
         for t in range(n):
             row = k + z * odd + t * width
-            total += halves[first + t] * table[row : row + ROW]
-        part[y, z, imaginary] = total
-    (cc, icc), (cs, ics) = part[0]
-    (sc, isc), (ss, iss) = part[1]
-    real = [(cc - ss) - (ics + isc), (cc + ss) + (ics - isc)]
-    real += [(cc + ss) - (ics - isc), (cc - ss) + (ics + isc)]
-    imag = [(icc - iss) + (cs + sc), (icc + iss) - (cs - sc)]
-    imag += [(icc + iss) + (cs - sc), (icc - iss) - (cs + sc)]
-    for q in range(4):
-        sums[i + q * quadrant : i + q * quadrant + ROW] += real[q] ** 2 + imag[q] ** 2
+            wave = complex(halves[first + t], halves[first + n + t])
+            part[y, z] += wave * table[row : row + ROW]
+    (cc, cs), (sc, ss) = part
+    upper = [cc - ss + 1j * (cs + sc), cc + ss - 1j * (cs - sc)]
+    return [*upper, cc + ss + 1j * (cs - sc), cc - ss - 1j * (cs + sc)]
 
 
 @overload(add_squares, strict=False)
@@ -218,17 +241,12 @@ def _squares(
     n: Any,
 ) -> Any:
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        to, i, quadrant, of, j, parity, waves, k, odd, width, n = arguments
-        left = [
-            builder.gep(make_array(halves)(context, builder, of).data, [start])
-            for start in _starts(builder, j, parity, n)
-        ]
-        along_z = [builder.add(k, shift) for shift in (ir.Constant(k.type, 0), odd)]
-        along_z = [_place(context, builder, table, waves, start) for start in along_z]
-        totals = _products(builder, left, along_z, width, n)
-        for number, square in enumerate(_quadrants(builder, totals)):
-            shift = builder.mul(quadrant, ir.Constant(i.type, number))
-            place = _place(context, builder, sums, to, builder.add(i, shift))
+        to, i, quadrant, of, *others = arguments
+        totals = _along_z(context, builder, (halves, of), (table, others[2]), others)
+        for number, (real, imaginary) in enumerate(_quadrants(builder, totals)):
+            place = _place(context, builder, sums, to, _shifted(builder, i, quadrant, number))
+            square = builder.fmul(imaginary, imaginary)
+            square = builder.call(_fma(builder), [real, real, square])
             builder.store(builder.fadd(builder.load(place, align=4), square), place, align=4)
         return context.get_dummy_value()
 
@@ -349,6 +367,79 @@ def _tile_products(
     return [builder.load(total) for total in totals]
 
 
+@overload(put_waves, strict=False)
+def _put_waves(
+    real: Any,
+    imaginary: Any,
+    i: Any,
+    quadrant: Any,
+    halves: Any,
+    j: Any,
+    parity: Any,
+    table: Any,
+    k: Any,
+    odd: Any,
+    width: Any,
+    n: Any,
+) -> Any:
+    if real == imaginary == halves == table == _FLOATS:
+        return lambda real, imaginary, i, quadrant, halves, j, parity, table, k, odd, width, n: (
+            _waves(real, imaginary, i, quadrant, halves, j, parity, table, k, odd, width, n)  # type: ignore[call-arg]
+        )
+    return None
+
+
+@intrinsic
+def _waves(
+    _: Any,
+    real: Any,
+    imaginary: Any,
+    i: Any,
+    quadrant: Any,
+    halves: Any,
+    j: Any,
+    parity: Any,
+    table: Any,
+    k: Any,
+    odd: Any,
+    width: Any,
+    n: Any,
+) -> Any:
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        to_real, to_imaginary, i, quadrant, of, *others = arguments
+        totals = _along_z(context, builder, (halves, of), (table, others[2]), others)
+        for number, parts in enumerate(_quadrants(builder, totals)):
+            start = _shifted(builder, i, quadrant, number)
+            for kind, to, part in zip(
+                (real, imaginary), (to_real, to_imaginary), parts, strict=True
+            ):
+                builder.store(part, _place(context, builder, kind, to, start), align=4)
+        return context.get_dummy_value()
+
+    whole = types.intp
+    return types.void(
+        real, imaginary, whole, whole, halves, whole, whole, table, whole, whole, whole, whole
+    ), generate
+
+
+def _along_z(
+    context: Any, builder: ir.IRBuilder, halves: Any, table: Any, places: list[Any]
+) -> list[Any]:
+    """The products of `add_squares`, of arrays with their types, at j, parity, ., k, odd, ..."""
+    j, parity, _, k, odd, width, n = places
+    left = [
+        builder.gep(make_array(halves[0])(context, builder, halves[1]).data, [start])
+        for start in _starts(builder, j, parity, n)
+    ]
+    starts = (k, builder.add(k, odd))
+    along_z = [_place(context, builder, table[0], table[1], start) for start in starts]
+    return _products(builder, left, along_z, width, n)
+
+
+def _shifted(builder: ir.IRBuilder, start: Any, unit: Any, number: int) -> Any:
+    return builder.add(start, builder.mul(unit, ir.Constant(start.type, number)))
+
+
 def _starts(builder: ir.IRBuilder, j: Any, parity: Any, n: Any) -> list[Any]:
     """Where the eight rows of `halves` begin: (y, z, real or imaginary)."""
     found = []
@@ -376,18 +467,14 @@ def _products(
     return [builder.load(total) for total in totals]
 
 
-def _quadrants(builder: ir.IRBuilder, totals: list[Any]) -> list[Any]:
-    """|F|² in the four quadrants, from the products: vectors."""
+def _quadrants(builder: ir.IRBuilder, totals: list[Any]) -> list[tuple[Any, Any]]:
+    """Real and imaginary part of F in the four quadrants, from the products: vectors."""
     cc, icc, cs, ics, sc, isc, ss, iss = totals
     add, less = builder.fadd, builder.fsub
     a, b, c, d = less(cc, ss), add(cc, ss), add(ics, isc), less(ics, isc)
     e, f, g, h = less(icc, iss), add(icc, iss), add(cs, sc), less(cs, sc)
     parts = [(less(a, c), add(e, g)), (add(b, d), less(f, h))]
-    parts += [(less(b, d), add(f, h)), (add(a, c), less(e, g))]
-    return [
-        builder.call(_fma(builder), [real, real, builder.fmul(imaginary, imaginary)])
-        for real, imaginary in parts
-    ]
+    return [*parts, (less(b, d), add(f, h)), (add(a, c), less(e, g))]
 
 
 def _place(context: Any, builder: ir.IRBuilder, kind: Any, array: Any, start: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
@@ -84,10 +84,12 @@ class DensityTransform:
 
     def with_factors(self, factors: AtomFactors) -> DensityTransform:
         """The same molecule with other factors, no harder to draw than those it was made for."""
-        return self._of(self.structure, factors)
+        other = self._of(self.structure, factors)
+        other.mean = other.structure_factors(self.structure.positions)
+        return other
 
     def _of(self, structure: Structure, factors: AtomFactors) -> DensityTransform:
-        """The transform of other atoms at about the same places, drawn with the same shapes."""
+        """What draws other atoms at about the same places, with the same shapes; without a mean."""
         other = copy(self)
         other.structure, other.factors = structure, factors
         coefficients = shapes_of_kinds(self.shapes, self.slab.d_min, factors)
@@ -96,7 +98,6 @@ class DensityTransform:
         other._order = np.argsort((structure.positions @ self._to_steps)[:, 0], kind="stable")
         occupancies = factors.occupancies[other._order].astype(np.float32)
         other._atoms = (factors.kind[other._order], occupancies)
-        other.mean = other.structure_factors(structure.positions)
         return other
 
     def phonons(self, fields: Floats) -> DensityPhonons:
@@ -312,9 +313,11 @@ class DensityPhonons:
         self._dressed = transform._of(
             moved, copied_factors(transform.factors, copies.atoms, occupancies, dims)
         )
-        self.mean = self._dressed.mean
-        self._steps = self._dressed._steps(moved.positions[None])
-        self._half_box = self._dressed._half_box(self._steps)
+        steps = self._dressed._steps(moved.positions[None])
+        self._half_box = self._dressed._half_box(steps)
+        self._folded: Floats | None = None
+        self._mean_density = self._dressed._draw(steps, np.zeros(2 * self._half_box, np.float32))
+        self.mean = self._structure_factors(self._mean_density[0])
         first = np.searchsorted(copies.atoms, np.arange(len(structure) + 1))
         kinds = self._dressed.factors.kind
         self._copies = (first, kinds, occupancies.astype(np.float32))
@@ -322,23 +325,35 @@ class DensityPhonons:
         self._fields = (fields @ transform._to_steps).astype(np.float32)
         self._at_once = drawn_at_once(float(np.prod(2.0 * self._half_box)))
         self._last: tuple[int, Floats] | None = None
-        self._mean_density: Floats | None = None
 
     def squares(self, first: int, last: int) -> Floats:
         """Σ |H_i|² over the fields from `first` up to `last`: (V,) float32."""
         sums = np.zeros(self._dressed.slab.size, np.float32)
-        for one in range(first, last, SAMPLES_AT_ONCE) if len(sums) else ():
-            few = range(one, min(one + SAMPLES_AT_ONCE, last))
-            self._add_squares_of([self._of_field(i) for i in few], sums)
+        for i in range(first, last) if len(sums) else ():
+            self._add_square(self._of_fields(i // self._at_once)[i % self._at_once], sums)
         sums *= self._dressed._sharpen**2
         return sums
 
-    def _add_squares_of(self, densities: Sequence[Floats], sums: Floats) -> None:
-        """Add |F|² of a few densities, not sharpened."""
-        folded = np.zeros((len(densities), densities[0].size + TILE[1]), np.float32)
-        for density, into in zip(densities, folded, strict=True):
-            squares.fold_into(density, *self._dressed._planes_of(self._half_box), into)
-        squares.sum_squares(folded, *self._inputs, sums)
+    def _add_square(self, density: Floats, sums: Floats) -> None:
+        """Add |F|² of a density, not sharpened."""
+        squares.add_square(self._fold(density), *self._inputs, sums)
+
+    def _structure_factors(self, density: Floats) -> tuple[Floats, Floats]:
+        """Real and imaginary part of a density's F: (V,) float32 both."""
+        size = self._dressed.slab.size
+        real, imaginary = np.zeros(size, np.float32), np.zeros(size, np.float32)
+        if size:
+            squares.structure_factors(self._fold(density), *self._inputs, real, imaginary)
+        real *= self._dressed._sharpen
+        imaginary *= self._dressed._sharpen
+        return real, imaginary
+
+    def _fold(self, density: Floats) -> Floats:
+        """As the kernels of `squares` take a density: one array for all, overwritten."""
+        if self._folded is None:
+            self._folded = np.zeros(density.size + TILE[1], np.float32)
+        squares.fold_into(density, *self._dressed._planes_of(self._half_box), self._folded)
+        return self._folded
 
     @cached_property
     def _inputs(self) -> tuple[kernel.Tables, kernel.Planes, Integers]:
@@ -389,19 +404,10 @@ class DensityPhonons:
             densities = self._curvatures(some, released)
             for along, curved in densities:
                 of_first = np.zeros(self._dressed.slab.size, np.float32)
-                self._add_squares_of([along], of_first)
-                real, imaginary, _ = self._sums(curved)
+                self._add_square(along, of_first)
+                real, imaginary = self._structure_factors(curved)
                 crossed = self.mean[0] * real + self.mean[1] * imaginary
-                of_first *= self._dressed._sharpen
-                yield np.stack([of_first, crossed]) * self._dressed._sharpen
-
-    def _sums(self, density: Floats) -> Floats:
-        """Real and imaginary part and square of one density's transform, not sharpened: (3, V)."""
-        drawing, sums = self._dressed, np.zeros((3, self._dressed.slab.size), np.float32)
-        kernel.fold_x(density[None], *drawing._planes_of(self._half_box))
-        once = sample_weights(None, 1)
-        kernel.add_moments(once, density[None], *self._inputs, *sums)
-        return sums
+                yield np.stack([of_first * self._dressed._sharpen**2, crossed])
 
     def _curvatures(self, fields: Floats, released: Floats) -> Floats:
         """Densities of h and k for some fields (M, N, 3): (M, 2, ·) float32."""
@@ -430,9 +436,6 @@ class DensityPhonons:
 
     def _first_order(self, normals: Floats) -> Floats:
         """Densities of m + Σ_i z_i H_i, which is linear in the atoms' displacements: (S, ·)."""
-        if self._mean_density is None:
-            box = np.zeros(2 * self._half_box, np.float32)
-            self._mean_density = self._dressed._draw(self._steps, box)
         coefficients = normals.astype(np.float32)
         if len(self._fields) <= self._at_once:
             densities: Floats = coefficients @ self._of_fields(0)
@@ -447,11 +450,6 @@ class DensityPhonons:
             own = slice(part * self._at_once, (part + 1) * self._at_once)
             self._last = part, self._gradients(self._fields[own])
         return self._last[1]
-
-    def _of_field(self, i: int) -> Floats:
-        """The density of one H_i."""
-        density: Floats = self._of_fields(i // self._at_once)[i % self._at_once]
-        return density
 
     def _gradients(self, displacements: Floats) -> Floats:
         """What displacements (F, N, 3), in steps, add to the density: (F, ·) float32."""

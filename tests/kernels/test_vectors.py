@@ -4,7 +4,16 @@ import numpy as np
 from numba import njit
 from test_fused import exact
 
-from hpc_diffuser.kernels.vectors import ROW, TILE, add_squares, add_three, multiply_tile
+from hpc_diffuser.kernels.vectors import (
+    ROW,
+    TILE,
+    WIDE,
+    add_squares,
+    add_three,
+    mix_rows,
+    multiply_tile,
+    put_waves,
+)
 
 
 @njit
@@ -15,6 +24,16 @@ def _add_three(total, i, x, y, z, rows, j):
 @njit
 def _add_squares(sums, i, quadrant, halves, j, parity, table, k, odd, width, n):
     add_squares(sums, i, quadrant, halves, j, parity, table, k, odd, width, n)
+
+
+@njit
+def _put_waves(real, imaginary, i, quadrant, halves, j, parity, table, k, odd, width, n):
+    put_waves(real, imaginary, i, quadrant, halves, j, parity, table, k, odd, width, n)
+
+
+@njit
+def _mix_rows(mixed, i, rows, j, stride, weights, k, n):
+    mix_rows(mixed, i, rows, j, stride, weights, k, n)
 
 
 @njit
@@ -58,8 +77,22 @@ def test_order_of_a_tile():
     np.testing.assert_allclose(plain, found, rtol=1e-4, atol=1e-5)
 
 
-def test_squares_of_a_transform():
-    """|F|² of the four quadrants are those of a sum over the whole box of a complex density."""
+def test_order_of_mixed_rows():
+    """To the last bit as its description says: of four rows the second first."""
+    rows, weights = numbers(1, 9 * (WIDE + 5)), numbers(2, 12)
+    found, plain = np.zeros((2, WIDE + 3), np.float32)
+    _mix_rows(found, 2, rows, 4, WIDE + 5, weights, 3, 8)
+    mix_rows(plain, 2, rows, 4, WIDE + 5, weights, 3, 8)
+    for c in range(WIDE):
+        total = np.float32(0)
+        for t in (1, 0, 2, 3, 5, 4, 6, 7):
+            total = exact(weights[3 + t], rows[4 + t * (WIDE + 5) + c], total)
+        assert found[2 + c] == total
+    np.testing.assert_allclose(plain, found, rtol=1e-4, atol=1e-5)
+
+
+def test_transform_along_z():
+    """F of the four quadrants, and |F|², are of a sum over the whole box of a complex density."""
     n, width, n_k = 6, 2 * ROW, 3
     rng = np.random.default_rng(3)
     box = rng.normal(size=(2 * n_k, 2 * n)) + 1j * rng.normal(size=(2 * n_k, 2 * n))
@@ -78,9 +111,14 @@ def test_squares_of_a_transform():
     place = (0, ROW, arrays[0], 0, 2 * n, arrays[1], 0, n * width, width, n)
     _add_squares(found, *place)
     add_squares(plain, *place)
+    parts = np.zeros((2, 2, 4 * ROW), np.float32)
+    _put_waves(*parts[0], *place)
+    put_waves(*parts[1], *place)
     signs = [(1, 1), (1, -1), (-1, 1), (-1, -1)]
     for quadrant, (of_k, of_l) in enumerate(signs):
         waves = np.exp(1j * of_k * k * y) @ box @ np.exp(1j * of_l * np.outer(z, l))
         own = slice(quadrant * ROW, (quadrant + 1) * ROW)
         np.testing.assert_allclose(found[own], 1 + np.abs(waves) ** 2, rtol=1e-4)
+        np.testing.assert_allclose(parts[0][0, own] + 1j * parts[0][1, own], waves, rtol=1e-4)
     np.testing.assert_allclose(plain, found, rtol=1e-4)
+    np.testing.assert_allclose(parts[1], parts[0], rtol=1e-3, atol=1e-4)
