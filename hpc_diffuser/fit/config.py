@@ -70,13 +70,15 @@ class GridConfig:
 class TargetConfig:
     """[target]: what a fit is compared with, and how.
 
-    The background of a likelihood bends at `background_knots` places.
+    The background of a likelihood bends at `background_knots` places. With `anisotropic_scale` the
+    data are taken to have a scale that varies smoothly with direction.
     """
 
     file: Path | None = None
     score: str = "shell-mean"
     weights: str = "none"
     background_knots: int = 12
+    anisotropic_scale: bool = False
 
     @property
     def cc_rule(self) -> str:

@@ -248,6 +248,7 @@ _SPECIAL = {
     "structure.given_weights": _given_weights,
     "structure.conformer": checked_conformer,
     "structure.hydrogens": _yes_or_no,
+    "target.anisotropic_scale": _yes_or_no,
     "crystal.unit_cell": _unit_cell,
     "crystal.space_group": _space_group,
     "grid.oversampling": _oversampling,

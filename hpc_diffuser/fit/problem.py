@@ -1,11 +1,13 @@
 """A fit as all ranks see it: inputs read and checked, and how many samples they need."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from hpc_diffuser.crystal.atom_factors import atom_factors
+from hpc_diffuser.fit.anisotropic_scale import AnisotropicScale
 from hpc_diffuser.fit.config import Config, ModelConfig
 from hpc_diffuser.fit.convergence import with_fewer
 from hpc_diffuser.fit.estimator_choice import Trial, cheapest_estimator, choice_text
@@ -29,6 +31,7 @@ from hpc_diffuser.scattering.halos import zone_profile
 from hpc_diffuser.scattering.model import ForwardModel, forward_model
 from hpc_diffuser.scattering.molecule import Computation
 from hpc_diffuser.scattering.slab import plane_costs
+from hpc_diffuser.system.arrays import Floats
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.progress import log
 
@@ -250,7 +253,18 @@ def compare(problem: Problem, group: Ranks) -> tuple[ForwardModel, Comparison]:
         computation(problem.config.model, problem.modes, problem.space),
         zone_profile(target.at(~target.free)) if problem.space.at_most("halo_alpha") else None,
     )
+    if options.anisotropic_scale:
+        model.scaling = anisotropic_scale(problem, model)
     return model, Comparison(target, model, options.cc_rule, options.weights, options.knots)
+
+
+def anisotropic_scale(problem: Problem, model: ForwardModel) -> Callable[[Floats], Floats]:
+    """What the model's map is multiplied by; a likelihood's voxels count by their errors."""
+    target, options = problem.target, problem.config.target
+    likely = options.knots is not None and target.errors is not None
+    rule = "pooled" if options.knots else options.cc_rule
+    weights = "errors" if likely else options.weights
+    return AnisotropicScale(target, model.rows, model.group, rule, weights).factors
 
 
 def with_samples(problem: Problem, world: Ranks) -> Problem:

@@ -119,6 +119,7 @@ def finish(problem: Problem, world: Ranks, started: float, share: float | None) 
     weights = _frame_weights(problem, model, comparison, parameters)
     samples, n_voxels = _samples(problem, world), len(problem.target.indices)
     final = collect(model, intensity, n_voxels)
+    scale = _scale_range(problem, model, parameters)
     give_back()
     intervals = parameter_intervals(problem, model, answer.chosen.values, samples, final)
     del final  # what derivatives have left of the heap comes first
@@ -137,10 +138,23 @@ def finish(problem: Problem, world: Ranks, started: float, share: float | None) 
             peak_memory_MB_per_rank=round(max(peak_memory)),
         )
         outcome = _outcome(problem, answer, baseline, halos, intervals, session)
-        outcome = replace(outcome, final_map=final_map, frame_weights=weights)
+        outcome = replace(
+            outcome, final_map=final_map, frame_weights=weights, anisotropic_scale=scale
+        )
         return sum_up(problem, outcome, answer.chosen)
 
     return world.from_root(save)
+
+
+def _scale_range(
+    problem: Problem, model: ForwardModel, parameters: Parameters
+) -> tuple[float, float] | None:
+    """The least and the largest factor of the final map, on the root; None where it has none."""
+    if model.scaling is None:
+        return None
+    normals = problem.normals(problem.config.model.final_samples, FINAL)
+    factors = collect(model, model.scale_factors(parameters, normals), len(problem.target.indices))
+    return None if factors is None else (float(factors.min()), float(factors.max()))
 
 
 def _final_map(

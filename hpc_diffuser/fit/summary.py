@@ -370,6 +370,8 @@ class Outcome:
         None where no voxel lies in a halo.
     likelihood : Likelihood or None
         None where the score is a CC.
+    anisotropic_scale : two floats or None
+        The least and the largest that the final map is multiplied by; None where it is not.
     prior : PriorShare or None
         None without one.
     frame_weights : FrameWeights or None
@@ -398,6 +400,7 @@ class Outcome:
     b_factors_missing: str | None
     halos: ScannedHaloScores | HaloScores | None
     likelihood: Likelihood | None = None
+    anisotropic_scale: tuple[float, float] | None = None
     prior: PriorShare | None = None
     frame_weights: FrameWeights | None = None
     final_map: FinalMap | None = None

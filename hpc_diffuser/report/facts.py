@@ -228,6 +228,9 @@ def _agreement(run: Run) -> Iterator[Fact]:
         yield Fact(part, "χ² of each free voxel", significant(chi.chi_squared_free, 4))
         yield Fact(part, "σ from the map's", chi.sigma_of)
         yield Fact(part, "explained, 1 − χ²/χ₀² of the background", rounded(chi.explained, 4))
+    if outcome.anisotropic_scale:
+        least, largest = outcome.anisotropic_scale
+        yield Fact(part, "scale of the data, by direction", f"{least:.3f} to {largest:.3f}")
     if prior := outcome.prior:
         yield from _prior(part, prior)
     yield Fact(part, "CC_work of translation alone", rounded(alone.cc_work, 4))

@@ -171,7 +171,13 @@ class ForwardModel:
         One molecule, at the voxels and all their mates.
     rows : (v,) int
         Which of the V voxels this rank holds the intensity of.
+    scaling : callable or None
+        What the intensity (v,) at the voxels `rows` is multiplied by there, (v,), if anything: a
+        scale of the data that it is compared with. Of it derivatives know nothing, as it is the
+        best there is.
     """
+
+    scaling: Callable[[Floats], Floats] | None = None
 
     def __init__(
         self,
@@ -220,8 +226,24 @@ class ForwardModel:
         (v,) float
             At the voxels `rows`, in electrons² per molecule.
         """
+        return self._scaled(self._calculated(parameters, normals))
+
+    def _calculated(self, parameters: Parameters, normals: Floats) -> Floats:
         own = self.of_crystal(self.molecule.internal_motion(parameters, normals), parameters)
         return self._with_pairs(own, parameters, normals)
+
+    def _scaled(self, values: Floats) -> Floats:
+        return values if self.scaling is None else values * self.scaling(values)
+
+    def scale_factors(self, parameters: Parameters, normals: Floats) -> Floats:
+        """What the intensity is multiplied by at the voxels `rows`: (v,) float."""
+        if self.scaling is None:
+            return np.ones(len(self.rows))
+        return self.scaling(self._calculated(parameters, normals))
+
+    def _factors(self, parameters: Parameters, normals: Floats) -> Floats | float:
+        """The same, of slopes; 1 without."""
+        return 1.0 if self.scaling is None else self.scale_factors(parameters, normals)
 
     def estimator_at(self, parameters: Parameters) -> str:
         """Which one computes the moments there."""
@@ -236,7 +258,7 @@ class ForwardModel:
     def rigid(self, parameters: Parameters) -> Floats:
         """Intensity of the mean structure without sampled motion; see above."""
         own = self.of_crystal(self.molecule.rigid(parameters), parameters)
-        return self._with_pairs(own, parameters, None)
+        return self._scaled(self._with_pairs(own, parameters, None))
 
     def _with_pairs(self, own: Floats, parameters: Parameters, normals: Floats | None) -> Floats:
         """With what moves together in the whole crystal, beside each molecule's own intensity."""
@@ -251,8 +273,9 @@ class ForwardModel:
     ) -> Iterator[Floats]:
         """Derivatives of the intensity with respect to modes' variances; see `Model`."""
         neighbours = self._neighbours(parameters.disorder)
+        factors = self._factors(parameters, normals)
         for part in self.molecule.mode_slopes(parameters, modes):
-            yield self._combined(part, neighbours)
+            yield self._combined(part, neighbours) * factors
 
     def frame_slopes(self, parameters: Parameters, normals: Floats) -> Iterator[Floats]:
         """Derivatives of the intensity by the weights of an ensemble's frames; see `Model`.
@@ -265,8 +288,9 @@ class ForwardModel:
         if parameters.disorder.is_crystal_liquid or parameters.lattice_motion is not None:
             raise ValueError("slopes along weights of frames are of one molecule's intensity")
         neighbours = self._neighbours(parameters.disorder)
+        factors = self._factors(parameters, normals)
         for part in self.molecule.frame_slopes(parameters, normals):
-            yield self._combined(part, neighbours)
+            yield self._combined(part, neighbours) * factors
 
     def of_crystal(self, part: Intensity, parameters: Parameters) -> Floats:
         """The voxels `rows` from this rank's part of one molecule's intensity."""
@@ -322,6 +346,7 @@ class ForwardModel:
         ValueError
             Where the moments are not those of samples alone.
         """
+        slope = slope * self._factors(parameters, normals)
         if parameters.disorder.is_crystal_liquid:
             return self._by_differences(parameters, normals, slope, names)
         part = self.molecule.internal_motion(parameters, normals)
@@ -418,7 +443,7 @@ class ForwardModel:
         low_end, high_end = BY_NAME[name].quantity.limits
         ends = (value if value - step < low_end else value - step, min(value + step, high_end))
         low, high = (
-            self.internal_motion(with_number(parameters, name, place, end), normals) for end in ends
+            self._calculated(with_number(parameters, name, place, end), normals) for end in ends
         )
         return self._total(self._indices[self.rows], slope * (high - low) / (ends[1] - ends[0]))
 

@@ -222,6 +222,7 @@ def _score_table(outcome: Outcome) -> str:
             f"   ({_of_translation(alone)})",
             *ceiling_lines(outcome.ceiling),
             *likelihood_lines(outcome.likelihood),
+            *_scale_lines(outcome.anisotropic_scale),
             *_prior_lines(outcome.prior),
         ]
     )
@@ -294,6 +295,14 @@ def likelihood_lines(found: Likelihood | None) -> list[str]:
         f"  explained             {found.explained:9.4f}            (1 - chi^2/chi0^2, chi0^2 of "
         "the background alone)",
     ]
+
+
+def _scale_lines(found: tuple[float, float] | None) -> list[str]:
+    """How much the data's scale varies with direction; nothing where it is one number."""
+    if found is None:
+        return []
+    least, largest = found
+    return [f"  scale of the data     {least:.3f} to {largest:.3f}, by direction ([target])"]
 
 
 def score_rule(rule: str, weights: str) -> str:
