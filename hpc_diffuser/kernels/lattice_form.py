@@ -14,6 +14,8 @@ from numba import njit, prange
 
 from hpc_diffuser.system.arrays import Complexes, Floats, Integers, Mask
 
+BLOCK = 512  # voxels that a thread works on at once
+
 
 @njit(cache=True, parallel=True)
 def quadratic_form(
@@ -52,66 +54,70 @@ def quadratic_form(
     values : (v,) float64
     """
     z = rows.shape[1]
-    for v in prange(len(values)):
-        real, imaginary = np.empty(6 * z), np.empty(6 * z)
-        h, k, l = hkl[v, 0], hkl[v, 1], hkl[v, 2]  # noqa: E741
-        for m in range(z):
-            _fill(
-                real[6 * m : 6 * m + 6],
-                imaginary[6 * m : 6 * m + 6],
-                scalars[:, rows[v, m]],
-                -1.0 if mated[v, m] else 1.0,
-                (h, k, l),
-                to_q[m],
-                2 * np.pi * (h * places[m, 0] + k * places[m, 1] + l * places[m, 2]),
-            )
-        values[v] = _form(real, imaginary, table[points[v]], -1.0 if turned[v] else 1.0)
+    real_part, imaginary_part = table.real.copy(), table.imag.copy()
+    for block in prange((len(values) + BLOCK - 1) // BLOCK):
+        g, product = np.empty((2, 6 * z)), np.empty((2, 6 * z))
+        for v in range(block * BLOCK, min((block + 1) * BLOCK, len(values))):
+            h, k, l = hkl[v, 0], hkl[v, 1], hkl[v, 2]  # noqa: E741
+            for m in range(z):
+                # The phase of a single molecule makes no difference.
+                angle = h * places[m, 0] + k * places[m, 1] + l * places[m, 2] if z > 1 else 0.0
+                sign = -1.0 if mated[v, m] else 1.0
+                _fill(g, 6 * m, scalars, rows[v, m], sign, (h, k, l), to_q[m], 2 * np.pi * angle)
+            if turned[v]:  # as well as the conjugate of the matrix
+                g[1] *= -1
+            values[v] = _form(g, product, real_part[points[v]], imaginary_part[points[v]])
 
 
 @njit(cache=True)
 def _fill(
-    real: Floats,
-    imaginary: Floats,
+    g: Floats,
+    first: int,
     scalars: Complexes,
+    row: int,
     sign: float,
     hkl: tuple[float, float, float],
     to_q: Floats,
     angle: float,
 ) -> None:
-    """G of one molecule but for the factor i, which all have."""
+    """G of one molecule but for the factor i, which all have: real and imaginary part."""
     c, s = np.cos(angle), np.sin(angle)
     qx = hkl[0] * to_q[0, 0] + hkl[1] * to_q[1, 0] + hkl[2] * to_q[2, 0]
     qy = hkl[0] * to_q[0, 1] + hkl[1] * to_q[1, 1] + hkl[2] * to_q[2, 1]
     qz = hkl[0] * to_q[0, 2] + hkl[1] * to_q[1, 2] + hkl[2] * to_q[2, 2]
     for part in range(2):
-        out = real if part == 0 else imaginary
-        f, x, y, w = 0.0, 0.0, 0.0, 0.0
-        for i in range(4):
-            a, b = np.float64(scalars[i].real), sign * np.float64(scalars[i].imag)
-            value = a * c - b * s if part == 0 else a * s + b * c
-            if i == 0:
-                f = value
-            elif i == 1:
-                x = value
-            elif i == 2:
-                y = value
-            else:
-                w = value
-        out[0], out[1], out[2] = qx * f, qy * f, qz * f
-        out[3], out[4], out[5] = y * qz - w * qy, w * qx - x * qz, x * qy - y * qx
+        f, x, y, z = (
+            _part(scalars[0, row], sign, c, s, part),
+            _part(scalars[1, row], sign, c, s, part),
+            _part(scalars[2, row], sign, c, s, part),
+            _part(scalars[3, row], sign, c, s, part),
+        )
+        out = g[part]
+        out[first], out[first + 1], out[first + 2] = qx * f, qy * f, qz * f
+        out[first + 3] = y * qz - z * qy
+        out[first + 4] = z * qx - x * qz
+        out[first + 5] = x * qy - y * qx
 
 
 @njit(cache=True)
-def _form(real: Floats, imaginary: Floats, matrix: Complexes, sign: float) -> float:
-    """Ḡ W G, with the conjugate of W where the sign is −1; by the upper triangle of W."""
+def _part(scalar: complex, sign: float, c: float, s: float, part: int) -> float:
+    """Real or imaginary part of a scalar, or its conjugate, times c + is."""
+    a, b = np.float64(scalar.real), sign * np.float64(scalar.imag)
+    return a * c - b * s if part == 0 else a * s + b * c
+
+
+@njit(cache=True)
+def _form(g: Floats, product: Floats, real: Floats, imaginary: Floats) -> float:
+    """Re Ḡ W G with W Hermitian: W G is added up column by column."""
+    n = g.shape[1]
+    product[:] = 0
+    for i in range(n):
+        a, b = g[0, i], g[1, i]
+        # A column is the conjugate of a row.
+        for j in range(n):
+            product[0, j] += real[i, j] * a + imaginary[i, j] * b
+            product[1, j] += real[i, j] * b - imaginary[i, j] * a
     total = 0.0
-    for i in range(len(real)):
-        a, b = real[i], imaginary[i]
-        total += matrix[i, i].real * (a * a + b * b)
-        x, y = 0.0, 0.0
-        for j in range(i + 1, len(real)):
-            u, w = matrix[i, j].real, sign * matrix[i, j].imag
-            x += u * real[j] - w * imaginary[j]
-            y += u * imaginary[j] + w * real[j]
-        total += 2 * (a * x + b * y)
+    for j in range(n):
+        total += g[0, j] * product[0, j] + g[1, j] * product[1, j]
     return total

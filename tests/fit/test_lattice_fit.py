@@ -1,0 +1,133 @@
+"""Springs between molecules through simulate, target and fit: found again, or refused."""
+
+import json
+
+import numpy as np
+import pytest
+from builders import atom
+from conftest import succeeded
+
+from hpc_diffuser.io.structures.files import read_places
+
+SIMULATE = """\
+[structure]
+{structure}
+[lattice]
+contact_A = 12
+[grid]
+oversampling = [3, 3, 3]
+d_min_A = 2.5
+[parameters]
+lattice_spring_A = [[3, 3], [5, 5], [4, 4]]
+{motion}
+[model]
+samples = 64
+"""
+FIT = """\
+[structure]
+{structure}
+[lattice]
+contact_A = 12
+[target]
+file = "kept.h5"
+[parameters]
+lattice_spring_A = {springs}
+{motion}
+[model]
+samples = 32
+seed = 5
+final_samples = 64
+[search]
+{search}
+"""
+ALONE = 'file = "model.pdb"'
+STEPS = 'method = "least-squares"\nrestarts = 2\nevaluations = 15'
+BAYESIAN = "restarts = 1\nevaluations = 14\ninitial_points = 5"
+
+
+def made(call, project, structure=ALONE, motion=""):
+    """The map of the twelve atoms on springs with 10 % noise, and a target with its halos."""
+    text = SIMULATE.format(structure=structure, motion=motion)
+    (project / "lattice.toml").write_text(text)
+    succeeded(call("simulate", "lattice.toml", "-o", "moved.nxs", "--noise", "0.1", folder=project))
+    limits = ("--halo-radius", "0", "--d-max", "6", "--d-min", "2.5", "--shells", "3")
+    succeeded(call("target", "moved.nxs", "-o", "kept.h5", *limits, folder=project))
+
+
+def fitted(call, project, **given) -> dict:
+    (project / "fit.toml").write_text(FIT.format(**{"structure": ALONE, "motion": ""} | given))
+    succeeded(call("fit", "fit.toml", folder=project))
+    return json.loads((project / "run" / "summary.json").read_text())
+
+
+@pytest.mark.slow
+def test_three_springs_are_found_again(call, project):
+    """One for each interface, halos kept, with 10 % noise: to 5 % of the length."""
+    made(call, project)
+    summary = fitted(call, project, springs="[[1, 9], [1, 9], [1, 9]]", search=STEPS)
+    found = summary["answer"]["lattice_spring_A"]
+    np.testing.assert_allclose(found, [3, 5, 4], rtol=0.05)
+    assert summary["cc_free"] > 0.98
+    assert summary["refined"] == [f"lattice_spring_A {i}" for i in (1, 2, 3)]
+
+
+@pytest.mark.slow
+def test_springs_and_modes_are_found_again(call, project):
+    """Modes over all voxels, with springs: each to 5 %."""
+    moving = 'modes = "modes.h5"\nn_modes = 2'
+    made(call, project, moving, "mode_amplitude_A = [[0.4, 0.4], [0.25, 0.25]]")
+    given = {"structure": moving, "motion": "mode_amplitude_A = [0.0, 0.8]", "search": STEPS}
+    summary = fitted(call, project, springs="[[1, 9], [1, 9], [1, 9]]", **given)
+    np.testing.assert_allclose(summary["answer"]["lattice_spring_A"], [3, 5, 4], rtol=0.05)
+    np.testing.assert_allclose(summary["answer"]["mode_amplitude_A"], [0.4, 0.25], rtol=0.05)
+
+
+@pytest.mark.slow
+def test_one_length_by_bayesian_search(call, project):
+    """All springs alike: somewhere between those of the crystal."""
+    made(call, project)
+    summary = fitted(call, project, springs="[1, 9]", search=BAYESIAN)
+    assert 3 < summary["answer"]["lattice_spring_A"] < 5
+    assert summary["cc_free"] > 0.9
+
+
+REFUSED = {
+    "[[1, 2], [1, 2]]": "lattice_spring_A has 2 entries for the crystal's 3 interfaces, -1 0 0, 0",
+    "[1, 2]\ntranslation_sigma_A = 0.3": "translation_sigma_A: the springs of the lattice say how",
+    "[1, 2]\nlibration_sigma_deg = 2": "libration_sigma_deg: the springs of the lattice say",
+    "[1, 2]\nhalo_sigma_A = 0.2\nhalo_gamma_A = 20": "halo_sigma_A: the springs of the lattice",
+    "-1": "lattice_spring_A is a length in Å and cannot be negative",
+}
+
+
+@pytest.mark.parametrize("springs", REFUSED)
+def test_what_is_refused(call, project, springs):
+    """In one line, before anything is computed."""
+    text = FIT.format(structure=ALONE, motion="", springs=springs, search=BAYESIAN)
+    (project / "fit.toml").write_text(text.replace("kept.h5", "target.h5"))
+    result = call("fit", "fit.toml", folder=project)
+    assert result.returncode == 65 and len(result.stderr.strip().splitlines()) == 1
+    assert REFUSED[springs] in result.stderr
+
+
+def test_models_with_springs_and_translation_are_refused(call, project):
+    """By their names, as `--models` has them."""
+    text = FIT.format(structure=ALONE, motion="", springs="[1, 2]", search=BAYESIAN)
+    (project / "fit.toml").write_text(text.replace("kept.h5", "target.h5"))
+    result = call("fit", "fit.toml", "--models", "lat,rbt+lat", folder=project)
+    assert result.returncode == 65
+    assert "model rbt+lat: parameters.translation_sigma_A: the springs of" in result.stderr
+
+
+def test_places_of_all_conformers(tmp_path):
+    """Both of an alternate; no hydrogens, no waters."""
+    lines = (
+        atom(1, "CA", (1, 2, 3))
+        + atom(2, "CB", (2, 2, 3), alternate="A", occupancy=0.4)
+        + atom(3, "CB", (9, 2, 3), alternate="B", occupancy=0.6)
+        + atom(4, "HA", (1, 2, 4), "H")
+        + atom(5, "O", (5, 5, 5), "O", residue="HOH", number=2)
+    )
+    path = tmp_path / "crystal.pdb"
+    path.write_text(lines)
+    np.testing.assert_allclose(read_places(path), [[1, 2, 3], [2, 2, 3], [9, 2, 3]])
