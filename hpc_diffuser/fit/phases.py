@@ -40,6 +40,7 @@ from hpc_diffuser.scattering import (
     moments,
     volume,
 )
+from hpc_diffuser.scattering import lattice as springs
 from hpc_diffuser.scattering.density import DensityTransform
 from hpc_diffuser.scattering.estimator_costs import expanding_bytes
 from hpc_diffuser.scattering.slab import BLOCK, Slab, slab
@@ -93,6 +94,8 @@ class Sizes:
         Of shells, in Brillouin zones or blocks of them that are resampled; at most about so many.
     has_errors, weighted, likely : bool
         Whether the target has errors, its CC is weighted, and there is a likelihood.
+    springs : (int, int)
+        Molecules of a cell that springs join, and points of a voxel; 0 without.
     """
 
     voxels: int
@@ -118,6 +121,7 @@ class Sizes:
     weighted: bool
     likely: bool = False
     crystal_points: int = 0
+    springs: tuple[int, int] = (0, 0)
 
 
 def _crystal_points(target: Target, gamma_A: float) -> int:
@@ -176,7 +180,17 @@ def measured_sizes(problem: Problem) -> Sizes:
         has_errors=target.errors is not None,
         weighted=problem.config.target.weights == "errors",
         likely=problem.config.target.knots is not None,
+        springs=_springs(problem),
     )
+
+
+def _springs(problem: Problem) -> tuple[int, int]:
+    """See `Sizes`."""
+    lattice = problem.modes.lattice
+    if lattice is None:
+        return 0, 0
+    divisions = problem.target.grid.divisions
+    return lattice.springs.packing.n_molecules, springs.parts_of_voxels(divisions)
 
 
 def _expanding(problem: Problem, coarse: Slab, drawn: bool) -> tuple[Phase, Phase]:
@@ -239,6 +253,7 @@ def held(sizes: Sizes, share: Share) -> Phase:
         kept += model.mates_bytes(sizes.expanded, sizes.mates, own)
     kept += liquid.kept_bytes(sizes.liquid_points)
     kept += crystal_liquid.kept_bytes(sizes.crystal_points)
+    kept += springs.kept_bytes(own, *sizes.springs)
     if sizes.interpolated:
         kept += volume.volume_bytes(computed_voxels(sizes))
         kept += interpolation.kept_bytes(share.voxels)
@@ -262,6 +277,8 @@ def building(sizes: Sizes, share: Share) -> list[Phase]:
             coarse + kept + molecule.rows_bytes(every),
             coarse + kept + interpolation.building_bytes(voxels),
         ]
+    if sizes.springs[0]:
+        phases.append(kept + springs.building_bytes(voxels, sizes.springs[0]))
     if sizes.mates > 1:
         phases.append(expansion_bytes(sizes.voxels, sizes.mates, every, sizes.box))
     return phases
@@ -285,6 +302,8 @@ def evaluating(sizes: Sizes, share: Share, n_samples: int) -> list[Phase]:
         phases.append(kept + volume.volume_filling_bytes(own, computed_voxels(sizes), points))
     if sizes.mates > 1:
         phases.append(kept + model.averaging_bytes(sizes.expanded))
+    if sizes.springs[0]:
+        phases.append(kept + springs.intensity_bytes(share.voxels, sizes.springs[0]))
     if sizes.liquid_points:
         phases.append(kept + liquid.series_bytes(own, sizes.liquid_points))
     if sizes.crystal_points:

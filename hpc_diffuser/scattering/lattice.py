@@ -31,6 +31,7 @@ from hpc_diffuser.motion.lattice.rigid_lattice import Lengths, RigidLattice
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.parallel.communicator import Ranks
+from hpc_diffuser.scattering import interpolation
 from hpc_diffuser.scattering.lattice_transforms import AtVoxels, RigidTransforms
 from hpc_diffuser.system.arrays import Complexes, Floats, Integers, Mask
 
@@ -112,7 +113,7 @@ class _Samples:
             for own, mated in zip(of_molecules, self._mated.T, strict=True)
         ]
         expanded, rows = _unique(np.concatenate(signed))
-        self._rows = np.ascontiguousarray(rows.reshape(len(signed), -1).T)
+        self._rows = np.ascontiguousarray(rows.reshape(len(signed), -1).T.astype(np.int32))
         self._at_voxels = AtVoxels(transforms, grid.holding(expanded), expanded)
         to_fraction = fractionalization(grid.unit_cell)
         self._to_q = np.ascontiguousarray(2 * np.pi * to_fraction @ packing.turns)
@@ -174,7 +175,7 @@ class LatticeNeighbours:
         self._modes, self._lattice = modes, modes.lattice
         self._divisions, self._n_rows = grid.whole_divisions(), len(rows)
         # A voxel that is a whole Brillouin zone has no G of its own.
-        self._whole = min(self._divisions) == 1
+        self._whole = parts_of_voxels(self._divisions) > 1
         fine, parts = _parts(grid, indices[rows], self._whole)
         _, every = _parts(grid, indices, self._whole)
         s_squared = max(float(fine.inverse_d_squared(own).max(initial=0.0)) for own in every)
@@ -221,6 +222,39 @@ def blurring(modes: Modes, lattice: RigidLattice, parameters: Parameters) -> Flo
     own = parameters.disorder.own_covariance()
     blurred: Floats = total + (own if isinstance(own, np.ndarray) else own * np.eye(3))
     return blurred
+
+
+def parts_of_voxels(divisions: tuple[float, float, float]) -> int:
+    """How many points each voxel is computed at: 1, unless one is a whole Brillouin zone."""
+    return PARTS**3 if min(divisions) == 1 else 1
+
+
+def kept_bytes(voxels: int, molecules: int, parts: int) -> list[float]:
+    """Bytes of each array that `LatticeNeighbours` keeps for so many voxels of a rank.
+
+    Parameters
+    ----------
+    voxels : int
+    molecules : int
+        Of a cell.
+    parts : int
+        As of `parts_of_voxels`.
+    """
+    points = parts * voxels
+    of_molecules = [molecules * points, 4 * molecules * points]
+    return [24 * points, 8 * points, points, *of_molecules] + interpolation.kept_bytes(
+        molecules * points
+    )
+
+
+def building_bytes(voxels: int, molecules: int) -> list[float]:
+    """The same of what one of these parts is made with."""
+    return [*[24 * molecules * voxels] * 4, *[8 * molecules * voxels] * 4]
+
+
+def intensity_bytes(voxels: int, molecules: int) -> list[float]:
+    """The same of `intensity`: four transforms of each molecule, and what they add up to."""
+    return [32 * molecules * voxels, 4 * molecules * voxels, 8 * voxels, 8 * voxels]
 
 
 def _parts(grid: HklGrid, indices: Integers, whole: bool) -> tuple[HklGrid, list[Integers]]:

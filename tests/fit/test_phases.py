@@ -1,5 +1,6 @@
 """What classes say of their bytes before they are made, against the arrays that they then hold."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,9 +14,10 @@ from hpc_diffuser.fit.stepping import normal_equations
 from hpc_diffuser.fit.stepping.likelihood_equations import LikelihoodEquations, more_kept_bytes
 from hpc_diffuser.maps.target import Target, target_arrays
 from hpc_diffuser.motion.disorder import Disorder
+from hpc_diffuser.motion.lattice.rigid_lattice import rigid_lattice
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.scattering import liquid, volume
+from hpc_diffuser.scattering import lattice, liquid, volume
 from hpc_diffuser.scattering.density import FARTHEST, farthest_box
 from hpc_diffuser.scattering.slab import slab
 from hpc_diffuser.scattering.transform import TRANSFORMS
@@ -110,6 +112,20 @@ def test_target_and_its_comparison(has_errors):
         once = {id(a): a.nbytes for a in long if a.size == working}
         said = normal_equations.kept_bytes(working, 0) + more_kept_bytes(working)
         assert sum(once.values()) <= sum(said)
+
+
+@pytest.mark.parametrize("divisions", [(3, 3, 3), (1, 1, 1)])
+def test_neighbours_on_springs(modes, divisions):
+    """What they keep for each voxel; of whole Brillouin zones, for each of 64 points."""
+    springs = rigid_lattice(modes.structure, CELL, "P 1", contact_A=12.0)
+    grid = grid_to_resolution(CELL, divisions, 2.5)
+    indices = grid.indices_between(10, 2.5)
+    own = replace(modes, unit_cell=CELL, lattice=springs)
+    made = lattice.LatticeNeighbours(own, grid, indices, np.arange(len(indices)), Ranks())
+    arrays = [a for part in made._samples for a in (*arrays_of(part), *arrays_of(part.points))]
+    found = sum(a.nbytes for a in arrays if len(a) >= len(indices))
+    parts = lattice.parts_of_voxels(divisions)
+    assert found == sum(lattice.kept_bytes(len(indices), 1, parts)[:5])
 
 
 def test_liquid_motion_and_volume():
