@@ -242,9 +242,8 @@ def kept_bytes(voxels: int, molecules: int, parts: int) -> list[float]:
     """
     points = parts * voxels
     of_molecules = [molecules * points, 4 * molecules * points]
-    return [24 * points, 8 * points, points, *of_molecules] + interpolation.kept_bytes(
-        molecules * points
-    )
+    interpolated = interpolation.kept_bytes(molecules * points)
+    return [24 * points, 8 * points, points, *of_molecules, *interpolated]
 
 
 def building_bytes(voxels: int, molecules: int) -> list[float]:
