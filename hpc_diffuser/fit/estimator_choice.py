@@ -24,10 +24,12 @@ from hpc_diffuser.fit.convergence import (
 )
 from hpc_diffuser.fit.sampling_error import Convergence, EstimatorError
 from hpc_diffuser.fit.scoring import Comparison
+from hpc_diffuser.motion.configurations import rms_motion_A
 from hpc_diffuser.motion.ensemble import Sampler
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.scattering.model import ForwardModel
 
+FAR = 2.0  # q²⟨u²⟩ along an axis: the second order scatters about as much as the first
 TRIED = 4.0  # times what the samples cost: what costs more is not measured
 
 
@@ -176,6 +178,35 @@ def _is_safe(row: EstimatorError, sampled: EstimatorError) -> bool:
 def _row(found: Convergence, cost: float, farthest: float | None) -> EstimatorError:
     samples = 0 if found.estimator == "one-phonon" else found.samples
     return EstimatorError(found.estimator, samples, found.map_error, float(cost), farthest)
+
+
+def named_text(asked: str, model: ForwardModel, parameters: Parameters, d_min: float) -> str | None:
+    """What is to be said of an estimator that was asked for by name; None where it does as named.
+
+    Parameters
+    ----------
+    asked : str
+    model : ForwardModel
+    parameters : Parameters
+        Where motion is the largest.
+    d_min : float, Å
+        The resolution limit.
+    """
+    if asked in ("auto", "sampled") or not len(model.molecule.moments.modes.vectors):
+        return None
+    if not model.molecule.moments.expands(parameters.sampled):
+        return (
+            f"estimator: {asked} only where atoms move little enough to be drawn as blurred ones; "
+            "samples alone where they move as far as here, or at the ranges' upper ends"
+        )
+    x = (2 * np.pi / d_min * rms_motion_A(model.molecule.moments.modes, parameters.sampled)) ** 2
+    if asked == "one-phonon" and x / 3 > FAR:
+        return (
+            f"estimator: one-phonon, though at {d_min:g} Å q²<u²> is up to {x / 3:.2g} along an "
+            "axis and higher orders, which it lacks, scatter as much as the first: "
+            '"control-variate" has them'
+        )
+    return None
 
 
 def choice_text(found: Convergence) -> str:

@@ -10,7 +10,7 @@ from hpc_diffuser.crystal.atom_factors import atom_factors
 from hpc_diffuser.fit.anisotropic_scale import AnisotropicScale
 from hpc_diffuser.fit.config import Config, ModelConfig
 from hpc_diffuser.fit.convergence import with_fewer
-from hpc_diffuser.fit.estimator_choice import Trial, cheapest_estimator, choice_text
+from hpc_diffuser.fit.estimator_choice import Trial, cheapest_estimator, choice_text, named_text
 from hpc_diffuser.fit.inputs import load_modes, load_target
 from hpc_diffuser.fit.priors.choice import MIDDLE, MIDDLE_ENTROPY
 from hpc_diffuser.fit.priors.prior import AUTO, Prior, prior_of
@@ -158,6 +158,7 @@ def load_problem(config: Config) -> Problem:
             "[search] evaluations = 1 to score the model as it is"
         )
     require_expansion(config.model, modes, space)
+    _tell_of_no_modes(config, modes)
     if METHODS[config.search.method].steps_after is not None:
         _require_steps(modes, space)
     target = load_target(config, modes)
@@ -177,6 +178,13 @@ def load_problem(config: Config) -> Problem:
             "number"
         )
     return Problem(config, modes, target, space)
+
+
+def _tell_of_no_modes(config: Config, modes: Modes) -> None:
+    """Say where a range of amplitudes is of modes that a file should have, and has not."""
+    given, source = config.parameters.mode_amplitude_A, config.structure.modes
+    if np.any(given) and source and config.structure.n_modes != 0 and not len(modes.vectors):
+        log(f"parameters.mode_amplitude_A plays no part: {source} has no modes")
 
 
 # Of what these do, slopes along weights are not known.
@@ -316,6 +324,9 @@ def measured_samples(problem: Problem, world: Ranks, fewer: bool = True) -> Conv
     elif asked == "auto":
         found = cheapest_estimator(trial, middle, problem.space.farthest)
     else:
+        told = named_text(asked, model, problem.space.farthest, problem.target.d_min)
+        if told and world.is_root:
+            log(told)
         found = trial.of_named(middle, asked)
     if not fewer or found.estimator == "one-phonon":
         return found

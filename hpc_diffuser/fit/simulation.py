@@ -10,7 +10,7 @@ from hpc_diffuser.crystal.lattice import HklGrid, grid_to_resolution
 from hpc_diffuser.crystal.structure import require_same_atoms
 from hpc_diffuser.crystal.symmetry import grid_operations, unique_indices
 from hpc_diffuser.fit.config import REFINE, Config
-from hpc_diffuser.fit.estimator_choice import Trial, cheapest_estimator, choice_text
+from hpc_diffuser.fit.estimator_choice import Trial, cheapest_estimator, choice_text, named_text
 from hpc_diffuser.fit.inputs import load_modes
 from hpc_diffuser.fit.problem import (
     NOISE,
@@ -92,6 +92,9 @@ def simulated_map(
     forward = forward_model(modes, grid, indices, world, how)
     sampler = ensemble_sampler(config.model, modes, space)
     samples = _samples(config, forward, grid, indices, space.middle, sampler)
+    told = named_text(config.model.estimator, forward, space.middle, config.grid.d_min_A)
+    if told and forward.group.is_root:
+        log(told)
     values = forward.internal_motion(space.middle, sampler.draw(samples))
     diffuse = whole_map(forward, modes, grid, indices, values)
     if diffuse is not None and noise is not None:

@@ -13,7 +13,7 @@ from hpc_diffuser.crystal.lattice import along_hkl
 from hpc_diffuser.crystal.symmetry import grid_operations, one_of_each_inverse
 from hpc_diffuser.maps.diffuse_map import DiffuseMap, measured_planes, values_at
 from hpc_diffuser.maps.statistics import N_SUMS, correlation_sums, correlations, pooled_cc
-from hpc_diffuser.system.arrays import Floats, Integers
+from hpc_diffuser.system.arrays import Floats, Integers, Mask
 
 _AT_ONCE = 1 << 15  # voxels whose mates are held in memory
 
@@ -63,12 +63,15 @@ class Merged:
         The two half-maps' own means.
     sums : dict
         Of which the statistics are made: each (n, ...) by shell.
+    without_error : int
+        Measured mates that were not merged, as they have no usable error and another mate has.
     """
 
     intensity: Floats
     errors: Floats | None
     halves: Floats | None
     sums: dict[str, Floats]
+    without_error: int = 0
 
     @property
     def statistics(self) -> MergeStatistics:
@@ -116,13 +119,16 @@ def merge_mates(
     intensity = np.empty(len(indices))
     errors = None if diffuse.errors is None else np.empty(len(indices))
     halves = None if diffuse.halves is None else np.empty((2, len(indices)))
-    sums = _no_sums(n_shells)
+    sums, without_error = _no_sums(n_shells), 0
     for some, mates in _mates(indices, operations):
         repeats = (mates == indices[some]).all(axis=-1).sum(axis=0)
         values = values_at(diffuse.intensity, mates)
-        intensity[some] = mean_of_mates(values)
         if errors is not None and diffuse.errors is not None:
-            errors[some] = _error_of_mean(values, values_at(diffuse.errors, mates), repeats)
+            of_mates = values_at(diffuse.errors, mates)
+            values, dropped = _with_errors(values, of_mates, repeats)
+            without_error += dropped
+            errors[some] = _error_of_mean(values, of_mates, repeats)
+        intensity[some] = mean_of_mates(values)
         parts = _agreement(values, intensity[some], repeats, indices[some], shells[some], n_shells)
         if halves is not None and diffuse.halves is not None:
             halves[:, some] = [mean_of_mates(values_at(half, mates)) for half in diffuse.halves]
@@ -130,7 +136,7 @@ def merge_mates(
             parts["half"] = pair_sums(one, other, shells[some], n_shells)
         for name, part in parts.items():
             sums[name] += part
-    return Merged(intensity, errors, halves, sums)
+    return Merged(intensity, errors, halves, sums, without_error)
 
 
 def merged_intensity(array: Floats, indices: Integers, operations: Integers) -> Floats:
@@ -191,6 +197,22 @@ def _friedel_mates_apart(operations: Integers) -> Integers:
     """The operations in an order in which W and −W are G/2 places apart."""
     half = one_of_each_inverse(operations)
     return np.concatenate([half, -half])
+
+
+def usable_errors(errors: Floats) -> Mask:
+    """Which errors are standard deviations: finite, and above 0."""
+    usable: Mask = np.isfinite(errors) & (errors > 0)
+    return usable
+
+
+def _with_errors(values: Floats, errors: Floats, repeats: Integers) -> tuple[Floats, int]:
+    """Values (G, v) without the mates that have no usable error where another has one; how many.
+
+    An error of 0 says that it is not known, not that the value is exact.
+    """
+    measured, usable = np.isfinite(values), usable_errors(errors)
+    dropped = measured & ~usable & (measured & usable).any(axis=0)
+    return np.where(dropped, np.nan, values), round((dropped.sum(axis=0) / repeats).sum())
 
 
 def _error_of_mean(values: Floats, errors: Floats, repeats: Integers) -> Floats:

@@ -18,7 +18,13 @@ from hpc_diffuser.crystal.symmetry import grid_operations, one_of_each_inverse, 
 from hpc_diffuser.maps.background import isotropic_background
 from hpc_diffuser.maps.diffuse_map import DiffuseMap, inside
 from hpc_diffuser.maps.free_set import free_blocks, free_set, touching
-from hpc_diffuser.maps.merging import Merged, MergeStatistics, merge_mates, pair_sums
+from hpc_diffuser.maps.merging import (
+    Merged,
+    MergeStatistics,
+    merge_mates,
+    pair_sums,
+    usable_errors,
+)
 from hpc_diffuser.maps.shells import few_text, reach, shells_text, sturdy_shells
 from hpc_diffuser.maps.statistics import correlations, shell_edges, shell_index
 from hpc_diffuser.maps.target_options import D_MAX_A, TargetOptions
@@ -198,12 +204,23 @@ def cut_map(diffuse: DiffuseMap, options: TargetOptions) -> Cut:
     target = replace(target, shell_edges=edges[starts])
     if merged.halves is not None:
         target = replace(target, half_sums=_half_sums(target, merged.halves[:, kept]))
+    said = (*said, *_without_errors(merged.without_error))
     said = (*said, *(f"shells       {x}" for x in told if x), *_free_line(target, operations))
     return Cut(target, merged.of_joined(starts), left_out, said)
 
 
 def _free(options: TargetOptions) -> tuple[float, int, int]:
     return options.free_fraction, options.seed, options.free_block
+
+
+def _without_errors(n: int) -> tuple[str, ...]:
+    """Measured voxels whose Laue mates are taken alone."""
+    if not n:
+        return ()
+    return (
+        f"errors       {n} measured voxels have none that is above 0 and finite: the mean of their "
+        "Laue mates is without them",
+    )
 
 
 def _free_line(target: Target, operations: Integers) -> tuple[str, ...]:
@@ -313,7 +330,7 @@ def _kept(merged: Merged, shells: Integers, options: TargetOptions) -> tuple[Mas
         kept[bad] = False
 
     if errors is not None:
-        leave_out(~(np.isfinite(errors) & (errors > 0)), "without a usable error")
+        leave_out(~usable_errors(errors), "without a usable error")
     if options.min_i_over_sigma is not None and errors is not None:
         weak = intensity < options.min_i_over_sigma * errors
         leave_out(weak, f"I/sigma below {options.min_i_over_sigma:g}")

@@ -11,7 +11,12 @@ from oracles import exact_target
 
 from hpc_diffuser.commands.examples.four_helices import example_modes
 from hpc_diffuser.fit.config import ModelConfig, load_config
-from hpc_diffuser.fit.estimator_choice import Trial, cheapest_estimator, choice_text
+from hpc_diffuser.fit.estimator_choice import (
+    Trial,
+    cheapest_estimator,
+    choice_text,
+    named_text,
+)
 from hpc_diffuser.fit.problem import compare, computation, load_problem, measured_samples
 from hpc_diffuser.fit.run.directory import read_convergence, write_convergence
 from hpc_diffuser.fit.sampling_error import Convergence, EstimatorError
@@ -187,6 +192,24 @@ def test_the_error_of_a_named_estimator(estimator):
     parameters = moving(0.2)
     found = trial_of(parameters, samples=16).of_named(parameters, estimator)
     assert (found.samples, found.estimator) == (16, estimator)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "amplitude_A", "said"),
+    [
+        ("one-phonon", 0.2, None),
+        ("sampled", 8.0, None),
+        ("control-variate", 1.0, None),
+        ("one-phonon", 1.0, "higher orders, which it lacks, scatter as much as the first"),
+        ("one-phonon", 8.0, "one-phonon only where atoms move little enough"),
+        ("control-variate", 8.0, "control-variate only where atoms move little enough"),
+    ],
+)
+def test_a_named_estimator_that_is_not_what_it_seems(estimator, amplitude_A, said):
+    """Where another takes its place, and where its own error is as large as the map: told."""
+    parameters = moving(amplitude_A)
+    told = named_text(estimator, trial_of(moving(0.2)).model, parameters, closed_form(0.2).d_min)
+    assert told is None if said is None else said in told
 
 
 def test_an_older_record_is_of_samples(tmp_path):

@@ -1,5 +1,6 @@
 """From a config to checked arrays."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -7,10 +8,11 @@ import pytest
 from builders import atom
 
 from hpc_diffuser.commands.examples.four_helices import example_modes
-from hpc_diffuser.fit.config import Config, CrystalConfig, GridConfig, StructureConfig
+from hpc_diffuser.fit.config import Config, CrystalConfig, GridConfig, StructureConfig, load_config
 from hpc_diffuser.fit.inputs import load_modes
+from hpc_diffuser.fit.problem import load_problem
 from hpc_diffuser.fit.simulation import simulate
-from hpc_diffuser.io.modes_file import write_modes
+from hpc_diffuser.io.modes_file import read_modes, write_modes
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.system.errors import InputError
 
@@ -95,3 +97,15 @@ def test_grid_beyond_memory(tmp_path):
     with pytest.raises(InputError, match=r"make a grid of 6\.4e\+14 points") as caught:
         simulate(settings, "", tmp_path / "map.nxs", None, Ranks())
     assert "grid.d_min_A" in str(caught.value) and "grid.oversampling" in str(caught.value)
+
+
+def test_modes_that_a_file_has_not(project, capsys):
+    """A range of amplitudes then plays no part, which is told."""
+    modes = read_modes(project / "modes.h5")
+    none = replace(modes, vectors=modes.vectors[:0], amplitudes_A=modes.amplitudes_A[:0])
+    write_modes(project / "modes.h5", none, {})
+    text = (project / "fit.toml").read_text()
+    (project / "fit.toml").write_text(re.sub("n_modes.*\n", "", text))
+    load_problem(load_config(project / "fit.toml"))
+    told = capsys.readouterr().err
+    assert "parameters.mode_amplitude_A plays no part" in told and "has no modes" in told

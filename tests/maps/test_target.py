@@ -210,6 +210,23 @@ def test_voxels_without_a_usable_error_are_left_out(useless):
     assert len(target.indices) == len(make_target(diffuse, OPTIONS).indices) - 1
 
 
+@pytest.mark.parametrize("useless", [0.0, np.nan, np.inf])
+def test_measurements_without_an_error_are_not_merged(useless):
+    """Of two mates with one error the other is taken alone: σ = 0 is unknown, not exact."""
+    diffuse = random_map(missing=0)
+    first = make_target(diffuse, OPTIONS).indices[0]
+    place, other = (tuple(mate + diffuse.grid.extent) for mate in (first, -first))
+    errors = diffuse.errors.copy()
+    errors[place] = useless
+    target = make_target(replace(diffuse, errors=errors), OPTIONS)
+    np.testing.assert_array_equal(target.indices[0], first)
+    assert target.intensity[0] == np.float32(diffuse.intensity[other])
+    assert target.errors[0] == np.float32(diffuse.errors[other])
+    said = cut_map(replace(diffuse, errors=errors), OPTIONS).said
+    assert any(line.startswith("errors       1 measured voxels have none") for line in said)
+    assert not any(line.startswith("errors") for line in cut_map(diffuse, OPTIONS).said)
+
+
 def test_negative_errors_are_refused():
     """Their squares would pass: how many measured voxels have one is told."""
     diffuse = random_map()

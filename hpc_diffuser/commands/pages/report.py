@@ -290,7 +290,7 @@ def likelihood_lines(found: Likelihood | None) -> list[str]:
     sigma = "the map's errors" if found.sigma_of == "errors" else "the half-maps"
     free = "none" if found.chi_squared_free is None else f"{found.chi_squared_free:.4g}"
     return [
-        f"  chi^2 of each voxel   {found.chi_squared_work:9.4g}{free:>9}   (sigma of {sigma}; "
+        f"  chi^2 of each voxel   {found.chi_squared_work:9.4g} {free:>9}  (sigma of {sigma}; "
         f"background of {len(found.knots)} knots)",
         f"  explained             {found.explained:9.4f}            (1 - chi^2/chi0^2, chi0^2 of "
         "the background alone)",
