@@ -49,10 +49,13 @@ class Used:
         Of the search, as `[search] method` has it.
     trajectory : bool
         The modes, or the frames in their place, come from a trajectory.
+    frame_weights : bool
+        Those of an ensemble were refined.
     """
 
     method: str = "bayesian"
     trajectory: bool = False
+    frame_weights: bool = False
 
 
 def _always(used: Used) -> bool:
@@ -61,6 +64,10 @@ def _always(used: Used) -> bool:
 
 def _trajectory(used: Used) -> bool:
     return used.trajectory
+
+
+def _frame_weights(used: Used) -> bool:
+    return used.frame_weights
 
 
 def _bayesian(used: Used) -> bool:
@@ -104,6 +111,18 @@ REFERENCES: tuple[tuple[Reference, Callable[[Used], bool]], ...] = (
             "10.5281/zenodo.10804382",
         ),
         _bayesian,
+    ),
+    (
+        Reference(
+            "hummer2015",
+            "weights of frames",
+            "G. Hummer and J. Köfinger",
+            "Bayesian ensemble refinement by replica simulations and reweighting",
+            "J. Chem. Phys. 143, 243150",
+            2015,
+            "10.1063/1.4937786",
+        ),
+        _frame_weights,
     ),
     (
         Reference(

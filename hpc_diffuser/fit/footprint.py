@@ -190,7 +190,9 @@ def predict(problem: Problem, n_ranks: int) -> Footprint:
 
     private = [peak(rank) for rank in range(n_ranks)]
     private[0] += 0.0 if kernels_compiled() else COMPILER_MB
-    inputs = sum(target_arrays(sizes.voxels, sizes.has_errors)) + problem.modes.vectors.nbytes
+    modes = problem.modes
+    frames = 0 if modes.frames is None else modes.frames.nbytes
+    inputs = sum(target_arrays(sizes.voxels, sizes.has_errors)) + modes.vectors.nbytes + frames
     return Footprint(tuple(private), LIBRARIES_MB + inputs / MB)
 
 

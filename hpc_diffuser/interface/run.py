@@ -146,7 +146,7 @@ class Run:
 
     @cached_property
     def prior_path(self) -> PriorPath | None:
-        """Fits along a path of weights of [prior] amplitudes; None where the config gives one."""
+        """Fits along a path of a prior's weights, of which CC_free chose one; None without."""
         found = read_prior_path(self.directory)
         return found if found.points else None
 

@@ -36,7 +36,11 @@ from hpc_diffuser.scattering.interpolation import (
 )
 from hpc_diffuser.scattering.liquid import LiquidMotion, Strength
 from hpc_diffuser.scattering.liquid_level import IsotropicLevel
-from hpc_diffuser.scattering.moment_slopes import slopes_by_covariances, slopes_by_motion
+from hpc_diffuser.scattering.moment_slopes import (
+    slopes_by_covariances,
+    slopes_by_frame_weights,
+    slopes_by_motion,
+)
 from hpc_diffuser.scattering.moments import Moments
 from hpc_diffuser.scattering.slab import plane_costs
 from hpc_diffuser.scattering.volume import Volume
@@ -353,8 +357,7 @@ class DirectModel:
         covariances = slopes_by_covariances(self.moments, q, by.own, by.translation)
         others = parameter_slopes(self.moments.modes, parameters, motion, *covariances, names)
         if FRAME_WEIGHT.name in names:
-            of_moments = (by.variance, by.mean_squared)
-            weights = self.moments.by_frame_weights(parameters, normals, *of_moments)
+            weights = slopes_by_frame_weights(self.moments, by, parameters, normals)
             found[FRAME_WEIGHT.name] = weights
         return {name: of_one + found.get(name, 0.0) for name, of_one in others.items()}
 

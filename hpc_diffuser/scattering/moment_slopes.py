@@ -56,3 +56,22 @@ def slopes_by_covariances(
         part[1] = (own.T * by_translation[first:last]) @ own
     sums = sum_in_order(moments.group, planes, parts.reshape(-1, 18))
     return sums[:9].reshape(3, 3), sums[9:].reshape(3, 3)
+
+
+def slopes_by_frame_weights(
+    moments: Moments, by: DiffuseSlopes, parameters: Parameters, normals: Floats
+) -> Floats:
+    """By the weights of an ensemble's frames, on the model's scale: (F,) float64, on every rank.
+
+    Parameters
+    ----------
+    moments, by, parameters, normals
+        As of `slopes_by_motion`.
+    """
+    planes, place = np.unique(moments.indices[:, 0], return_inverse=True)
+    columns = [
+        np.bincount(place, by.variance * variance + by.mean_squared * mean, len(planes))
+        for variance, mean in moments.frame_slopes(parameters, normals)
+    ]
+    total: Floats = sum_in_order(moments.group, planes, np.stack(columns, axis=1))
+    return total / sum(parameters.frame_weight or (1.0,))

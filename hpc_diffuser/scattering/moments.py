@@ -263,27 +263,6 @@ class Moments:
         away_real, away_imaginary = real - about_real, imaginary - about_imaginary
         return by_variance, 2 * (average.real * away_real + average.imag * away_imaginary)
 
-    def by_frame_weights(
-        self, parameters: Parameters, normals: Floats, by_variance: Floats, by_mean_squared: Floats
-    ) -> Floats:
-        """An objective's derivatives by the frames' weights: (F,) float64, on every rank.
-
-        Parameters
-        ----------
-        parameters, normals
-            As of `of`.
-        by_variance, by_mean_squared : (v,) float
-            At the voxels `rows`.
-        """
-        planes, place = np.unique(self.indices[:, 0], return_inverse=True)
-        columns = [
-            np.bincount(place, by_variance * variance + by_mean_squared * mean, len(planes))
-            for variance, mean in self.frame_slopes(parameters, normals)
-        ]
-        total: Floats = sum_in_order(self.group, planes, np.stack(columns, axis=1))
-        # The model's weights may be on another scale.
-        return total / sum(parameters.frame_weight or (1.0,))
-
     def _on_slab(self, values: Floats) -> Floats:
         """Values (v, K) of the voxels that ranks hold, where this rank stores them: (K, ·) f32."""
         group, width = self.group, values.shape[1]

@@ -14,9 +14,9 @@ FILE = Path(__file__).resolve().parents[2] / "CITATION.cff"
 @pytest.mark.parametrize(
     ("used", "lacking"),
     [
-        (Used("bayesian", trajectory=True), set()),
-        (Used("bayesian"), {"mcgibbon2015"}),
-        (Used("another", trajectory=True), {"scikit_optimize"}),
+        (Used("bayesian", trajectory=True, frame_weights=True), set()),
+        (Used("bayesian"), {"mcgibbon2015", "hummer2015"}),
+        (Used("another", trajectory=True), {"scikit_optimize", "hummer2015"}),
     ],
 )
 def test_what_was_used(used, lacking):

@@ -19,8 +19,9 @@ from frames_loop import (
     write_frames_loop,
 )
 
+from hpc_diffuser.fit.citations import citations
 from hpc_diffuser.fit.config import PriorConfig, parse_config
-from hpc_diffuser.fit.footprint import predict
+from hpc_diffuser.fit.footprint import Node, predict, refusal
 from hpc_diffuser.fit.frame_weights import carrying, frame_weights
 from hpc_diffuser.fit.inputs import require_refinable
 from hpc_diffuser.fit.priors.choice import ENTROPY_WEIGHTS, PriorPath
@@ -41,10 +42,12 @@ from hpc_diffuser.fit.stepping.gradient import score_and_gradient
 from hpc_diffuser.fit.stepping.steps import Steps
 from hpc_diffuser.interface.calculation import simulate
 from hpc_diffuser.interface.run import open_run
+from hpc_diffuser.interface.used import used_in
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.report.sections.frames import weights_of_frames
 from hpc_diffuser.report.sections.prior import weight_of_prior
 from hpc_diffuser.system.errors import InputError
+from hpc_diffuser.system.memory import Limit
 
 LIKELY = CONFIG.replace("[target]", '[target]\nscore = "likelihood"\nbackground_knots = 3')
 
@@ -193,6 +196,7 @@ def test_a_fit_and_what_it_leaves(folder, tmp_path, call, quick_figures):
     np.testing.assert_allclose(places, frames_of_example()[[3, 8, 15]], atol=1e-3)
     done = call("export", "run", "two.pdb", "--write", "frames", "--models", "2", folder=tmp_path)
     assert "2 of 20 frames" in done.stdout, done.stderr
+    assert "hummer2015" in {reference.key for reference in citations(used_in(run))}
     again = simulate(run)
     assert np.isfinite(again.intensity).any()
 
@@ -301,9 +305,15 @@ def test_memory_grows_with_the_frames(folder):
     few = problem_of(
         folder, CONFIG.replace('weights = "refine"\n', "").replace("weights = 1e", "tau = 1e")
     )
-    more = predict(problem, 1).of_rank(0) - predict(few, 1).of_rank(0)
+    footprint, without = predict(problem, 1), predict(few, 1)
+    more = footprint.of_rank(0) - without.of_rank(0)
     own = 4 * N_FRAMES * (~problem.target.free).sum() / 1e6
     assert more > own
+    between = (footprint.of_rank(0) + without.of_rank(0)) / 2
+    node = Node("here", Limit(between, "a limit"), None)
+    refused = refusal(footprint, [node])
+    assert refused is not None and "not enough memory" in refused and "\n" not in refused
+    assert refusal(without, [node]) is None
 
 
 def test_a_test_run_follows_no_path(folder):
