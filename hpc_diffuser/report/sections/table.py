@@ -8,6 +8,7 @@ from hpc_diffuser.report.sections.citing import citing, citing_of_models
 from hpc_diffuser.report.sections.combinations import determined_by_run
 from hpc_diffuser.report.sections.correlations import correlations_of_run
 from hpc_diffuser.report.sections.frames import weights_of_frames
+from hpc_diffuser.report.sections.lattice import springs_of_run
 from hpc_diffuser.report.sections.maps import sections_of_maps
 from hpc_diffuser.report.sections.models import models, parameters_of_models
 from hpc_diffuser.report.sections.modes import refined_modes
@@ -43,6 +44,7 @@ OF_A_RUN: tuple[Section[Run], ...] = (
     Section("motion", "How the molecule moves", kinds_of_motion),
     Section("modes", "Modes", refined_modes),
     Section("frames", "The weights of the frames", weights_of_frames),
+    Section("lattice", "Springs between molecules", springs_of_run),
     Section("residues", "Which residues move", moving_residues),
     Section("pairs", "What moves together", moving_pairs),
     Section("restarts", "Every restart", every_restart),

@@ -1,0 +1,58 @@
+"""The section on springs between molecules, of a made-up run."""
+
+import re
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from conftest import tiny_modes
+
+from hpc_diffuser.motion.lattice.rigid_lattice import rigid_lattice
+from hpc_diffuser.report.sections.lattice import springs_of_run
+
+
+def run_of(answer, errors):
+    """What the section asks of a run."""
+    modes = tiny_modes()
+    lattice = rigid_lattice(modes.structure, modes.unit_cell, "P 1", contact_A=12.0)
+    outcome = SimpleNamespace(
+        answer={"lattice_spring_A": answer}, standard_errors={"lattice_spring_A": errors}
+    )
+    summary = SimpleNamespace(outcome=outcome)
+    return SimpleNamespace(summary=summary, modes=replace(modes, lattice=lattice))
+
+
+@pytest.mark.parametrize(
+    ("answer", "errors"), [([2.0, 4.0, 5.0], [0.1, None, 0.2]), (3.0, 0.1), ([2.0, 3.0, 4.0], None)]
+)
+def test_springs_of_a_run(answer, errors):
+    """Stiffness and its error follow from the length's; numbers in words are in the tables."""
+    run = run_of(answer, errors)
+    found = springs_of_run(run)
+    table, motion, sound = found.tables
+    lengths = np.broadcast_to(answer, 3)
+    assert [row[0] for row in table.rows] == ["-1 0 0", "0 -1 0", "0 0 -1"]
+    for row, length in zip(table.rows, lengths, strict=True):
+        assert row[4] == pytest.approx(1 / length**2)
+        assert (row[5] is None) == (row[3] is None)
+        if row[3] is not None:
+            assert row[5] == pytest.approx(2 * row[3] / length**3)
+    covariance = run.modes.lattice.covariance(tuple(lengths.tolist()))
+    assert motion.rows[0][1] == pytest.approx(covariance[0, 0])
+    assert motion.rows[3][4] == pytest.approx(np.degrees(np.degrees(covariance[3, 3])))
+    assert len(sound.rows) == 3
+    cells = [x for t in found.tables for row in t.rows for x in row if type(x) is float]
+    for number in re.findall(r"\d+\.\d+", " ".join(found.words)):
+        digits = len(number.partition(".")[2])
+        assert number in {f"{cell:.{digits}f}" for cell in cells}
+    drawn = found.figures[0].draw()
+    assert [ax.get_xlabel() for ax in drawn.axes] == ["h", "k", "l"]
+
+
+def test_nothing_without_springs():
+    """Of another model, and of a run that is not finished."""
+    run = run_of([2.0, 2.0, 2.0], None)
+    run.summary.outcome.answer.clear()
+    assert springs_of_run(run) is None
+    assert springs_of_run(SimpleNamespace(summary=None)) is None
