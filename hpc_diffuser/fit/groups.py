@@ -11,7 +11,8 @@ from hpc_diffuser.fit.problem import Problem, compare
 from hpc_diffuser.fit.search.history import History, new_history
 from hpc_diffuser.fit.search.method import METHODS, search_method
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.parallel.decomposition import choose_layout
+from hpc_diffuser.parallel.decomposition import Layout, Work, choose_layout
+from hpc_diffuser.scattering.moments import n_parts
 from hpc_diffuser.system.progress import log
 
 _SAMPLES_TIMED = 16
@@ -27,17 +28,21 @@ class Costs:
         On a group's root, while the others wait.
     evaluating : float, s
         On one rank.
-    blocks : (B,) float
-        Work in the parts that ranks can share.
+    work : Work
+        That ranks can share.
+    parts : int
+        Of such work.
     """
 
     proposing: float
     evaluating: float
-    blocks: np.ndarray
+    work: Work
+    parts: int
 
     def seconds(self, n_ranks: int) -> float:
         """One evaluation in a group of so many ranks."""
-        shared = choose_layout(n_ranks, self.blocks).time(self.blocks) / self.blocks.sum()
+        layout = choose_layout(n_ranks, self.work, self.parts)
+        shared = self.work.time(layout, self.parts) / self.work.time(Layout(1, 1), self.parts)
         return self.proposing + self.evaluating * shared
 
 
@@ -90,7 +95,8 @@ def measured_costs(problem: Problem) -> Costs:
     return Costs(
         _seconds(suggest, _random_history(bounds, search)),
         timed,
-        model.molecule.moments.block_costs,
+        model.molecule.moments.work,
+        n_parts(problem.config.model.samples),
     )
 
 

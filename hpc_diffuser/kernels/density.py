@@ -15,6 +15,7 @@ import numpy as np
 from numba import njit, prange
 
 from hpc_diffuser.kernels.fused import fused
+from hpc_diffuser.kernels.rounding import rounded
 from hpc_diffuser.system.arrays import Complexes, Floats, Integers
 
 ROW = 16  # points drawn along z at once: whole SIMD registers, and at least any atom's width
@@ -181,9 +182,8 @@ def add_moments(
     tables: Tables,
     planes: Planes,
     shares: Integers,
-    sum_re: Floats,
-    sum_im: Floats,
-    sum_sq: Floats,
+    sharpen: Floats,
+    exact: tuple[int, Floats, Floats],
 ) -> None:
     """Add Σ w D and Σ w |D|² over densities to running sums on all blocks.
 
@@ -202,8 +202,12 @@ row_offsets (P+1,))
         its values start, how far each row 0..K reaches from the centre.
     shares : (T, ·) int
         The blocks of each thread; −1 fills up.
-    sum_re, sum_im, sum_sq : (V,) float32
-        Changed in place. A block's values lie as (plane, quadrant, K+1, L+1).
+    sharpen : (V,) float32
+        What D is the transform of a density times.
+    exact : (together, large (K,) float64, sums (K, V) float64)
+        How many densities are added before they are rounded; see `rounding`. Of Re D, Im D and
+        |D|², or of |D|² alone; changed in place. A block's values lie as
+        (plane, quadrant, K+1, L+1).
     """
     for share in prange(len(shares)):
         for b in shares[share]:
@@ -211,7 +215,7 @@ row_offsets (P+1,))
                 continue
             buffers = block_buffers(len(densities), tables, planes, b)
             transform_xy(densities, tables, planes, b, buffers)
-            _add_block(sample_weights, tables, planes, b, buffers, sum_re, sum_im, sum_sq)
+            _add_block(sample_weights, tables, planes, b, buffers, sharpen, exact)
 
 
 @njit(cache=True)
@@ -271,9 +275,8 @@ def _add_block(
     planes: Planes,
     b: int,
     buffers: Buffers,
-    sum_re: Floats,
-    sum_im: Floats,
-    sum_sq: Floats,
+    sharpen: Floats,
+    exact: tuple[int, Floats, Floats],
 ) -> None:
     """Transform all samples along z on one block, tile by tile, and add them to the sums."""
     _, _, after_y, after_z = buffers
@@ -282,6 +285,8 @@ def _add_block(
     half_z = tables[2].shape[1]
     reaches = planes[4][planes[5][first] : planes[5][first + 1]]
     row_sums = np.empty((4, 3, columns), np.float32)
+    row_total = np.empty((4, len(exact[2]), columns), np.float64)
+    starts = np.empty(4, np.int64)
     for top in range(0, rows, TILE):
         n_rows = min(TILE, rows - top)
         n_columns = reaches[top : top + n_rows].max() + 1
@@ -298,14 +303,46 @@ def _add_block(
         for plane in range(n):
             for k in range(n_rows):
                 n_inside = reaches[top + k] + 1
-                start = (k * n + plane) * 2 * n_columns
-                _sum_row(sample_weights, after_z, start, n_columns, n_inside, row_sums)
+                place = (k * n + plane) * 2 * n_columns
                 for quadrant in range(4):
-                    start = planes[3][first + plane] + (quadrant * rows + top + k) * columns
-                    for i in range(n_inside):
-                        sum_re[start + i] += row_sums[quadrant, 0, i]
-                        sum_im[start + i] += row_sums[quadrant, 1, i]
-                        sum_sq[start + i] += row_sums[quadrant, 2, i]
+                    row = quadrant * rows + top + k
+                    starts[quadrant] = planes[3][first + plane] + row * columns
+                row_total[:, :, :n_inside] = 0
+                for s in range(0, len(after_z), exact[0]):
+                    some = (s, min(s + exact[0], len(after_z)))
+                    _sum_row(sample_weights, after_z, some, place, n_columns, n_inside, row_sums)
+                    _add_rounded(row_sums, sharpen, starts, n_inside, exact[1], row_total)
+                _add_total(row_total, starts, n_inside, exact[2])
+
+
+@njit(cache=True)
+def _add_rounded(
+    row_sums: Floats, sharpen: Floats, starts: Integers, n: int, large: Floats, row_total: Floats
+) -> None:
+    """Sharpen a row of each quadrant, and add it, rounded: of three sums the last ones."""
+    left_out = 3 - len(large)
+    for quadrant in range(4):
+        start = starts[quadrant]
+        for c in range(len(large)):
+            step, row, total = large[c], row_sums[quadrant, left_out + c], row_total[quadrant, c]
+            if left_out + c < 2:
+                for i in range(n):
+                    total[i] += rounded(np.float64(row[i]) * sharpen[start + i], step)
+            else:
+                for i in range(n):
+                    twice = np.float64(sharpen[start + i]) * sharpen[start + i]
+                    total[i] += rounded(np.float64(row[i]) * twice, step)
+
+
+@njit(cache=True)
+def _add_total(row_total: Floats, starts: Integers, n: int, sums: Floats) -> None:
+    """Add a row of each quadrant to the sums."""
+    for quadrant in range(4):
+        start = starts[quadrant]
+        for c in range(len(sums)):
+            total, of = row_total[quadrant, c], sums[c]
+            for i in range(n):
+                of[start + i] += total[i]
 
 
 @njit(cache=True)
@@ -344,18 +381,19 @@ def fold(after_x: Floats, phases: Waves, parts: Floats) -> None:
 def _sum_row(
     sample_weights: Floats,
     products: Floats,
+    some: tuple[int, int],
     first: int,
     n_columns: int,
     n_inside: int,
     sums: Floats,
 ) -> None:
-    """Σ w Re F, Σ w Im F and Σ w |F|² over samples for the rows (±k, ±l), from F's eight products.
+    """Σ w Re F, Σ w Im F, Σ w |F|² over some samples for the rows (±k, ±l), from eight products.
 
     With c, s for the parities of y and z, F(±k, ±l) = cc ∓∓ ss + i(±_l cs ±_k sc); each product
     is a row of real parts from `first` on, and one of imaginary parts behind it.
     """
     sums[:] = 0
-    for s in range(len(products)):
+    for s in range(some[0], some[1]):
         w = sample_weights[s]
         for i in range(n_inside):
             re, im = first + i, first + n_columns + i

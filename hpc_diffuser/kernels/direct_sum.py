@@ -15,6 +15,7 @@ results do not depend on the number of threads or ranks. BLAS must run on one th
 import numpy as np
 from numba import njit, prange
 
+from hpc_diffuser.kernels.rounding import rounded
 from hpc_diffuser.system.arrays import Floats, Integers
 
 TILE = 16  # rows of k per matrix product: 64 x atoms x L is near the peak rate, and prunes well
@@ -104,9 +105,7 @@ def add_moments(
     form_factors: FormFactors,
     mean_re: Floats,
     mean_im: Floats,
-    sum_re: Floats,
-    sum_im: Floats,
-    sum_sq: Floats,
+    exact: tuple[int, Floats, Floats],
 ) -> None:
     """Add Σ w D and Σ w |D|² over configurations, D = F − F₀, to running sums on all planes.
 
@@ -128,8 +127,8 @@ def add_moments(
         f_e on equidistant |s|², and |s|² of the indices.
     mean_re, mean_im : (V,) float32
         F₀.
-    sum_re, sum_im, sum_sq : (V,) float32
-        Changed in place.
+    exact : (together, large (3,) float64, sums (3, V) float64)
+        As of `density.add_moments`.
     """
     offsets = planes[3]
     for p in prange(len(offsets) - 1):
@@ -160,10 +159,11 @@ def add_moments(
                 part[0, v] += weight * d_re
                 part[1, v] += weight * d_im
                 part[2, v] += weight * (d_re * d_re + d_im * d_im)
-        for v in range(last - first):
-            sum_re[first + v] += part[0, v]
-            sum_im[first + v] += part[1, v]
-            sum_sq[first + v] += part[2, v]
+            if (s + 1) % exact[0] == 0 or s == len(turns) - 1:
+                for c in range(3):
+                    for v in range(last - first):
+                        exact[2][c, first + v] += rounded(np.float64(part[c, v]), exact[1][c])
+                part[:] = 0
 
 
 @njit(cache=True)

@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit, prange
 
 from hpc_diffuser.kernels.density import Planes, Tables, Waves, centre_phases, fold
+from hpc_diffuser.kernels.rounding import rounded
 from hpc_diffuser.kernels.vectors import ROW, TILE, add_squares, multiply_tile, put_waves
 from hpc_diffuser.system.arrays import Floats, Integers
 
@@ -30,9 +31,15 @@ def fold_into(density: Floats, n_x: int, n_yz: int, into: Floats) -> None:
 
 @njit(cache=True, parallel=True)
 def add_square(
-    density: Floats, tables: Tables, planes: Planes, shares: Integers, sums: Floats
+    density: Floats,
+    tables: Tables,
+    planes: Planes,
+    shares: Integers,
+    sharpen: Floats,
+    large: float,
+    sums: Floats,
 ) -> None:
-    """Add |F|² of a density to a running sum on all blocks.
+    """Add |F|² of a density, sharpened and rounded, to a running sum on all blocks.
 
     One density at a time: it is read once for every block, and stays in cache.
 
@@ -42,7 +49,11 @@ def add_square(
         By `fold_into`, and any finite numbers behind.
     tables, planes, shares
         As of `density.add_moments`.
-    sums : (V,) float32
+    sharpen : (V,) float32
+        What F is the density's transform times.
+    large : float
+        See `rounding`.
+    sums : (V,) float64
         Changed in place.
     """
     along_z = _along_z(tables)
@@ -53,7 +64,7 @@ def add_square(
                 squares = _block_rows(planes, b, along_z)
                 _transform_xy(density, steps, after_y)
                 _add_rows(after_y, planes, b, along_z, squares)
-                _add_block(squares, planes, b, sums)
+                _add_rounded(squares, planes, b, sharpen, large, sums)
 
 
 @njit(cache=True, parallel=True)
@@ -220,3 +231,22 @@ def _add_block(squares: Floats, planes: Planes, b: int, sums: Floats) -> None:
                 row = sums[start : start + reaches[k] + 1]
                 for i in range(len(row)):
                     row[i] += of[i]
+
+
+@njit(cache=True)
+def _add_rounded(
+    squares: Floats, planes: Planes, b: int, sharpen: Floats, large: float, sums: Floats
+) -> None:
+    """The same of sharpened squares, each of which is rounded."""
+    first = planes[0][b]
+    rows, columns = planes[2][first, 0] + 1, planes[2][first, 1] + 1
+    reaches = planes[4][planes[5][first] : planes[5][first + 1]]
+    for plane in range(len(squares)):
+        for quadrant in range(4):
+            for k in range(rows):
+                start = planes[3][first + plane] + (quadrant * rows + k) * columns
+                row, of = sums[start : start + reaches[k] + 1], squares[plane, quadrant, k]
+                factor = sharpen[start : start + reaches[k] + 1]
+                for i in range(len(row)):
+                    twice = np.float64(factor[i]) * factor[i]
+                    row[i] += rounded(np.float64(of[i]) * twice, large)

@@ -194,6 +194,29 @@ class Ranks:
             self._finish(request, self._named([rank]))
         return whole
 
+    def exchanged(
+        self, array: np.ndarray, to_ranks: Sequence[int], from_ranks: Sequence[int]
+    ) -> np.ndarray:
+        """What every rank has for this one, one rank's behind the other's: flat.
+
+        Parameters
+        ----------
+        array : ndarray
+            What this one has for rank 0, then for rank 1, ...; of the same type on all ranks.
+        to_ranks, from_ranks : sequence of int
+            How many numbers go to each rank, and how many come from each.
+        """
+        own = np.ascontiguousarray(array).reshape(-1)
+        if self.size == 1:
+            return own
+        found = np.empty(sum(from_ranks), own.dtype)
+        starts = [np.cumsum([0, *counts[:-1]]).tolist() for counts in (to_ranks, from_ranks)]
+        request = self._comm.Ialltoallv(
+            [own, (list(to_ranks), starts[0])], [found, (list(from_ranks), starts[1])]
+        )
+        self._finish(request, self._anyone())
+        return found
+
     def all_true(self, value: bool) -> bool:
         """True if `value` is true on every rank."""
         if self.size == 1:
@@ -232,26 +255,6 @@ class Ranks:
                 array = array + other
             step *= 2
         return array
-
-    def handed(self, array: np.ndarray | None, source: int, to: int) -> np.ndarray | None:
-        """One rank's array on another one; None elsewhere.
-
-        Parameters
-        ----------
-        array : ndarray or None
-            What is handed over; on the other rank, one of the same shape and type.
-        source, to : int
-            May be the same rank.
-        """
-        if self.rank == to == source:
-            return array
-        if self.rank == source:
-            self._finish(self._comm.Isend(array, to, _EXCHANGE), self._named([to]))
-        if self.rank != to:
-            return None
-        other = np.empty_like(array)
-        self._finish(self._comm.Irecv(other, source, _EXCHANGE), self._named([source]))
-        return other
 
     def from_root(self, work: Callable[[], Any]) -> Any:
         """Rank 0's result of `work()` on every rank, as `share` gives it.

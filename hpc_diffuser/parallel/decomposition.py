@@ -1,15 +1,18 @@
 """Who does what: pure arithmetic, no communication.
 
-The world is divided into groups, each of which works on one restart at a time. A group is a
-rectangle of ranks: sample batches by q-slabs. The batches and planes are the same whatever
-the number of ranks; only their owners change.
+The world is divided into groups, each of which works on one restart at a time. The work of a
+group's evaluation is a rectangle of parts: a few samples, or a mode, by a block of planes. Its
+ranks form a rectangle, too, and each of them does neighbouring parts by some blocks. Parts are the
+same whatever the number of ranks; only their owners change.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-SAMPLE_BATCHES = 4  # a power of two; moments are added over batches as a fixed binary tree
+from hpc_diffuser.system.arrays import Floats
+
+MOST_BATCHES = 64  # of samples, whose sums are kept apart where their order matters
 
 
 @dataclass(frozen=True)
@@ -19,26 +22,40 @@ class Layout:
     Attributes
     ----------
     sample_ranks : int
-        1, 2 or 4: how many ranks share the samples of a slab.
+        How many ranks share the samples of a slab.
     slab_ranks : int
-        How many ranks share the h-planes.
+        How many ranks share the h-planes. Ranks beyond the rectangle have nothing to do.
     """
 
     sample_ranks: int
     slab_ranks: int
 
-    def place(self, rank: int) -> tuple[int, int]:
-        """(sample rank, slab rank) of a rank of the group."""
-        return divmod(rank, self.slab_ranks)
+    def place(self, rank: int) -> tuple[int, int] | None:
+        """(sample rank, slab rank) of a rank of the group; None beyond the rectangle."""
+        within = rank < self.sample_ranks * self.slab_ranks
+        return divmod(rank, self.slab_ranks) if within else None
 
-    def sharing(self, slab_rank: int) -> range:
-        """The ranks that share a slab, in the order of their samples."""
-        return range(slab_rank, self.sample_ranks * self.slab_ranks, self.slab_ranks)
 
-    def time(self, plane_costs: np.ndarray) -> float:
-        """How long the busiest rank works, in the costs' unit."""
-        slabs = share_planes(plane_costs, self.slab_ranks)
-        return float(max(plane_costs[s].sum() for s in slabs)) / self.sample_ranks
+@dataclass(frozen=True)
+class Work:
+    """What a part of an evaluation, as a few samples, takes.
+
+    Attributes
+    ----------
+    blocks : (B,) float
+        On each block of planes.
+    drawing : float
+        Before that, on every rank that has any of the blocks; in the same unit.
+    """
+
+    blocks: Floats
+    drawing: float = 0.0
+
+    def time(self, layout: Layout, n_parts: int) -> float:
+        """How long the busiest rank works on so many parts."""
+        slabs = share_planes(self.blocks, layout.slab_ranks)
+        most = max(float(self.blocks[own].sum()) for own in slabs)
+        return -(-n_parts // layout.sample_ranks) * (self.drawing + most)
 
 
 def group_of(rank: int, n_ranks: int, n_groups: int) -> int:
@@ -46,21 +63,15 @@ def group_of(rank: int, n_ranks: int, n_groups: int) -> int:
     return ((rank + 1) * n_groups - 1) // n_ranks
 
 
-def choose_layout(n_ranks: int, plane_costs: np.ndarray) -> Layout:
-    """The rectangle that evaluates fastest: the least of (largest slab's cost) / sample ranks.
+def choose_layout(n_ranks: int, work: Work, n_parts: int) -> Layout:
+    """The rectangle that evaluates so many parts fastest.
 
-    Ties go to fewer sample ranks, which need no reduction.
+    Ties go to fewer sample ranks, which send fewer sums.
     """
-    best = Layout(1, n_ranks)
-    least = np.inf
-    for sample_ranks in (1, 2, SAMPLE_BATCHES):
-        if n_ranks % sample_ranks:
-            continue
-        layout = Layout(sample_ranks, n_ranks // sample_ranks)
-        time = layout.time(plane_costs)
-        if time < 0.99 * least:
-            best, least = layout, time
-    return best
+    most = max(1, min(n_ranks, n_parts))
+    layouts = [Layout(n, n_ranks // n) for n in range(1, most + 1)]
+    times = [work.time(layout, n_parts) for layout in layouts]
+    return next(of for of, time in zip(layouts, times, strict=True) if 0.99 * time <= min(times))
 
 
 def share_planes(costs: np.ndarray, n_shares: int) -> list[np.ndarray]:
@@ -73,15 +84,15 @@ def share_planes(costs: np.ndarray, n_shares: int) -> list[np.ndarray]:
     return [np.flatnonzero(owner == share) for share in range(n_shares)]
 
 
-def batch_edges(n_samples: int) -> np.ndarray:
-    """Where each batch of samples starts, and the end: (SAMPLE_BATCHES + 1,) int."""
-    return np.arange(SAMPLE_BATCHES + 1) * n_samples // SAMPLE_BATCHES
+def batch_edges(n_parts: int) -> np.ndarray:
+    """Where each batch of parts starts, and the end: (≤ MOST_BATCHES + 1,) int."""
+    n_batches = min(n_parts, MOST_BATCHES)
+    return np.arange(n_batches + 1) * n_parts // max(n_batches, 1)
 
 
-def batches_of(sample_rank: int, sample_ranks: int) -> range:
-    """The batches that a sample rank computes: a whole branch of the binary tree."""
-    n = SAMPLE_BATCHES // sample_ranks
-    return range(sample_rank * n, (sample_rank + 1) * n)
+def own_parts(n_parts: int, sharer: int, n_sharers: int) -> range:
+    """The neighbouring parts that one of several sharers does: differing by one at most."""
+    return range(sharer * n_parts // n_sharers, (sharer + 1) * n_parts // n_sharers)
 
 
 def branch_points(rank: int, size: int) -> list[int]:

@@ -17,13 +17,15 @@ from hpc_diffuser.kernels import density_adjoint as adjoint
 from hpc_diffuser.kernels import squares
 from hpc_diffuser.kernels.curvatures import draw_curvatures
 from hpc_diffuser.kernels.gradients import AT_ONCE, draw_gradients
+from hpc_diffuser.kernels.rounding import TOGETHER
 from hpc_diffuser.kernels.threads import n_threads, thread_shares
 from hpc_diffuser.kernels.vectors import TILE
 from hpc_diffuser.motion.configurations import motion_along
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
-from hpc_diffuser.scattering.direct import SAMPLES_AT_ONCE, sample_weights
+from hpc_diffuser.scattering.direct import sample_weights
 from hpc_diffuser.scattering.dressing import dressing_copies, field_covariances
+from hpc_diffuser.scattering.exact_sums import CHUNK, ExactSums, expansion_bound, moment_bounds
 from hpc_diffuser.scattering.shapes import fit_shapes, grid_points_per_cell, shapes_of_kinds
 from hpc_diffuser.scattering.slab import BLOCK, Slab
 from hpc_diffuser.system.arrays import Complexes, Floats, Integers
@@ -80,6 +82,7 @@ class DensityTransform:
         occupancies = structure.occupancies[self._order].astype(np.float32)
         self._atoms = (factors.kind[self._order], occupancies)
         self._volume = volume
+        self._still: tuple[Integers, Floats] | None = None
         self.mean = self.structure_factors(structure.positions)
 
     def with_factors(self, factors: AtomFactors) -> DensityTransform:
@@ -91,7 +94,7 @@ class DensityTransform:
     def _of(self, structure: Structure, factors: AtomFactors) -> DensityTransform:
         """What draws other atoms at about the same places, with the same shapes; without a mean."""
         other = copy(self)
-        other.structure, other.factors = structure, factors
+        other.structure, other.factors, other._still = structure, factors, None
         coefficients = shapes_of_kinds(self.shapes, self.slab.d_min, factors)
         other._drawn = ((coefficients * self._volume).astype(np.float32), *self._drawn[1:])
         # Neighbours in space draw on the same rows of the grid.
@@ -126,53 +129,72 @@ class DensityTransform:
 
     def structure_factors(self, positions: Floats) -> tuple[Floats, Floats]:
         """F of one configuration: positions (N, 3) Å → real and imaginary part, (V,) float32."""
-        sums = np.zeros((3, self.slab.size), np.float32)
+        sums = self.sums(1.0)
         if self.slab.size:
             steps = self._steps(positions[None])
             half_box = self._half_box(steps)
-            density = self._draw(steps, np.zeros(2 * half_box, np.float32))
-            kernel.fold_x(density, *self._planes_of(half_box))
-            once = sample_weights(None, 1)
-            kernel.add_moments(once, density, *self._inputs(half_box), *sums)
-        return sums[0] * self._sharpen, sums[1] * self._sharpen
+            self._add(self._draw(steps, np.zeros(2 * half_box, np.float32)), half_box, sums)
+        real, imaginary, _ = sums.values.astype(np.float32)
+        return real, imaginary
+
+    def sums(self, weight: float) -> ExactSums:
+        """Zeros, to add moments to of configurations that weigh so much together."""
+        return ExactSums.of(moment_bounds(self.factors, weight), self.slab.size)
 
     def moments(self, configurations: Floats, weights: Floats | None = None) -> Floats:
-        """Weighted sums over configurations about the mean structure.
+        """Weighted sums over all configurations about the mean; see `add_moments`."""
+        weights = sample_weights(weights, len(configurations))
+        sums = self.sums(float(np.abs(weights).sum()))
+        for first in range(0, len(configurations), CHUNK):
+            some = slice(first, first + CHUNK)
+            self.add_moments(configurations[some], weights[some], sums)
+        return sums.values
 
-        Parameters
-        ----------
-        configurations : (S, N, 3) float, Å
-        weights : (S,) float or None
-            How much each counts; 1 without.
-
-        Returns
-        -------
-        (3, V) float32
-            Σ w Re D, Σ w Im D and Σ w |D|² with D = F − F₀.
+    def add_moments(
+        self, configurations: Floats, weights: Floats, sums: ExactSums, own: slice = slice(None)
+    ) -> None:
+        """Add some of a chunk's configurations; see `transform.Transform`.
 
         Raises
         ------
         InputError
             Where atoms move too far for a grid.
         """
-        sums = np.zeros((3, self.slab.size), np.float32)
-        if not self.slab.size or not len(configurations):
-            return sums
-        weights = sample_weights(weights, len(configurations))
-        steps, mean = self._steps(configurations), self._steps(self.structure.positions[None])
-        least = self._half_box(mean)
+        if not self.slab.size:
+            return
+        steps = self._steps(configurations)
+        least, mean_density = self._still_density()
+        half_box = np.maximum(self._half_box(steps), least)
         # The transform is linear: D is that of the difference of densities.
-        mean_density = self._draw(mean, np.zeros(2 * least, np.float32))[0]
-        mean_density = mean_density[: -kernel.ROW].reshape(2 * least)
-        for first in range(0, len(steps), SAMPLES_AT_ONCE):
-            some = slice(first, first + SAMPLES_AT_ONCE)
-            half_box = np.maximum(self._half_box(steps[some]), least)
-            margin = [(n, n) for n in half_box - least]
-            densities = self._draw(steps[some], np.pad(-mean_density, margin))
-            kernel.fold_x(densities, *self._planes_of(half_box))
-            kernel.add_moments(weights[some], densities, *self._inputs(half_box), *sums)
-        sums *= (self._sharpen, self._sharpen, self._sharpen**2)
-        return sums
+        background = np.pad(-mean_density, [(n, n) for n in half_box - least])
+        steps, weights = steps[own], weights[own]
+        at_once = moved_at_once(float(background.size))
+        for first in range(0, len(steps), at_once):
+            some = slice(first, first + at_once)
+            self._add(self._draw(steps[some], background), half_box, sums, weights[some])
+
+    def _add(
+        self,
+        densities: Floats,
+        half_box: Integers,
+        sums: ExactSums,
+        weights: Floats | None = None,
+        together: int = TOGETHER,
+    ) -> None:
+        """Add the transforms of densities (S, ·), which are folded."""
+        kernel.fold_x(densities, *self._planes_of(half_box))
+        counts = sample_weights(weights, len(densities))
+        exact = (together, sums.large, sums.values)
+        kernel.add_moments(counts, densities, *self._inputs(half_box), self._sharpen, exact)
+
+    def _still_density(self) -> tuple[Integers, Floats]:
+        """Half the box of the mean structure, and its density there."""
+        if self._still is None:
+            steps = self._steps(self.structure.positions[None])
+            half_box = self._half_box(steps)
+            density = self._draw(steps, np.zeros(2 * half_box, np.float32))[0]
+            self._still = half_box, density[: -kernel.ROW].reshape(2 * half_box)
+        return self._still
 
     def forces(
         self,
@@ -180,27 +202,31 @@ class DensityTransform:
         pulls: Floats,
         weights: Floats | None = None,
         dimming: bool = False,
+        own: slice = slice(None),
     ) -> Floats:
         """What moving atoms does to an objective that F pulls at; see `transform.Transform`.
 
         The exact derivative of what is drawn and transformed here.
         """
-        n_blocks, shape = len(self.slab.blocks) - 1, configurations.shape[:2]
+        steps = self._steps(configurations)
+        half_box = self._half_box(steps) if len(steps) else np.ones(3, np.int64)
+        steps = steps[own]
+        n_blocks, shape = len(self.slab.blocks) - 1, steps.shape[:2]
         forces = np.zeros((n_blocks, *shape, 4))
-        weights = sample_weights(weights, len(configurations))
+        counts = sample_weights(weights, len(configurations))[own]
         pulls = pulls * np.stack([self._sharpen**2, self._sharpen, self._sharpen])
         changes = self._dimming() if dimming else np.empty((0, kernel.DEGREE), np.float32)
-        for first in range(0, len(configurations), SAMPLES_AT_ONCE) if n_blocks else ():
-            some = slice(first, first + SAMPLES_AT_ONCE)
-            steps = self._steps(configurations[some])
-            half_box = self._half_box(steps)
-            densities = self._draw(steps, np.zeros(2 * half_box, np.float32))
+        for first in range(0, len(steps), TOGETHER) if n_blocks else ():
+            some = slice(first, first + TOGETHER)
+            densities = self._draw(steps[some], np.zeros(2 * half_box, np.float32))
             kernel.fold_x(densities, *self._planes_of(half_box))
             pulled = np.empty((n_blocks, *densities.shape), np.float32)
-            adjoint.pull_back(weights[some], densities, *self._inputs(half_box), pulls, pulled)
-            own = np.empty((n_blocks, *steps.shape[:2], 4))
-            adjoint.gather(steps, self._atoms, self._drawn, changes, 2 * half_box, pulled, own)
-            forces[:, some, self._order] = own
+            adjoint.pull_back(counts[some], densities, *self._inputs(half_box), pulls, pulled)
+            found = np.empty((n_blocks, *steps[some].shape[:2], 4))
+            adjoint.gather(
+                steps[some], self._atoms, self._drawn, changes, 2 * half_box, pulled, found
+            )
+            forces[:, some, self._order] = found
         forces[..., :3] = forces[..., :3] @ self._to_steps.T
         return forces
 
@@ -223,8 +249,9 @@ class DensityTransform:
         box, planes = 4 * x * y * z, min(BLOCK, len(slab.h))
         # `kernels.density.block_buffers`: after x, its parts, after y, after z.
         block = 4 * (2 * planes * y * z + 2 * planes * y * z)
-        block += 4 * SAMPLES_AT_ONCE * 4 * 2 * planes * (k * z / 2 + kernel.TILE * l)
-        return [SAMPLES_AT_ONCE * box, *[box] * 3, *[block] * n_threads()]
+        at_once = moved_at_once(box / 4)
+        block += 4 * at_once * 4 * 2 * planes * (k * z / 2 + kernel.TILE * l)
+        return [at_once * box, *[box] * 3, *[block] * n_threads()]
 
     slope_values = 10  # two transforms, |h|² and Re(m* k) twice, m
 
@@ -324,19 +351,23 @@ class DensityPhonons:
         self._places = (moved.positions - transform.origin) @ transform._to_steps
         self._fields = (fields @ transform._to_steps).astype(np.float32)
         self._at_once = drawn_at_once(float(np.prod(2.0 * self._half_box)))
-        self._last: tuple[int, Floats] | None = None
+        self._bound = expansion_bound(transform.factors, fields, slab.d_min)
+        self._all: Floats | None = None
 
-    def squares(self, first: int, last: int) -> Floats:
-        """Σ |H_i|² over the fields from `first` up to `last`: (V,) float32."""
-        sums = np.zeros(self._dressed.slab.size, np.float32)
-        for i in range(first, last) if len(sums) else ():
-            self._add_square(self._of_fields(i // self._at_once)[i % self._at_once], sums)
-        sums *= self._dressed._sharpen**2
-        return sums
+    def sums(self) -> ExactSums:
+        """Zeros, to add squares and remainders to."""
+        return ExactSums.of([self._bound], self._still.slab.size)
 
-    def _add_square(self, density: Floats, sums: Floats) -> None:
-        """Add |F|² of a density, not sharpened."""
-        squares.add_square(self._fold(density), *self._inputs, sums)
+    def add_squares(self, first: int, last: int, sums: ExactSums) -> None:
+        """Add Σ |H_i|² over the fields from `first` up to `last`."""
+        for start in range(first, last, self._at_once) if self._dressed.slab.size else ():
+            for density in self._of_fields(start, min(start + self._at_once, last)):
+                self._add_square(density, sums)
+
+    def _add_square(self, density: Floats, sums: ExactSums) -> None:
+        """Add |F|² of a density."""
+        exact = (self._dressed._sharpen, sums.large[0], sums.values[0])
+        squares.add_square(self._fold(density), *self._inputs, *exact)
 
     def _structure_factors(self, density: Floats) -> tuple[Floats, Floats]:
         """Real and imaginary part of a density's F: (V,) float32 both."""
@@ -360,38 +391,30 @@ class DensityPhonons:
         """What its densities are transformed with."""
         return self._dressed._inputs(self._half_box)
 
-    def remainders(self, configurations: Floats, normals: Floats) -> Floats:
-        """Σ |F_s − m − Σ_i z_si H_i|² over configurations: (V,) float32.
-
-        Parameters
-        ----------
-        configurations : (S, N, 3) float, Å
-        normals : (S, M) float
-            z.
-        """
-        drawing, sums = self._still, np.zeros((3, self._still.slab.size), np.float32)
-        steps = drawing._steps(configurations)
-        for first in range(0, len(steps), self._at_once) if drawing.slab.size else ():
-            some = slice(first, first + self._at_once)
-            expected = self._first_order(normals[some])
-            for one in range(0, len(expected), SAMPLES_AT_ONCE):
-                few = slice(one, one + SAMPLES_AT_ONCE)
-                self._add_squares(steps[some][few], expected[few], sums)
-        remainders: Floats = sums[2] * drawing._sharpen**2
-        return remainders
-
-    def _add_squares(self, steps: Floats, expected: Floats, sums: Floats) -> None:
-        """Add |F_s − expected|² of some configurations (S, N, 3), by their densities."""
+    def add_remainders(
+        self,
+        configurations: Floats,
+        normals: Floats,
+        weight: float,
+        sums: ExactSums,
+        own: slice = slice(None),
+    ) -> None:
+        """Add Σ w |F_s − m − Σ_i z_si H_i|² over some of a chunk's configurations."""
         drawing = self._still
+        if not drawing.slab.size:
+            return
+        steps, expected = drawing._steps(configurations), self._first_order(normals)
         half_box = np.maximum(drawing._half_box(steps), self._half_box)
-        box = 2 * half_box
-        densities = drawing._draw(steps, np.zeros(box, np.float32))
-        inner = [slice(n, -n or None) for n in half_box - self._half_box]
-        whole = densities[:, : -kernel.ROW].reshape(-1, *box)
-        whole[:, *inner] -= expected[:, : -kernel.ROW].reshape(-1, *(2 * self._half_box))
-        kernel.fold_x(densities, *drawing._planes_of(half_box))
-        once = sample_weights(None, len(densities))
-        kernel.add_moments(once, densities, *drawing._inputs(half_box), *sums)
+        steps, expected = steps[own], expected[own]
+        at_once = moved_at_once(8.0 * np.prod(half_box))
+        for first in range(0, len(steps), at_once):
+            some = slice(first, first + at_once)
+            densities = drawing._draw(steps[some], np.zeros(2 * half_box, np.float32))
+            inner = [slice(n, -n or None) for n in half_box - self._half_box]
+            whole = densities[:, : -kernel.ROW].reshape(-1, *2 * half_box)
+            drawn = expected[some, : -kernel.ROW].reshape(-1, *(2 * self._half_box))
+            whole[:, *inner] -= drawn
+            drawing._add(densities, half_box, sums, np.full(len(densities), weight))
 
     def slopes(self, fields: Floats, released: Floats) -> Iterator[Floats]:
         """|h|² and Re(m* k) for each of some fields: (2, V) float32, one after the other."""
@@ -403,11 +426,11 @@ class DensityPhonons:
         for some in np.array_split(fields, n_parts):
             densities = self._curvatures(some, released)
             for along, curved in densities:
-                of_first = np.zeros(self._dressed.slab.size, np.float32)
+                of_first = self.sums()
                 self._add_square(along, of_first)
                 real, imaginary = self._structure_factors(curved)
                 crossed = self.mean[0] * real + self.mean[1] * imaginary
-                yield np.stack([of_first * self._dressed._sharpen**2, crossed])
+                yield np.stack([of_first.values[0].astype(np.float32), crossed])
 
     def _curvatures(self, fields: Floats, released: Floats) -> Floats:
         """Densities of h and k for some fields (M, N, 3): (M, 2, ·) float32."""
@@ -438,18 +461,23 @@ class DensityPhonons:
         """Densities of m + Σ_i z_i H_i, which is linear in the atoms' displacements: (S, ·)."""
         coefficients = normals.astype(np.float32)
         if len(self._fields) <= self._at_once:
-            densities: Floats = coefficients @ self._of_fields(0)
+            densities: Floats = coefficients @ self._all_fields()
         else:  # to keep a box for every field would take more memory than there is
             densities = self._gradients(np.tensordot(coefficients, self._fields, 1))
         densities += self._mean_density
         return densities
 
-    def _of_fields(self, part: int) -> Floats:
-        """Densities of H_i for some fields that are drawn together: (≤ at once, ·) float32."""
-        if self._last is None or self._last[0] != part:
-            own = slice(part * self._at_once, (part + 1) * self._at_once)
-            self._last = part, self._gradients(self._fields[own])
-        return self._last[1]
+    def _all_fields(self) -> Floats:
+        """Densities of all H_i, which are kept: (M, ·) float32."""
+        if self._all is None:
+            self._all = self._gradients(self._fields)
+        return self._all
+
+    def _of_fields(self, first: int, last: int) -> Floats:
+        """The same from `first` up to `last`."""
+        if self._all is None:
+            return self._gradients(self._fields[first:last])
+        return self._all[first:last]
 
     def _gradients(self, displacements: Floats) -> Floats:
         """What displacements (F, N, 3), in steps, add to the density: (F, ·) float32."""
@@ -460,9 +488,14 @@ class DensityPhonons:
         return densities
 
 
+def moved_at_once(points: float) -> int:
+    """How many configurations on so many grid points are drawn and transformed together."""
+    return CHUNK if 4 * points * CHUNK <= _GRADIENT_BYTES else CHUNK // 2
+
+
 def drawn_at_once(points: float) -> int:
     """How many densities of so many grid points are drawn from the same gradients."""
-    return int(np.clip(_GRADIENT_BYTES / (4 * points), SAMPLES_AT_ONCE, AT_ONCE))
+    return int(np.clip(_GRADIENT_BYTES / (4 * points), CHUNK // 2, AT_ONCE))
 
 
 def curvatures_at_once(points: float) -> int:

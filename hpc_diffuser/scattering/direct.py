@@ -10,10 +10,12 @@ from hpc_diffuser.crystal.atom_factors import AtomFactors, atom_factors
 from hpc_diffuser.crystal.lattice import fractionalization
 from hpc_diffuser.crystal.structure import Structure
 from hpc_diffuser.kernels import direct_sum
+from hpc_diffuser.kernels.rounding import TOGETHER, rounded
 from hpc_diffuser.kernels.threads import n_threads
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.scattering.dressing import field_covariances
+from hpc_diffuser.scattering.exact_sums import CHUNK, ExactSums, expansion_bound, moment_bounds
 from hpc_diffuser.scattering.slab import Slab
 from hpc_diffuser.system.arrays import Complexes, Floats, Integers
 
@@ -75,28 +77,29 @@ class DirectTransform:
             direct_sum.structure_factors(*inputs, real, imaginary)
         return real, imaginary
 
+    def sums(self, weight: float) -> ExactSums:
+        """Zeros, to add moments to of configurations that weigh so much together."""
+        return ExactSums.of(moment_bounds(self.factors, weight), self.slab.size)
+
     def moments(self, configurations: Floats, weights: Floats | None = None) -> Floats:
-        """Weighted sums over configurations about the mean structure.
+        """Weighted sums over all configurations about the mean; see `add_moments`."""
+        weights = sample_weights(weights, len(configurations))
+        sums = self.sums(float(np.abs(weights).sum()))
+        for first in range(0, len(configurations), CHUNK):
+            some = slice(first, first + CHUNK)
+            self.add_moments(configurations[some], weights[some], sums)
+        return sums.values
 
-        Parameters
-        ----------
-        configurations : (S, N, 3) float, Å
-        weights : (S,) float or None
-            How much each counts; 1 without.
-
-        Returns
-        -------
-        (3, V) float32
-            Σ w Re D, Σ w Im D and Σ w |D|² with D = F − F₀.
-        """
-        sums = np.zeros((3, self.slab.size), np.float32)
-        if self.slab.size:
-            weights = sample_weights(weights, len(configurations))
-            for first in range(0, len(configurations), SAMPLES_AT_ONCE):
-                some = slice(first, first + SAMPLES_AT_ONCE)
-                inputs = self._inputs(configurations[some])
-                direct_sum.add_moments(weights[some], *inputs, *self.mean, *sums)
-        return sums
+    def add_moments(
+        self, configurations: Floats, weights: Floats, sums: ExactSums, own: slice = slice(None)
+    ) -> None:
+        """Add some of a chunk's configurations; see `transform.Transform`."""
+        configurations, weights = configurations[own], weights[own]
+        exact = (TOGETHER, sums.large, sums.values)
+        for first in range(0, len(configurations), SAMPLES_AT_ONCE) if self.slab.size else ():
+            some = slice(first, first + SAMPLES_AT_ONCE)
+            inputs = self._inputs(configurations[some])
+            direct_sum.add_moments(weights[some], *inputs, *self.mean, exact)
 
     def forces(
         self,
@@ -104,11 +107,12 @@ class DirectTransform:
         pulls: Floats,
         weights: Floats | None = None,
         dimming: bool = False,
+        own: slice = slice(None),
     ) -> Floats:
         """What moving atoms does to an objective that F pulls at; see `transform.Transform`."""
-        blocks = self.slab.blocks
+        blocks, weights = self.slab.blocks, sample_weights(weights, len(configurations))[own]
+        configurations = configurations[own]
         forces = np.zeros((len(blocks) - 1, *configurations.shape[:2], 4))
-        weights = sample_weights(weights, len(configurations))
         for s, moved in enumerate(configurations):
             real, imaginary = self.structure_factors(moved)
             pull = weights[s] * (pulls[0] * (real - 1j * imaginary) + pulls[1] - 1j * pulls[2])
@@ -264,28 +268,31 @@ class DirectPhonons:
             first_order[:, slice(*slab.offsets[plane : plane + 2])] = self._of_plane(plane)
         return first_order
 
-    def squares(self, first: int, last: int) -> Floats:
-        """Σ |H_i|² over the fields from `first` up to `last`: (V,) float32."""
-        squares: Floats = np.zeros(self._still.slab.size, np.float32)
+    def sums(self) -> ExactSums:
+        """Zeros, to add squares and remainders to."""
+        factors, slab = self._still.factors, self._still.slab
+        return ExactSums.of([expansion_bound(factors, self._fields, slab.d_min)], slab.size)
+
+    def add_squares(self, first: int, last: int, sums: ExactSums) -> None:
+        """Add Σ |H_i|² over the fields from `first` up to `last`."""
         for own in self._first_order[1 + first : 1 + last]:
-            squares += own.real**2 + own.imag**2
-        return squares
+            squares = (own.real**2 + own.imag**2).astype(np.float64)
+            sums.values[0] += rounded(squares, sums.large[0])
 
-    def remainders(self, configurations: Floats, normals: Floats) -> Floats:
-        """Σ |F_s − m − Σ_i z_si H_i|² over configurations: (V,) float32.
-
-        Parameters
-        ----------
-        configurations : (S, N, 3) float, Å
-        normals : (S, M) float
-            z.
-        """
-        total = np.zeros(self._still.slab.size, np.float32)
-        for moved, coefficients in zip(configurations, normals, strict=True):
+    def add_remainders(
+        self,
+        configurations: Floats,
+        normals: Floats,
+        weight: float,
+        sums: ExactSums,
+        own: slice = slice(None),
+    ) -> None:
+        """Add Σ w |F_s − m − Σ_i z_si H_i|² over some of a chunk's configurations."""
+        for moved, coefficients in zip(configurations[own], normals[own], strict=True):
             real, imaginary = self._still.structure_factors(moved)
             expected = np.append(1, coefficients).astype(np.float32) @ self._first_order
-            total += (real - expected.real) ** 2 + (imaginary - expected.imag) ** 2
-        return total
+            squares = (real - expected.real) ** 2 + (imaginary - expected.imag) ** 2
+            sums.values[0] += rounded(weight * squares.astype(np.float64), sums.large[0])
 
     def slopes(self, fields: Floats, released: Floats) -> Iterator[Floats]:
         """|h|² and Re(m* k) for each of some fields: (2, V) float32, one after the other."""
@@ -349,7 +356,7 @@ def variance_and_mean_squared(
 
     Var F = ⟨|D|²⟩ − |⟨D⟩|² for any constant F₀ = F − D: small numbers from small numbers.
     """
-    d_re, d_im, d_sq = sums.astype(np.float64) / n_samples
+    d_re, d_im, d_sq = sums / n_samples
     variance = d_sq - d_re**2 - d_im**2
     return variance, (mean[0] + d_re) ** 2 + (mean[1] + d_im) ** 2
 

@@ -1,19 +1,19 @@
 """Moments of the molecular transform over an ensemble, on a group of ranks.
 
-The group's ranks form a rectangle, sample batches by q-slabs. Every rank makes its batches of
-configurations and their moments on its planes; a reduction adds the batches; the first row of
-ranks then holds the moments, each on its own planes.
+The group's ranks form a rectangle, parts of the samples by q-slabs. Every rank makes its
+configurations and adds up their moments on its planes, in sums that do not depend on the order;
+what all of them have found of a voxel is added up on the rank that holds it.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from hpc_diffuser.crystal.atom_factors import AtomFactors, atom_factors
 from hpc_diffuser.crystal.lattice import HklGrid
+from hpc_diffuser.kernels.rounding import TOGETHER
 from hpc_diffuser.motion.configurations import (
     configurations,
     independent_fields,
@@ -25,22 +25,26 @@ from hpc_diffuser.motion.parameters import Parameters, Sampled
 from hpc_diffuser.motion.slopes import MotionSlopes, motion_slopes, no_motion_slopes
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parallel.decomposition import (
-    SAMPLE_BATCHES,
+    Layout,
+    Work,
     batch_edges,
-    batches_of,
     choose_layout,
+    own_parts,
     share_planes,
 )
 from hpc_diffuser.parallel.ordered_sums import sum_in_order
-from hpc_diffuser.scattering.direct import SAMPLES_AT_ONCE, variance_and_mean_squared
+from hpc_diffuser.scattering.dealing import Dealing
+from hpc_diffuser.scattering.direct import sample_weights, variance_and_mean_squared
 from hpc_diffuser.scattering.dressing import can_be_dressed, field_covariances
 from hpc_diffuser.scattering.estimator_costs import estimator_costs
+from hpc_diffuser.scattering.exact_sums import CHUNK
 from hpc_diffuser.scattering.intensity import SelfSlopes, SelfTerms, self_terms
 from hpc_diffuser.scattering.slab import BLOCK, plane_costs, position_bytes, slab, squared_bytes
-from hpc_diffuser.scattering.transform import Transform, choose_transform
+from hpc_diffuser.scattering.transform import Transform, choose_transform, drawing_share
 from hpc_diffuser.system.arrays import Complexes, Floats, Integers
 
 ESTIMATORS = ("sampled", "one-phonon", "control-variate")
+_USUAL_PARTS = 32  # of 64 samples: what a transform is made for at first
 
 
 class Moments:
@@ -67,12 +71,12 @@ class Moments:
     transform : Transform
         On this rank's planes.
     rows : (v,) int
-        Which of the V voxels this rank holds the moments of; none outside the first row.
+        Which of the V voxels this rank holds the moments of.
     indices : (v, 3) int16
         Of those.
     s_squared : (v,) float, Å⁻²
-    block_costs : (B,) float
-        Work in each of the blocks of planes that are dealt to ranks.
+    work : Work
+        Of a part of an evaluation, on the blocks of planes that are dealt to ranks.
     estimator : str
         As asked for; may be set to another.
     """
@@ -92,34 +96,57 @@ class Moments:
         self.modes = modes
         self.estimator = estimator
         self.group = group
+        self._grid = grid
         s_squared = grid.inverse_d_squared(indices)
-        d_min = float(1 / np.sqrt(s_squared.max()))
+        self._d_min = d_min = float(1 / np.sqrt(s_squared.max()))
         costs = plane_costs(grid, d_min)
-        costs = np.where(np.isin(np.arange(len(costs)), indices[:, 0]), costs, 0)
-        make_transform = choose_transform(
+        voxels = np.bincount(indices[:, 0], minlength=len(costs))
+        self._costs = np.where(voxels > 0, costs, 0)
+        self._make_transform = choose_transform(
             modes.structure, grid, d_min, transform, factors, many_kinds
         )
-        blocks = np.add.reduceat(costs, np.arange(0, len(costs), BLOCK))
-        self.block_costs = blocks
-        layout = choose_layout(group.size, blocks)
-        self._sample_rank, slab_rank = layout.place(group.rank)
-        self._batches = batches_of(self._sample_rank, layout.sample_ranks)
-        self._sharing = layout.sharing(slab_rank)
-        own = share_planes(blocks, layout.slab_ranks)[slab_rank]
-        planes = np.flatnonzero((costs > 0) & np.isin(np.arange(len(costs)) // BLOCK, own))
-        self._slab = slab(grid, d_min, planes)
-        self.transform: Transform = make_transform(modes.structure, self._slab, factors)
-        holds = np.isin(indices[:, 0], self._slab.h) & (self._sample_rank == 0)
+        blocks = np.add.reduceat(self._costs, np.arange(0, len(costs), BLOCK)).astype(float)
+        drawing = drawing_share(modes.structure, grid, d_min) if self._make_transform.drawn else 0.0
+        self.work = Work(blocks, drawing * blocks.sum())
+        self._holders = _holders(voxels, group.size)
+        holds = self._holders[indices[:, 0]] == group.rank
         self.rows: Integers = np.flatnonzero(holds)
+        self._all_indices = indices
         self.indices = indices[self.rows].astype(np.int16)
         self.s_squared = s_squared[self.rows]
-        self._positions = self._slab.position_of(indices[self.rows])
         self._still = atom_factors(modes.structure)
-        self._factors = factors or self._still
+        self._densest = self._factors = factors or self._still
+        self._layout: Layout | None = None
+        self._means: tuple[Transform, Floats] | None = None
+        self._arrange(_USUAL_PARTS)
         self._s_squared_max = float(s_squared.max())
         self._self_terms = self_terms(self._factors, self.s_squared, self._s_squared_max)
         self._last: tuple[object, tuple[Floats, Floats]] | None = None
         self._average: Complexes = np.empty(0, np.complex64)  # ⟨F⟩, of samples alone
+
+    def _arrange(self, n_parts: int) -> range:
+        """Have the ranks lie as so many parts are done soonest; which of them this one does."""
+        layout = choose_layout(self.group.size, self.work, n_parts)
+        place = layout.place(self.group.rank)
+        if layout != self._layout:
+            self._layout = layout
+            self._deal(layout, place)
+        return range(0) if place is None else own_parts(n_parts, place[0], layout.sample_ranks)
+
+    def _deal(self, layout: Layout, place: tuple[int, int] | None) -> None:
+        """The transform on this rank's planes, and what goes from there to where."""
+        slabs = np.full(len(self._costs), -1)
+        for number, own in enumerate(share_planes(self.work.blocks, layout.slab_ranks)):
+            slabs[np.isin(np.arange(len(slabs)) // BLOCK, own)] = number
+        slabs[self._costs == 0] = -1
+        mine = np.empty(0, np.int64) if place is None else np.flatnonzero(slabs == place[1])
+        part = slab(self._grid, self._d_min, mine)
+        self.transform: Transform = self._make_transform(self.modes.structure, part, self._densest)
+        if _identity(self._factors) != _identity(self._densest):
+            self.transform = self.transform.with_factors(self._factors)
+        of = (layout, slabs, self._holders, self._all_indices, part)
+        self._dealing = Dealing(self.group, *of)
+        self._leads = place is not None and not place[0]
 
     @property
     def factors(self) -> AtomFactors:
@@ -190,20 +217,24 @@ class Moments:
         if self.how(sampled) != "sampled":
             raise ValueError("derivatives of moments by samples alone: expected sampled ones")
         constant = (by_mean_squared - by_variance) * self._average
-        pulls = self._on_slab(np.stack([by_variance, constant.real, constant.imag], axis=1) * 2 / n)
-        edges, numbers = batch_edges(n), self._slab.h[self._slab.blocks[:-1]] // BLOCK
+        at_voxels = np.stack([by_variance, constant.real, constant.imag]) * 2 / n
+        edges = batch_edges(n_parts(n))
+        batches = self._arrange(len(edges) - 1)
+        pulls = self._dealing.spread(at_voxels.astype(np.float32))
+        part = self.transform.slab
+        numbers = part.h[part.blocks[:-1]] // BLOCK
         none = no_motion_slopes(self.modes, sampled, dimming)
-        found = np.zeros((len(self._batches), len(numbers), none.flat().size))
-        for total, i in zip(found, self._batches, strict=True):
-            for first in range(edges[i], edges[i + 1], SAMPLES_AT_ONCE) if len(numbers) else ():
-                rows = np.arange(first, min(first + SAMPLES_AT_ONCE, edges[i + 1]))
+        found = np.zeros((len(batches), len(numbers), none.flat().size))
+        for total, i in zip(found, batches, strict=True):
+            for rows, own in _chunks(edges[i], edges[i + 1], n) if len(numbers) else ():
                 moved = configurations(self.modes, sampled, normals[rows], rows)
                 weights = frame_weights(self.modes, sampled, rows)
-                forces = self.transform.forces(moved, pulls, weights, dimming)
-                for own, of_block in zip(total, forces, strict=True):
-                    of = (self.modes, sampled, normals[rows], moved, of_block, dimming)
-                    own += motion_slopes(*of).flat()
-        keys = np.add.outer(np.array(self._batches) * len(self.block_costs), numbers)
+                forces = self.transform.forces(moved, pulls, weights, dimming, own)
+                some = (normals[rows][own], moved[own])
+                for to, of_block in zip(total, forces, strict=True):
+                    of = (self.modes, sampled, *some, of_block, dimming)
+                    to += motion_slopes(*of).flat()
+        keys = np.add.outer(np.array(batches, np.int64) * len(self.work.blocks), numbers)
         parts = found.reshape(-1, found.shape[2])
         return none.like(sum_in_order(self.group, keys.ravel(), parts))
 
@@ -237,47 +268,30 @@ class Moments:
         """
         if self.modes.frames is None:
             raise ValueError("slopes along weights of frames: expected an ensemble")
-        variance, average, ranks = self.of(parameters, normals)[0], self._average, self._sharing
+        variance, average = self.of(parameters, normals)[0], self._average
         n_frames = len(self.modes.frames)
-        for first in range(0, n_frames, len(ranks)):
-            frame, sums = first + self._sample_rank, None
-            if frame < n_frames:
-                rows = np.arange(frame, len(normals), n_frames)
+        turns = self._in_turn(n_frames)
+        transform, dealing = self.transform, self._dealing
+        for first, own in turns:
+            sums = np.zeros((3, transform.slab.size))
+            if own is not None:
+                rows = np.arange(own, len(normals), n_frames)
                 moved = configurations(self.modes, parameters.sampled, normals[rows], rows)
-                sums = self.transform.moments(moved) / np.float32(len(rows))
-            for source in ranks[: n_frames - first]:
-                given = self.group.handed(sums, source, ranks[0])
+                sums = transform.moments(moved) / len(rows)
+            for given in dealing.collected(sums)[: n_frames - first]:
                 yield self._frame_slope(given, variance, average)
 
     def _frame_slope(
-        self, sums: Floats | None, variance: Floats, average: Complexes
+        self, sums: Floats, variance: Floats, average: Complexes
     ) -> tuple[Floats, Floats]:
-        """From averages over a frame, (3, V), about the mean structure's F₀, and those of all."""
-        if sums is None:
-            return np.empty(0), np.empty(0)
-        real, imaginary, squared = np.take(sums, self._positions, axis=1).astype(np.float64)
-        still_real, still_imaginary = (part[self._positions] for part in self.transform.mean)
+        """From averages over a frame, (3, v), about the mean structure's F₀, and those of all."""
+        real, imaginary, squared = sums
+        still_real, still_imaginary = self._mean()
         about_real, about_imaginary = average.real - still_real, average.imag - still_imaginary
         by_variance = squared - 2 * (real * about_real + imaginary * about_imaginary)
         by_variance += about_real**2 + about_imaginary**2 - variance
         away_real, away_imaginary = real - about_real, imaginary - about_imaginary
         return by_variance, 2 * (average.real * away_real + average.imag * away_imaginary)
-
-    def _on_slab(self, values: Floats) -> Floats:
-        """Values (v, K) of the voxels that ranks hold, where this rank stores them: (K, ·) f32."""
-        group, width = self.group, values.shape[1]
-        if group.size == 1:
-            alone = np.zeros((width, self._slab.size), np.float32)
-            alone[:, self._positions] = values.T
-            return alone
-        lengths = group.gather_to_all(len(self.rows))
-        every = group.concatenated(values.astype(np.float32), [n * width for n in lengths])
-        indices = group.concatenated(self.indices, [3 * n for n in lengths])
-        every, indices = every.reshape(-1, width), indices.reshape(-1, 3).astype(np.int64)
-        here = np.isin(indices[:, 0], self._slab.h)
-        stored = np.zeros((width, self._slab.size), np.float32)
-        stored[:, self._slab.position_of(indices[here])] = every[here].T
-        return stored
 
     def mode_slopes(
         self, parameters: Parameters, modes: Sequence[int]
@@ -304,30 +318,43 @@ class Moments:
         self._use(self.factors_of(parameters))
         released = _released(self.modes, parameters)
         fields = independent_fields(self.modes, parameters.sampled)
-        ranks = self._sharing
-        own = self.modes.vectors[list(modes[self._sample_rank :: len(ranks)])]
-        found = self.transform.phonons(fields).slopes(own, released)
+        turns = self._in_turn(len(modes))
+        dealing = self._dealing
+        own = [modes[place] for _, place in turns if place is not None]
+        found = self.transform.phonons(fields).slopes(self.modes.vectors[own], released)
         self_slopes = SelfSlopes(self._factors, self.s_squared)
-        for first in range(0, len(modes), len(ranks)):
-            slopes = next(found, None)
-            for source, mode in zip(ranks, modes[first : first + len(ranks)], strict=False):
-                given = self.group.handed(slopes, source, ranks[0])
-                variance, mean_squared = self._at_rows(given)
+        nothing = np.zeros((2, self.transform.slab.size), np.float32)
+        for first, place in turns:
+            slopes = dealing.collected(nothing if place is None else next(found))
+            for (variance, mean_squared), mode in zip(slopes, modes[first:], strict=False):
                 gained = released * np.sum(self.modes.vectors[mode] ** 2, axis=1)
                 yield variance, mean_squared, self_slopes.of(gained)
 
-    def _at_rows(self, sums: Floats | None) -> Floats:
-        """Sums (2, V) at this rank's voxels: (2, v) float32."""
-        if sums is None:
-            return np.empty((2, 0), np.float32)
-        return np.take(sums, self._positions, axis=1)
+    def _in_turn(self, n_tasks: int) -> list[tuple[int, int | None]]:
+        """Tasks that are dealt out one by one: the first of each round, and this rank's own."""
+        self._arrange(n_tasks)
+        assert self._layout is not None
+        n, place = self._layout.sample_ranks, self._layout.place(self.group.rank)
+        rounds = range(0, n_tasks, n)
+        if place is None:
+            return [(first, None) for first in rounds]
+        owns = [first + place[0] for first in rounds]
+        return [(f, own if own < n_tasks else None) for f, own in zip(rounds, owns, strict=True)]
 
     def of_mean(self, parameters: Parameters) -> tuple[Floats, Floats, SelfTerms]:
         """The same of the mean structure alone: a molecule that is rigid inside."""
         self._use(self.factors_of(parameters))
-        real, imaginary = (part[self._positions].astype(np.float64) for part in self.transform.mean)
+        real, imaginary = self._mean().astype(np.float64)
         squared = real**2 + imaginary**2
         return np.zeros_like(squared), squared, self._self_terms
+
+    def _mean(self) -> Floats:
+        """F₀ at this rank's voxels, real and imaginary part: (2, v) float32."""
+        if self._means is None or self._means[0] is not self.transform:
+            mean = np.stack(self.transform.mean)
+            found = self._dealing.summed(mean if self._leads else np.zeros_like(mean))
+            self._means = self.transform, found
+        return self._means[1]
 
     def mean_transform(self, parameters: Parameters, normals: Floats | None) -> Complexes:
         """⟨F⟩ over the ensemble, or F of the mean structure: (v,) complex64, at `rows`.
@@ -342,7 +369,7 @@ class Moments:
             self.of(parameters, normals)
             return self._average.astype(np.complex64)
         self._use(self.factors_of(parameters))
-        real, imaginary = (part[self._positions] for part in self.transform.mean)
+        real, imaginary = self._mean()
         mean: Complexes = (real + 1j * imaginary).astype(np.complex64)
         return mean
 
@@ -371,53 +398,69 @@ class Moments:
         if not can_be_expanded(self.modes, sampled):
             return False
         covariances = field_covariances(independent_fields(self.modes, sampled))
-        return can_be_dressed(covariances, self._slab.d_min)
+        return can_be_dressed(covariances, self._d_min)
 
     def costs(self, sampled: Sampled, n_samples: int) -> dict[str, float]:
         """Of every estimator that these motions can have; see `estimator_costs`."""
-        structure, part = self.modes.structure, self._slab
         fields, drawn = independent_fields(self.modes, sampled), self.transform.drawn
-        return estimator_costs(structure, part.grid, part.d_min, fields, n_samples, drawn)
+        of = (self.modes.structure, self._grid, self._d_min)
+        return estimator_costs(*of, fields, n_samples, drawn)
 
     def _expanded(self, sampled: Sampled, normals: Floats) -> tuple[Floats, Floats]:
         """The same in an expansion: Σ|H_i|², without sampling, and of what is left a sample."""
         fields = independent_fields(self.modes, sampled)
+        n, n_fields = len(normals), len(fields)
+        remaining = n_parts(n) if self.estimator == "control-variate" else 0
+        parts = self._arrange(n_fields + remaining)
         phonons = self.transform.phonons(fields)
-        of_fields = batch_edges(len(fields))
-        sampling = self.estimator == "control-variate"
-        of_points = batch_edges(len(normals))
-
-        def batch(i: int) -> Floats:
-            sums = phonons.squares(*of_fields[i : i + 2])
-            if sampling:
-                rows = np.arange(*of_points[i : i + 2])
-                moved = configurations(self.modes, sampled, normals[rows], rows)
-                own = normals[rows, : len(fields)]  # libration's, at 0, are behind them
-                sums += phonons.remainders(moved, own) / np.float32(len(normals))
-            return sums
-
-        total = self.group.sum_as_tree(_sum_tree(batch, self._batches), self._sharing)
-        if total is None:
-            return np.empty(0), np.empty(0)
-        real, imaginary = (part[self._positions].astype(np.float64) for part in phonons.mean)
+        sums = phonons.sums()
+        first, last = (max(end - n_fields, 0) for end in (parts.start, parts.stop))
+        for rows, own in _chunks(first, last, n):
+            moved = configurations(self.modes, sampled, normals[rows], rows)
+            coefficients = normals[rows, :n_fields]  # libration's, at 0, are behind them
+            phonons.add_remainders(moved, coefficients, 1 / n, sums, own)
+        phonons.add_squares(min(parts.start, n_fields), min(parts.stop, n_fields), sums)
+        mean = np.stack(phonons.mean) * np.float32(self._leads)
+        total, real, imaginary = self._dealing.summed(np.concatenate([sums.values, mean]))
         self._average = (real + 1j * imaginary).astype(np.complex64)
-        return total[self._positions].astype(np.float64), real**2 + imaginary**2
+        return total, real**2 + imaginary**2
 
     def _computed(self, sampled: Sampled, normals: Floats) -> tuple[Floats, Floats]:
-        edges = batch_edges(len(normals))
-
-        def batch(i: int) -> Floats:
-            rows = np.arange(*edges[i : i + 2])
+        n, every = len(normals), np.arange(len(normals))
+        parts = self._arrange(n_parts(n))
+        weights = sample_weights(frame_weights(self.modes, sampled, every), n)
+        of_mean = self._mean()
+        sums = self.transform.sums(float(np.abs(weights).sum()))
+        for rows, own in _chunks(parts.start, parts.stop, n):
             moved = configurations(self.modes, sampled, normals[rows], rows)
-            return self.transform.moments(moved, frame_weights(self.modes, sampled, rows))
+            self.transform.add_moments(moved, weights[rows], sums, own)
+        total = self._dealing.summed(sums.values)
+        mean = of_mean[0] + 1j * of_mean[1]
+        self._average = (mean + (total[0] + 1j * total[1]) / n).astype(np.complex64)
+        return variance_and_mean_squared(total, (of_mean[0], of_mean[1]), n)
 
-        total = self.group.sum_as_tree(_sum_tree(batch, self._batches), self._sharing)
-        if total is None:
-            return np.empty(0), np.empty(0)
-        real, imaginary = (part[self._positions] for part in self.transform.mean)
-        sums = total[:, self._positions]
-        self._average = real + 1j * imaginary + (sums[0] + 1j * sums[1]) / np.float32(len(normals))
-        return variance_and_mean_squared(sums, (real, imaginary), len(normals))
+
+def n_parts(n_samples: int) -> int:
+    """How many parts samples are divided into: a few in each, see `kernels.rounding`."""
+    return -(-n_samples // TOGETHER)
+
+
+def _chunks(first: int, last: int, n_samples: int) -> Iterator[tuple[Integers, slice]]:
+    """The chunks that hold some parts: the rows of all their samples, and which are the parts'."""
+    per_chunk = CHUNK // TOGETHER
+    for chunk in range(first // per_chunk, -(-last // per_chunk)):
+        rows = np.arange(chunk * CHUNK, min((chunk + 1) * CHUNK, n_samples))
+        start = max(first - chunk * per_chunk, 0) * TOGETHER
+        yield rows, slice(start, (last - chunk * per_chunk) * TOGETHER)
+
+
+def _holders(voxels: Integers, n_ranks: int) -> Integers:
+    """Which rank holds each plane of so many voxels: (H,) int; −1 where there are none."""
+    holders = np.full(len(voxels), -1)
+    planes = np.flatnonzero(voxels)
+    for rank, own in enumerate(share_planes(voxels[planes], n_ranks)):
+        holders[planes[own]] = rank
+    return holders
 
 
 def _released(modes: Modes, parameters: Parameters) -> Floats:
@@ -460,18 +503,17 @@ def building_bytes(computed: int, stored: int, elements: int) -> list[list[float
     ]
 
 
-def sampling_bytes(atoms: int, samples: int, stored: int, sums: int) -> list[float]:
-    """The same of a batch of configurations, beside the transform's own.
+def sampling_bytes(atoms: int, stored: int, given: int, taken: int) -> list[float]:
+    """The same of a chunk of configurations and of all sums, beside the transform's own.
 
     Parameters
     ----------
-    atoms, samples, stored : int
-    sums : int
-        Of batches, which are added as a tree, that exist at once.
+    atoms, stored : int
+    given, taken : int
+        Voxels that are computed for others, and that come from others, where there are any.
     """
     # Displacements and positions, in Å and in steps.
-    moved = [24 * atoms * math.ceil(samples / SAMPLE_BATCHES)] * 5
-    return [*moved, *[12 * stored] * sums]
+    return [*[24 * atoms * CHUNK] * 5, 24 * stored, *[24 * given] * 2, *[24 * taken] * 2]
 
 
 def slope_bytes(computed: int) -> list[float]:
@@ -488,11 +530,3 @@ def _identity(factors: AtomFactors) -> tuple[object, ...]:
     """What tells two sets of factors of one structure apart."""
     solvent = (factors.k_sol_eA3, factors.b_sol_A2)
     return (*solvent, factors.b_factors_A2.tobytes(), factors.kind.tobytes())
-
-
-def _sum_tree(part: Callable[[int], Floats], indices: range) -> Floats:
-    """Sum of part(i) over a power of two of indices, neighbours first."""
-    if len(indices) == 1:
-        return part(indices[0])
-    middle = len(indices) // 2
-    return _sum_tree(part, indices[:middle]) + _sum_tree(part, indices[middle:])

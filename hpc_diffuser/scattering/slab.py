@@ -11,7 +11,7 @@ import numpy as np
 from hpc_diffuser.crystal.lattice import HklGrid
 from hpc_diffuser.system.arrays import Floats, Integers
 
-BLOCK = 16  # neighbouring planes with one section: the unit of work that ranks share out
+BLOCK = 8  # neighbouring planes with one section: the unit of work that ranks share out
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Slab:
     """Some h-planes of a grid, each cut to its section of the resolution sphere.
 
     The values of all planes lie one behind the other in one array. A plane is stored as four
-    quadrants (4, K+1, L+1) about its centre: see `kernels.direct_sum`. Planes 16n to 16n+15 are a
+    quadrants (4, K+1, L+1) about its centre: see `kernels.direct_sum`. Planes 8n to 8n+7 are a
     block, and share the size and shape of the largest section.
 
     Attributes

@@ -14,6 +14,7 @@ from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.scattering.density import DensityTransform, product_flops
 from hpc_diffuser.scattering.direct import DirectTransform
+from hpc_diffuser.scattering.exact_sums import ExactSums
 from hpc_diffuser.scattering.shapes import (
     DRAWING_ERROR,
     SOLVENT_ERROR,
@@ -57,11 +58,12 @@ class Transform(Protocol):
         """F of one configuration: positions (N, 3) Å → real and imaginary part, (V,) float32."""
         ...
 
+    def sums(self, weight: float) -> ExactSums:
+        """Zeros, (3, V), to add moments to of configurations that weigh so much together."""
+        ...
+
     def moments(self, configurations: Floats, weights: Floats | None = None) -> Floats:
         """Weighted sums over configurations about the structure's own F₀.
-
-        The same bits for a sample whatever else the slab holds, and however many threads there
-        are; without weights the bits of weights 1.
 
         Parameters
         ----------
@@ -72,8 +74,28 @@ class Transform(Protocol):
 
         Returns
         -------
-        (3, V) float32
+        (3, V) float64
             Σ w Re D, Σ w Im D and Σ w |D|² with D = F − F₀.
+        """
+        ...
+
+    def add_moments(
+        self, configurations: Floats, weights: Floats, sums: ExactSums, own: slice = slice(None)
+    ) -> None:
+        """Add some configurations' to running sums.
+
+        What all configurations add up to has the same bits whoever adds which of them, and in
+        what order, whatever else the slab holds, and however many threads there are.
+
+        Parameters
+        ----------
+        configurations : (≤ CHUNK, N, 3) float, Å
+            Those that are made together, always the same.
+        weights : (≤ CHUNK,) float32
+        sums : ExactSums
+            As of `sums`.
+        own : slice
+            Which ones are added; it begins at an even number, and ends at one or with the chunk.
         """
         ...
 
@@ -83,6 +105,7 @@ class Transform(Protocol):
         pulls: Floats,
         weights: Floats | None = None,
         dimming: bool = False,
+        own: slice = slice(None),
     ) -> Floats:
         """What moving atoms does to an objective that F pulls at: the adjoint of the transform.
 
@@ -98,6 +121,8 @@ class Transform(Protocol):
             w; 1 without.
         dimming : bool
             Whether B-factors are asked for.
+        own : slice
+            Which of the configurations, that are made together, are asked for.
 
         Returns
         -------
@@ -166,18 +191,33 @@ class Phonons(Protocol):
         """Real and imaginary part of m, (V,) float32 both."""
         ...
 
-    def squares(self, first: int, last: int) -> Floats:
-        """Σ |H_i|² over the fields from `first` up to `last`: (V,) float32."""
+    def sums(self) -> ExactSums:
+        """Zeros, (1, V), to add squares and remainders to."""
         ...
 
-    def remainders(self, configurations: Floats, normals: Floats) -> Floats:
-        """Σ |R|² over configurations: (V,) float32.
+    def add_squares(self, first: int, last: int, sums: ExactSums) -> None:
+        """Add Σ |H_i|² over the fields from `first` up to `last`."""
+        ...
+
+    def add_remainders(
+        self,
+        configurations: Floats,
+        normals: Floats,
+        weight: float,
+        sums: ExactSums,
+        own: slice = slice(None),
+    ) -> None:
+        """Add Σ w |R|² over some configurations; see `Transform.add_moments`.
 
         Parameters
         ----------
-        configurations : (S, N, 3) float, Å
-        normals : (S, M) float
+        configurations : (≤ CHUNK, N, 3) float, Å
+        normals : (≤ CHUNK, M) float
             z, which they are displaced by.
+        weight : float
+            w.
+        sums : ExactSums
+        own : slice
         """
         ...
 
@@ -220,6 +260,7 @@ class MakeTransform(Protocol):
 
     kept_values: int
     slope_values: int
+    drawn: bool
 
     def __call__(
         self, structure: Structure, slab: Slab, factors: AtomFactors | None = None
@@ -310,6 +351,13 @@ def transform_costs(structure: Structure, grid: HklGrid, d_min: float) -> tuple[
     steps = structure.positions @ steps_per_A(grid.unit_cell, d_min)
     box = np.ptp(steps, axis=0) + WIDTHS[2] + 2
     return direct, density_products_s(box, grid, d_min) + ATOM_S * len(structure)
+
+
+def drawing_share(structure: Structure, grid: HklGrid, d_min: float) -> float:
+    """What drawing a configuration takes, of what its products on all planes do."""
+    _, density = transform_costs(structure, grid, d_min)
+    drawing = ATOM_S * len(structure)
+    return drawing / (density - drawing)
 
 
 def steps_per_A(unit_cell: tuple[float, ...], d_min: float) -> Floats:

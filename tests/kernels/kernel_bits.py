@@ -7,6 +7,7 @@ import numpy as np
 from hpc_diffuser.kernels import density
 from hpc_diffuser.kernels.correlation import moment_sums
 from hpc_diffuser.kernels.interpolation import interpolate_planes
+from hpc_diffuser.kernels.rounding import large_number
 
 BOX = (24, 26, 30)
 SAMPLES = 3
@@ -18,7 +19,7 @@ random = np.random.default_rng(1)
 def main() -> None:
     densities = drawn()
     print("draw", digest(densities))
-    print("add_moments", digest(*moments(densities)))
+    print("add_moments", digest(moments(densities)))
     for taps in (8, 12):
         print("interpolate_planes", taps, digest(interpolated(taps)))
     x, y = normal(600), normal(600)
@@ -44,7 +45,7 @@ def drawn() -> np.ndarray:
     return densities
 
 
-def moments(densities: np.ndarray) -> list[np.ndarray]:
+def moments(densities: np.ndarray) -> np.ndarray:
     n, k, l = 16, 9, 11  # noqa: E741 (planes in one block; extents)
     along_z = np.ascontiguousarray(density.axis_tables(l, 34.0, BOX[2] // 2).transpose(0, 2, 1))
     along_y = density.axis_tables(k, 30.0, BOX[1] // 2)
@@ -58,9 +59,11 @@ def moments(densities: np.ndarray) -> list[np.ndarray]:
         np.full(n * (k + 1), l),
         np.arange(n + 1) * (k + 1),
     )
-    sums = [np.zeros(n * size, np.float32) for _ in range(3)]
+    sums = np.zeros((3, n * size))
     weights = random.uniform(size=SAMPLES).astype(np.float32)
-    density.add_moments(weights, densities, tables, planes, np.array([[0]]), *sums)
+    sharpen = random.uniform(1, 2, n * size).astype(np.float32)
+    exact = (2, np.full(3, large_number(1e9)), sums)
+    density.add_moments(weights, densities, tables, planes, np.array([[0]]), sharpen, exact)
     return sums
 
 

@@ -6,13 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpc_diffuser.parallel.decomposition import (
-    SAMPLE_BATCHES,
+    MOST_BATCHES,
+    Layout,
+    Work,
     batch_edges,
-    batches_of,
     branch_of,
     branch_points,
     choose_layout,
     group_of,
+    own_parts,
     share_planes,
     tree_height,
 )
@@ -61,61 +63,54 @@ def test_costliest_plane_goes_first(costs, loads):
     assert [costs[share].sum() for share in share_planes(costs, 2)] == loads
 
 
-@given(COSTS, st.integers(1, 130))
-def test_layout_uses_all_ranks(costs, n_ranks):
-    """Sample ranks x slab ranks is the group, and each rank has a place of its own."""
-    layout = choose_layout(n_ranks, costs)
-    assert layout.sample_ranks in (1, 2, SAMPLE_BATCHES)
-    assert layout.sample_ranks * layout.slab_ranks == n_ranks
-    places = {layout.place(rank) for rank in range(n_ranks)}
+@given(COSTS, st.integers(1, 130), st.integers(1, 100))
+def test_ranks_of_a_layout_do_every_part_once(costs, n_ranks, n_parts):
+    """Sample ranks x slab ranks are at most the group, each with a place and parts of its own."""
+    layout = choose_layout(n_ranks, Work(costs), n_parts)
+    used = layout.sample_ranks * layout.slab_ranks
+    assert 1 <= layout.sample_ranks <= n_parts and used <= n_ranks
+    places = [layout.place(rank) for rank in range(n_ranks)]
     rectangle = {(i, j) for i in range(layout.sample_ranks) for j in range(layout.slab_ranks)}
-    assert places == rectangle
+    assert set(places[:used]) == rectangle and set(places[used:]) <= {None}
+    shares = [own_parts(n_parts, i, layout.sample_ranks) for i in range(layout.sample_ranks)]
+    assert [part for share in shares for part in share] == list(range(n_parts))
+    sizes = [len(share) for share in shares]
+    assert 1 <= min(sizes) and max(sizes) <= min(sizes) + 1
 
 
-@given(COSTS, st.integers(1, 130))
-def test_layout_is_the_fastest(costs, n_ranks):
-    """No other rectangle is faster by more than the 1 % that a reduction is worth."""
+@given(COSTS, st.integers(1, 40), st.integers(1, 40), st.floats(0, 1))
+def test_layout_is_the_fastest(costs, n_ranks, n_parts, drawing):
+    """No other rectangle is faster by more than the 1 % that fewer sums are worth."""
 
     def time(sample_ranks: int) -> float:
-        shares = share_planes(costs, n_ranks // sample_ranks)
-        return max(costs[share].sum() for share in shares) / sample_ranks
+        most = max(costs[share].sum() for share in share_planes(costs, n_ranks // sample_ranks))
+        return np.ceil(n_parts / sample_ranks) * (most + drawing * costs.sum())
 
-    chosen = choose_layout(n_ranks, costs).sample_ranks
-    possible = [n for n in (1, 2, SAMPLE_BATCHES) if n_ranks % n == 0]
-    assert 0.99 * time(chosen) <= min(map(time, possible))
+    chosen = choose_layout(n_ranks, Work(costs, drawing * costs.sum()), n_parts)
+    possible = range(1, min(n_ranks, n_parts) + 1)
+    assert 0.99 * time(chosen.sample_ranks) <= min(map(time, possible)) * (1 + 1e-12)
 
 
 def test_more_ranks_than_planes_share_the_samples():
     """Eight ranks for two equal planes: two slabs, each with four ranks for its samples."""
-    layout = choose_layout(8, np.array([100, 100]))
-    assert (layout.sample_ranks, layout.slab_ranks) == (4, 2)
+    assert choose_layout(8, Work(np.array([100, 100])), 32) == Layout(4, 2)
 
 
 def test_planes_alone_need_no_reduction():
-    """Eight ranks and eight equal planes: nothing is gained by sharing samples."""
-    layout = choose_layout(8, np.full(8, 100))
-    assert (layout.sample_ranks, layout.slab_ranks) == (1, 8)
+    """Eight ranks and eight equal planes: nothing is gained by sharing samples, were it not for
+    what drawing takes on every rank."""
+    assert choose_layout(8, Work(np.full(8, 100)), 32) == Layout(1, 8)
+    assert choose_layout(8, Work(np.full(8, 100), 50), 32) == Layout(8, 1)
 
 
 @given(st.integers(0, 5000))
-def test_batches_cover_all_samples(n_samples):
-    """From the first to the last without a gap; sizes differ by at most one."""
-    edges = batch_edges(n_samples)
-    assert len(edges) == SAMPLE_BATCHES + 1
-    assert (edges[0], edges[-1]) == (0, n_samples)
+def test_batches_cover_all_parts(n_parts):
+    """From the first to the last without a gap; none is empty, sizes differ by at most one."""
+    edges = batch_edges(n_parts)
+    assert len(edges) == min(n_parts, MOST_BATCHES) + 1
+    assert (edges[0], edges[-1]) == (0, n_parts)
     sizes = np.diff(edges)
-    assert sizes.min() >= 0
-    assert sizes.max() - sizes.min() <= 1
-
-
-@pytest.mark.parametrize("sample_ranks", [1, 2, SAMPLE_BATCHES])
-def test_batches_are_shared_out_as_branches(sample_ranks):
-    """All batches, each once, in order; a rank's are neighbours that start a whole branch."""
-    owned = [batches_of(rank, sample_ranks) for rank in range(sample_ranks)]
-    assert [batch for batches in owned for batch in batches] == list(range(SAMPLE_BATCHES))
-    for batches in owned:
-        assert len(batches) == SAMPLE_BATCHES // sample_ranks
-        assert batches[0] % len(batches) == 0
+    assert n_parts == 0 or 1 <= sizes.min() <= sizes.max() <= sizes.min() + 1
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 8, 13, 32, 100])

@@ -7,7 +7,7 @@ from builders import TRICLINIC, direct_sum, random_structure, s_vectors
 
 from hpc_diffuser.crystal.atom_factors import atom_factors
 from hpc_diffuser.crystal.lattice import HklGrid, grid_to_resolution
-from hpc_diffuser.scattering.direct import SAMPLES_AT_ONCE
+from hpc_diffuser.scattering.exact_sums import CHUNK
 from hpc_diffuser.scattering.shapes import DRAWING_ERROR
 from hpc_diffuser.scattering.slab import BLOCK, slab
 from hpc_diffuser.scattering.transform import TRANSFORMS
@@ -73,7 +73,7 @@ def test_structure_factors_are_sums_over_atoms(name, n_atoms, divisions):
 
 
 @every_transform
-@pytest.mark.parametrize("n_samples", [0, 1, 3, SAMPLES_AT_ONCE, 2 * SAMPLES_AT_ONCE + 3])
+@pytest.mark.parametrize("n_samples", [0, 1, 3, CHUNK, 2 * CHUNK + 3])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_moments_are_weighted_sums(name, n_samples, weighted):
     """Σ w D and Σ w |D|², D = F − F₀, term by term; a weight may be 0, or any size.
@@ -86,7 +86,7 @@ def test_moments_are_weighted_sums(name, n_samples, weighted):
     if weighted:
         weights[1::3] = 0
     found = case.transform.moments(configurations, weights)
-    assert (found.shape, found.dtype) == ((3, case.slab.size), np.float32)
+    assert (found.shape, found.dtype) == ((3, case.slab.size), np.float64)
     counts = np.ones(n_samples) if weights is None else weights
     still = direct_sum(case.structure, case.s)
     moved = direct_sum(case.structure, case.s, configurations).reshape(n_samples, len(case.s))
@@ -103,6 +103,20 @@ def test_weights_of_one_change_no_bit(name):
     configurations = case.wiggled(7)
     plain = case.transform.moments(configurations)
     assert case.transform.moments(configurations, np.ones(7)).tobytes() == plain.tobytes()
+
+
+@every_transform
+def test_configurations_add_up_in_any_order(name):
+    """Two by two, the last ones first: the bits of all of a chunk at once."""
+    case = Case(name)
+    configurations = case.wiggled(CHUNK - 1)
+    weights = np.arange(1.0, CHUNK, dtype=np.float32)
+    sums = case.transform.sums(weights.sum())
+    for first in reversed(range(0, CHUNK - 1, 2)):
+        own = slice(first, first + 2)
+        case.transform.add_moments(configurations, weights, sums, own)
+    whole = case.transform.moments(configurations, weights)
+    assert sums.values.tobytes() == whole.tobytes()
 
 
 @every_transform
