@@ -1,6 +1,7 @@
 """Many ranks in one process, one after the other: for what has the same bits on any number."""
 
 import threading
+from itertools import pairwise
 
 import numpy as np
 
@@ -62,7 +63,7 @@ class RankInTurn(Ranks):
     def exchanged(self, array, to_ranks, from_ranks):
         starts = np.cumsum([0, *to_ranks])
         assert starts[-1] == array.size
-        parts = [array.ravel()[a:b] for a, b in zip(starts[:-1], starts[1:], strict=True)]
+        parts = [array.ravel()[a:b] for a, b in pairwise(starts)]
         away = [part.nbytes for rank, part in enumerate(parts) if rank != self.rank]
         self._turns.sent[self.rank] += sum(away)
         mine = [given[self.rank] for given in self.gather_to_all(parts)]
@@ -81,7 +82,9 @@ def on_ranks(size, work):
             found[rank] = work(RankInTurn(turns, rank))
         except BaseException as error:
             errors.append(error)
-        turns.meet(rank, "end", None)
+        with turns.changed:
+            turns.turn = (rank + 1) % size
+            turns.changed.notify_all()
 
     threads = [threading.Thread(target=run, args=(rank,), daemon=True) for rank in range(size)]
     for thread in threads:

@@ -140,6 +140,7 @@ WITH_RANKS = {
     "scattering.model",
     "scattering.molecule",
     "scattering.moment_slopes",
+    "scattering.dealing",
     "scattering.moments",
     "scattering.volume",
 }

@@ -20,7 +20,6 @@ from hpc_diffuser.fit.phases import (
     fitting,
     loading,
     measured_sizes,
-    samples_of,
     shares_of_group,
 )
 from hpc_diffuser.fit.problem import Problem
@@ -185,7 +184,7 @@ def predict(problem: Problem, n_ranks: int) -> Footprint:
         phases = fitting(problem, sizes, alone, together)
         if rank == 0:
             timed = [] if problem.config.run.groups else building(sizes, shares(1)[0])
-            phases += [loading(sizes), *timed, *finishing(sizes, together, samples_of(problem)[0])]
+            phases += [loading(sizes), *timed, *finishing(sizes, together)]
         return PROGRAM_MB + OPTIMISER_MB * (place == 0) + peak_MB(phases)
 
     private = [peak(rank) for rank in range(n_ranks)]

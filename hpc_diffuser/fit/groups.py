@@ -12,7 +12,7 @@ from hpc_diffuser.fit.search.history import History, new_history
 from hpc_diffuser.fit.search.method import METHODS, search_method
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parallel.decomposition import Layout, Work, choose_layout
-from hpc_diffuser.scattering.moments import n_parts
+from hpc_diffuser.scattering.dealing import n_parts
 from hpc_diffuser.system.progress import log
 
 _SAMPLES_TIMED = 16

@@ -30,9 +30,10 @@ from hpc_diffuser.io.maps import native
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.maps.zones import most_blocks, zones_bytes
 from hpc_diffuser.motion.ensemble import n_configurations
-from hpc_diffuser.parallel.decomposition import choose_layout, share_planes
+from hpc_diffuser.parallel.decomposition import Work, choose_layout, share_planes
 from hpc_diffuser.scattering import (
     crystal_liquid,
+    dealing,
     interpolation,
     liquid,
     model,
@@ -74,6 +75,10 @@ class Sizes:
         The same of the whole crystal's: of all cells that its samples need.
     coarse : Slab
         All planes that are computed.
+    work : Work
+        Of a part of an evaluation on them.
+    sample_parts : int
+        Of an evaluation.
     interpolated : bool
         From the grid of `coarse`, which otherwise is the target's own.
     kept_values : int
@@ -106,6 +111,8 @@ class Sizes:
     plane_voxels: np.ndarray
     liquid_points: int
     coarse: Slab
+    work: Work
+    sample_parts: int
     interpolated: bool
     kept_values: int
     transforming: Phase
@@ -134,12 +141,21 @@ def _crystal_points(target: Target, gamma_A: float) -> int:
 
 @dataclass(frozen=True)
 class Share:
-    """The most that a rank holds: c, w, v; and the sums of batches that it adds as a tree."""
+    """The most that a rank holds, and computes.
+
+    Attributes
+    ----------
+    computed, stored, voxels : int
+        c, w, v.
+    given, taken : int
+        Voxels on its slab, and those of others' sums that come to it; 0 of a rank alone.
+    """
 
     computed: int
     stored: int
     voxels: int
-    sums: int
+    given: int
+    taken: int
 
 
 def measured_sizes(problem: Problem) -> Sizes:
@@ -156,6 +172,7 @@ def measured_sizes(problem: Problem) -> Sizes:
     grid, d_min = (band.grid, band.d_min) if band else (holder, target.d_min)
     make = choose_transform(structure, grid, d_min, options.transform, how.factors, how.many_kinds)
     coarse = slab(grid, d_min, np.arange(grid.extent[0] + 1))
+    planes = np.add.reduceat(coarse.row_halves + 1, coarse.row_offsets[:-1])
     return Sizes(
         voxels=len(target.indices),
         points=math.prod(target.grid.shape),
@@ -166,6 +183,8 @@ def measured_sizes(problem: Problem) -> Sizes:
         liquid_points=math.prod(liquid.padded_shape(grid)) if how.liquid_gamma_A else 0,
         crystal_points=_crystal_points(target, how.crystal_gamma_A),
         coarse=coarse,
+        work=dealing.work_of(structure, grid, d_min, planes, make.drawn),
+        sample_parts=parts_of(problem),
         interpolated=band is not None,
         kept_values=make.kept_values,
         transforming=make.working_bytes(problem.modes, coarse, problem.space.farthest, how.factors),
@@ -208,28 +227,29 @@ def _parts(target: Target, refined: int) -> int:
 
 
 def shares_of_group(sizes: Sizes, n_ranks: int) -> list[Share]:
-    """What each of a group's ranks holds: the most that one in its row of the layout does."""
-    s = sizes.coarse
-    starts = np.arange(0, len(s.h), BLOCK)
-    blocks = np.add.reduceat(np.add.reduceat(s.row_halves + 1, s.row_offsets[:-1]), starts)
-    stored = np.add.reduceat(np.diff(s.offsets), starts)
-    layout = choose_layout(n_ranks, blocks)
+    """What each of a group's ranks holds: the most that one of those that compute does."""
+    s, blocks = sizes.coarse, sizes.work.blocks
+    stored = np.add.reduceat(np.diff(s.offsets), np.arange(0, len(s.h), BLOCK))
+    layout = choose_layout(n_ranks, sizes.work, sizes.sample_parts)
     slabs = share_planes(blocks, layout.slab_ranks)
+    planes = np.add.reduceat(s.row_halves + 1, s.row_offsets[:-1])
+    held = max(planes[own].sum() for own in share_planes(planes, n_ranks)) / planes.sum()
+    computed = round(held * computed_voxels(sizes))
+    target = sizes.plane_voxels[sizes.plane_voxels > 0]
+    interpolated = max(target[own].sum() for own in share_planes(target, n_ranks))
     part = max(blocks[own].sum() for own in slabs) / blocks.sum()
-    planes = sizes.plane_voxels[sizes.plane_voxels > 0]
-    interpolated = max(planes[own].sum() for own in share_planes(planes, n_ranks))
 
-    def share(in_first_row: bool) -> Share:
-        computed = round(part * computed_voxels(sizes)) * in_first_row
+    def share(computes: bool) -> Share:
         return Share(
             computed=computed,
-            stored=int(max(stored[own].sum() for own in slabs)),
+            stored=int(max(stored[own].sum() for own in slabs)) * computes,
             voxels=int(interpolated) if sizes.interpolated else computed,
-            sums=4 if layout.sample_ranks == 1 else 3,
+            given=round(part * computed_voxels(sizes)) * (computes and n_ranks > 1),
+            taken=computed * layout.sample_ranks * (n_ranks > 1),
         )
 
-    first, others = share(True), share(False)
-    return [first] * layout.slab_ranks + [others] * (n_ranks - layout.slab_ranks)
+    used = layout.sample_ranks * layout.slab_ranks
+    return [share(True)] * used + [share(False)] * (n_ranks - used)
 
 
 def computed_voxels(sizes: Sizes) -> int:
@@ -249,6 +269,8 @@ def held(sizes: Sizes, share: Share) -> Phase:
     """What a model and its `Comparison` keep."""
     own = math.ceil(share.voxels / sizes.mates)
     kept = moments.kept_bytes(share.computed) + [4 * share.stored] * sizes.kept_values
+    kept += dealing.kept_bytes(share.given or share.computed, share.computed)
+    kept += [6 * computed_voxels(sizes)] * bool(share.taken)  # all indices
     if sizes.mates > 1:
         kept += model.mates_bytes(sizes.expanded, sizes.mates, own)
     kept += liquid.kept_bytes(sizes.liquid_points)
@@ -284,17 +306,18 @@ def building(sizes: Sizes, share: Share) -> list[Phase]:
     return phases
 
 
-def evaluating(sizes: Sizes, share: Share, n_samples: int) -> list[Phase]:
+def evaluating(sizes: Sizes, share: Share) -> list[Phase]:
     """`internal_motion`, beside maps that were calculated before."""
     own, stored = share.computed, share.stored
     per_voxel = 4 if sizes.interpolated else 8
     kept = held(sizes, share) + [per_voxel * share.voxels] * _KEPT_MAPS
-    batch = moments.sampling_bytes(sizes.atoms, n_samples, stored, share.sums)
+    sums = moments.sampling_bytes(sizes.atoms, stored)
     whole, per_value = sizes.expanding
     expanding = [*whole, *(size * stored for size in per_value)]
     phases = [
-        kept + batch + sizes.transforming + expanding,
-        kept + moments.intensity_bytes(own, stored),
+        kept + sums + sizes.transforming + expanding,
+        [*kept, 24 * stored, 24 * own, *dealing.summing_bytes(share.given, share.taken)],
+        kept + moments.intensity_bytes(own),
         kept + scoring.masked_bytes(share.voxels),  # `results._halos`
     ]
     if sizes.interpolated:
@@ -316,14 +339,14 @@ def proposing(sizes: Sizes, share: Share, evaluations: int) -> Phase:
     return held(sizes, share) + proposing_bytes(evaluations)
 
 
-def linearising(sizes: Sizes, share: Share, n_samples: int) -> list[Phase]:
+def linearising(sizes: Sizes, share: Share) -> list[Phase]:
     """The normal equations of a search that takes steps: from a map and those to its sides."""
     voxels = math.ceil(share.voxels / sizes.mates)
     rows = normal_equations.kept_bytes(voxels, sizes.refined)
     rows += likelihood_equations.more_kept_bytes(voxels) * sizes.likely
     of_plane = int(sizes.plane_voxels.max(initial=0))
     maps = [8 * voxels] * 4  # the present one, two to its sides, their difference
-    phases = [maps + phase for phase in evaluating(sizes, share, n_samples)]
+    phases = [maps + phase for phase in evaluating(sizes, share)]
     of_matrix = normal_equations.plane_bytes(of_plane, sizes.refined)
     of_matrix += likelihood_equations.more_plane_bytes(of_plane, sizes.refined) * sizes.likely
     phases.append(held(sizes, share) + maps + of_matrix)
@@ -334,7 +357,7 @@ def linearising(sizes: Sizes, share: Share, n_samples: int) -> list[Phase]:
     return [rows + phase for phase in phases]
 
 
-def finishing(sizes: Sizes, share: Share, n_samples: int) -> list[Phase]:
+def finishing(sizes: Sizes, share: Share) -> list[Phase]:
     """The final map: gathered, then written, on rank 0; between, maps to the answer's sides."""
     kept = [*held(sizes, share), 8 * sizes.voxels, 8 * share.voxels]
     per_value = 4 if sizes.interpolated else 8
@@ -349,38 +372,31 @@ def finishing(sizes: Sizes, share: Share, n_samples: int) -> list[Phase]:
         *(maps + curving + phase for phase in bending),
         *native.writing_bytes(sizes.voxels, sizes.points, sizes.expanded),
     ]
-    sides = evaluating(sizes, share, n_samples)
+    sides = evaluating(sizes, share)
     return [kept + phase for phase in phases] + [maps + curving + phase for phase in sides]
 
 
-def samples_of(problem: Problem) -> tuple[int, int]:
-    """Configurations of an evaluation of the search, and of the largest of all.
+def parts_of(problem: Problem) -> int:
+    """How many parts an evaluation of the search has.
 
-    How many "auto" will be is not known yet; hardly more than the final map takes.
+    How many samples "auto" will be is not known yet; hardly more than the final map takes.
     """
     options, librates = problem.config.model, problem.space.librates
     samples = options.final_samples if isinstance(options.samples, str) else options.samples
-    if METHODS[problem.config.search.method].steps_after is not None:
-        samples *= least_squares.MOST_TIMES
-    most = max(samples, options.final_samples)
-    return (
-        n_configurations(problem.modes, librates, samples),
-        n_configurations(problem.modes, librates, most),
-    )
+    return dealing.n_parts(n_configurations(problem.modes, librates, samples))
 
 
 def fitting(problem: Problem, sizes: Sizes, alone: Share, together: Share) -> list[Phase]:
     """The phases of every rank: those of its group, and those that the whole job does together."""
-    samples, most = samples_of(problem)
     method, evaluations = METHODS[problem.config.search.method], problem.config.search.evaluations
     phases = [
         *building(sizes, alone),
-        *evaluating(sizes, alone, samples),
+        *evaluating(sizes, alone),
         *building(sizes, together),
-        *evaluating(sizes, together, most),
+        *evaluating(sizes, together),
     ]
     if method.learns:
         phases.append(proposing(sizes, alone, evaluations))
     if method.steps_after is not None:
-        phases += linearising(sizes, alone, samples)
+        phases += linearising(sizes, alone)
     return phases

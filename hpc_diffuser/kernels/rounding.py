@@ -7,7 +7,7 @@ it is the same whoever adds what first: work can be divided as finely, and as un
 import math
 from typing import Any
 
-from numba import njit
+from numba.extending import register_jitable
 
 TOGETHER = 2  # configurations that are added in single precision before their sum is rounded
 
@@ -20,7 +20,7 @@ def large_number(bound: float) -> float:
     return 1.5 * 2.0 ** (math.ceil(math.log2(max(bound, 1e-200))) + 1)
 
 
-@njit(cache=True)
+@register_jitable
 def rounded(x: Any, large: float) -> Any:
     """x to the nearest multiple of a step, which is the last digit of a large number (Dekker)."""
     return (x + large) - large

@@ -46,16 +46,22 @@ class Work:
         On each block of planes.
     drawing : float
         Before that, on every rank that has any of the blocks; in the same unit.
+    gathering : float
+        At the end of an evaluation, to send and to add sums on all blocks, where several ranks
+        have parts of the samples.
     """
 
     blocks: Floats
     drawing: float = 0.0
+    gathering: float = 0.0
 
     def time(self, layout: Layout, n_parts: int) -> float:
         """How long the busiest rank works on so many parts."""
         slabs = share_planes(self.blocks, layout.slab_ranks)
         most = max(float(self.blocks[own].sum()) for own in slabs)
-        return -(-n_parts // layout.sample_ranks) * (self.drawing + most)
+        gathered = self.gathering * most / float(self.blocks.sum() or 1)
+        busiest = -(-n_parts // layout.sample_ranks)
+        return busiest * (self.drawing + most) + gathered * (layout.sample_ranks > 1)
 
 
 def group_of(rank: int, n_ranks: int, n_groups: int) -> int:

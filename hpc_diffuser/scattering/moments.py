@@ -8,12 +8,12 @@ what all of them have found of a voxel is added up on the rank that holds it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 
 from hpc_diffuser.crystal.atom_factors import AtomFactors, atom_factors
 from hpc_diffuser.crystal.lattice import HklGrid
-from hpc_diffuser.kernels.rounding import TOGETHER
 from hpc_diffuser.motion.configurations import (
     configurations,
     independent_fields,
@@ -30,17 +30,23 @@ from hpc_diffuser.parallel.decomposition import (
     batch_edges,
     choose_layout,
     own_parts,
-    share_planes,
 )
 from hpc_diffuser.parallel.ordered_sums import sum_in_order
-from hpc_diffuser.scattering.dealing import Dealing
+from hpc_diffuser.scattering.dealing import (
+    Dealing,
+    chunks_of,
+    computed_planes,
+    holders_of,
+    n_parts,
+    work_of,
+)
 from hpc_diffuser.scattering.direct import sample_weights, variance_and_mean_squared
 from hpc_diffuser.scattering.dressing import can_be_dressed, field_covariances
 from hpc_diffuser.scattering.estimator_costs import estimator_costs
 from hpc_diffuser.scattering.exact_sums import CHUNK
 from hpc_diffuser.scattering.intensity import SelfSlopes, SelfTerms, self_terms
 from hpc_diffuser.scattering.slab import BLOCK, plane_costs, position_bytes, slab, squared_bytes
-from hpc_diffuser.scattering.transform import Transform, choose_transform, drawing_share
+from hpc_diffuser.scattering.transform import Transform, choose_transform
 from hpc_diffuser.system.arrays import Complexes, Floats, Integers
 
 ESTIMATORS = ("sampled", "one-phonon", "control-variate")
@@ -105,14 +111,14 @@ class Moments:
         self._make_transform = choose_transform(
             modes.structure, grid, d_min, transform, factors, many_kinds
         )
-        blocks = np.add.reduceat(self._costs, np.arange(0, len(costs), BLOCK)).astype(float)
-        drawing = drawing_share(modes.structure, grid, d_min) if self._make_transform.drawn else 0.0
-        self.work = Work(blocks, drawing * blocks.sum())
-        self._holders = _holders(voxels, group.size)
+        drawn = self._make_transform.drawn
+        self.work: Work = work_of(modes.structure, grid, d_min, self._costs, drawn)
+        self._holders = holders_of(voxels, group.size)
         holds = self._holders[indices[:, 0]] == group.rank
         self.rows: Integers = np.flatnonzero(holds)
-        self._all_indices = indices
         self.indices = indices[self.rows].astype(np.int16)
+        # Dealt out anew where parts are as many as they were not before: of one rank they are not.
+        self._all_indices = self.indices if group.size == 1 else indices.astype(np.int16)
         self.s_squared = s_squared[self.rows]
         self._still = atom_factors(modes.structure)
         self._densest = self._factors = factors or self._still
@@ -135,9 +141,7 @@ class Moments:
 
     def _deal(self, layout: Layout, place: tuple[int, int] | None) -> None:
         """The transform on this rank's planes, and what goes from there to where."""
-        slabs = np.full(len(self._costs), -1)
-        for number, own in enumerate(share_planes(self.work.blocks, layout.slab_ranks)):
-            slabs[np.isin(np.arange(len(slabs)) // BLOCK, own)] = number
+        slabs = computed_planes(self.work, layout, len(self._costs))
         slabs[self._costs == 0] = -1
         mine = np.empty(0, np.int64) if place is None else np.flatnonzero(slabs == place[1])
         part = slab(self._grid, self._d_min, mine)
@@ -226,7 +230,7 @@ class Moments:
         none = no_motion_slopes(self.modes, sampled, dimming)
         found = np.zeros((len(batches), len(numbers), none.flat().size))
         for total, i in zip(found, batches, strict=True):
-            for rows, own in _chunks(edges[i], edges[i + 1], n) if len(numbers) else ():
+            for rows, own in chunks_of(edges[i], edges[i + 1], n) if len(numbers) else ():
                 moved = configurations(self.modes, sampled, normals[rows], rows)
                 weights = frame_weights(self.modes, sampled, rows)
                 forces = self.transform.forces(moved, pulls, weights, dimming, own)
@@ -278,7 +282,7 @@ class Moments:
                 rows = np.arange(own, len(normals), n_frames)
                 moved = configurations(self.modes, parameters.sampled, normals[rows], rows)
                 sums = transform.moments(moved) / len(rows)
-            for given in dealing.collected(sums)[: n_frames - first]:
+            for given in islice(dealing.collected(sums), n_frames - first):
                 yield self._frame_slope(given, variance, average)
 
     def _frame_slope(
@@ -415,7 +419,7 @@ class Moments:
         phonons = self.transform.phonons(fields)
         sums = phonons.sums()
         first, last = (max(end - n_fields, 0) for end in (parts.start, parts.stop))
-        for rows, own in _chunks(first, last, n):
+        for rows, own in chunks_of(first, last, n):
             moved = configurations(self.modes, sampled, normals[rows], rows)
             coefficients = normals[rows, :n_fields]  # libration's, at 0, are behind them
             phonons.add_remainders(moved, coefficients, 1 / n, sums, own)
@@ -431,36 +435,14 @@ class Moments:
         weights = sample_weights(frame_weights(self.modes, sampled, every), n)
         of_mean = self._mean()
         sums = self.transform.sums(float(np.abs(weights).sum()))
-        for rows, own in _chunks(parts.start, parts.stop, n):
+        for rows, own in chunks_of(parts.start, parts.stop, n):
             moved = configurations(self.modes, sampled, normals[rows], rows)
             self.transform.add_moments(moved, weights[rows], sums, own)
         total = self._dealing.summed(sums.values)
+        del sums
         mean = of_mean[0] + 1j * of_mean[1]
         self._average = (mean + (total[0] + 1j * total[1]) / n).astype(np.complex64)
         return variance_and_mean_squared(total, (of_mean[0], of_mean[1]), n)
-
-
-def n_parts(n_samples: int) -> int:
-    """How many parts samples are divided into: a few in each, see `kernels.rounding`."""
-    return -(-n_samples // TOGETHER)
-
-
-def _chunks(first: int, last: int, n_samples: int) -> Iterator[tuple[Integers, slice]]:
-    """The chunks that hold some parts: the rows of all their samples, and which are the parts'."""
-    per_chunk = CHUNK // TOGETHER
-    for chunk in range(first // per_chunk, -(-last // per_chunk)):
-        rows = np.arange(chunk * CHUNK, min((chunk + 1) * CHUNK, n_samples))
-        start = max(first - chunk * per_chunk, 0) * TOGETHER
-        yield rows, slice(start, (last - chunk * per_chunk) * TOGETHER)
-
-
-def _holders(voxels: Integers, n_ranks: int) -> Integers:
-    """Which rank holds each plane of so many voxels: (H,) int; −1 where there are none."""
-    holders = np.full(len(voxels), -1)
-    planes = np.flatnonzero(voxels)
-    for rank, own in enumerate(share_planes(voxels[planes], n_ranks)):
-        holders[planes[own]] = rank
-    return holders
 
 
 def _released(modes: Modes, parameters: Parameters) -> Floats:
@@ -503,17 +485,10 @@ def building_bytes(computed: int, stored: int, elements: int) -> list[list[float
     ]
 
 
-def sampling_bytes(atoms: int, stored: int, given: int, taken: int) -> list[float]:
-    """The same of a chunk of configurations and of all sums, beside the transform's own.
-
-    Parameters
-    ----------
-    atoms, stored : int
-    given, taken : int
-        Voxels that are computed for others, and that come from others, where there are any.
-    """
+def sampling_bytes(atoms: int, stored: int) -> list[float]:
+    """The same of a chunk of configurations and of all sums, beside the transform's own."""
     # Displacements and positions, in Å and in steps.
-    return [*[24 * atoms * CHUNK] * 5, 24 * stored, *[24 * given] * 2, *[24 * taken] * 2]
+    return [*[24 * atoms * CHUNK] * 5, 24 * stored]
 
 
 def slope_bytes(computed: int) -> list[float]:
@@ -521,9 +496,9 @@ def slope_bytes(computed: int) -> list[float]:
     return [8 * computed, *[8 * computed] * 9]
 
 
-def intensity_bytes(computed: int, stored: int) -> list[float]:
+def intensity_bytes(computed: int) -> list[float]:
     """The same of moments on their way to intensity."""
-    return [12 * stored, 12 * computed, 24 * computed, *[8 * computed] * 9]
+    return [*[24 * computed] * 2, *[8 * computed] * 9]
 
 
 def _identity(factors: AtomFactors) -> tuple[object, ...]:

@@ -353,13 +353,6 @@ def transform_costs(structure: Structure, grid: HklGrid, d_min: float) -> tuple[
     return direct, density_products_s(box, grid, d_min) + ATOM_S * len(structure)
 
 
-def drawing_share(structure: Structure, grid: HklGrid, d_min: float) -> float:
-    """What drawing a configuration takes, of what its products on all planes do."""
-    _, density = transform_costs(structure, grid, d_min)
-    drawing = ATOM_S * len(structure)
-    return drawing / (density - drawing)
-
-
 def steps_per_A(unit_cell: tuple[float, ...], d_min: float) -> Floats:
     """(3, 3): a row vector in Å times this is in steps of the grid that atoms are drawn on."""
     steps: Floats = fractionalization(unit_cell).T * grid_points_per_cell(unit_cell, d_min)

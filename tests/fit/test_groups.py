@@ -9,14 +9,15 @@ from hpc_diffuser.fit import groups
 from hpc_diffuser.fit.config import load_config
 from hpc_diffuser.fit.groups import Costs, choose_groups, measured_costs, soonest
 from hpc_diffuser.fit.problem import load_problem
+from hpc_diffuser.parallel.decomposition import Work
 
-EVEN = np.ones(5)
+EVEN = (Work(np.ones(5)), 4)
 
 
 def test_seconds_of_an_evaluation():
-    """Proposing is not shared. Five equal blocks in four batches: on 2 ranks 2 batches each, half;
+    """Proposing is not shared. Five equal blocks, four parts of samples: on 2 ranks 2 each, half;
     on 5 ranks a block each; on 20 ranks a twentieth, and on 40 no less."""
-    costs = Costs(1.0, 100.0, EVEN)
+    costs = Costs(1.0, 100.0, *EVEN)
     found = [costs.seconds(n) for n in (1, 2, 5, 20, 40)]
     assert found == pytest.approx([101, 51, 21, 6, 6])
 
@@ -34,13 +35,13 @@ def test_seconds_of_an_evaluation():
 )
 def test_soonest(proposing, evaluating, ranks, restarts, expected):
     """The number of groups whose rounds end first, computed by hand in the comments."""
-    assert soonest(Costs(proposing, evaluating, EVEN), ranks, restarts) == expected
+    assert soonest(Costs(proposing, evaluating, *EVEN), ranks, restarts) == expected
 
 
 def test_soonest_is_the_least_of_all():
     """Against every number of groups, for many cases."""
     for proposing, ranks, restarts in itertools.product((0.0, 1.0, 30.0), (1, 3, 8, 12), (1, 5, 9)):
-        costs = Costs(proposing, 10.0, EVEN)
+        costs = Costs(proposing, 10.0, *EVEN)
         chosen = soonest(costs, ranks, restarts)
         walls = {
             n: np.ceil(restarts / n) * costs.seconds(ranks // n)
@@ -68,4 +69,4 @@ def test_nothing_is_measured_where_it_is_clear(project, monkeypatch):
 def test_costs_are_measured(project):
     """Seconds above zero, and the blocks of the model that will be used."""
     costs = measured_costs(load_problem(load_config(project / "fit.toml")))
-    assert costs.proposing > 0 and costs.evaluating > 0 and costs.blocks.sum() > 0
+    assert costs.proposing > 0 and costs.evaluating > 0 and costs.work.blocks.sum() > 0

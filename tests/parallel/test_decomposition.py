@@ -75,7 +75,7 @@ def test_ranks_of_a_layout_do_every_part_once(costs, n_ranks, n_parts):
     shares = [own_parts(n_parts, i, layout.sample_ranks) for i in range(layout.sample_ranks)]
     assert [part for share in shares for part in share] == list(range(n_parts))
     sizes = [len(share) for share in shares]
-    assert 1 <= min(sizes) and max(sizes) <= min(sizes) + 1
+    assert min(sizes) >= 1 and max(sizes) <= min(sizes) + 1
 
 
 @given(COSTS, st.integers(1, 40), st.integers(1, 40), st.floats(0, 1))
