@@ -2,12 +2,15 @@
 
     python tests/campaigns/frame_weights.py ../shared/data/lysozyme OUT
     python tests/campaigns/frame_weights.py ../shared/data/lysozyme OUT --every 2
+    python tests/campaigns/frame_weights.py ../shared/data/lysozyme OUT --lbfgs 71
 
 Of a folder with `trajectory.xtc`, `topology.pdb` and `6o2h.pdb`. The target is of `--true` frames
 with random weights that are told, and noise. With `--every 2` the ensemble is every second frame,
 and the target is of frames between these: of none that the fit has. Written to OUT, which must not
 be there: ensemble.pdb, target.h5 and fit.toml, whose run is OUT/run; then what it has found, beside
-the truth and beside the trajectory as it is, whose translation alone is refined.
+the truth and beside the trajectory as it is, whose translation alone is refined. With `--lbfgs` the
+first restart's steps beside those of L-BFGS-B on the weights' logarithms, by the exact gradient,
+from the same start: how far from the least objective each is.
 """
 
 import argparse
@@ -16,12 +19,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from scipy.optimize import minimize
 
 from hpc_diffuser.crystal.lattice import grid_to_resolution
 from hpc_diffuser.fit.config import load_config
 from hpc_diffuser.fit.problem import compare, load_problem
 from hpc_diffuser.fit.refinement import refine
+from hpc_diffuser.fit.results import objective
 from hpc_diffuser.fit.run.directory import read_histories
+from hpc_diffuser.fit.stepping.gradient import score_and_gradient
+from hpc_diffuser.fit.stepping.starts import source_point
 from hpc_diffuser.fit.summary import Summary
 from hpc_diffuser.io.maps.native import write_target
 from hpc_diffuser.io.structures.files import pdb_bytes
@@ -107,6 +114,38 @@ def scored_truth(options: argparse.Namespace, weights: np.ndarray) -> tuple[floa
     return score.cc_work, score.cc_free
 
 
+def print_lbfgs(options: argparse.Namespace, theta: float) -> None:
+    """How far above the least objective known each evaluation is, of either way."""
+    config = load_config(options.out / "run.toml")
+    problem = load_problem(replace(config, prior=replace(config.prior, weights=theta)))
+    (model, comparison), prior = compare(problem, Ranks()), problem.prior
+    assert prior is not None
+    steps = read_histories(options.out / "run", options.restarts)[0].objectives
+    tried: list[float] = []
+
+    def objective_and_slope(x: np.ndarray) -> tuple[float, np.ndarray]:
+        weights = np.exp(x[1:] - x[1:].max())
+        weights /= weights.sum()
+        point = np.append(x[:1], weights)
+        of = (problem.space, model, comparison, point, problem.normals(1))
+        score, slope = score_and_gradient(*of)
+        added = prior.added_about(point, None)
+        slope = slope + added.gradient
+        tried.append(objective(score) + added.value)
+        return tried[-1], np.append(slope[:1], weights * (slope[1:] - weights @ slope[1:]))
+
+    start = source_point(problem.space, problem.modes)
+    x = np.append(start[:1], np.log(start[1:]))
+    bounds = [problem.space.bounds[0], *[(None, None)] * (len(x) - 1)]
+    limits = {"maxfun": options.lbfgs, "ftol": 1e-12, "gtol": 1e-9}
+    minimize(objective_and_slope, x, jac=True, method="L-BFGS-B", bounds=bounds, options=limits)
+    least = min(*tried, *steps)
+    for above in (1e-2, 1e-3, 1e-4, 1e-5, 1e-6):
+        told = [np.flatnonzero(np.array(x) < least + above)[:1] + 1 for x in (steps, tried)]
+        shown = [str(n[0]) if len(n) else "none" for n in told]
+        print(f"within {above:g}: evaluation {shown[0]} of least squares, {shown[1]} of L-BFGS-B")
+
+
 def main() -> None:
     options = _options()
     options.out.mkdir(parents=True)
@@ -141,6 +180,8 @@ def main() -> None:
             f"restart {number}: {len(history)} evaluations, objective "
             f"{history.objectives[history.best]:.6f}, farthest from the answer {apart:.1e}"
         )
+    if options.lbfgs:
+        print_lbfgs(options, found.theta)
     print(f"core seconds: {spent:.0f}, of the fit with given weights {middle - at_start:.0f}")
 
 
@@ -169,6 +210,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--d-min", type=float, default=2.5)
     parser.add_argument("--oversampling", type=int, default=4)
     parser.add_argument("--restarts", type=int, default=5)
+    parser.add_argument("--lbfgs", type=int, default=0, help="evaluations of L-BFGS-B")
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args()
 

@@ -18,6 +18,7 @@ from frames_loop import (
     frames_of_example,
     write_frames_loop,
 )
+from report_pages import unfounded_numbers, wrong_cells
 
 from hpc_diffuser.fit.citations import citations
 from hpc_diffuser.fit.config import PriorConfig, parse_config
@@ -188,6 +189,8 @@ def test_a_fit_and_what_it_leaves(folder, tmp_path, call, quick_figures):
     done = call("report", "run", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     tables = tmp_path / "run" / "report" / "tables"
+    files = (tmp_path / "run" / name for name in ("summary.json", "manifest.json"))
+    assert not unfounded_numbers(tables.parent, *files) and not wrong_cells(tables.parent)
     assert (tables / "frame-weights.csv").read_text().splitlines()[1].startswith("4,0.4")
     done = call("export", "run", "out.pdb", "--write", "frames", folder=tmp_path)
     assert "model 1: frame 4, weight 0.4" in done.stdout, done.stderr
