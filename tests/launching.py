@@ -111,7 +111,8 @@ def write_config(
 ) -> None:
     """The fit's config; `run` is added to the section of that name."""
     text = CONFIG.replace("GROUPS", str(groups)).replace("GRID", grid)
-    text = text.replace("[search]", f'[search]\nmethod = "{method}"')
+    if method != "bayesian":
+        text = text.replace("[search]", f'[search]\nmethod = "{method}"')
     text = text.replace(f"evaluations = {EVALUATIONS}", f"evaluations = {evaluations_of(method)}")
     (folder / "c.toml").write_text(text + run)
 

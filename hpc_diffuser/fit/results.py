@@ -28,6 +28,8 @@ from hpc_diffuser.fit.scoring import (
     plain,
     shell_rows,
 )
+from hpc_diffuser.fit.search.least_squares import MOST_TIMES
+from hpc_diffuser.fit.search.method import METHODS
 from hpc_diffuser.fit.summary import (
     TRANSLATIONS_A,
     AlphaRow,
@@ -189,9 +191,18 @@ def _final_map(
 
 
 def _samples(problem: Problem, world: Ranks) -> int:
-    """As many as an evaluation of the search took, also where an earlier job has searched."""
+    """As many as an evaluation of the search took, also where an earlier job has searched.
+
+    Of least squares in its last stage, but no more than the final map has: a minimum that was
+    found with so many may be none of the first stage's map.
+    """
     found = world.from_root(lambda: read_convergence(problem.config.run.directory))
-    return problem.config.model.final_samples if found is None else found.samples
+    final = problem.config.model.final_samples
+    if found is None:
+        return final
+    if METHODS[problem.config.search.method].steps_after is None:
+        return found.samples
+    return max(found.samples, min(found.samples * MOST_TIMES, final))
 
 
 def _outcome(

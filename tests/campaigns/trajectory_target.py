@@ -147,7 +147,7 @@ def row(n_modes: int, prior: str, found: dict) -> str:
     errors = np.array([np.nan if e is None else e for e in known]) / np.maximum(answer, 1e-9)
     large = carrying(source)
     off = np.abs(answer[large] / source[large] - 1)
-    weight = (found.get("prior") or {}).get("weight", 0.0)
+    weight = (found.get("prior") or {}).get("amplitudes", 0.0)
     return (
         f"{n_modes:5d}  {prior:>5s}  {weight or 0:6.4g}  {found['cc_work']:7.4f}  "
         f"{found['cc_free']:7.4f}  {found['b_factors']['mean_ratio']:9.2f}  "

@@ -283,10 +283,12 @@ def test_an_older_run_goes_on_as_it_was(call, project):
 
 @pytest.mark.parametrize("estimator", EXPANSIONS)
 def test_least_squares_by_every_estimator(call, project, edit, estimator):
-    """Steps need no moments by samples alone; only the polish by the exact gradient does."""
+    """Steps need no moments by samples alone; errors are of as many samples as the last stage."""
     edit(project / "fit.toml", "[search]", '[search]\nmethod = "least-squares"')
     summary, _ = fit(call, project, estimator=estimator)
     assert summary["restarts_finished"] == 2 and summary["cc_work"] > 0.9
+    sampling, final = summary["sampling"]["samples"], summary["final_map"]["samples"]
+    assert sampling < summary["intervals"]["samples"] == min(16 * sampling, final)
 
 
 RANKS = """
