@@ -51,11 +51,14 @@ class Used:
         The modes, or the frames in their place, come from a trajectory.
     frame_weights : bool
         Those of an ensemble were refined.
+    springs : bool
+        Molecules are on springs between neighbours.
     """
 
     method: str = "bayesian"
     trajectory: bool = False
     frame_weights: bool = False
+    springs: bool = False
 
 
 def _always(used: Used) -> bool:
@@ -68,6 +71,10 @@ def _trajectory(used: Used) -> bool:
 
 def _frame_weights(used: Used) -> bool:
     return used.frame_weights
+
+
+def _springs(used: Used) -> bool:
+    return used.springs
 
 
 def _bayesian(used: Used) -> bool:
@@ -123,6 +130,18 @@ REFERENCES: tuple[tuple[Reference, Callable[[Used], bool]], ...] = (
             "10.1063/1.4937786",
         ),
         _frame_weights,
+    ),
+    (
+        Reference(
+            "meisburger2020",
+            "lattice dynamics",
+            "S. P. Meisburger, D. A. Case and N. Ando",
+            "Diffuse X-ray scattering from correlated motions in a protein crystal",
+            "Nat. Commun. 11, 1271",
+            2020,
+            "10.1038/s41467-020-14933-6",
+        ),
+        _springs,
     ),
     (
         Reference(

@@ -1,5 +1,7 @@
 """What a run went through, as far as its references depend on it."""
 
+import numpy as np
+
 from hpc_diffuser.fit.citations import Used
 from hpc_diffuser.interface.run import Run
 from hpc_diffuser.io.trajectories.kinds import is_trajectory
@@ -8,7 +10,7 @@ from hpc_diffuser.system.errors import InputError
 
 def used_in(run: Run) -> Used:
     """For `citations`; of what is no longer there, as if the run had gone the usual way."""
-    return Used(_method(run), _from_trajectory(run), _weighs_frames(run))
+    return Used(_method(run), _from_trajectory(run), _weighs_frames(run), _has_springs(run))
 
 
 def _method(run: Run) -> str:
@@ -21,6 +23,11 @@ def _method(run: Run) -> str:
 def _weighs_frames(run: Run) -> bool:
     outcome = run.summary.outcome if run.summary else None
     return outcome is not None and outcome.frame_weights is not None
+
+
+def _has_springs(run: Run) -> bool:
+    outcome = run.summary.outcome if run.summary else None
+    return outcome is not None and bool(np.any(outcome.answer.get("lattice_spring_A") or 0.0))
 
 
 def _from_trajectory(run: Run) -> bool:

@@ -14,9 +14,12 @@ FILE = Path(__file__).resolve().parents[2] / "CITATION.cff"
 @pytest.mark.parametrize(
     ("used", "lacking"),
     [
-        (Used("bayesian", trajectory=True, frame_weights=True), set()),
-        (Used("bayesian"), {"mcgibbon2015", "hummer2015"}),
-        (Used("another", trajectory=True), {"scikit_optimize", "hummer2015"}),
+        (Used("bayesian", trajectory=True, frame_weights=True, springs=True), set()),
+        (Used("bayesian"), {"mcgibbon2015", "hummer2015", "meisburger2020"}),
+        (
+            Used("another", trajectory=True),
+            {"scikit_optimize", "hummer2015", "meisburger2020"},
+        ),
     ],
 )
 def test_what_was_used(used, lacking):
