@@ -137,6 +137,17 @@ def test_parameters_are_those_of_the_summary(run, content):
     assert f"{effective[0]} voxels count as {effective[1]:.0f} independent" in " ".join(found.words)
 
 
+def test_a_bootstrap_without_minima_is_no_check(copy, content):
+    """None at all says so; a few are counted."""
+    n = len(content["refined"])
+    none = {"bootstrap_errors": [None] * n, "bootstrap_without": 500}
+    said = parameters_of_run(copy(content | {"intervals": content["intervals"] | none}))
+    assert "more than half of 500 drawings none was found" in " ".join(said.words)
+    few = content["intervals"] | {"bootstrap_errors": [0.1] * n, "bootstrap_without": 3}
+    said = parameters_of_run(copy(content | {"intervals": few}))
+    assert "In 3 of 500 drawings no minimum was found" in " ".join(said.words)
+
+
 def test_combinations_are_those_of_the_summary(run, content):
     """Deviations and all parts; how many parameters are known how well, counted anew."""
     found, intervals = determined_by_run(run), content["intervals"]

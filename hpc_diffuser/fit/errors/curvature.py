@@ -66,25 +66,65 @@ class Curvature:
         self._derivatives: list[np.ndarray] = []
         self._slopes: list[tuple[np.ndarray, np.ndarray]] = []
         self._second: list[float] = []
+        self._along: list[tuple[np.ndarray, float, float]] = []
 
     def about(self, calculated: np.ndarray) -> "Curvature":
         """The same about another map (V,), without parameters yet: voxels and data are shared."""
         other = copy(self)
         other._x_scale, other._u = self._standardised(calculated[self._rows])
         other._rho = self._means(other._u, self._t)
-        other._derivatives, other._slopes, other._second = [], [], []
+        other._derivatives, other._slopes, other._second, other._along = [], [], [], []
         return other
 
     def add(self, first: np.ndarray, second: np.ndarray) -> None:
         """A parameter's first and second derivative of the map, (V,) float each.
 
-        Of two parameters the mixed second derivatives count as 0.
+        Of two parameters the mixed second derivatives count as 0, but for what `add_along` adds.
         """
         du = self.add_slope(first)
         self._derivatives.append(du.astype(np.float32))
+        self._second.append(self._bent(second))
+
+    def add_along(self, direction: np.ndarray, move: np.ndarray, second: np.ndarray) -> None:
+        """A second derivative along a direction of all parameters, when they are added.
+
+        Of directions v_k that are orthonormal in coordinates x = φ/h, the sum over k of second
+        derivatives times v_k v_kᵀ has all second derivatives along them, mixed ones too where the
+        v_k are the axes in which they vanish.
+
+        Parameters
+        ----------
+        direction : (D,) float
+            v_k/h.
+        move : (D,) float
+            v_k h, the change of φ with x.
+        second : (V,) float
+            Of the map, along x.
+        """
+        self._along.append((direction, self._bent(second), self._half(move, second)))
+
+    def _half(self, move: np.ndarray, second: np.ndarray) -> float:
+        """Half of the part that the shape's own change has in a second derivative (V,)."""
+        ddu, change = self._in_units(second[self._rows]), np.zeros(len(self._rows))
+        for weight, du in zip(move, self._derivatives, strict=True):
+            change += weight * du
+        beta = self._means(change, self._u)
+        for group, own in zip(self._groups(), self._slices, strict=True):
+            change[own] -= beta[group] * self._u[own]
+        square = self._means(change, change).sum()
+        return float(self._means(ddu, change).sum() / square / 2) if square > 0 else 0.0
+
+    def gauss_newton(self) -> np.ndarray:
+        """(D, D) Hessian of what is added so far, without second derivatives of the map."""
+        kappa, beta = (np.array(x).reshape(-1, len(self._rho)) for x in self._columns())
+        with threadpool_limits(1):
+            return hessian_of(self._rho, kappa, beta, self._products())
+
+    def _bent(self, second: np.ndarray) -> float:
+        """By how much a second derivative (V,) of the map bends the correlation."""
         ddu = self._in_units(second[self._rows])
         bent = self._means(ddu, self._t) - self._rho * self._means(ddu, self._u)
-        self._second.append(float(bent.mean()))
+        return float(bent.mean())
 
     def add_slope(self, first: np.ndarray) -> np.ndarray:
         """Its first derivative alone, (V,), where the gradient is all that is asked for.
@@ -109,9 +149,14 @@ class Curvature:
             hessian = hessian_of(self._rho, kappa, beta, self._products())
             by_voxel, sums = self._by_zone(kappa, beta)
         hessian -= np.diag(self._second)
+        halves = np.zeros(len(hessian))
+        for direction, bent, half in self._along:
+            hessian -= bent * np.outer(direction, direction)
+            halves += half * direction
         rows = zip(self._derivatives, kappa, beta, strict=True)
         pulls = [self._pull(du, k, b) for du, k, b in rows]
         pulls_of_zones = np.array(pulls).reshape(-1, self._n_zones()).T
+        sums = sums.along_shapes(halves) if halves.any() else sums
         return Bend(
             gradient, hessian, pulls_of_zones, len(self._rows), by_voxel, sums, self._neighbours
         )

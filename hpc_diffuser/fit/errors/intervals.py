@@ -59,6 +59,9 @@ class Intervals:
         The same of 68 %, with 1 in the place of 1.96.
     bootstrap_errors : tuple of float or None
         Standard errors by zones drawn anew, see `bootstrap`: they check the others.
+    bootstrap_without : int
+        Drawings in which no minimum was found near the answer: they are left out. Where they are
+        more than half of all, bootstrap errors and intervals are None.
     bootstrap_low, bootstrap_high : tuple of float or None
         Between which 95 % of the answers of those zones lie.
     to_minimum : tuple of float or None
@@ -93,6 +96,7 @@ class Intervals:
     bootstrap_errors: tuple[float | None, ...] = ()
     bootstrap_low: tuple[float | None, ...] = ()
     bootstrap_high: tuple[float | None, ...] = ()
+    bootstrap_without: int = 0
     to_minimum: tuple[float | None, ...] = ()
     correlation: tuple[tuple[float | None, ...], ...] = ()
     reasons: tuple[str | None, ...] = ()

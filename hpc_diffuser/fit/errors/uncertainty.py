@@ -19,6 +19,7 @@ from hpc_diffuser.fit.errors.bend import Bend
 from hpc_diffuser.fit.errors.bootstrap import resampled_answers
 from hpc_diffuser.fit.errors.combinations import combinations_of, determined_by_data
 from hpc_diffuser.fit.errors.curvature import Curvature
+from hpc_diffuser.fit.errors.directions import directions, free_on_both_sides
 from hpc_diffuser.fit.errors.effective_number import effective_voxels
 from hpc_diffuser.fit.errors.intervals import Intervals
 from hpc_diffuser.fit.errors.likelihood_curvature import LikelihoodCurvature
@@ -30,6 +31,7 @@ from hpc_diffuser.fit.stepping.slopes import expanded_modes
 from hpc_diffuser.fit.summary import Spread, Values
 from hpc_diffuser.maps.zones import Zones, blocks_of, error_and_interval
 from hpc_diffuser.motion.parameters import Parameters
+from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering.model import Model, collect
 from hpc_diffuser.system.memory import give_back
 
@@ -46,8 +48,8 @@ def parameter_intervals(
 ) -> Intervals | None:
     """The intervals of an answer's parameters, on the group's root; None on the other ranks.
 
-    Up to two maps for each parameter, all from the same sample points. None, too, where nothing
-    is refined.
+    Up to two maps for each parameter, and for each direction in which the objective bends without
+    mixing (`directions`), all from the same sample points. None, too, where nothing is refined.
 
     The slope is that of the final map, of more samples: few of them shift the minimum of every
     evaluation of the search alike, which maps of as few do not see. The curvature is that of as
@@ -89,6 +91,7 @@ def parameter_intervals(
     if root.from_root(lambda: why is not None):
         return Intervals(zones=n_zones, samples=samples, missing=why) if root.is_root else None
     at_final = None if curvature is None or final is None else curvature.about(final)
+    both = [] if expanded.keys() | frames else free_on_both_sides(found)
     for i, of_one in enumerate(found):
         if i in expanded and of_modes is not None:
             slope = collect(model, next(of_modes), len(problem.target.indices))
@@ -101,8 +104,9 @@ def parameter_intervals(
             give_back()
             continue
         sides = (_moved(calculated, point, i, v) for v in of_one.sides)
-        _add_derivatives(of_one, here, sides, curvature, at_final)
+        _add_derivatives(of_one, here, sides, curvature, at_final, alone=both == [i])
         give_back()
+    _add_along_directions(root, found, both, calculated, here, curvature)
     if curvature is None or here is None:
         return None
     bend = curvature.bend()
@@ -149,13 +153,42 @@ def _add_derivatives(
     sides: Iterable[np.ndarray | None],
     curvature: Curvature | None,
     at_final: Curvature | None,
+    alone: bool,
 ) -> None:
-    """All ranks make the maps to a parameter's sides; the root adds what they tell."""
+    """All ranks make the maps to a parameter's sides; the root adds what they tell.
+
+    The second derivative only where it is of the one parameter that has any.
+    """
     left, right = sides
     if curvature is None or here is None:
         return
     phis = [of_one.phi(v) for v in (of_one.value, *of_one.sides)]
-    _add(*derivatives(here, left, right, *phis), curvature, at_final)
+    first, second = derivatives(here, left, right, *phis)
+    _add(first, second if alone else None, curvature, at_final)
+
+
+def _add_along_directions(
+    group: Ranks,
+    found: Sequence[Coordinate],
+    rows: Sequence[int],
+    calculated: Callable[[np.ndarray], np.ndarray | None],
+    here: np.ndarray | None,
+    curvature: Curvature | None,
+) -> None:
+    """All ranks make maps along the directions of some parameters; the root adds their bends.
+
+    Of one parameter the direction is its own, which has been added with it.
+    """
+    if len(rows) < 2:
+        return
+    along = group.from_root(
+        lambda: None if curvature is None else directions(found, rows, curvature.gauss_newton())
+    )
+    for one in along:
+        left, right = calculated(one.left), calculated(one.right)
+        if curvature is not None and here is not None and left is not None and right is not None:
+            curvature.add_along(one.weights, one.move, (left + right - 2 * here) / one.far**2)
+        give_back()
 
 
 def _add(
@@ -256,13 +289,15 @@ def intervals_of(bend: Bend, found: Sequence[Coordinate], samples: int) -> Inter
     covariance = own.covariance()
     errors = np.sqrt(np.diag(covariance))
     steps = own.step_within(*np.transpose([c.room for c in known]))
-    columns = _columns(known, errors, steps) | _resampled(own, known)
+    drawn = resampled_answers(own)
+    columns = _columns(known, errors, steps) | _resampled(drawn, known)
     placed: dict[str, Any] = {n: _at(rows, x, len(found)) for n, x in columns.items()}
     correlation = np.full((len(found), len(found)), np.nan)
     correlation[np.ix_(rows, rows)] = covariance / np.outer(errors, errors)
     return Intervals(
         **placed,
         correlation=tuple(_plain(row) for row in correlation),
+        bootstrap_without=int(np.isnan(drawn).any(axis=1).sum()),
         reasons=tuple(reasons),
         known=tuple(rows.tolist()),
         combinations=combinations_of(own, [c.breadth for c in known]),
@@ -295,9 +330,8 @@ def _columns(
     }
 
 
-def _resampled(bend: Bend, known: Sequence[Coordinate]) -> dict[str, np.ndarray]:
-    """The same of zones drawn anew: the error is half of what holds the central 68 % of them."""
-    drawn = resampled_answers(bend)
+def _resampled(drawn: np.ndarray, known: Sequence[Coordinate]) -> dict[str, np.ndarray]:
+    """The same of answers (B, d) of zones drawn anew: half of what holds the central 68 %."""
     _, few, most = error_and_interval(drawn, ONE_ERROR)
     _, low, high = error_and_interval(drawn)
     rows = zip(known, (most - few) / 2, low, high, strict=True)

@@ -85,6 +85,19 @@ class ZoneSums:
                 found[group] += total[1:, 1:] - np.outer(total[0, 1:], total[0, 1:]) / total[0, 0]
         return found[(found[:, 0, 0] > 0) & (found[:, 1, 1] > 0)]
 
+    def along_shapes(self, halves: np.ndarray) -> "ZoneSums":
+        """With u̇ − hu in the place of u̇, h (D,) half of what a shape's change changes by itself.
+
+        A map x + s ẋ + s² ẍ/2 with the part 2h ẋ of ẍ is, but for a scale, which a CC does not
+        see, x + s (ẋ − hx) to second order: (1 + hs)(x + s (ẋ − hx)). Where amplitudes grow in
+        proportion the map is mostly scaled, and its shape goes with s; along a straight line of
+        maps to smaller amplitudes it would change the faster the less of the map is left.
+        """
+        sums, own = self.sums.copy(), halves.astype(np.float32)
+        sums[:, _MAPS:] -= own[:, None] * sums[:, 1:2]
+        sums[:, :, _MAPS:] -= sums[:, :, 1:2] * own
+        return replace(self, sums=sums)
+
     def of(self, some: np.ndarray) -> "ZoneSums":
         """With some of the parameters, by their places (d,), only."""
         kept = np.concatenate([np.arange(_MAPS), _MAPS + some])

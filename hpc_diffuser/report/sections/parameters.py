@@ -5,6 +5,7 @@ import numpy as np
 from hpc_diffuser.fit.errors.intervals import EffectiveVoxels, Intervals
 from hpc_diffuser.fit.summary import Outcome, Summary
 from hpc_diffuser.interface.run import Run
+from hpc_diffuser.maps.zones import REPLICATES
 from hpc_diffuser.plots.parameters import intervals_figure
 from hpc_diffuser.report.facts import numbered
 from hpc_diffuser.report.section import Cell, Column, Contents, Figure, Table
@@ -142,14 +143,33 @@ def _effective(found: Intervals) -> tuple[str, ...]:
             "so many, each with an error of its own, would determine the parameters as well. "
             "Measured by how the residual's pulls at the parameters go together inside zones."
         )
-    if found.bootstrap_errors:
-        words.append(
-            "As a check the zones were drawn anew, with replacement, and the minimum looked for "
-            "with the map's slopes: the bootstrap's standard errors and 95 % intervals, about the "
-            "answer, are in the second table. Where they are much larger than the others, few "
-            "zones determine the parameter, or the objective is no parabola there."
+    return (*words, *_drawn_anew(found))
+
+
+def _drawn_anew(found: Intervals) -> tuple[str, ...]:
+    """What the errors were checked with, or why they were not."""
+    if not found.bootstrap_errors:
+        return ()
+    drawn = (
+        "As a check the zones were drawn anew, with replacement, and the minimum looked for with "
+        "the map's slopes"
+    )
+    if all(error is None for error in found.bootstrap_errors):
+        return (
+            f"{drawn}: in more than half of {REPLICATES} drawings none was found near the answer, "
+            "so that there are no bootstrap errors, and the standard errors are not checked. The "
+            "objective hardly bends along some direction of the parameters.",
         )
-    return tuple(words)
+    few = (
+        f" In {found.bootstrap_without} of {REPLICATES} drawings no minimum was found near the "
+        "answer; they are left out, and the error is rather larger."
+    )
+    return (
+        f"{drawn}: the bootstrap's standard errors and 95 % intervals, about the answer, are in "
+        "the second table. Where they are much larger than the others, few zones determine the "
+        "parameter, or the objective is no parabola there."
+        + (few if found.bootstrap_without else ""),
+    )
 
 
 def _other_intervals(labels: list[str], found: Intervals) -> Table:
