@@ -68,8 +68,8 @@ def directions(
         far = 1 / np.abs(v).max()
         move, weights = np.zeros(len(found)), np.zeros(len(found))
         move[rows], weights[rows] = scale * v, v / scale
-        sides = [_values(found, phi + sign * far * move) for sign in (-1, 1)]
-        made.append(Direction(weights, move, *sides, far))
+        left, right = (_values(found, phi + sign * far * move) for sign in (-1, 1))
+        made.append(Direction(weights, move, left, right, far))
     return made
 
 
