@@ -25,6 +25,7 @@ from hpc_diffuser.motion.configurations import rms_motion_A
 from hpc_diffuser.motion.ensemble import Sampler
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.overlap import alike
+from hpc_diffuser.motion.registry import FRAME_WEIGHT
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering.crystal_liquid import require_crystal_axes
 from hpc_diffuser.scattering.halos import zone_profile
@@ -79,7 +80,7 @@ def ensemble_sampler(options: ModelConfig, modes: Modes, space: SearchSpace) -> 
 def computation(options: ModelConfig, modes: Modes, space: SearchSpace) -> Computation:
     """How a model is computed: on which grid, for how large a molecule, and which atoms."""
     densest, factors = space.farthest, None
-    _require_rigid_inside(modes, space)
+    _require_held_frames(space)
     require_crystal_axes(space.anywhere.disorder, modes.space_group, modes.unit_cell)
     if densest.k_sol_eA3:
         factors = atom_factors(modes.structure, densest.k_sol_eA3, densest.b_sol_A2)
@@ -87,7 +88,7 @@ def computation(options: ModelConfig, modes: Modes, space: SearchSpace) -> Compu
         motion_A=rms_motion_A(modes, space.middle.sampled),
         grid=options.grid,
         transform=options.transform,
-        liquid_gamma_A=space.at_least("llm_gamma_A"),
+        liquid_gamma_A=_inside_gamma_A(modes, space),
         crystal_gamma_A=space.at_least("crystal_llm_gamma_A"),
         factors=factors,
         many_kinds=space.at_most("residual_b_fraction") > 0,
@@ -113,14 +114,19 @@ def why_only_sampled(modes: Modes, space: SearchSpace) -> str | None:
     return "libration, whose rotations are exact" if space.librates else None
 
 
-def _require_rigid_inside(modes: Modes, space: SearchSpace) -> None:
-    """Raise InputError where a crystal's liquid-like motion has another inside its molecules."""
-    if space.at_least("crystal_llm_gamma_A") and (
-        modes.frames is not None or len(modes.vectors) or space.librates
-    ):
+def _inside_gamma_A(modes: Modes, space: SearchSpace) -> float:
+    """The shortest correlation length of what liquid-like motion moves inside molecules."""
+    moves = modes.frames is not None or bool(len(modes.vectors)) or space.librates
+    of_crystal = space.at_least("crystal_llm_gamma_A") if moves else 0.0
+    return space.at_least("llm_gamma_A") or of_crystal
+
+
+def _require_held_frames(space: SearchSpace) -> None:
+    """Raise InputError where frames are weighed whose slopes are not those of the crystal."""
+    if space.at_least("crystal_llm_gamma_A") and space.at_most(FRAME_WEIGHT.name):
         raise InputError(
-            "parameters.crystal_llm_sigma_A: liquid-like motion of the whole crystal is not "
-            "computed beside modes, frames or libration: leave these out, or use llm_sigma_A"
+            "parameters.crystal_llm_sigma_A: weights of frames are not refined beside liquid-like "
+            "motion of the whole crystal: hold [structure] weights, or use llm_sigma_A"
         )
 
 

@@ -93,7 +93,7 @@ def mean_square_displacements(modes: Modes, parameters: Parameters) -> Floats:
     common = left * np.trace(disorder.translation_covariance())
     if moved is not None:
         common = np.trace(moved.rest)
-    inside = _sampled_squares(modes, parameters.sampled)
+    inside = sampled_squares(modes, parameters.sampled)
     total: Floats = inside + common + disorder.own_mean_square()
     return total
 
@@ -129,7 +129,7 @@ def rigid_covariance(parameters: Parameters) -> Floats:
     return covariance
 
 
-def _sampled_squares(modes: Modes, sampled: Sampled) -> Floats:
+def sampled_squares(modes: Modes, sampled: Sampled) -> Floats:
     """⟨|u|²⟩ of every atom by what is sampled: (N,) Å²."""
     fields = independent_fields(modes, sampled)
     internal: Floats = np.sum(fields**2, axis=(0, 2))
@@ -164,7 +164,7 @@ def rms_motion_A(modes: Modes, sampled: Sampled) -> float:
     Without the translation that a screw takes along: that moves all atoms alike.
     """
     inside = replace(sampled, screw_A=())
-    return float(np.sqrt(np.mean(_sampled_squares(modes, inside))))
+    return float(np.sqrt(np.mean(sampled_squares(modes, inside))))
 
 
 def motion_along(axes: Floats, modes: Modes, sampled: Sampled) -> Floats:

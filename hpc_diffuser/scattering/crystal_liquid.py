@@ -17,6 +17,10 @@ cells, of p times b with its images: one transform for each term of the separate
 `liquid`. Over S, A is that of points, and 1 where it is not computed. So p holds every atom with
 itself and with its lattice copies as peaks without a width; the first is taken off, as S is no
 part of the series: I = S − e^{−x}S + e^{−x}S series.
+
+Where atoms move inside their molecules too, independently of other molecules, A is |⟨F⟩|² of the
+average molecules and S their atoms' own, S''; what one molecule's ⟨|F|²⟩ − |⟨F⟩|² adds is in
+`molecule`.
 """
 
 from __future__ import annotations
@@ -31,11 +35,12 @@ from hpc_diffuser.crystal.lattice import HklGrid, along_hkl, fractionalization, 
 from hpc_diffuser.crystal.placed import placed_molecules
 from hpc_diffuser.crystal.symmetry import operators
 from hpc_diffuser.kernels.folding import fold_radial
+from hpc_diffuser.motion.configurations import sampled_squares
 from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.scattering.intensity import self_terms
+from hpc_diffuser.scattering.intensity import terms_left
 from hpc_diffuser.scattering.liquid import Strength, along_indices, of_steps, separated
 from hpc_diffuser.scattering.liquid_level import IsotropicLevel
 from hpc_diffuser.scattering.moments import Moments
@@ -118,10 +123,14 @@ class CrystalLiquid:
         (v,) float64
             At the voxels `rows`, in electrons² per molecule.
         """
-        pairs = self._pairs(self.moments.mean_transform(parameters, normals))
-        disorder, factors = parameters.disorder, self.moments.factors
+        average = self.moments.mean_transform(parameters, normals)
+        modes, disorder, factors = self.moments.modes, parameters.disorder, self.moments.factors
+        inside: Floats = np.zeros(len(modes.structure))
+        if normals is not None:
+            inside = sampled_squares(modes, parameters.sampled)
+        pairs = self._pairs(average, terms_left(factors, inside, self._s_squared_of_peaks))
         x, gamma_A = self._strength(disorder), disorder.crystal_llm_gamma_A
-        dimmed = self_terms(factors, self._s_squared, self._s_squared_max).dimmed
+        dimmed = terms_left(factors, inside, self._s_squared, self._s_squared_max)
         series = dimmed * self._series(pairs, x, gamma_A)
         u, q_squared = disorder.crystal_covariance(), 4 * np.pi**2 * self._s_squared
         series += self._level.lacking_along(factors, q_squared, self._along_q(u), u, gamma_A)
@@ -129,12 +138,14 @@ class CrystalLiquid:
         alike = own * np.eye(3) if not isinstance(own, np.ndarray) else own
         return series * np.exp(-self._along_q(alike))
 
-    def _pairs(self, own: Complexes) -> Floats:
-        """A/S at the reciprocal lattice, from this rank's part of ⟨F⟩ of one molecule: (P,)."""
+    def _pairs(self, own: Complexes, atoms: Floats) -> Floats:
+        """A/S at the reciprocal lattice, from this rank's part of ⟨F⟩ of one molecule: (P,).
+
+        Of the average atoms, S (P,) too.
+        """
         every = np.empty(len(self._filled), np.complex64)
         every[self._filled] = self._group.concatenated(own, self._lengths)
         cell = self._placed.cell(every, self.moments.transform.origin)
-        atoms = self_terms(self.moments.factors, self._s_squared_of_peaks).dimmed
         pairs: Floats = np.abs(cell) ** 2 / (self._placed.n_molecules * atoms)
         return pairs
 

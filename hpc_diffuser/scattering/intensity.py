@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpc_diffuser.crystal.atom_factors import AtomFactors
+from hpc_diffuser.crystal.atom_factors import AtomFactors, copied_factors
 from hpc_diffuser.system.arrays import Floats
 
 _SELF_STEPS = 4096
@@ -48,6 +48,27 @@ def self_terms(factors: AtomFactors, s_squared: Floats, largest: float | None = 
     dimming = np.exp(-np.outer(table, factors.b_factors_A2) / 4)
     still, dimmed = (f**2 @ weights for f in (bare, bare * dimming))
     return SelfTerms(np.interp(s_squared, table, still), np.interp(s_squared, table, dimmed))
+
+
+def terms_left(
+    factors: AtomFactors, squares_A2: Floats, s_squared: Floats, largest: float | None = None
+) -> Floats:
+    """S'', of the form factors that motion inside the molecule has dimmed besides: (V,).
+
+    Parameters
+    ----------
+    factors : AtomFactors
+    squares_A2 : (N,) float, Å²
+        ⟨|u|²⟩ of every atom by that motion, as if it were alike along all axes.
+    s_squared, largest
+        As of `self_terms`.
+    """
+    if not squares_A2.any():
+        return self_terms(factors, s_squared, largest).dimmed
+    atoms = np.arange(len(squares_A2))
+    blurs = 8 * np.pi**2 / 3 * squares_A2
+    dimmed = copied_factors(factors, atoms, factors.occupancies, blurs)
+    return self_terms(dimmed, s_squared, largest).dimmed
 
 
 class SelfSlopes:

@@ -10,7 +10,7 @@ import numpy as np
 
 from hpc_diffuser.crystal.atom_factors import AtomFactors, atomic_numbers
 from hpc_diffuser.crystal.lattice import HklGrid, fractionalization
-from hpc_diffuser.motion.configurations import rigid_covariance
+from hpc_diffuser.motion.configurations import rigid_covariance, sampled_squares
 from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
@@ -26,6 +26,7 @@ from hpc_diffuser.scattering.intensity import (
     diffuse_intensity,
     diffuse_slopes,
     motion_factors,
+    terms_left,
 )
 from hpc_diffuser.scattering.interpolation import (
     PAIR_WIDTH_A,
@@ -249,11 +250,11 @@ class DirectModel:
         Intensity
             At the voxels `rows`.
         """
-        return self._diffuse(self.moments.of(parameters, normals), parameters)
+        return self._diffuse(self.moments.of(parameters, normals), parameters, True)
 
     def rigid(self, parameters: Parameters) -> Intensity:
         """Intensity of the mean structure without sampled motion; see above."""
-        return self._diffuse(self.moments.of_mean(parameters), parameters)
+        return self._diffuse(self.moments.of_mean(parameters), parameters, False)
 
     def mode_slopes(self, parameters: Parameters, modes: Sequence[int]) -> Iterator[Intensity]:
         """Slopes along modes at the voxels `rows`; see `MoleculeModel`."""
@@ -293,7 +294,7 @@ class DirectModel:
         return values.astype(np.float64)
 
     def _diffuse(
-        self, moments: tuple[Floats, Floats, SelfTerms], parameters: Parameters
+        self, moments: tuple[Floats, Floats, SelfTerms], parameters: Parameters, moves: bool
     ) -> Intensity:
         variance, mean_squared, self_terms = moments
         disorder = parameters.disorder
@@ -301,6 +302,8 @@ class DirectModel:
         if disorder.is_liquid:
             pairs = self._pairs(variance, mean_squared, self_terms)
             series = self._series(pairs, self_terms, disorder)
+        if disorder.is_crystal_liquid and moves:
+            series = self._inside_series(variance, self_terms, parameters)
         return diffuse_intensity(
             variance,
             mean_squared,
@@ -325,6 +328,25 @@ class DirectModel:
         series = self_terms.dimmed * self._liquid.series(pairs, *shape)
         series += self._lacking(disorder)
         return series
+
+    def _inside_series(
+        self, variance: Floats, self_terms: SelfTerms, parameters: Parameters
+    ) -> Floats | float:
+        """The series of the whole crystal, of what moves inside this molecule alone.
+
+        Of pairs it has A − B less S' − S'', every atom with itself; those of the average molecules
+        are `crystal_liquid`'s, which has the isotropic level too.
+        """
+        moments, disorder = self.moments, parameters.disorder
+        squares = sampled_squares(moments.modes, parameters.sampled)
+        if not squares.any():
+            return 0.0
+        left = terms_left(moments.factors, squares, moments.s_squared, self._s_squared_max)
+        own = self_terms.dimmed
+        pairs = self.volume.of((variance - (own - left)) / own)
+        of_crystal = (disorder.crystal_covariance(), self._s_squared_max)
+        x = Strength.along(self._grid, moments.indices, *of_crystal)
+        return own * self._liquid.series(pairs, x, disorder.crystal_llm_gamma_A)
 
     def _strength(self, disorder: Disorder) -> Strength:
         """x = qᵀUq of liquid-like motion, at the voxels `rows`."""

@@ -14,6 +14,7 @@ from hpc_diffuser.kernels.folding import fold_radial
 from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
+from hpc_diffuser.motion.random_numbers import generator, normal_samples
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering.crystal_liquid import require_crystal_axes
 from hpc_diffuser.scattering.model import forward_model
@@ -157,6 +158,70 @@ def test_with_solvent():
     found, exact = Case("fine", (0.334, 30.0)).both()
     assert found @ exact / (exact @ exact) == pytest.approx(1, abs=1e-3)
     assert 1 - np.corrcoef(found, exact)[0, 1] < 4e-5
+
+
+@pytest.mark.parametrize("space_group", ["P 1", "P 1 21 1"])
+def test_with_modes_inside(space_group):
+    """Each molecule moves along its own modes besides: 512 samples, 1 − CC below 3e-4.
+
+    C_ab of two atoms of one molecule is U e^{−r/γ} + Σ Δ_a Δ_bᵀ, of others U e^{−r/γ}.
+    """
+    cell = TRICLINIC if space_group == "P 1" else MONOCLINIC
+    modes = molecule(10, cell, space_group)
+    rng = np.random.default_rng(3)
+    vectors = rng.normal(size=(2, 10, 3))
+    vectors *= np.sqrt(10 / np.sum(vectors**2, axis=(1, 2)))[:, None, None]
+    modes = replace(modes, vectors=vectors, amplitudes_A=np.array([0.3, 0.25]))
+    grid = grid_to_resolution(cell, (2, 1, 2), D_MIN)
+    indices = unique_indices(grid, 12, D_MIN, grid_operations(grid, space_group))
+    disorder = Disorder(crystal_llm_sigma_A=0.4, crystal_llm_gamma_A=5.0)
+    how = Computation(0.4, transform="direct", liquid_gamma_A=5.0, crystal_gamma_A=5.0)
+    model = forward_model(modes, grid, indices, Ranks(), how)
+    parameters = Parameters(modes.amplitudes_A, disorder)
+    normals = normal_samples("sobol", 512, 2, generator(1))
+    some = np.sort(rng.choice(len(indices), min(40, len(indices)), replace=False))
+    found = model.internal_motion(parameters, normals)[some]
+    s = s_vectors(grid, indices[some])
+    fields = modes.vectors * modes.amplitudes_A[:, None, None]
+    exact = moving_pairs(modes, s, fields, disorder.crystal_covariance(), 5.0)
+    assert found @ exact / (exact @ exact) == pytest.approx(1, abs=5e-3)
+    assert 1 - np.corrcoef(found, exact)[0, 1] < 3e-4
+    still = model.rigid(parameters)[some]
+    assert 1 - np.corrcoef(still, exact)[0, 1] > 3e-3
+
+
+def moving_pairs(modes, s, fields, u_A2, gamma_A) -> np.ndarray:
+    """As `pair_sum`, with independent displacements (M, N, 3) of every molecule besides."""
+    cell, q = modes.unit_cell, 2 * np.pi * s
+    to_fraction = fractionalization(cell)
+    to_cartesian = np.linalg.inv(to_fraction)
+    fractions = (modes.structure.positions @ to_fraction.T).tolist()
+    operators = list(gemmi.SpaceGroup(modes.space_group).operations())
+    atoms = np.array([op.apply_to_xyz(x) for op in operators for x in fractions])
+    turns = [to_cartesian @ np.array(op.rot) / op.DEN @ to_fraction for op in operators]
+    moved = np.concatenate([fields @ turn.T for turn in turns], axis=1)
+    factors = atom_factors(modes.structure)
+    f = np.tile(factors.at(np.sum(s**2, axis=1))[:, factors.kind], len(operators))
+    f = f * np.tile(factors.occupancies, len(operators))
+    ends = np.ceil(REACH * gamma_A * np.linalg.norm(to_fraction, axis=1)).astype(int) + 1
+    cells = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in ends)), axis=-1).reshape(-1, 3)
+    whose = np.arange(len(atoms)) // len(fractions)
+    x = np.einsum("vi,ij,vj->v", q, u_A2, q)
+    total = np.zeros(len(q))
+    for a, atom in enumerate(atoms):
+        away = (atom - atoms + cells[:, None]) @ to_cartesian.T
+        r = np.linalg.norm(away, axis=-1)
+        rows, b = np.nonzero(r < REACH * gamma_A)
+        together = ~cells[rows].any(axis=1) & (whose[b] == whose[a])
+        away, r = away[rows, b], r[rows, b]
+        for v in range(len(q)):
+            along = moved @ q[v]
+            own = np.sum(along**2, axis=0)
+            inside = np.where(together, along[:, b].T @ along[:, a], 0.0)
+            alone = np.exp(-x[v] - (own[a] + own[b]) / 2)
+            pairs = alone * np.expm1(x[v] * np.exp(-r / gamma_A) + inside)
+            total[v] += np.sum(f[v, a] * f[v, b] * np.cos(away @ q[v]) * pairs)
+    return total / len(operators)
 
 
 def test_a_lone_molecule_is_liquid_like_motion_of_a_molecule():

@@ -49,6 +49,8 @@ MODELS = {
     "liquid": "llm_sigma_A = [0.1, 0.5]\nllm_gamma_A = [3, 20]",
     "liquid axes": "llm_sigma_A = [0.3, 0.4, [0.1, 0.6]]\nllm_gamma_A = 8\nllm_correlation = 0.2",
     "crystal liquid": "crystal_llm_sigma_A = [0.1, 0.5]\ncrystal_llm_gamma_A = [5, 20]",
+    "crystal liquid, modes": "mode_amplitude_A = [0.0, 0.4]\ncrystal_llm_sigma_A = 0.4\n"
+    "crystal_llm_gamma_A = 6",
     "correlated": "mode_amplitude_A = 0.2\nmode_correlation = [-0.9, 0.9]",
     "solvent": "translation_sigma_A = 0.3\nk_sol_eA3 = [0.1, 0.4]\nb_sol_A2 = [0, 50]",
     "lattice": "halo_sigma_A = [0.1, 0.5]\nhalo_gamma_A = [5, 40]",

@@ -59,7 +59,7 @@ def slopes(
 
 def expanded_modes(modes: Modes, space: SearchSpace, parameters: Parameters) -> dict[int, int]:
     """The refined modes whose slope is known to one-phonon order, by their refined places."""
-    if not can_be_expanded(modes, parameters.sampled):
+    if not can_be_expanded(modes, parameters.sampled) or parameters.disorder.is_crystal_liquid:
         return {}
     n_pairs = len(parameters.mode_correlation)  # k(k−1)/2 of k modes
     correlated = round((1 + np.sqrt(1 + 8 * n_pairs)) / 2) if n_pairs else 0
