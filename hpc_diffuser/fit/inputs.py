@@ -294,5 +294,15 @@ def _with_lattice(modes: Modes, config: Config) -> Modes:
     return replace(modes, lattice=lattice)
 
 
+def tell_contacts(modes: Modes) -> None:
+    """Log the interfaces between molecules on springs, in the order of a list of their lengths."""
+    if modes.lattice is None:
+        return
+    packing = modes.lattice.springs.packing
+    found = zip(packing.labels(), packing.firsts(), strict=True)
+    told = "; ".join(f"{label} ({len(first.atoms)})" for label, first in found)
+    log(f"lattice: {packing.n_interfaces} interfaces, with their pairs of atoms: {told}")
+
+
 def _cell_text(unit_cell: tuple[float, ...]) -> str:
     return " ".join(f"{x:.2f}" for x in unit_cell)

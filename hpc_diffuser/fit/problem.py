@@ -11,7 +11,7 @@ from hpc_diffuser.fit.anisotropic_scale import AnisotropicScale
 from hpc_diffuser.fit.config import Config, ModelConfig
 from hpc_diffuser.fit.convergence import with_fewer
 from hpc_diffuser.fit.estimator_choice import Trial, cheapest_estimator, choice_text, named_text
-from hpc_diffuser.fit.inputs import load_modes, load_target
+from hpc_diffuser.fit.inputs import load_modes, load_target, tell_contacts
 from hpc_diffuser.fit.priors.choice import MIDDLE, MIDDLE_ENTROPY
 from hpc_diffuser.fit.priors.prior import AUTO, Prior, prior_of
 from hpc_diffuser.fit.run.directory import read_convergence, write_convergence
@@ -183,6 +183,7 @@ def load_problem(config: Config) -> Problem:
             f'"{config.search.method}" is not: expected [search] method = "least-squares", or a '
             "number"
         )
+    tell_contacts(modes)
     return Problem(config, modes, target, space)
 
 

@@ -11,7 +11,7 @@ from hpc_diffuser.crystal.structure import require_same_atoms
 from hpc_diffuser.crystal.symmetry import grid_operations, unique_indices
 from hpc_diffuser.fit.config import REFINE, Config
 from hpc_diffuser.fit.estimator_choice import Trial, cheapest_estimator, choice_text, named_text
-from hpc_diffuser.fit.inputs import load_modes
+from hpc_diffuser.fit.inputs import load_modes, tell_contacts
 from hpc_diffuser.fit.problem import (
     NOISE,
     computation,
@@ -146,6 +146,7 @@ def _simulation(config: Config, files: TrajectoryFiles | None) -> tuple[Modes, S
         correlated = config.structure.correlated_modes
         space = held_space(given, modes.amplitudes_A, correlated, modes.lattice)
         require_expansion(config.model, modes, space)
+        tell_contacts(modes)
         return modes, space
     # The frames bring their own internal motion: the modes' weights, even ranges, play no part.
     still = replace(given, mode_amplitude_A=None, mode_correlation=(0.0, 0.0))

@@ -110,6 +110,16 @@ def test_what_is_refused(call, project, springs):
     assert REFUSED[springs] in result.stderr
 
 
+def test_interfaces_are_told(call, project):
+    """In the order of a list of lengths, with the pairs of atoms that touch."""
+    (project / "lattice.toml").write_text(
+        SIMULATE.format(structure=ALONE, motion="").replace("[3, 3, 3]", "[1, 1, 1]")
+    )
+    result = call("simulate", "lattice.toml", "-o", "moved.nxs", folder=project)
+    told = "lattice: 3 interfaces, with their pairs of atoms: -1 0 0 (24); 0 -1 0 (12); 0 0 -1"
+    assert succeeded(result) and told in result.stderr
+
+
 def test_models_with_springs_and_translation_are_refused(call, project):
     """By their names, as `--models` has them."""
     text = FIT.format(structure=ALONE, motion="", springs="[1, 2]", search=BAYESIAN)
