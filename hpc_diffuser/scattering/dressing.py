@@ -5,21 +5,20 @@ The mean transform of atoms with covariances U_a is
     m(q) = Σ_a f_a e^{−½ qᵀU_a q} e^{iq·r_a}.
 
 The part of U_a that is alike in all directions, its smallest eigenvalue, is a B-factor. What is
-left acts along two axes, and there a Gaussian is the mean over n Gauss-Hermite points: exact for
-polynomials up to degree 2n − 1, so that with x = q²λ
+left acts along two axes, and there a Gaussian is the mean over a few points,
 
-    |e^{−x/2} − Σ_k w_k cos(√x z_k)| ≤ n! xⁿ/(2n)!.
+    e^{−x/2} ≈ Σ_k w_k cos(√x z_k),      x = λ q² cos²θ,
 
-At an angle to the axis x is smaller, as the angle's squared cosine, and so it is at lower
-resolution: over the resolution sphere the rms of xⁿ is √(3/((4n+1)(4n+3))) of the largest.
+with λ the variance along the axis and θ the angle to it: all x up to that of the resolution limit
+count, as often as they are in the sphere of q. Points and weights of `_RULES` are least squares
+over the sphere, which do with the same error for twice the x of Gauss and Hermite's.
 
-Where motion is so large that this takes more than a dozen, the points are equidistant, between
-±L and 2π/(√x + L) apart: what they repeat, and what they leave out, is e^{−L²/2}.
+Where motion is so large that this takes more than ten, the points are equidistant, between ±L and
+2π/(√x + L) apart: what they repeat, and what they leave out, is e^{−L²/2}.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cache
 
@@ -29,8 +28,29 @@ from hpc_diffuser.system.arrays import Floats, Integers
 
 DRESSING_ERROR = 5e-4  # of an atom's factor, rms over the resolution sphere
 MOST_COPIES = 64  # of an atom, on average: where they move so far, the first order is of no use
-HERMITE_POINTS = 12  # at most, along an axis
 _FARTHEST = 3.9  # L, in standard deviations
+# By their number, the largest x at the limit for which points have `DRESSING_ERROR`; the points at
+# 0 and on one side, and the weights of both sides: by tests/campaigns/dressing_points.py.
+_RULES = {
+    1: (0.003388, (0.0,), (1.0,)),
+    2: (0.2991, (0.98859,), (1.0,)),
+    3: (1.677, (0.0, 1.64444), (0.63298, 0.36702)),
+    4: (4.515, (0.66587, 2.09192), (0.85969, 0.14031)),
+    5: (8.822, (0.0, 1.14705, 2.40698), (0.45187, 0.48672, 0.06141)),
+    6: (14.78, (0.49319, 1.50594, 2.62866), (0.69982, 0.26883, 0.03135)),
+    7: (22.1, (0.0, 0.87513, 1.78443, 2.79425), (0.34714, 0.48182, 0.15307, 0.01798)),
+    8: (31.59, (0.38788, 1.17356, 1.9941, 2.90328), (0.57534, 0.31982, 0.09301, 0.01183)),
+    9: (
+        42.48,
+        (0.0, 0.70132, 1.4163, 2.16451, 2.99035),
+        (0.27897, 0.44032, 0.21294, 0.05948, 0.0083),
+    ),
+    10: (
+        55.2,
+        (0.31816, 0.95893, 1.61447, 2.30056, 3.05428),
+        (0.48325, 0.3256, 0.1447, 0.04022, 0.00622),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -70,8 +90,10 @@ def dressing_copies(covariances_A2: Floats, d_min: float) -> Copies:
     along = np.sqrt(left)[:, None] * axes[:, :, 1:]  # (N, 3, 2): one standard deviation
     numbers = points_needed((2 * np.pi / d_min) ** 2 * left)
     parts = []
-    for pair in np.unique(numbers, axis=0):
-        of_pair = np.flatnonzero((numbers == pair).all(axis=1))
+    pairs, which = np.unique(numbers @ (numbers.max() + 1, 1), return_inverse=True)
+    for number in range(len(pairs)):
+        of_pair = np.flatnonzero(which == number)
+        pair = numbers[of_pair[0]]
         (x, of_x), (y, of_y) = (_normal_points(int(n)) for n in pair)
         grid = np.stack([np.repeat(x, len(y)), np.tile(y, len(x))])
         offsets = (along[of_pair] @ grid).swapaxes(1, 2)
@@ -101,14 +123,10 @@ def can_be_dressed(covariances_A2: Floats, d_min: float) -> bool:
 
 def points_needed(x: Floats) -> Integers:
     """The fewest points whose mean is e^{−x/2} to `DRESSING_ERROR`; x at the limit, on the axis."""
-    n = np.ones(np.shape(x), np.int64)
-    for fewer in range(1, HERMITE_POINTS + 1):
-        sphere = math.sqrt(3 / ((4 * fewer + 1) * (4 * fewer + 3)))
-        largest = math.factorial(fewer) / math.factorial(2 * fewer) * np.asarray(x) ** fewer
-        error = sphere * largest
-        n = np.where((n == fewer) & (error >= DRESSING_ERROR), fewer + 1, n)
+    limits = [largest for largest, _, _ in _RULES.values()]
+    n = 1 + np.searchsorted(limits, x)
     equidistant = np.ceil(_FARTHEST * (np.sqrt(x) + _FARTHEST) / np.pi).astype(np.int64) + 1
-    return np.where(n > HERMITE_POINTS, np.maximum(equidistant, HERMITE_POINTS + 1), n)
+    return np.where(n > len(_RULES), np.maximum(equidistant, len(_RULES) + 1), n)
 
 
 def _alike_and_left(variances: Floats) -> tuple[Floats, Floats]:
@@ -119,9 +137,13 @@ def _alike_and_left(variances: Floats) -> tuple[Floats, Floats]:
 
 @cache
 def _normal_points(n: int) -> tuple[Floats, Floats]:
-    """Points and weights of a standard normal distribution."""
-    if n <= HERMITE_POINTS:
-        points, weights = np.polynomial.hermite_e.hermegauss(n)
+    """Points that stand for a standard normal distribution, and their weights."""
+    if n in _RULES:
+        _, places, shares = (np.array(numbers) for numbers in _RULES[n])
+        middle = n % 2  # the point at 0 has no mirror image
+        points = np.concatenate([-places[:0:-1] if middle else -places[::-1], places])
+        halves = np.where(places > 0, shares / 2, shares)
+        weights = np.concatenate([halves[:0:-1] if middle else halves[::-1], halves])
     else:
         points = np.linspace(-_FARTHEST, _FARTHEST, n)
         weights = np.exp(-0.5 * points**2)

@@ -165,11 +165,15 @@ def diffuse_intensity(
     -------
     Intensity
     """
-    damping = np.exp(-own)
-    dimmed = mean_squared * damping
+    internal, dimmed, moves = variance + liquid, mean_squared, bool(own.any())
+    if moves:
+        damping = np.exp(-own)
+        internal, dimmed = internal * damping, dimmed * damping
+    if self_terms.still is not self_terms.dimmed:
+        internal = internal + (self_terms.still - self_terms.dimmed)
+    if moves:
+        internal -= np.expm1(-own) * self_terms.dimmed
     average = np.exp(-translation) * dimmed if coupled else np.empty(0)
-    internal = (variance + liquid) * damping + (self_terms.still - self_terms.dimmed)
-    internal -= np.expm1(-own) * self_terms.dimmed
     return Intensity(internal, -np.expm1(-translation) * dimmed, average)
 
 
