@@ -27,7 +27,7 @@ import numpy as np
 from hpc_diffuser.system.arrays import Floats, Integers
 
 DRESSING_ERROR = 5e-4  # of an atom's factor, rms over the resolution sphere
-MOST_COPIES = 64  # of an atom, on average: where they move so far, the first order is of no use
+MOST_COPIES = 32  # of an atom, on average: where they move so far, the first order is of no use
 _FARTHEST = 3.9  # L, in standard deviations
 # By their number, the largest x at the limit for which points have `DRESSING_ERROR`; the points at
 # 0 and on one side, and the weights of both sides: by tests/campaigns/dressing_points.py.

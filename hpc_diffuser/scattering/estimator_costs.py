@@ -30,8 +30,9 @@ from hpc_diffuser.scattering.transform import (
 from hpc_diffuser.system.arrays import Floats
 
 COPY_BYTES = 400.0  # of an atom's copy: its place in Å and in steps, its names, its factors
-_COPY_S = 1.2e-6  # a copy's gradient: 34 operations a grid point, where drawing it has 24
-_POINT_S = 1.2e-9  # to add a gradient to a field's density
+_COPY_S = 0.9e-6  # to draw a copy, and its gradient
+_POINT_S = 4e-10  # to add a gradient to a field's density
+_SQUARES = 0.5  # of `density_products_s`, where |F|² alone is asked for: see `kernels.squares`
 _BOX_POINT_S = 2e-10  # of a product with densities that lie in memory
 _WAVE_S = 6e-8  # of an atom at a voxel, in double precision
 _ALONG_S = 2.4e-9  # the same of each field
@@ -123,8 +124,9 @@ def _drawn(
     n_fields, at_once = len(fields), drawn_at_once(points)
     products = density_products_s(box, grid, d_min)
     gradients, adding = _COPY_S * n_copies, _POINT_S * float(np.prod(own, axis=1).sum())
-    drawings = 1 + -(-n_fields // at_once)
-    first_order = drawings * gradients + n_fields * adding + (1 + n_fields) * products
+    drawings = -(-n_fields // at_once)
+    squares = (1 + n_fields) * _SQUARES * products
+    first_order = drawings * gradients + n_fields * adding + squares
     if n_fields <= at_once:
         expected = _BOX_POINT_S * n_fields * points
     else:
