@@ -23,7 +23,7 @@ from hpc_diffuser.maps.harmonics import laue_harmonics
 from hpc_diffuser.maps.likelihood import pseudo_inverse
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.parallel.plane_order import PlaneOrder
+from hpc_diffuser.parallel.ordered_sums import PlaneOrder
 
 LEAST = 0.1  # that anything is multiplied by
 

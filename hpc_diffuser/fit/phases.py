@@ -79,6 +79,8 @@ class Sizes:
         Of a part of an evaluation on them.
     sample_parts : int
         Of an evaluation.
+    normals : int
+        Random numbers of all its samples, at most.
     interpolated : bool
         From the grid of `coarse`, which otherwise is the target's own.
     kept_values : int
@@ -113,6 +115,7 @@ class Sizes:
     coarse: Slab
     work: Work
     sample_parts: int
+    normals: int
     interpolated: bool
     kept_values: int
     transforming: Phase
@@ -184,7 +187,8 @@ def measured_sizes(problem: Problem) -> Sizes:
         crystal_points=_crystal_points(target, how.crystal_gamma_A),
         coarse=coarse,
         work=dealing.work_of(structure, grid, d_min, planes, make.drawn),
-        sample_parts=parts_of(problem),
+        sample_parts=dealing.n_parts(samples_of(problem)[0]),
+        normals=samples_of(problem)[1] * (len(problem.modes.vectors) + 3),
         interpolated=band is not None,
         kept_values=make.kept_values,
         transforming=make.working_bytes(problem.modes, coarse, problem.space.farthest, how.factors),
@@ -315,7 +319,7 @@ def evaluating(sizes: Sizes, share: Share) -> list[Phase]:
     whole, per_value = sizes.expanding
     expanding = [*whole, *(size * stored for size in per_value)]
     phases = [
-        kept + sums + sizes.transforming + expanding,
+        kept + [8 * sizes.normals] * 2 + sums + sizes.transforming + expanding,  # and their bytes
         [*kept, 24 * stored, 24 * own, *dealing.summing_bytes(share.given, share.taken)],
         kept + moments.intensity_bytes(own),
         kept + scoring.masked_bytes(share.voxels),  # `results._halos`
@@ -376,14 +380,20 @@ def finishing(sizes: Sizes, share: Share) -> list[Phase]:
     return [kept + phase for phase in phases] + [maps + curving + phase for phase in sides]
 
 
-def parts_of(problem: Problem) -> int:
-    """How many parts an evaluation of the search has.
+def samples_of(problem: Problem) -> tuple[int, int]:
+    """Configurations of an evaluation of the search, and of the largest of all.
 
-    How many samples "auto" will be is not known yet; hardly more than the final map takes.
+    How many "auto" will be is not known yet; hardly more than the final map takes.
     """
     options, librates = problem.config.model, problem.space.librates
     samples = options.final_samples if isinstance(options.samples, str) else options.samples
-    return dealing.n_parts(n_configurations(problem.modes, librates, samples))
+    most = max(samples, options.final_samples)
+    if METHODS[problem.config.search.method].steps_after is not None:
+        most = max(most, samples * least_squares.MOST_TIMES)
+    return (
+        n_configurations(problem.modes, librates, samples),
+        n_configurations(problem.modes, librates, most),
+    )
 
 
 def fitting(problem: Problem, sizes: Sizes, alone: Share, together: Share) -> list[Phase]:

@@ -327,11 +327,11 @@ def _add_rounded(
             step, row, total = large[c], row_sums[quadrant, left_out + c], row_total[quadrant, c]
             if left_out + c < 2:
                 for i in range(n):
-                    total[i] += rounded(np.float64(row[i]) * sharpen[start + i], step)
+                    total[i] += rounded(np.float64(row[i] * sharpen[start + i]), step)
             else:
                 for i in range(n):
-                    twice = np.float64(sharpen[start + i]) * sharpen[start + i]
-                    total[i] += rounded(np.float64(row[i]) * twice, step)
+                    twice = sharpen[start + i] * sharpen[start + i]
+                    total[i] += rounded(np.float64(row[i] * twice), step)
 
 
 @njit(cache=True)

@@ -103,6 +103,28 @@ def test_planes_alone_need_no_reduction():
     assert choose_layout(8, Work(np.full(8, 100), 50), 32) == Layout(8, 1)
 
 
+# Voxels of a section of each 8 planes of lysozyme to 1.6 Å, and what drawing takes beside them.
+LYSOZYME = Work(np.array([32.2, 31.7, 30.2, 27.9, 24.2, 20.1, 14.0, 6.9]) * 1e3, 15e3)
+
+
+def test_lysozyme_divides_into_256_parts():
+    """64 samples, two in a part, by eight blocks; on 64 ranks nobody has a twentieth more."""
+    n_parts = 32
+    assert n_parts * len(LYSOZYME.blocks) >= 256
+    whole = LYSOZYME.time(Layout(1, 1), n_parts)
+    for ranks, most in ((2, 1.0), (8, 1.05), (64, 1.1)):
+        layout = choose_layout(ranks, LYSOZYME, n_parts)
+        slabs = share_planes(LYSOZYME.blocks, layout.slab_ranks)
+        loads = [LYSOZYME.blocks[own].sum() + LYSOZYME.drawing for own in slabs]
+        parts = [
+            len(own_parts(n_parts, i, layout.sample_ranks)) for i in range(layout.sample_ranks)
+        ]
+        imbalance = max(loads) * max(parts) / (np.mean(loads) * np.mean(parts))
+        assert imbalance <= most
+        assert layout.sample_ranks * layout.slab_ranks == ranks
+        assert whole / LYSOZYME.time(layout, n_parts) >= 0.85 * ranks
+
+
 @given(st.integers(0, 5000))
 def test_batches_cover_all_parts(n_parts):
     """From the first to the last without a gap; none is empty, sizes differ by at most one."""

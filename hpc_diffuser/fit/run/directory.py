@@ -45,6 +45,7 @@ _HASH = re.compile("[0-9a-f]{64}")
 _SAMPLING = "hpc-diffuser/sampling"
 _SESSION = "hpc-diffuser/session"
 _DEFAULTS = flat_config(Config())
+SUMS = "exact"  # how samples are added, in the manifest; before: in four batches, and not told
 _INPUTS = (
     "structure.modes",
     "structure.positions",
@@ -293,6 +294,7 @@ def _manifest(config: Config) -> dict[str, Any]:
         "versions": versions(),
         "machine": platform.machine(),
         "cpu": cpu_model(),
+        "sums": SUMS,
     }
 
 
@@ -329,6 +331,11 @@ def _compare(
         raise ChangedError(
             f"{directory} was begun with other versions ({'; '.join(versions)}): restore them to "
             "end with the same bits, or start once with --accept-versions to go on without that"
+        )
+    if old.get("sums") != new["sums"]:
+        log(
+            f"{directory} was begun by a version that added samples in another order: evaluations "
+            "from here on differ from its own in their last digits, and so may the answer"
         )
     if old.get("cpu") != new["cpu"]:
         log(

@@ -23,7 +23,7 @@ from hpc_diffuser.maps.likelihood import (
     standard_deviations,
 )
 from hpc_diffuser.maps.target import Target
-from hpc_diffuser.parallel.plane_order import PlaneOrder
+from hpc_diffuser.parallel.ordered_sums import PlaneOrder
 from hpc_diffuser.scattering.model import Model
 
 

@@ -24,7 +24,7 @@ from hpc_diffuser.fit.scoring import scored_shells, voxel_weights
 from hpc_diffuser.fit.search.linearised import Linearised
 from hpc_diffuser.kernels.correlation import moment_sums
 from hpc_diffuser.maps.target import Target
-from hpc_diffuser.parallel.plane_order import PlaneOrder
+from hpc_diffuser.parallel.ordered_sums import PlaneOrder
 from hpc_diffuser.scattering.model import Model
 
 _ONE = 2.0**52  # as an integer
