@@ -56,6 +56,19 @@ def test_same_config_resumes(config):
     begin_or_resume(config, "")
 
 
+def test_a_run_whose_samples_were_added_otherwise_goes_on(config, capsys):
+    """Of a version that did not tell how: it resumes, once with a word about last digits."""
+    begin_or_resume(config, "")
+    path = config.run.directory / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["sums"]
+    path.write_text(json.dumps(manifest))
+    begin_or_resume(config, "")
+    assert "last digits" in capsys.readouterr().err
+    begin_or_resume(config, "")
+    assert "last digits" not in capsys.readouterr().err
+
+
 def test_run_that_recorded_fewer_versions_resumes(config):
     """What an earlier version of this program did not record is no difference; a known one is."""
     begin_or_resume(config, "")
