@@ -1,5 +1,6 @@
 """The same bits on any number of ranks."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -183,6 +184,29 @@ def test_every_term_on_ranks_equals_one(inputs, several):
     """All terms of the model at once, in a crystal with eight molecules a cell: the same map."""
     folder = run_directory(inputs, f"everything{several}")
     (folder / "s.toml").write_text(EVERYTHING)
+    maps = []
+    for ranks in (1, several):
+        result = launch(ranks, "simulate", "s.toml", "-o", f"{ranks}.nxs", folder=folder)
+        assert result.returncode == 0, result.stderr
+        maps.append(read_map(folder / f"{ranks}.nxs").intensity.tobytes())
+    assert maps[0] == maps[1]
+
+
+OF_CRYSTAL = """\
+crystal_llm_sigma_A = [[0.3, 0.3], [0.2, 0.2]]
+crystal_llm_gamma_A = 6
+k_sol_eA3 = 0.334
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("several", [2, 5])
+def test_a_liquid_crystal_on_ranks_equals_one(inputs, several):
+    """Liquid-like motion of the whole crystal beside modes and libration: the same map."""
+    folder = run_directory(inputs, f"crystal{several}")
+    kept = re.sub(r"(translation|screw|llm|k_sol|halo)_.*\n", "", EVERYTHING)
+    kept = kept.replace("d_min_A = 5.0", "d_min_A = 8.0")
+    (folder / "s.toml").write_text(kept.replace("[model]", OF_CRYSTAL + "[model]"))
     maps = []
     for ranks in (1, several):
         result = launch(ranks, "simulate", "s.toml", "-o", f"{ranks}.nxs", folder=folder)

@@ -160,7 +160,7 @@ def test_with_solvent():
     assert 1 - np.corrcoef(found, exact)[0, 1] < 4e-5
 
 
-@pytest.mark.parametrize("space_group", ["P 1", "P 1 21 1"])
+@pytest.mark.parametrize("space_group", [pytest.param("P 1", marks=pytest.mark.slow), "P 1 21 1"])
 def test_with_modes_inside(space_group):
     """Each molecule moves along its own modes besides: 512 samples, 1 − CC below 3e-4.
 
