@@ -39,10 +39,8 @@ def fit_in(inputs: Path, name: str, theta: str, groups: int) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(
-    ("ranks", "groups"),
-    [(2, 1), *(pytest.param(*case, marks=pytest.mark.slow) for case in [(4, 1), (3, 1), (3, 0)])],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("ranks", "groups"), [(2, 1), (4, 1), (3, 1), (3, 0)])
 def test_same_bits_on_any_number_of_ranks(inputs, ranks, groups):
     """Two or four share the frames, and hand their slopes to those that hold the map."""
     alone, many = (fit_in(inputs, f"{ranks}-{groups}-{n}", "1e-3", groups) for n in (1, ranks))
