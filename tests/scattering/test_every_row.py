@@ -54,13 +54,11 @@ def test_amplitude_changes_the_intensity(modes, diffuse, row):
     lattice = rigid_lattice(modes.structure, modes.unit_cell, "P 1", contact_A=12.0)
     modes = replace(modes, lattice=lattice if row.term == "lat" else None)
     moved, still = (parameters_from(v, lattice) for v in (values_with(row), STILL))
-    gammas = {
-        key: MOVED[name] if name in values_with(row) else 0.0
-        for key, name in (
-            ("liquid_gamma_A", "llm_gamma_A"),
-            ("crystal_gamma_A", "crystal_llm_gamma_A"),
-        )
-    }
+    values = values_with(row)
+    crystal = MOVED["crystal_llm_gamma_A"] if "crystal_llm_gamma_A" in values else 0.0
+    # The modes move inside the liquid-like crystal: that has a series of the molecule's own.
+    liquid = MOVED["llm_gamma_A"] if "llm_gamma_A" in values else crystal
+    gammas = {"liquid_gamma_A": liquid, "crystal_gamma_A": crystal}
     how = Computation(0.5, "auto", many_kinds=True, **gammas)
     model = forward_model(modes, diffuse.grid, indices, Ranks(), how)
     normals = normal_samples("sobol", 1024, 5, generator(1))
