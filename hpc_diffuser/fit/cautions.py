@@ -61,6 +61,13 @@ def _of_the_search(summary: Summary, findings: Findings, search: SearchConfig) -
             f"{not_ended} of {summary.restarts_finished} restarts made all {search.evaluations} "
             "evaluations without converging; raise [search] evaluations, and fit again"
         )
+    if summary.restarts_stood_still:
+        yield (
+            f"{summary.restarts_stood_still} of {summary.restarts_finished} restarts stood still: "
+            "no step made the objective better, though by the map's slopes one should; their ends "
+            "are no minima that are known: raise [model] samples, refine fewer parameters, or "
+            'take [model] estimator = "sampled", whose slopes are exact'
+        )
     if method.learns and search.evaluations <= search.initial_points:
         yield (
             f"all {search.evaluations} evaluations of a restart were random points, as [search] "

@@ -68,6 +68,9 @@ def compile_kernels(
         # A run scores maps against the target, and against each other.
         for against in (small, replace(small, intensity=intensity)):
             Comparison(against, model, "pooled", weights, knots).score(intensity)
+        model.use_estimator("control-variate")  # by default it may be taken
+        model.internal_motion(parameters, points)
+        model.use_estimator("sampled")
         if derivatives:
             list(model.mode_slopes(parameters, points, [0]))
             model.gradient(parameters, points, np.ones(len(intensity)), ("mode_amplitude_A",))

@@ -6,7 +6,7 @@ import numpy as np
 
 from hpc_diffuser.fit.space import SearchSpace
 from hpc_diffuser.fit.summary import Values
-from hpc_diffuser.motion.registry import ANGLE, BY_NAME, LENGTH
+from hpc_diffuser.motion.registry import BY_NAME
 
 STEP = 0.03  # of a range: how far to the side maps are calculated
 AT_END = 1e-3  # of a range: nearer to its end, a parameter is held by it
@@ -87,13 +87,13 @@ def coordinates(space: SearchSpace, answer: Values) -> list[Coordinate]:
         By parameter name.
     """
     rows = [BY_NAME[name] for name, n in space.layout for _ in range(1 if n is None else n)]
+    squared = space.squared
     values = np.concatenate([np.atleast_1d(answer[name]).ravel() for name, _ in space.layout])
     found = []
     places = np.flatnonzero(space.refined)
-    for label, place, (low, high) in zip(space.names, places, space.bounds, strict=True):
-        row = rows[place]
-        squared = row.is_amplitude and row.quantity in (LENGTH, ANGLE)
+    named = zip(space.names, places, space.bounds, squared, strict=True)
+    for label, place, (low, high), is_square in named:
         value = float(np.clip(values[place], low, high))
-        limits = row.quantity.limits
-        found.append(Coordinate(label, value, float(low), float(high), limits, squared))
+        limits = rows[place].quantity.limits
+        found.append(Coordinate(label, value, float(low), float(high), limits, bool(is_square)))
     return found

@@ -26,6 +26,7 @@ from hpc_diffuser.fit.search import least_squares
 from hpc_diffuser.fit.search.bayesian import proposing_bytes
 from hpc_diffuser.fit.search.method import METHODS
 from hpc_diffuser.fit.stepping import likelihood_equations, normal_equations
+from hpc_diffuser.fit.stepping.independence import DIRECTIONS, measuring_bytes
 from hpc_diffuser.io.maps import native
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.maps.zones import most_blocks, zones_bytes
@@ -358,6 +359,9 @@ def linearising(sizes: Sizes, share: Share) -> list[Phase]:
     along_modes += moments.slope_bytes(share.computed)
     phases.append(held(sizes, share) + maps + along_modes)
     phases.append(held(sizes, share) + least_squares.stepping_bytes(sizes.refined))
+    measuring = held(sizes, share) + maps + measuring_bytes(sizes.voxels)
+    bending = bending_bytes(sizes.largest_shell, DIRECTIONS, sizes.parts)
+    phases += [measuring + of_end for of_end in bending]
     return [rows + phase for phase in phases]
 
 

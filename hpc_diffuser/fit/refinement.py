@@ -146,8 +146,8 @@ class Report(NamedTuple):
         So many the restart has made.
     cc : float
         Of the last one.
-    finished, ended : bool
-        The restart has; and has said so itself.
+    finished, ended, stands_still : bool
+        The restart has; and has said so itself; and not since it has converged.
     """
 
     restart: int
@@ -155,6 +155,7 @@ class Report(NamedTuple):
     cc: float
     finished: bool
     ended: bool
+    stands_still: bool = False
 
 
 class Ledger:
@@ -195,7 +196,7 @@ class Ledger:
         """A restart has made another evaluation."""
         self._progress.step(report.restart, report.cc)
         if report.ended:
-            log(f"restart {report.restart}: {ended_text(report.evaluations)}")
+            log(f"restart {report.restart}: {ended_text(report.evaluations, report.stands_still)}")
             self._progress.forgo(self._problem.config.search.evaluations - report.evaluations)
         if report.finished:
             note_job(self._problem.config.run.directory)
@@ -244,11 +245,16 @@ def _at_most(search: SearchConfig) -> str:
     return f"at most {search.evaluations}" if may_end else str(search.evaluations)
 
 
-def ended_text(evaluations: int) -> str:
+def ended_text(evaluations: int, stands_still: bool) -> str:
     """What a search that has ended of itself has come to."""
+    if stands_still:
+        return (
+            f"stands still after {evaluations} evaluations: no step made the objective better, "
+            "though by the map's slopes one should: it has not converged"
+        )
     return (
-        f"ended after {evaluations} evaluations: other sample points move no parameter by more "
-        "than its standard error, or there is nothing more to gain"
+        f"converged after {evaluations} evaluations: the next step moves no parameter by more than "
+        "its standard error, with other sample points too, or with the most there are"
     )
 
 
@@ -287,7 +293,7 @@ class RestartSearch:
         self.seconds = {"proposing": 0.0, "evaluating": 0.0, "saving": 0.0}
         self._model, self._comparison = compare(problem, group)
         self._proposal = search_method(problem.config.search.method)
-        self._steps = Steps(problem, self._model, self._go_on)
+        self._steps = Steps(problem, self._model, self._comparison, self._go_on)
 
     def run_all(self, histories: dict[int, History]) -> bool:
         """Search until no restart is left, or all are asked to stop; True if so.
@@ -335,7 +341,7 @@ class RestartSearch:
         proposal = self._group.broadcast(found)
         stage = len(history.stage_starts) + proposal.new_stage
         with self._timed("evaluating"):
-            score = self._steps.score(self._comparison, proposal.point, restart, stage)
+            score = self._steps.score(proposal.point, restart, stage)
         point, hedge, *of_stage = proposal
         cc = cc_or_zero(score)
         history = history.extended(point, self._steps.objective(point, score), hedge, cc, *of_stage)
@@ -343,7 +349,8 @@ class RestartSearch:
             with self._timed("saving"):
                 self._save(restart, history)
             finished = history.finished(self._problem.config.search.evaluations)
-            report = Report(restart, len(history), score.cc_work, finished, history.ended)
+            how = history.ended, history.stands_still
+            report = Report(restart, len(history), score.cc_work, finished, *how)
             self._deal.report(report)
         return history
 

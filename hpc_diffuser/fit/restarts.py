@@ -122,6 +122,7 @@ def summarise(
         restarts=n_restarts,
         restarts_finished=len(finished),
         restarts_ended=sum(h.ended for h in finished.values()),
+        restarts_stood_still=sum(h.stands_still for h in finished.values()),
         evaluations=sum(len(h) for h in histories.values()),
         excluded=tuple(Excluded(restart=r, reason=reason) for r, reason in excluded.items()),
         refined=tuple(space.names),

@@ -99,6 +99,8 @@ class Standing:
         In all, and of those.
     restarts_ended : int
         Of those finished, by themselves, before their last evaluation.
+    restarts_stood_still : int
+        Of those, the ones that found no better point, and not since they had converged.
     evaluations_each : int
         The most that a restart makes.
     evaluations, evaluations_done : int
@@ -131,6 +133,7 @@ class Standing:
     restarts: int = 0
     restarts_finished: int = 0
     restarts_ended: int = 0
+    restarts_stood_still: int = 0
     evaluations_each: int = 0
     evaluations: int = 0
     evaluations_done: int = 0
@@ -261,6 +264,7 @@ def read_standing(directory: Path, name: str = "") -> tuple[Standing, Histories]
         restarts=n_restarts,
         restarts_finished=sum(h.finished(n_evaluations) for h in histories.values()),
         restarts_ended=sum(h.ended for h in histories.values()),
+        restarts_stood_still=sum(h.stands_still for h in histories.values()),
         evaluations_each=n_evaluations,
         evaluations=total,
         evaluations_done=done,

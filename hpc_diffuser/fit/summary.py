@@ -418,7 +418,10 @@ class Summary:
     restarts, restarts_finished, evaluations : int
         Restarts that are asked for, that are done; evaluations of all.
     restarts_ended : int
-        Of those done, by themselves: other sample points would have led to the same place.
+        Of those done, by themselves.
+    restarts_stood_still : int
+        Of those, the ones whose steps led nowhere; the others have converged: other sample points
+        would have led to the same place.
     excluded : tuple of Excluded
         Those that have failed.
     refined : tuple of str
@@ -449,6 +452,7 @@ class Summary:
     outcome: Outcome | None = None
     warnings: tuple[str, ...] = ()
     restarts_ended: int = 0
+    restarts_stood_still: int = 0
 
     def complete(self) -> tuple[Findings, Outcome]:
         """What restarts and final map say.

@@ -23,7 +23,7 @@ def summary_data(summary: Summary) -> dict[str, Any]:
             data |= _findings_data(value) if value else {}
         elif key == "outcome":
             data |= _outcome_data(value) if value else {}
-        else:
+        elif key != "restarts_stood_still" or value:  # of other searches there is no such thing
             data[key] = value
     return data
 

@@ -212,10 +212,10 @@ class Slopes:
     of_map : (D,) float
     of_knots : (D, K) float
         j⊥ is j less so many times the map and a background of these values.
-    square : (D,) float
-        Σ w j².
-    background_alone : float
-        χ₀².
+    square, centred : (D,) float
+        Σ w j², and what a background leaves of it.
+    background_alone, objective : float
+        χ₀², and χ²/χ₀².
     """
 
     gradient: Floats
@@ -223,7 +223,9 @@ class Slopes:
     of_map: Floats
     of_knots: Floats
     square: Floats
+    centred: Floats
     background_alone: float
+    objective: float
 
 
 def first_order(of_maps: Floats, of_slopes: Floats) -> Slopes:
@@ -247,13 +249,16 @@ def first_order(of_maps: Floats, of_slopes: Floats) -> Slopes:
     with_background = (of_knots * fit.background).sum(axis=1)
     pull = wjy.sum(axis=1) - fit.scale * on_basis[:, 0] - with_background
     left = np.einsum("ij,jk->ik", on_basis, pseudo_inverse(basis))
+    by_background = np.einsum("ij,jk,ik->i", of_knots, pseudo_inverse(gram), of_knots)
     return Slopes(
         gradient=-2 * fit.scale / fit.background_alone * pull,
         factor=2 * fit.scale**2 / fit.background_alone,
         of_map=left[:, 0],
         of_knots=left[:, 1:],
         square=wjj.sum(axis=1),
+        centred=np.maximum(wjj.sum(axis=1) - by_background, 0.0),
         background_alone=fit.background_alone,
+        objective=fit.objective,
     )
 
 

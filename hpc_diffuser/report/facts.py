@@ -283,6 +283,7 @@ def _search(run: Run) -> Iterator[Fact]:
         yield Fact(part, "restarts finished", summary.restarts_finished)
         if METHODS[search.method].steps_after is not None:
             yield Fact(part, "restarts that ended of themselves", summary.restarts_ended)
+            yield Fact(part, "restarts that stood still", summary.restarts_stood_still)
         yield Fact(part, "restarts left out as failed", len(summary.excluded))
     yield Fact(part, "evaluations asked for, each restart", search.evaluations)
     if summary:

@@ -83,6 +83,10 @@ class Model(Protocol):
         """Intensity of the mean structure without sampled motion; see above."""
         ...
 
+    def expands(self, parameters: Parameters) -> bool:
+        """Whether there is a one-phonon order: not of frames, rotations, or motion too large."""
+        ...
+
     def mode_slopes(
         self, parameters: Parameters, normals: Floats, modes: Sequence[int]
     ) -> Iterator[Floats]:
@@ -248,6 +252,10 @@ class ForwardModel:
     def estimator_at(self, parameters: Parameters) -> str:
         """Which one computes the moments there."""
         return self.molecule.moments.how(parameters.sampled)
+
+    def expands(self, parameters: Parameters) -> bool:
+        """Whether there is a one-phonon order; see `Model`."""
+        return self.molecule.moments.expands(parameters.sampled)
 
     def use_estimator(self, name: str) -> None:
         """From now on compute moments by this one of `moments.ESTIMATORS`, on every rank."""

@@ -128,8 +128,9 @@ def _headline(summary: Summary) -> str:
     lines = [
         f"{summary.restarts_finished} of {summary.restarts} restarts finished, "
         f"{summary.evaluations} evaluations"
-        + f"; {summary.restarts_ended} ended of themselves"
-        * bool(summary.restarts_ended)
+        + f"; {summary.restarts_ended} ended of themselves" * bool(summary.restarts_ended)
+        + f", {summary.restarts_stood_still} of them stood still"
+        * bool(summary.restarts_stood_still)
     ]
     lines += [f"restart {e.restart} excluded: {e.reason}" for e in summary.excluded]
     lines.append(agreement(summary))

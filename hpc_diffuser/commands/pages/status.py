@@ -118,6 +118,8 @@ def _restarts(run: Standing) -> str:
     )
     if run.restarts_ended:
         text += f"; {run.restarts_ended} ended of themselves"
+    if run.restarts_stood_still:
+        text += f", {run.restarts_stood_still} of them stood still"
     failed = ", ".join(map(str, run.failed))
     return f"{text}; {len(run.failed)} failed ({failed})" if failed else text
 

@@ -25,6 +25,8 @@ import numpy as np
 from hpc_diffuser.fit.errors.bend import Bend
 from hpc_diffuser.fit.errors.intervals import EffectiveVoxels
 
+FEWEST_ZONES = 30  # or blocks of them, whose scatter says something
+
 
 def effective_voxels(bend: Bend) -> EffectiveVoxels | None:
     """Of the voxels that a score is over; None where single ones are not known, or nothing pulls.

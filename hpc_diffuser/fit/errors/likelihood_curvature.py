@@ -12,8 +12,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from hpc_diffuser.fit.config import TargetConfig
 from hpc_diffuser.fit.errors.bend import Bend
 from hpc_diffuser.fit.errors.curvature import Curvature
+from hpc_diffuser.fit.scoring import voxel_weights
 from hpc_diffuser.maps.likelihood import (
     background_knots,
     between_knots,
@@ -89,3 +91,22 @@ class LikelihoodCurvature(Curvature):
                     np.add.at(gram, (place + i, place + j), self._w * one * other)
             self._known = place, t, pseudo_inverse(gram)
         return self._known
+
+
+def curvature_of(
+    target: Target, options: TargetConfig, calculated: np.ndarray, zones: Zones
+) -> Curvature:
+    """Of the score that a config asks for.
+
+    Parameters
+    ----------
+    target : Target
+    options : TargetConfig
+    calculated : (V,) float
+    zones : Zones
+        Of the target.
+    """
+    if options.knots is not None:
+        return LikelihoodCurvature(target, calculated, zones, options.knots)
+    weights = voxel_weights(target, options.weights)
+    return Curvature(target, calculated, zones, options.cc_rule, weights)

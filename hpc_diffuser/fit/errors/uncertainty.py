@@ -20,12 +20,12 @@ from hpc_diffuser.fit.errors.bootstrap import resampled_answers
 from hpc_diffuser.fit.errors.combinations import combinations_of, determined_by_data
 from hpc_diffuser.fit.errors.curvature import Curvature
 from hpc_diffuser.fit.errors.directions import directions, free_on_both_sides
-from hpc_diffuser.fit.errors.effective_number import effective_voxels
+from hpc_diffuser.fit.errors.effective_number import FEWEST_ZONES, effective_voxels
 from hpc_diffuser.fit.errors.intervals import Intervals
-from hpc_diffuser.fit.errors.likelihood_curvature import LikelihoodCurvature
+from hpc_diffuser.fit.errors.likelihood_curvature import curvature_of
 from hpc_diffuser.fit.priors.prior import background_alone
 from hpc_diffuser.fit.problem import INTERVALS, Problem
-from hpc_diffuser.fit.scoring import score_at_voxels, voxel_weights
+from hpc_diffuser.fit.scoring import score_at_voxels
 from hpc_diffuser.fit.space import SearchSpace
 from hpc_diffuser.fit.stepping.slopes import expanded_modes
 from hpc_diffuser.fit.summary import Spread, Values
@@ -36,7 +36,6 @@ from hpc_diffuser.scattering.model import Model, collect
 from hpc_diffuser.system.memory import give_back
 
 MANY = 20  # refined parameters: of more, the modes' slopes are to one-phonon order
-FEWEST_ZONES = 30  # or blocks of them, whose scatter says something
 WITHIN = 1.959964  # standard errors: 95 % of a normal distribution
 ONE_ERROR = 0.682689  # of it, within one
 _NO_EFFECT = 1e-9  # on the objective, over the whole range
@@ -87,7 +86,8 @@ def parameter_intervals(
     if here is not None:
         zones = blocks_of(problem.target)
         n_zones, why = _enough(problem, here, zones)
-        curvature = None if why else _curvature(problem, here, zones)
+        about = problem.target, problem.config.target, here, zones
+        curvature = None if why else curvature_of(*about)
     if root.from_root(lambda: why is not None):
         return Intervals(zones=n_zones, samples=samples, missing=why) if root.is_root else None
     at_final = None if curvature is None or final is None else curvature.about(final)
@@ -229,14 +229,6 @@ def _enough(problem: Problem, calculated: np.ndarray, zones: Zones) -> tuple[int
     if not np.isfinite(score.cc_work):
         return n_zones, "the calculated map does not vary: nothing moves"
     return n_zones, None
-
-
-def _curvature(problem: Problem, calculated: np.ndarray, zones: Zones) -> Curvature:
-    target, options = problem.target, problem.config.target
-    if options.knots is not None:
-        return LikelihoodCurvature(target, calculated, zones, options.knots)
-    weights = voxel_weights(target, options.weights)
-    return Curvature(target, calculated, zones, options.cc_rule, weights)
 
 
 def derivatives(

@@ -32,6 +32,8 @@ class PathPoint:
         The refined parameters.
     effective_frames : float or None
         Of weights, e^entropy; None of amplitudes.
+    converged : bool or None
+        No step would have gained anything more; None of a run that did not keep it.
     """
 
     weight: float
@@ -43,6 +45,7 @@ class PathPoint:
     evaluations: int
     point: tuple[float, ...]
     effective_frames: float | None = None
+    converged: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpc_diffuser.fit.priors.prior import Penalty
 from hpc_diffuser.fit.scoring import Score
-from hpc_diffuser.fit.search.least_squares import bounded_step
+from hpc_diffuser.fit.search.least_squares import MOST_IDLE
+from hpc_diffuser.fit.priors.penalty import Penalty
 from hpc_diffuser.fit.search.linearised import Linearised
+from hpc_diffuser.fit.search.trial_step import (
+    DAMPING,
+    LEAST_DAMPING,
+    braked,
+    relieved,
+    trial_point,
+)
 from hpc_diffuser.parallel.communicator import Ranks
 
-MOST_EVALUATIONS = 10  # at one weight
+MOST_EVALUATIONS = 12  # at one weight
 FREE_EVALUATIONS = 30  # without any, where the path begins
 ENOUGH = 1e-5  # of the objective: a step that promises no more is not taken
-_DAMPING, _RELIEF, _BRAKE, _LEAST_DAMPING = 1e-2, 0.1, 10.0, 1e-8
-_MOST_REJECTED = 3
 
 
 class Fitted(NamedTuple):
@@ -66,35 +71,35 @@ class Follower:
 
     def follow(
         self, start: np.ndarray, weights: Sequence[float]
-    ) -> Iterator[tuple[float, Fitted, int]]:
-        """Of each weight where its fit ended, and how many evaluations it took."""
+    ) -> Iterator[tuple[float, Fitted, int, bool]]:
+        """Of each weight where its fit ended, how many evaluations it took, and if it converged."""
         here = self._at(start)
         for weight in weights:
             most = MOST_EVALUATIONS if weight else FREE_EVALUATIONS
-            here, evaluations = self._fit(here, weight, most)
-            yield weight, here, evaluations
+            here, evaluations, converged = self._fit(here, weight, most)
+            yield weight, here, evaluations, converged
 
     def _at(self, point: np.ndarray) -> Fitted:
         score, objective = self._evaluate(point)
         return Fitted(point, score, objective, self._linearise(point))
 
-    def _fit(self, here: Fitted, weight: float, most: int) -> tuple[Fitted, int]:
+    def _fit(self, here: Fitted, weight: float, most: int) -> tuple[Fitted, int, bool]:
         """Levenberg-Marquardt with one prior; every rank goes the root's way."""
-        damping, rejected, evaluations = _DAMPING, 0, 0
-        while evaluations < most and rejected < _MOST_REJECTED:
+        damping, rejected, evaluations = DAMPING, 0, 0
+        while evaluations < most and rejected <= MOST_IDLE:
             now, strength = here, damping
             proposed = self._ranks.from_root(lambda: self._step(now, weight, strength))  # noqa: B023
             if proposed is None:
-                break
+                return here, evaluations, True
             score, objective = self._evaluate(proposed)
             evaluations += 1
             told = proposed, objective
             if self._ranks.from_root(lambda: self._better(told, now, weight)):  # noqa: B023
                 here = Fitted(proposed, score, objective, self._linearise(proposed))
-                damping, rejected = max(damping * _RELIEF, _LEAST_DAMPING), 0
+                damping, rejected = relieved(damping, rejected), 0
             else:
-                damping, rejected = damping * _BRAKE, rejected + 1
-        return here, evaluations
+                damping, rejected = braked(damping, rejected), rejected + 1
+        return here, evaluations, False
 
     def _better(self, told: tuple[np.ndarray, float], here: Fitted, weight: float) -> bool:
         point, objective = told
@@ -102,22 +107,18 @@ class Follower:
         return bool(there < here.objective + self._penalty(here.point, weight).value)
 
     def _step(self, here: Fitted, weight: float, damping: float) -> np.ndarray | None:
-        """The next point, on the root; None where it would gain next to nothing."""
+        """The next point, on the root; None where an undamped step would gain next to nothing."""
         if here.linearised is None:
             raise ValueError("expected the objective linearised on the root")
-        penalty = self._penalty(here.point, weight)
-        gradient = here.linearised.gradient + penalty.gradient
-        matrix = here.linearised.matrix + penalty.matrix
-        if not (np.diag(matrix) > 0).any():
-            return None
-        phi, limits = self._phi(here.point), self._phi(self._bounds.T)
-        step = bounded_step(Linearised(gradient, matrix), damping, limits[0] - phi, limits[1] - phi)
-        gain = -(gradient @ step + step @ matrix @ step / 2)
-        if gain < ENOUGH * (here.objective + penalty.value):
-            return None
-        there = phi + step
-        values = np.where(self._squared, np.sqrt(np.maximum(there, 0)), there)
-        return self._normed(np.clip(values, *self._bounds.T))
+        about = here.linearised
 
-    def _phi(self, values: np.ndarray) -> np.ndarray:
-        return np.where(self._squared, values**2, values)
+        def towards(strength: float) -> tuple[np.ndarray, float]:
+            prior = lambda point: self._penalty(point, weight)  # noqa: E731
+            where = here.point, self._bounds, self._squared
+            point, gain = trial_point(*where, about, prior, strength)
+            return self._normed(point), gain
+
+        total = here.objective + self._penalty(here.point, weight).value
+        if towards(LEAST_DAMPING)[1] < ENOUGH * total:
+            return None
+        return towards(damping)[0]

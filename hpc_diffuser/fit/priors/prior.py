@@ -35,6 +35,7 @@ from hpc_diffuser.fit.priors.directions import beyond, crystal_covariances, requ
 from hpc_diffuser.fit.priors.entropy import entropy_penalty, sum_penalty
 from hpc_diffuser.fit.priors.penalty import TOLERANCE, Penalty
 from hpc_diffuser.fit.scoring import Score
+from hpc_diffuser.fit.search.linearised import phi_of, values_of
 from hpc_diffuser.fit.space import SearchSpace
 from hpc_diffuser.fit.summary import PriorShare
 from hpc_diffuser.motion.configurations import (
@@ -248,14 +249,14 @@ class Prior:
 
     def _difference(self, of: Callable[[Parameters], np.ndarray], point: np.ndarray, i: int) -> Any:
         """The slope in φ of parameter i of what the motions but the residual one make."""
-        squared = self.space.squared[i]
-        low, high = self.space.bounds[i] ** (2 if squared else 1)
-        phi, step = point[i] ** (2 if squared else 1), STEP * (high - low)
-        ends = max(phi - step, low), min(phi + step, high)
+        squared = self.space.squared
+        low, high = phi_of(self.space.bounds.T, squared)[:, i]
+        phi, step = phi_of(point, squared), STEP * (high - low)
+        ends = max(phi[i] - step, low), min(phi[i] + step, high)
         moved = []
         for end in ends:
             other = point.copy()
-            other[i] = np.sqrt(end) if squared else end
+            other[i] = values_of(np.where(np.arange(len(phi)) == i, end, phi), squared)[i]
             moved.append(of(self.space.parameters(other)))
         return np.asarray((moved[1] - moved[0]) / (ends[1] - ends[0]))
 

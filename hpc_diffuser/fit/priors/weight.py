@@ -14,7 +14,7 @@ from hpc_diffuser.fit.priors.prior import AUTO, Prior, background_alone, log_rat
 from hpc_diffuser.fit.problem import Problem, compare, with_samples
 from hpc_diffuser.fit.results import objective
 from hpc_diffuser.fit.run.directory import read_prior_path, write_prior_path
-from hpc_diffuser.fit.scoring import Comparison, Score, plain
+from hpc_diffuser.fit.scoring import Score, plain
 from hpc_diffuser.fit.space import source_point
 from hpc_diffuser.fit.stepping.steps import Steps
 from hpc_diffuser.parallel.communicator import Ranks
@@ -84,11 +84,11 @@ def prior_path(
     if prior is None:
         raise ValueError("expected a problem with a prior")
     model, comparison = compare(problem, world)
-    steps = Steps(problem, model, refuse_if_stopped)
-    background = _background(comparison, steps, problem)
+    steps = Steps(problem, model, comparison, refuse_if_stopped)
+    background = _background(steps, problem)
     follower = Follower(
         world,
-        lambda point: _evaluated(steps.score(comparison, point, 0, 0)),
+        lambda point: _evaluated(steps.score(point, 0, 0)),
         lambda point: steps.of_map(point, 0, 0),
         lambda point, weight: _weighted(prior, weight).added_about(point, background),
         problem.space.bounds,
@@ -101,8 +101,10 @@ def prior_path(
     path = begun
     # One BLAS thread: the factor of the same matrix has other bits on two.
     with threadpool_limits(1):
-        for weight, found, evaluations in follower.follow(start, weights[len(path.points) :]):
-            path = PriorPath((*path.points, _point(prior, weight, found, evaluations)))
+        for weight, found, evaluations, converged in follower.follow(
+            start, weights[len(path.points) :]
+        ):
+            path = PriorPath((*path.points, _point(prior, weight, found, evaluations, converged)))
             world.from_root(lambda: save(path))  # noqa: B023
     return path
 
@@ -116,19 +118,21 @@ def weights_of(prior: Prior) -> tuple[float, ...]:
     return ENTROPY_WEIGHTS if open_weight(prior.config) == "weights" else WEIGHTS
 
 
-def _background(comparison: Comparison, steps: Steps, problem: Problem) -> float | None:
+def _background(steps: Steps, problem: Problem) -> float | None:
     """χ₀² of a likelihood, which every map has alike."""
     if problem.config.target.knots is None:
         return None
     middle = problem.space.bounds.mean(axis=1)
-    return background_alone(steps.score(comparison, middle, 0, 0))
+    return background_alone(steps.score(middle, 0, 0))
 
 
 def _weighted(prior: Prior, weight: float) -> Prior:
     return replace(prior, config=_with(prior.config, weight))
 
 
-def _point(prior: Prior, weight: float, found: Fitted, evaluations: int) -> PathPoint:
+def _point(
+    prior: Prior, weight: float, found: Fitted, evaluations: int, converged: bool
+) -> PathPoint:
     frames = prior.space.of_frames
     if frames.any():
         deviation, scale = relative_entropy(found.point[frames], prior.given_weights), 1.0
@@ -144,6 +148,7 @@ def _point(prior: Prior, weight: float, found: Fitted, evaluations: int) -> Path
         deviation=deviation,
         scale_of_source=scale,
         evaluations=evaluations,
+        converged=converged,
         point=tuple(found.point.tolist()),
         effective_frames=effective,
     )

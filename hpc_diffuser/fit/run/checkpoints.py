@@ -48,7 +48,7 @@ def write_checkpoint(path: Path, history: History) -> None:
             file[_CC] = history.cc_work
         if history.stage_starts or history.ended:  # of searches that know stages alone
             file[_STAGES] = np.array(history.stage_starts, np.int64)
-            file.attrs["ended"] = int(history.ended)
+            file.attrs["ended"] = int(history.ended) + int(history.stands_still)
 
     image = hdf5_image(fill)
     write_bytes(path, image + _seal(image), previous_path(path))
@@ -132,9 +132,11 @@ def _history(found: Arrays) -> History:
     arrays = [found[name] for name in _ARRAYS]
     points, objectives, *of_hedge = arrays
     starts = [int(start) for start in found.get(_STAGES, ())]
-    ended = bool(found.get(_ENDED, 0))
+    ended = int(found.get(_ENDED, 0))  # 2 of a search that stands still
     hedge = Hedge(*of_hedge)
-    history = History(points, objectives, hedge, found.get(_CC), tuple(starts), ended)
+    history = History(
+        points, objectives, hedge, found.get(_CC), tuple(starts), ended > 0, ended > 1
+    )
     hedge = history.hedge
     n, d = len(history.objectives), history.points.shape[-1]
     m = ACQUISITIONS if len(hedge.theta) else 0  # both come with the first surrogate

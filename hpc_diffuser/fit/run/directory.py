@@ -18,6 +18,7 @@ from hpc_diffuser.fit.run.checkpoints import read_restart, set_aside
 from hpc_diffuser.fit.run.lock import own_record
 from hpc_diffuser.fit.sampling_error import Convergence
 from hpc_diffuser.fit.search.history import History
+from hpc_diffuser.fit.search.method import METHODS
 from hpc_diffuser.motion.registry import TERMS
 from hpc_diffuser.system.errors import ChangedError, InputError
 from hpc_diffuser.system.progress import log
@@ -44,6 +45,7 @@ _ESTIMATOR = "model.estimator"
 _HASH = re.compile("[0-9a-f]{64}")
 _SAMPLING = "hpc-diffuser/sampling"
 _SESSION = "hpc-diffuser/session"
+STEPS = 2  # what least squares make of a history: another number where that is changed
 _DEFAULTS = flat_config(Config())
 SUMS = "exact"  # how samples are added, in the manifest; before: in four batches, and not told
 _INPUTS = (
@@ -285,6 +287,7 @@ def read_convergence(directory: Path) -> Convergence | None:
 
 
 def _manifest(config: Config) -> dict[str, Any]:
+    steps = METHODS[config.search.method].steps_after is not None
     return {
         "format": "hpc-diffuser/run",
         "version": 1,
@@ -292,6 +295,7 @@ def _manifest(config: Config) -> dict[str, Any]:
         "inputs": input_hashes(config),
         "files": _input_files(config),
         "versions": versions(),
+        **({"steps": STEPS} if steps else {}),
         "machine": platform.machine(),
         "cpu": cpu_model(),
         "sums": SUMS,
@@ -336,6 +340,13 @@ def _compare(
         log(
             f"{directory} was begun by a version that added samples in another order: evaluations "
             "from here on differ from its own in their last digits, and so may the answer"
+        )
+    if old.get("steps", 1) != new.get("steps", 1):
+        log(
+            f"{directory} was begun with another version of least squares' steps: the evaluations "
+            "that were made stay, and it goes on from them by the present rules; it does not end "
+            "with the bits of either alone. For those of the present one give another [run] "
+            "directory"
         )
     if old.get("cpu") != new["cpu"]:
         log(

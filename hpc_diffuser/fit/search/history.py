@@ -47,12 +47,15 @@ class Proposal(NamedTuple):
         With this evaluation another stage begins.
     last : bool
         With this evaluation the search has ended.
+    stands_still : bool
+        It has, since its steps lead nowhere.
     """
 
     point: np.ndarray
     hedge: Hedge
     new_stage: bool = False
     last: bool = False
+    stands_still: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,8 @@ class History:
         The rows with which the second and further stages begin.
     ended : bool
         The search has said that it is done.
+    stands_still : bool
+        It has, and not since it has converged.
     """
 
     points: np.ndarray
@@ -80,6 +85,7 @@ class History:
     cc_work: np.ndarray | None = None
     stage_starts: tuple[int, ...] = ()
     ended: bool = False
+    stands_still: bool = False
 
     def __len__(self) -> int:
         return len(self.objectives)
@@ -120,6 +126,7 @@ class History:
         cc_work: float = 0.0,
         new_stage: bool = False,
         last: bool = False,
+        stands_still: bool = False,
     ) -> "History":
         """The history with one more evaluation, of a `Proposal`; with its CC where that is kept."""
         kept = None if self.cc_work is None else np.append(self.cc_work, cc_work)
@@ -130,6 +137,7 @@ class History:
             kept,
             self.stage_starts + ((len(self),) if new_stage else ()),
             last,
+            stands_still,
         )
 
 

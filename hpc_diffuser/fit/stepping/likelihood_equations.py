@@ -12,13 +12,11 @@ from hpc_diffuser.fit.search.linearised import Linearised
 from hpc_diffuser.fit.stepping.normal_equations import summed_products, unscaled
 from hpc_diffuser.kernels.correlation import moment_sums
 from hpc_diffuser.maps.likelihood import (
-    LikelihoodFit,
     RadialSums,
     Slopes,
     background_knots,
     between_knots,
     first_order,
-    fitted,
     left_of,
     standard_deviations,
 )
@@ -83,20 +81,13 @@ class LikelihoodEquations:
         if products is None:
             return None
         self.background_alone = found.background_alone
-        return Linearised(found.gradient, found.factor * unscaled(products, scale))
-
-    def residual(self, calculated: np.ndarray) -> np.ndarray:
-        """As of `NormalEquations`: −2k w (y − kx − b)/χ₀², as scale and background are the best."""
-        x = calculated[self._rows].astype(np.float64)
-        total = self._order.total(self._sums.of(x))
-        found: LikelihoodFit = self._group.broadcast(
-            None if total is None else fitted(total, np.zeros_like(total), (len(x), 0))
+        return Linearised(
+            found.gradient,
+            found.factor * unscaled(products, scale),
+            found.of_map,
+            found.factor * found.centred,
+            2 * found.objective,
         )
-        low, high = found.background[self._place], found.background[self._place + 1]
-        left = self._y - found.scale * x - (low + (high - low) * self._part)
-        by_voxel = np.zeros(len(calculated))
-        by_voxel[self._rows] = -2 * found.scale * self._w * left / found.background_alone
-        return by_voxel
 
     def _of_slope(self, slope: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Σwj, Σwjt, Σwj², Σwjy, Σwjx of each plane between the knots: (p, K−1, 5)."""

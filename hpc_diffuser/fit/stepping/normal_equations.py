@@ -1,12 +1,17 @@
 """The objective linearised: its gradient and Gauss-Newton matrix, from the map's slopes.
 
 With x the calculated and y the measured map, each less its shells' means, and C the sums of
-products over a shell (or, of the pooled CC, over all), 1 − CC is half of the squared difference of
-x/√C_xx and y/√C_yy; so with the slopes j of x, less their shells' means,
+products over a shell (or, of the pooled CC, over all), and with the slopes j of x, less their
+shells' means,
 
-    κ = C_jy/√(C_xx C_yy),  β = C_jx/C_xx,  gradient −(κ − ρβ),  matrix C_jj'/C_xx − β β',
+    κ = C_jy/√(C_xx C_yy),  β = C_jx/C_xx,  gradient −(κ − ρβ),  matrix ρ (C_jj'/C_xx − β β'),
 
-the mean over the shells of each. The notation is that of `curvature`.
+the mean over the shells of each. The notation is that of `curvature`. Of a map that is linear in
+the parameters the second derivatives of 1 − ρ are that matrix and products of β with the gradient.
+Half of the squared difference of x/√C_xx and y/√C_yy, which is 1 − ρ, too, would have it without
+ρ: it is the residual's own bend that is left out there, and with ρ = 0.5 steps half as long as
+they should be. The noise of N independent numbers makes the gradient vary by
+(1 − ρ²)/N (C_jj'/C_xx − β β').
 
 The bits do not depend on the ranks: sums of shells are added over the planes in their order; and
 the matrix, of which there is one for each plane, as integers, whose sum has no order. Its diagonal
@@ -28,8 +33,7 @@ from hpc_diffuser.parallel.ordered_sums import PlaneOrder
 from hpc_diffuser.scattering.model import Model
 
 _ONE = 2.0**52  # as an integer
-_VOXELS_OF_ONE = 15.0  # voxels that tell as much as an independent one, where a unit has 343
-_OF_UNIT = 343.0  # samples in a reciprocal-lattice unit, at 7 along each axis
+_LEAST_RHO = 0.1  # a CC below bends the objective as this would: the other way round is no minimum
 
 
 class _Shells(NamedTuple):
@@ -38,6 +42,9 @@ class _Shells(NamedTuple):
     share: np.ndarray
     means: np.ndarray
     scale: np.ndarray
+    rho: np.ndarray  # (g,): of each CC, not below `_LEAST_RHO`
+    change: np.ndarray
+    scatter: float
 
 
 class NormalEquations:
@@ -89,10 +96,13 @@ class NormalEquations:
         parameters : int
             D.
         """
-        gradient, beta, matrix = self._about(calculated[self._rows], columns, parameters)
+        gradient, beta, shells, matrix = self._about(calculated[self._rows], columns, parameters)
         if matrix is None:
             return None
-        return Linearised(gradient, matrix - beta @ beta.T / beta.shape[1])
+        weighted = beta * shells.rho
+        matrix -= weighted @ beta.T / beta.shape[1]
+        scaling = weighted.sum(axis=1) / shells.rho.sum()
+        return Linearised(gradient, matrix, scaling, shells.change, shells.scatter)
 
     def with_data(
         self, columns: Iterable[tuple[int, np.ndarray]], parameters: int
@@ -101,13 +111,14 @@ class NormalEquations:
 
         Means over the shells, on the group's root; of maps less their shells' means.
         """
-        _, beta, matrix = self._about(self._y, columns, parameters)
+        # Of the data with themselves ρ is 1.
+        _, beta, _, matrix = self._about(self._y, columns, parameters)
         return None if matrix is None else (matrix, beta.mean(axis=1))
 
     def _about(
         self, at_rows: np.ndarray, columns: Iterable[tuple[int, np.ndarray]], parameters: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Gradient, β and C_jj'/C_xx, the last on the root alone."""
+    ) -> tuple[np.ndarray, np.ndarray, _Shells, np.ndarray | None]:
+        """Gradient, β, and mean ρ C_jj'/C_xx, the last on the root alone."""
         x = at_rows.astype(np.float64)
         slopes = np.empty((parameters, len(x)), np.float32)
         sums = np.zeros((len(self._starts) - 1, parameters, self._n_shells, 4))
@@ -123,28 +134,7 @@ class NormalEquations:
         gradient, beta, shells = self._group.broadcast(first)
         products = self._group.sum_as_tree(self._products(slopes, shells))
         matrix = None if products is None else unscaled(products, shells.scale)
-        return gradient, beta, matrix
-
-    def residual(self, calculated: np.ndarray) -> np.ndarray:
-        """The objective's derivative by the intensity at the model's rows: (v,) float.
-
-        Parameters
-        ----------
-        calculated : (v,) float
-        """
-        x = calculated[self._rows].astype(np.float64)
-        of_maps = self._group.broadcast(self._order.total(self._of_maps(x)))
-        w, wx, wy = of_maps[self._scored, :3].T
-        of_groups = self._of_groups()
-        cxx, cyy, cxy = (of_groups.T @ _centred_squares(of_maps[self._scored])).T
-        norm, inverse = _inverse(np.sqrt(cxx * cyy)), _inverse(cxx)
-        place = (np.cumsum(self._scored) - 1)[self._bins]
-        group = place * (of_groups.shape[1] > 1)
-        away = (self._y - (wy / w)[place]) * norm[group]
-        away -= (cxy * norm * inverse)[group] * (x - (wx / w)[place])
-        found = np.zeros(len(calculated))
-        found[self._rows] = -self._w * away / of_groups.shape[1]
-        return found
+        return gradient, beta, shells, matrix
 
     def _of_groups(self) -> np.ndarray:
         """To which CC each shell belongs, of those that are scored: (n, g) of 0 and 1."""
@@ -214,11 +204,14 @@ def _first_order(
     inverse, norm = _inverse(cxx), _inverse(np.sqrt(cxx * cyy))
     kappa, beta = cjy * norm, cjx * inverse
     gradient = -(kappa - cxy * norm * beta).mean(axis=1)
+    rho = np.maximum(cxy * norm, _LEAST_RHO)
     share, means = np.zeros(len(scored)), np.zeros((len(wj), len(scored)))
-    share[scored] = of_groups @ inverse / len(inverse)
+    share[scored] = of_groups @ (rho * inverse) / len(inverse)
     means[:, scored] = wj / w
-    scale = _inverse(np.sqrt(np.maximum((cjj * inverse).mean(axis=1), 0.0)))
-    return gradient, beta, _Shells(share, means, scale)
+    change = np.maximum((rho * cjj * inverse).mean(axis=1), 0.0)
+    scatter = float(np.maximum(1 - rho**2, 0.0).sum() / rho.sum())
+    shells = _Shells(share, means, _inverse(np.sqrt(change)), rho, change, scatter)
+    return gradient, beta, shells
 
 
 def _centred_squares(of_maps: np.ndarray) -> np.ndarray:
@@ -231,13 +224,6 @@ def _centred_squares(of_maps: np.ndarray) -> np.ndarray:
 def _inverse(values: np.ndarray) -> np.ndarray:
     """1 over each; 0 of what is 0."""
     return np.where(values > 0, 1 / np.where(values > 0, values, 1.0), 0.0)
-
-
-def independent_numbers(target: Target) -> float:
-    """How many independent numbers the working voxels are, as neighbours say much the same."""
-    voxels, _ = target.counts().sum(axis=1)
-    of_unit = float(np.prod(target.grid.divisions))
-    return float(voxels) * min(1.0, _OF_UNIT / _VOXELS_OF_ONE / of_unit)
 
 
 def kept_bytes(voxels: int, parameters: int) -> list[float]:

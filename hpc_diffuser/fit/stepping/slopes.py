@@ -3,7 +3,7 @@
 In φ of the parameters, the square of all amplitudes; see `coordinates.Coordinate`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 import numpy as np
 
@@ -17,7 +17,12 @@ from hpc_diffuser.scattering.moments import can_be_expanded
 
 
 def slopes(
-    model: Model, modes: Modes, space: SearchSpace, point: np.ndarray, normals: np.ndarray
+    model: Model,
+    modes: Modes,
+    space: SearchSpace,
+    point: np.ndarray,
+    normals: np.ndarray,
+    asked: Container[int] | None = None,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Of each refined parameter, by its place, dI/dφ at the model's rows: (v,) float.
 
@@ -34,14 +39,19 @@ def slopes(
     space : SearchSpace
     point : (D,) float
     normals : (S, ·) float
+    asked : container of int or None
+        The places of those that are asked for; of all without.
     """
     parameters = space.parameters(point)
-    found, expanded = (
-        coordinates(space, space.by_name(point)),
-        expanded_modes(modes, space, parameters),
-    )
+    found = coordinates(space, space.by_name(point))
+    # Atoms that move very far have no expansion that could be made.
+    expanded = expanded_modes(modes, space, parameters) if model.expands(parameters) else {}
+    if asked is None:
+        asked = range(len(found))
     frames = np.flatnonzero(space.of_frames)
-    others = [i for i in range(len(found)) if i not in expanded and i not in frames]
+    held = {*expanded, *frames.tolist()}
+    others = [i for i in range(len(found)) if i not in held and i in asked]
+    expanded = {i: mode for i, mode in expanded.items() if i in asked}
     sampled = _needs_samples(space)
     for i in others:
         if not sampled[i]:

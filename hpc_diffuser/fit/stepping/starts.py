@@ -13,8 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from hpc_diffuser.fit.problem import Problem
-from hpc_diffuser.fit.search.least_squares import bounded_step
-from hpc_diffuser.fit.search.linearised import Linearised
+from hpc_diffuser.fit.search.trial_step import bounded_step
 from hpc_diffuser.fit.space import SearchSpace, no_farther, source_point
 from hpc_diffuser.fit.stepping.normal_equations import NormalEquations
 from hpc_diffuser.fit.stepping.slopes import expanded_modes
@@ -122,9 +121,9 @@ def _best(gram: np.ndarray, data: np.ndarray, n_modes: int) -> tuple[int, np.nda
     least, best = np.inf, None
     for which in range(len(data) - n_modes):
         own = np.append(np.arange(n_modes), n_modes + which)
-        about = Linearised(-data[own], gram[np.ix_(own, own)])
-        found = bounded_step(about, 0.0, np.zeros(len(own)), np.full(len(own), np.inf))
-        left = found @ about.matrix @ found + 2 * found @ about.gradient
+        matrix, low = gram[np.ix_(own, own)], np.zeros(len(own))
+        found = bounded_step(-data[own], matrix, 0.0, low, low + np.inf)
+        left = found @ matrix @ found - 2 * found @ data[own]
         if found[-1] > 0 and left < least:
             least, best = left, (which, found[:-1] / found[-1])
     return best

@@ -11,20 +11,26 @@ import numpy as np
 from hpc_diffuser.fit.priors.prior import penalty_of
 from hpc_diffuser.fit.problem import ENSEMBLE, PROPOSAL, Problem, computation
 from hpc_diffuser.fit.results import objective
+from hpc_diffuser.fit.sampling_error import final_estimator
 from hpc_diffuser.fit.scoring import Comparison, Score
 from hpc_diffuser.fit.search.history import History
 from hpc_diffuser.fit.search.least_squares import replayed, times_more
+from hpc_diffuser.fit.priors.penalty import Penalty
 from hpc_diffuser.fit.search.linearised import About, Linearised
 from hpc_diffuser.fit.search.method import METHODS
 from hpc_diffuser.fit.space import source_point
+from hpc_diffuser.fit.stepping.independence import Independence, asked
 from hpc_diffuser.fit.stepping.likelihood_equations import LikelihoodEquations
-from hpc_diffuser.fit.stepping.normal_equations import NormalEquations, independent_numbers
+from hpc_diffuser.fit.stepping.normal_equations import NormalEquations
 from hpc_diffuser.fit.stepping.slopes import expanded_modes, slopes
 from hpc_diffuser.fit.stepping.starts import one_phonon_point, random_point
 from hpc_diffuser.motion.random_numbers import generator
 from hpc_diffuser.scattering.model import ForwardModel
+from hpc_diffuser.system.errors import InputError
 
 _NEAR_0 = 0.02  # of the largest amplitude: below, dO/dσ² from dO/dσ would be 0/0
+
+_ENOUGH_ALIKE = 3  # points, all but one of them at random, that tell of all
 
 _Row = tuple[int, int]  # restart, and row of its history
 
@@ -32,19 +38,35 @@ _Row = tuple[int, int]  # restart, and row of its history
 class Steps:
     """Evaluates the points of restarts on one group of ranks, and linearises about them.
 
+    From the second stage on the gradient is exact. The first order alone would have a minimum of
+    its own: there its rest is sampled then.
+
     Parameters
     ----------
     problem : Problem
     model : ForwardModel
+    comparison : Comparison
+        Of the model.
     go_on : callable
         Called between the maps of a linearisation, by all ranks: raises to end it.
     """
 
-    def __init__(self, problem: Problem, model: ForwardModel, go_on: Callable[[], None]):
+    def __init__(
+        self,
+        problem: Problem,
+        model: ForwardModel,
+        comparison: Comparison,
+        go_on: Callable[[], None],
+    ):
         self._problem, self._model, self._go_on = problem, model, go_on
+        self._comparison = comparison
         self._method = METHODS[problem.config.search.method]
         self._prior = problem.prior
         self._linearised: tuple[_Row, Linearised | None] | None = None
+        self._measured: _Row | None = None
+        self._n_independent = 1.0
+        how = computation(problem.config.model, problem.modes, problem.space)
+        self._estimator, self._polishes = how.estimator, False
         if self._method.steps_after is not None:
             options = problem.config.target
             self._equations: NormalEquations | LikelihoodEquations
@@ -55,15 +77,13 @@ class Steps:
             else:
                 self._equations = LikelihoodEquations(problem.target, model, options.knots)
             self._squared = problem.space.squared
-            how = computation(problem.config.model, problem.modes, problem.space)
             expands = expanded_modes(problem.modes, problem.space, problem.space.middle)
-            self._estimator = how.estimator
-            self._polishes = how.estimator != "one-phonon" and bool(expands)
-            self._n_independent = independent_numbers(problem.target)
+            self._polishes = bool(expands)
+            self._independence = Independence(problem.target, options, model)
 
-    def score(self, comparison: Comparison, point: np.ndarray, restart: int, stage: int) -> Score:
+    def score(self, point: np.ndarray, restart: int, stage: int) -> Score:
         """Of a point, with the sample points of a restart's stage."""
-        return comparison.score(self._calculated(point, restart, stage))
+        return self._comparison.score(self._calculated(point, restart, stage))
 
     def objective(self, point: np.ndarray, score: Score) -> float:
         """By the score, and by the prior where there is one: the root's, on every rank."""
@@ -79,33 +99,80 @@ class Steps:
         if method.steps_after is None:
             return None
         n_first = method.steps_after(self._problem.config.search.initial_points)
-        linearised = None
-        if len(history) >= n_first:
-            linearised = self._about_accepted(history, restart, n_first)
-        start = None if len(history) or method.learns else self._start(restart)
-        return About(self._squared, self._n_independent, start, linearised)
+        if len(history) < n_first:
+            return About(self._squared, None if method.learns else self._start(restart))
+        n_independent = self._numbers(history, restart, n_first)
+        linearised = self._about_row(history, (restart, replayed(history, n_first).accepted))
+        self._model.group.from_root(lambda: self._refuse_without_slope(history, linearised))
+        return About(self._squared, None, linearised, n_independent, self._penalty())
 
-    def _about_accepted(self, history: History, restart: int, n_first: int) -> Linearised | None:
-        row = restart, replayed(history, n_first).accepted
+    def _numbers(self, history: History, restart: int, n_first: int) -> float:
+        """How many independent numbers the data are, on the root, by where the stage began."""
+        starts = history.stage_starts
+        first = starts[-1] if starts else int(np.argmin(history.objectives[:n_first]))
+        row = restart, first
+        if self._measured == row:
+            return self._n_independent
+        if row[1] == replayed(history, n_first).accepted:
+            self._linearised = None  # made with what it takes to measure them
+            self._about_row(history, row, measuring=True)
+        else:  # where a run goes on in the middle of a stage
+            self._measure(history.points[first], restart, history.stage_of(first))
+        self._measured = row
+        return self._n_independent
+
+    def _measure(self, point: np.ndarray, restart: int, stage: int) -> None:
+        """The same from the slopes alone that it takes."""
+        calculated = self._calculated(point, restart, stage)
+        columns = self._slopes(point, restart, asked(len(point)))
+        for _ in self._independence.beside(columns, len(point)):
+            pass
+        self._n_independent = self._independence.of(calculated)
+
+    def _about_row(self, history: History, row: _Row, measuring: bool = False) -> Linearised | None:
         if self._linearised is None or self._linearised[0] != row:
-            self._linearised = row, self._linearise(history, *row)
+            place = history.points[row[1]], row[0], history.stage_of(row[1])
+            self._linearised = row, self.of_map(*place, measuring)
         return self._linearised[1]
 
-    def _linearise(self, history: History, restart: int, row: int) -> Linearised | None:
-        """On the root; None on the other ranks."""
-        point = history.points[row]
-        found = self.of_map(point, restart, history.stage_of(row))
-        if found is None or self._prior is None:
-            return found
-        penalty = self._prior.added_about(point, self._equations.background_alone)
-        return Linearised(found.gradient + penalty.gradient, found.matrix + penalty.matrix)
+    def _refuse_without_slope(self, history: History, linearised: Linearised | None) -> None:
+        """Raise InputError where neither slopes nor points elsewhere change anything."""
+        same = len(history) >= _ENOUGH_ALIKE and not np.ptp(history.objectives)
+        if same and linearised is not None and not linearised.change.any():
+            raise InputError(
+                f'search.method = "{self._problem.config.search.method}": the map has no '
+                f"derivative: nothing that is refined ({', '.join(self._problem.space.names)}) "
+                "changes it: expected [parameters] with a range for something that does"
+            )
 
-    def of_map(self, point: np.ndarray, restart: int, stage: int) -> Linearised | None:
-        """The objective about a point without the prior, on the root; None on the others."""
-        space, modes = self._problem.space, self._problem.modes
+    def _penalty(self) -> Callable[[np.ndarray], Penalty] | None:
+        """What the prior adds to the objective, of a point; known once a map was linearised."""
+        prior = self._prior
+        if prior is None:
+            return None
+        background = self._equations.background_alone
+        return lambda point: prior.added_about(point, background)
+
+    def of_map(
+        self, point: np.ndarray, restart: int, stage: int, measuring: bool = False
+    ) -> Linearised | None:
+        """The objective about a point without the prior, on the root; None on the others.
+
+        Parameters
+        ----------
+        point : (D,) float
+        restart, stage : int
+            Whose sample points the map is of.
+        measuring : bool
+            How many independent numbers the data are, too: `about` tells.
+        """
         calculated = self._calculated(point, restart, stage)
-        columns = self._each(slopes(self._model, modes, space, point, self._normals(restart, 0)))
+        columns = self._slopes(point, restart)
+        if measuring:
+            columns = self._independence.beside(columns, len(point))
         found = self._equations.of(calculated, columns, len(point))
+        if measuring:
+            self._n_independent = self._independence.of(calculated)
         exact = self._exact_gradient(calculated, point, restart, stage)
         if found is None:
             return None
@@ -117,14 +184,14 @@ class Steps:
         """What the slopes are exact enough for stays NaN: the first stage, and φ near 0.
 
         Of an expansion the residual is that of its map, and what follows that of samples alone:
-        both without bias. The first order alone has a minimum of its own.
+        both without bias.
         """
         space, unknown = self._problem.space, np.full(len(point), np.nan)
         if stage == 0 or not self._polishes:
             return unknown
         self._go_on()
         parameters, normals = space.parameters(point), self._normals(restart, stage)
-        slope = self._equations.residual(calculated)
+        _, slope = self._comparison.slope(calculated)
         self._model.use_estimator("sampled")
         found = self._model.gradient(parameters, normals, slope, space.refined_names)
         self._model.use_estimator(self._estimator)
@@ -133,12 +200,23 @@ class Steps:
         by_phi = by_value / np.where(self._squared & ~near_0, 2 * point, 1.0)
         return np.where(near_0, np.nan, by_phi)
 
+    def _slopes(
+        self, point: np.ndarray, restart: int, some: set[int] | None = None
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """By the first stage's estimator and points."""
+        self._model.use_estimator(self._estimator)
+        about = self._problem.modes, self._problem.space, point, self._normals(restart, 0)
+        return self._each(slopes(self._model, *about, some))
+
     def _each(self, columns: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray]]:
         for column in columns:
             self._go_on()
             yield column
 
     def _calculated(self, point: np.ndarray, restart: int, stage: int) -> np.ndarray:
+        """The map of a point; where the gradient is exact, with what the first order leaves."""
+        exact = bool(stage) and self._polishes
+        self._model.use_estimator(final_estimator(self._estimator) if exact else self._estimator)
         parameters = self._problem.space.parameters(point)
         return self._model.internal_motion(parameters, self._normals(restart, stage))
 

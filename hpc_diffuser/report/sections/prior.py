@@ -27,6 +27,9 @@ def _words(path: PriorPath) -> str:
     )
 
 
+_ENDS = {True: "converged", False: "not converged", None: "unknown"}
+
+
 def _cc(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.4f}"
 
@@ -59,6 +62,7 @@ def _table(path: PriorPath) -> Table:
             Column(name="rms of ln σ/cσ⁰", digits=3),
             Column(name="c", digits=3),
             Column(name="evaluations"),
+            Column(name="end"),
         ),
         rows=tuple(
             (
@@ -68,6 +72,7 @@ def _table(path: PriorPath) -> Table:
                 p.deviation,
                 p.scale_of_source,
                 p.evaluations,
+                _ENDS[p.converged],
             )
             for p in path.points
         ),

@@ -41,7 +41,9 @@ def test_every_point_is_the_minimum_with_its_weight():
     def linearise(point: np.ndarray) -> Linearised:
         phi = point**2
         jacobian = j * (1 + 0.4 * (j @ phi))[:, None]
-        return Linearised(jacobian.T @ residuals(phi), jacobian.T @ jacobian)
+        matrix = jacobian.T @ jacobian
+        gradient = jacobian.T @ residuals(phi)
+        return Linearised(gradient, matrix, np.zeros(3), np.diag(matrix), 1.0)
 
     def evaluate(point: np.ndarray) -> tuple[Score, float]:
         return Score(0.5, 0.5, np.empty(0), np.empty(0)), data(point**2)
@@ -50,8 +52,9 @@ def test_every_point_is_the_minimum_with_its_weight():
     follower = Follower(Ranks(), evaluate, linearise, penalty, bounds, np.ones(3, bool))
     weights = (0.0, 0.1, 10.0, 1e3)
     found = list(follower.follow(towards, weights))
-    assert [weight for weight, _, _ in found] == list(weights)
-    for weight, here, evaluations in found:
+    assert [weight for weight, *_ in found] == list(weights)
+    for weight, here, evaluations, converged in found:
+        assert converged
         total = lambda p, w=weight: data(p**2) + penalty(p, w).value  # noqa: E731
         best = min(
             (minimize(total, start, bounds=bounds) for start in (here.point, towards)),

@@ -30,7 +30,8 @@ def linearised(point: np.ndarray) -> Linearised:
     """The valley about a point, in the first parameter's square: of a sum of two squares."""
     off = np.array([point[0] - 0.3, np.sqrt(0.5) * (point[1] - 0.4)])
     slopes = np.sqrt(2) * np.diag([1 / (2 * point[0]), np.sqrt(0.5)])
-    return Linearised(slopes @ (np.sqrt(2) * off), slopes @ slopes)
+    matrix = slopes @ slopes
+    return Linearised(slopes @ (np.sqrt(2) * off), matrix, np.zeros(2), np.diag(matrix), 1.0)
 
 
 def proposed(name: str, history: History, n_initial: int, stream: np.random.Generator) -> Proposal:
@@ -39,7 +40,7 @@ def proposed(name: str, history: History, n_initial: int, stream: np.random.Gene
     about = None
     if after is not None and len(history) >= after(n_initial):
         row = replayed(history, after(n_initial)).accepted
-        about = About(SQUARED, 1e9, None, linearised(history.points[row]))
+        about = About(SQUARED, None, linearised(history.points[row]), 1e9)
     return search_method(name)(history, BOUNDS, n_initial, stream, about)
 
 

@@ -8,7 +8,6 @@ from closed_loop import CONFIG, problem_of, searched, write_closed_loop
 
 from hpc_diffuser.fit.problem import compare
 from hpc_diffuser.fit.results import objective
-from hpc_diffuser.fit.scoring import Comparison
 from hpc_diffuser.fit.stepping.slopes import expanded_modes, slopes
 from hpc_diffuser.fit.stepping.steps import Steps
 from hpc_diffuser.parallel.communicator import Ranks
@@ -38,7 +37,7 @@ def with_terms(text: str, samples: int = 8) -> str:
     return config.replace("samples = 32", f"samples = {samples}")
 
 
-def differences(steps: Steps, comparison: Comparison, problem, point: np.ndarray) -> np.ndarray:
+def differences(steps: Steps, problem, point: np.ndarray) -> np.ndarray:
     """dO/dφ in the second stage, from the scores of two maps for each parameter."""
     squared, found = problem.space.squared, []
     for i, (low, high) in enumerate(problem.space.bounds):
@@ -46,7 +45,7 @@ def differences(steps: Steps, comparison: Comparison, problem, point: np.ndarray
         for sign in (-1, 1):
             moved = point.copy()
             moved[i] += sign * step
-            values.append(objective(steps.score(comparison, moved, 0, 1)))
+            values.append(objective(steps.score(moved, 0, 1)))
         ends = [(point[i] + sign * step) ** (2 if squared[i] else 1) for sign in (-1, 1)]
         found.append((values[1] - values[0]) / (ends[1] - ends[0]))
     return np.array(found)
@@ -61,12 +60,12 @@ def test_gradient_is_that_of_the_score(folder, text):
     """
     problem = problem_of(folder, with_terms(text, samples=32 if "libration" in text else 8))
     model, comparison = compare(problem, Ranks())
-    steps = Steps(problem, model, lambda: None)
+    steps = Steps(problem, model, comparison, lambda: None)
     low, high = problem.space.bounds.T
     point = low + 0.4 * (high - low)
     found = steps.of_map(point, 0, 1)
     size = np.sqrt(np.diag(found.matrix))
-    by_hand = differences(steps, comparison, problem, point)
+    by_hand = differences(steps, problem, point)
     np.testing.assert_allclose(found.gradient / size, by_hand / size, atol=0.01)
 
 
@@ -78,12 +77,12 @@ def test_gradient_of_an_expansion_is_that_of_its_score(folder):
     config = CONFIG.replace("[search]", 'estimator = "control-variate"\n[search]')
     problem = problem_of(folder, config)
     model, comparison = compare(problem, Ranks())
-    steps = Steps(problem, model, lambda: None)
+    steps = Steps(problem, model, comparison, lambda: None)
     low, high = problem.space.bounds.T
     point = low + 0.4 * (high - low)
     found = steps.of_map(point, 0, 1)
     size = np.sqrt(np.diag(found.matrix))
-    by_hand = differences(steps, comparison, problem, point)
+    by_hand = differences(steps, problem, point)
     np.testing.assert_allclose(found.gradient / size, by_hand / size, atol=0.002)
     assert model.molecule.moments.estimator == "control-variate"
 
