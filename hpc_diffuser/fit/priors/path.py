@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hpc_diffuser.fit.priors.penalty import Penalty
 from hpc_diffuser.fit.scoring import Score
 from hpc_diffuser.fit.search.least_squares import MOST_IDLE
-from hpc_diffuser.fit.priors.penalty import Penalty
 from hpc_diffuser.fit.search.linearised import Linearised
 from hpc_diffuser.fit.search.trial_step import (
     DAMPING,

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from hpc_diffuser.fit.priors.penalty import Penalty
 from hpc_diffuser.fit.priors.prior import penalty_of
 from hpc_diffuser.fit.problem import ENSEMBLE, PROPOSAL, Problem, computation
 from hpc_diffuser.fit.results import objective
@@ -15,7 +16,6 @@ from hpc_diffuser.fit.sampling_error import final_estimator
 from hpc_diffuser.fit.scoring import Comparison, Score
 from hpc_diffuser.fit.search.history import History
 from hpc_diffuser.fit.search.least_squares import replayed, times_more
-from hpc_diffuser.fit.priors.penalty import Penalty
 from hpc_diffuser.fit.search.linearised import About, Linearised
 from hpc_diffuser.fit.search.method import METHODS
 from hpc_diffuser.fit.space import source_point

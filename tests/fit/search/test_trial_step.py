@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
+from hpc_diffuser.fit.priors.penalty import Penalty
 from hpc_diffuser.fit.priors.prior import log_normal
 from hpc_diffuser.fit.search.history import new_history
 from hpc_diffuser.fit.search.least_squares import MOST_IDLE, next_step
-from hpc_diffuser.fit.priors.penalty import Penalty
 from hpc_diffuser.fit.search.linearised import About, Linearised
 from hpc_diffuser.fit.search.trial_step import LEAST_DAMPING, braked, relieved, trial_point
 
