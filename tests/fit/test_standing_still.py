@@ -10,7 +10,7 @@ from hpc_diffuser.fit.restarts import summarise
 from hpc_diffuser.fit.run.checkpoints import read_checkpoint, write_checkpoint
 from hpc_diffuser.fit.search.history import History, new_history
 from hpc_diffuser.fit.space import SearchSpace
-from hpc_diffuser.fit.summary import summary_data, summary_from
+from hpc_diffuser.fit.summary_file import summary_data, summary_from
 
 
 def ended(stands_still: bool) -> History:
