@@ -75,15 +75,16 @@ def test_restarts_begin_where_they_are_said_to(folder):
     given = (np.arange(N_FRAMES) + 1.0) / np.arange(N_FRAMES + 1).sum()
     text = CONFIG.replace('"refine"', f'"refine"\ngiven_weights = {given.tolist()}')
     problem = problem_of(folder, text)
-    model, _ = compare(problem, Ranks())
-    steps = Steps(problem, model, lambda: None)
+    model, comparison = compare(problem, Ranks())
+    steps = Steps(problem, model, comparison, lambda: None)
     starts = [steps._start(restart)[1:] for restart in range(3)]
     np.testing.assert_allclose(starts[0], given, rtol=1e-12)
     for start in starts[1:]:
         assert start.sum() == pytest.approx(1) and np.abs(start - given).max() > 0.03
     assert not np.array_equal(*starts[1:])
     on_path = replace(problem, on_path=tuple([0.3, *TRUE_WEIGHTS]))
-    np.testing.assert_array_equal(Steps(on_path, model, lambda: None)._start(1)[1:], TRUE_WEIGHTS)
+    again = Steps(on_path, model, comparison, lambda: None)._start(1)
+    np.testing.assert_array_equal(again[1:], TRUE_WEIGHTS)
 
 
 def test_a_strong_prior_gives_the_given_weights(folder):
