@@ -17,7 +17,8 @@ from least_squares import TRANSLATION_A, Exact, carrying, config, source
 
 from hpc_diffuser.fit.config import parse_config
 from hpc_diffuser.fit.problem import compare, load_problem
-from hpc_diffuser.fit.search.least_squares import bounded_step, times_more
+from hpc_diffuser.fit.search.least_squares import times_more
+from hpc_diffuser.fit.search.trial_step import bounded_step
 from hpc_diffuser.fit.stepping.steps import Steps
 from hpc_diffuser.parallel.communicator import Ranks
 
@@ -62,12 +63,12 @@ def step(exact: Exact, noise: float, stage: int, given: argparse.Namespace) -> n
         exact.write(Path(folder), noise, given)
         text = config(exact.true_A, "least-squares", given)
         problem = load_problem(parse_config(text, Path(folder)))
-    model, _ = compare(problem, Ranks())
+    model, comparison = compare(problem, Ranks())
     point = np.append(exact.true_A, TRANSLATION_A)
-    about = Steps(problem, model, lambda: None).of_map(point, RESTART, stage)
+    about = Steps(problem, model, comparison, lambda: None).of_map(point, RESTART, stage)
     assert about is not None
     anywhere = np.full(len(point), np.inf)
-    phi = bounded_step(about, 0.0, -anywhere, anywhere)
+    phi = bounded_step(about.gradient, about.matrix, 0.0, -anywhere, anywhere)
     return (phi / (2 * point**2))[carrying(exact.true_A)]
 
 

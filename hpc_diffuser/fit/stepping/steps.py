@@ -122,7 +122,7 @@ class Steps:
         return self._n_independent
 
     def _measure(self, point: np.ndarray, restart: int, stage: int) -> None:
-        """The same from the slopes alone that it takes."""
+        """The same from the slopes alone that it takes, which are few: it is not stopped between."""
         calculated = self._calculated(point, restart, stage)
         columns = self._slopes(point, restart, asked(len(point)))
         for _ in self._independence.beside(columns, len(point)):
@@ -206,7 +206,8 @@ class Steps:
         """By the first stage's estimator and points."""
         self._model.use_estimator(self._estimator)
         about = self._problem.modes, self._problem.space, point, self._normals(restart, 0)
-        return self._each(slopes(self._model, *about, some))
+        found = slopes(self._model, *about, some)
+        return self._each(found) if some is None else found
 
     def _each(self, columns: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray]]:
         for column in columns:
