@@ -122,7 +122,7 @@ class Steps:
         return self._n_independent
 
     def _measure(self, point: np.ndarray, restart: int, stage: int) -> None:
-        """The same from the slopes alone that it takes, which are few: it is not stopped between."""
+        """The same from the few slopes that it takes: it is not stopped between them."""
         calculated = self._calculated(point, restart, stage)
         columns = self._slopes(point, restart, asked(len(point)))
         for _ in self._independence.beside(columns, len(point)):
