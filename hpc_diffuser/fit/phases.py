@@ -293,9 +293,10 @@ def building(sizes: Sizes, share: Share) -> list[Phase]:
     kept = held(sizes, share)
     coarse = [24 * computed] * sizes.interpolated  # the indices of C, until all is built
     inside = [*coarse, 8 * computed]  # of `Moments`: all |s|² too
+    of_moments = (share.computed, share.given or share.computed, share.stored, sizes.elements)
     phases = [
         molecule.band_bytes(every),
-        *(inside + m for m in moments.building_bytes(share.computed, share.stored, sizes.elements)),
+        *(inside + m for m in moments.building_bytes(*of_moments)),
         kept + scoring.building_bytes(voxels, sizes.has_errors, sizes.voxels * sizes.likely),
     ]
     if sizes.interpolated:

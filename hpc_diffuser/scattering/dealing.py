@@ -184,4 +184,4 @@ def kept_bytes(given: int, taken: int) -> list[float]:
 
 def summing_bytes(given: int, taken: int) -> list[float]:
     """The same of sums on their way, of so many voxels that go and that come."""
-    return [24 * given, 24 * taken]
+    return [24 * given, 24 * given, 24 * taken]  # what is picked out, what is sent, what comes

@@ -468,19 +468,19 @@ def kept_bytes(computed: int) -> list[float]:
     return [*[8 * computed] * 8, 6 * computed]
 
 
-def building_bytes(computed: int, stored: int, elements: int) -> list[list[float]]:
+def building_bytes(computed: int, given: int, stored: int, elements: int) -> list[list[float]]:
     """The same of what exists beside each other at the crowded moments of making it.
 
     Parameters
     ----------
-    computed, stored : int
-        Voxels, and values of the slab.
+    computed, given, stored : int
+        Voxels that are held, those on the slab, and values of the slab.
     elements : int
     """
     mean = 12 * stored
     return [
         [*squared_bytes(stored), mean],
-        [mean, *position_bytes(computed)],
+        [mean, *[8 * given] * 3, *position_bytes(given)],
         [mean, *[8 * computed] * (3 + elements), *[32 * computed] * 3],  # form factors
     ]
 
