@@ -180,6 +180,7 @@ def test_prediction_of_many_modes_by_least_squares(tmp_path):
     """
     problem = write_project(tmp_path, 3, 2.5, "target")
     write_many_modes(tmp_path, problem, 100)
+    compile_kernels(problem.target, "none", derivatives=True)
     config = (tmp_path / "fit.toml").read_text().replace("[0.0, 0.6]", "[0.0, 0.15]")
     config = config.replace("[search]", '[search]\nmethod = "least-squares"')
     (tmp_path / "fit.toml").write_text(config.replace("restarts = 2", "restarts = 1"))
