@@ -162,6 +162,29 @@ def test_names_are_those_of_the_config():
             },
             "give one",
         ),
+        *(
+            (
+                {"crystal_llm_sigma_A": (0.1, 0.5), "crystal_llm_gamma_A": (8.0, 8.0), **beside},
+                "crystal_llm_sigma_A says already",
+            )
+            for beside in (
+                {"translation_sigma_A": (0.1, 0.5)},
+                {"llm_sigma_A": (0.1, 0.5), "llm_gamma_A": (8.0, 8.0)},
+                {"halo_sigma_A": (0.1, 0.5), "halo_gamma_A": (30.0, 30.0)},
+            )
+        ),
+        (
+            {"crystal_llm_sigma_A": (0.1, 0.5), "crystal_llm_gamma_A": (1.0, 8.0)},
+            "crystal_llm_gamma_A should be at least 1.5",
+        ),
+        (
+            {
+                "crystal_llm_sigma_A": ((0.1, 0.5), (0.1, 0.5)),
+                "crystal_llm_gamma_A": (8.0, 8.0),
+                "crystal_llm_correlation": (-0.5, 0.5),
+            },
+            "x, y, z",
+        ),
     ],
 )
 def test_parameters_that_mean_nothing_alone(ranges, complaint):

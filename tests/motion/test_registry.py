@@ -162,6 +162,11 @@ def test_labels():
         "mode_correlation": (3, ["modes 2-1", "modes 3-1", "modes 3-2"], None),
         "translation_sigma_A": (3, ["translation_sigma_A x", "translation_sigma_A y"], None),
         "translation_correlation": (3, ["translation_correlation yx"], None),
+        "crystal_llm_sigma_A": (
+            2,
+            ["crystal_llm_sigma_A xy", "crystal_llm_sigma_A z"],
+            ["crystal llm xy (Å)", "crystal llm z (Å)"],
+        ),
         "libration_sigma_deg": (None, ["libration_sigma_deg"], ["libration (°)"]),
         "b_sol_A2": (None, ["b_sol_A2"], ["b sol (Å²)"]),
         "k_sol_eA3": (None, ["k_sol_eA3"], ["k sol (e/Å³)"]),
