@@ -30,7 +30,8 @@ def with_noise(
     shell = shell_index(inverse_d, shell_edges(np.inf, d_min_A, _SHELLS))
     values = exact.intensity[inside]
     # Next to the origin shells of a small cell may be empty.
-    mean = np.bincount(shell, values) / np.maximum(np.bincount(shell), 1)
+    # Of the origin alone rounding may leave less than 0.
+    mean = np.abs(np.bincount(shell, values)) / np.maximum(np.bincount(shell), 1)
     errors = np.full_like(exact.intensity, np.nan)
     errors[inside] = fraction * mean[shell]
     intensity = exact.intensity.copy()
