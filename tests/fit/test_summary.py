@@ -43,6 +43,7 @@ KEYS = [
     "b_factors_missing",
     "halos",
     "likelihood",
+    "anisotropic_scale",
     "prior",
     "frame_weights",
     "final_map",
