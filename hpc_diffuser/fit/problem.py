@@ -24,7 +24,7 @@ from hpc_diffuser.maps.target import Target
 from hpc_diffuser.motion.configurations import rms_motion_A
 from hpc_diffuser.motion.ensemble import Sampler
 from hpc_diffuser.motion.modes import Modes
-from hpc_diffuser.motion.overlap import alike
+from hpc_diffuser.motion.overlap import alike, dependent
 from hpc_diffuser.motion.registry import FRAME_WEIGHT
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering.crystal_liquid import require_crystal_axes
@@ -217,13 +217,23 @@ def _require_frame_steps(config: Config, space: SearchSpace) -> None:
 def _require_steps(modes: Modes, space: SearchSpace) -> None:
     """Raise InputError where least squares would not know which way to go."""
     refined = list(space.modes.values())
-    pair = alike(modes.vectors[np.array(refined, np.int64)])
+    vectors = modes.vectors[np.array(refined, np.int64)]
+    pair = alike(vectors)
     if pair is not None:
         one, other = (refined[i] + 1 for i in pair)
         raise InputError(
             f"modes {one} and {other} move all atoms alike: no data tell one from the other, and "
             "the normal equations are singular: expected different modes; hold one of them at 0 "
             f"in [parameters] mode_amplitude_A, or give fewer [structure] n_modes"
+        )
+    together = [refined[i] + 1 for i in dependent(vectors)]
+    if together:
+        raise InputError(
+            f"modes {', '.join(map(str, together[:-1]))} and {together[-1]} are dependent: with "
+            "other amplitudes of the same modes all atoms move alike, so that no data tell these "
+            "amplitudes, and the normal equations are singular: expected modes that are "
+            "independent; hold one of them at 0 in [parameters] mode_amplitude_A, or give fewer "
+            "[structure] n_modes"
         )
 
 

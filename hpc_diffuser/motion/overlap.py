@@ -6,6 +6,9 @@ import numpy as np
 
 from hpc_diffuser.system.arrays import Floats
 
+_DEPENDENT = 1e-6  # an eigenvalue of a matrix of diagonal 1; of vectors kept to single precision
+_PART = 1e-3  # of a vector's largest part: less is what rounding leaves of none
+
 
 def rmsip(one: Floats, other: Floats) -> float:
     """Root mean square inner product of two sets of modes: 1 where they span one space, 0 apart.
@@ -34,6 +37,42 @@ def alike(vectors: Floats) -> tuple[int, int] | None:
     cosines = np.abs(rows @ rows.T) >= (1 - 1e-6) * np.outer(sizes, sizes)
     pairs = np.argwhere(np.triu(cosines, 1))
     return (int(pairs[0, 0]), int(pairs[0, 1])) if len(pairs) else None
+
+
+def dependent(vectors: Floats) -> tuple[int, ...]:
+    """Which of displacement fields (K, N, 3) together make one covariance in more than one way.
+
+    Motions σ_k along fields Δ_k move the atoms by C = Σ_k σ_k² Δ_kΔ_kᵀ, all that a map depends on.
+    Of the matrices Δ_kΔ_kᵀ the products are tr(Δ_iΔ_iᵀ Δ_jΔ_jᵀ) = (Δ_i·Δ_j)². Where that Gram
+    matrix, of fields of length 1, has an eigenvalue of 0, weights along its eigenvector change
+    nothing: as of two fields and the same two turned into each other, of which three products are
+    independent and four are not. The first such set, least first; empty where there is none.
+    """
+    rows = vectors.reshape(len(vectors), math.prod(vectors.shape[1:]))
+    sizes = np.linalg.norm(rows, axis=1)
+    moving = np.flatnonzero(sizes > 0)
+    rows = rows[moving] / sizes[moving, None]
+    values, directions = np.linalg.eigh((rows @ rows.T) ** 2)
+    if not len(values) or values[0] > _DEPENDENT:
+        return ()
+    # Of several such sets their vectors are mixed: the least row of a reduced basis is one of them.
+    flat = directions[:, values <= _DEPENDENT]
+    first = _one_of(flat)
+    return tuple(int(i) for i in moving[np.abs(first) > _PART * np.abs(first).max()])
+
+
+def _one_of(flat: Floats) -> Floats:
+    """A vector (K,) of the space that columns (K, F) span, 0 at F − 1 places where it may be."""
+    for place in range(len(flat) - 1, -1, -1):
+        row = flat[place]
+        if flat.shape[1] == 1:
+            break
+        if np.abs(row).max() > _PART:
+            # All that have no part in this place.
+            _, _, axes = np.linalg.svd(row[None])
+            flat = flat @ axes[1:].T
+    one: Floats = flat[:, 0]
+    return one
 
 
 def covariance_overlap(one: Floats, other: Floats) -> float:

@@ -125,6 +125,21 @@ def test_a_model_without_any_derivative_is_refused(folder):
         searched(problem_of(folder, text), 0)
 
 
+def test_modes_that_mix_each_other_are_named(folder, tmp_path):
+    """The first two, and the same turned into each other: of four weights three are determined."""
+    modes = example_modes()
+    one, other = modes.vectors[:2] / np.linalg.norm(modes.vectors[:2], axis=(1, 2), keepdims=True)
+    c, s = np.cos(0.6), np.sin(0.6)
+    turned = np.array([c * one + s * other, c * other - s * one])
+    turned *= np.sqrt(len(modes.structure))
+    vectors = np.concatenate([modes.vectors, turned])
+    amplitudes = np.append(modes.amplitudes_A, [0.1, 0.1])
+    write_modes(tmp_path / "modes.h5", replace(modes, vectors=vectors, amplitudes_A=amplitudes), {})
+    (tmp_path / "target.h5").symlink_to(folder / "target.h5")
+    with pytest.raises(InputError, match="modes 1, 2, 4 and 5 are dependent"):
+        problem_of(tmp_path)
+
+
 def test_restarts_depend_on_the_method(folder):
     """Starts that all end at one point need no hundred; what is asked for is made."""
     assert parse_config(CONFIG, folder).search.restarts == 5

@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ortho_group
 
-from hpc_diffuser.motion.overlap import alike, covariance_overlap, leading_axes, rmsip
+from hpc_diffuser.motion.overlap import (
+    alike,
+    covariance_overlap,
+    dependent,
+    leading_axes,
+    rmsip,
+)
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -120,6 +126,30 @@ def test_leading_axes():
     np.testing.assert_allclose(np.abs(leading_axes(matrix, 2) @ turn.T), np.eye(2, 5), atol=1e-12)
     assert leading_axes(matrix, 5, still=1e-12).shape == (3, 5)
     assert leading_axes(np.zeros((5, 5)), 2).shape == (0, 5)
+
+
+def test_dependent_fields_are_those_whose_products_are():
+    """Against the rank of all products Δ Δᵀ written out; and the weights that change none of them.
+
+    Three fields of two directions are independent, four are not; the others are not named.
+    """
+    fields = np.random.default_rng(4).normal(size=(5, 4, 3))
+    mixed = np.array([fields[1] + 0.4 * fields[3], fields[1] - 2 * fields[3]])
+    for some, expected in (
+        (fields, ()),
+        (np.concatenate([fields, mixed[:1]]), ()),
+        (np.concatenate([fields, mixed]), (1, 3, 5, 6)),
+        (np.concatenate([fields, mixed, 3 * mixed[:1]]), (1, 3, 5, 6)),
+        (fields[:1], ()),
+    ):
+        rows = some.reshape(len(some), 12)
+        products = np.einsum("ki,kj->kij", rows, rows).reshape(len(rows), 144)
+        assert dependent(some) == expected
+        rank = np.linalg.matrix_rank(products)
+        assert bool(expected) == (rank < len(rows))
+        if expected:
+            own = products[list(expected)]
+            assert np.linalg.matrix_rank(own) == len(own) - 1
 
 
 def test_alike_fields_are_named():

@@ -134,6 +134,45 @@ class Bend:
             meat = meat + self.scatter * self.prior
         return inverse @ meat @ inverse.T
 
+    def flat_directions(self) -> np.ndarray:
+        """In which the objective does not rise: (D, F), in coordinates of curvature ±1 or 0."""
+        values, directions = self._scaled()[1:]
+        return directions[:, values < LEAST_EIGENVALUE]
+
+    def determined(self, some: np.ndarray) -> "Bend":
+        """In some parameters (d,), the others where the objective is least, flat directions apart.
+
+        With A⁺, the inverse of the curvature but for flat directions, the ways W = A⁺_·k (A⁺_kk)⁻¹
+        go along one of the d parameters each, and the others follow: the covariance is that of the
+        d out of all, where no flat direction has a part in them.
+        """
+        scale, values, directions = self._scaled()
+        known = values >= LEAST_EIGENVALUE
+        inverse = (directions[:, known] / values[known]) @ directions[:, known].T
+        inverse *= np.outer(scale, scale)
+        ways = inverse[:, some] @ np.linalg.inv(inverse[np.ix_(some, some)])
+        return self._mixed(ways)
+
+    def _scaled(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Units (D,) in which the curvature's diagonal is ±1 or 0; its eigenvalues and -vectors."""
+        diagonal = np.abs(np.diag(self.total))
+        scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+        return scale, *np.linalg.eigh(self.total * np.outer(scale, scale))
+
+    def _mixed(self, ways: np.ndarray) -> "Bend":
+        """Along ways (D, d) of the parameters."""
+        return Bend(
+            self.gradient @ ways,
+            ways.T @ self.hessian @ ways,
+            self.pulls @ ways,
+            self.voxels,
+            None if self.by_voxel is None else ways.T @ self.by_voxel @ ways,
+            None if self.sums is None else self.sums.mixed(ways),
+            self.neighbours,
+            self.unit,
+            None if self.prior is None else ways.T @ self.prior @ ways,
+        )
+
     def flat_direction(self) -> np.ndarray | None:
         """The direction (D,) in which the objective does not rise; None at a minimum."""
         diagonal = np.diag(self.total)

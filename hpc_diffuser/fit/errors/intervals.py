@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+NO_MINIMUM = "at the answer the objective has no minimum along"
+
 
 @dataclass(frozen=True, kw_only=True)
 class EffectiveVoxels:
@@ -113,3 +115,9 @@ class Intervals:
         """Of all labels, of the parameters that are over a standard error from the minimum."""
         rows = zip(labels, self.to_minimum, self.standard_errors, strict=False)
         return [label for label, left, e in rows if left is not None and e and abs(left) > e]
+
+    @property
+    def without_minimum(self) -> str | None:
+        """Along which parameters the objective has none, in words; None where it has one."""
+        whys = (self.missing, *self.reasons)
+        return next((why for why in whys if why and why.startswith(NO_MINIMUM)), None)

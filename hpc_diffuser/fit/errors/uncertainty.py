@@ -21,7 +21,7 @@ from hpc_diffuser.fit.errors.combinations import combinations_of, determined_by_
 from hpc_diffuser.fit.errors.curvature import Curvature
 from hpc_diffuser.fit.errors.directions import directions, free_on_both_sides
 from hpc_diffuser.fit.errors.effective_number import FEWEST_ZONES, effective_voxels
-from hpc_diffuser.fit.errors.intervals import Intervals
+from hpc_diffuser.fit.errors.intervals import NO_MINIMUM, Intervals
 from hpc_diffuser.fit.errors.likelihood_curvature import curvature_of
 from hpc_diffuser.fit.priors.prior import background_alone
 from hpc_diffuser.fit.problem import INTERVALS, Problem
@@ -39,6 +39,7 @@ MANY = 20  # refined parameters: of more, the modes' slopes are to one-phonon or
 WITHIN = 1.959964  # standard errors: 95 % of a normal distribution
 ONE_ERROR = 0.682689  # of it, within one
 _NO_EFFECT = 1e-9  # on the objective, over the whole range
+_NO_PART = 0.03  # at most, of one that is determined where others are not
 _CONCERNED = 0.3  # part that a parameter has in a direction for it to be named
 
 
@@ -277,7 +278,12 @@ def intervals_of(bend: Bend, found: Sequence[Coordinate], samples: int) -> Inter
     own, known = bend.of(rows), [found[i] for i in rows]
     why = _no_minimum(own, [c.label for c in known])
     if why:
-        return Intervals(zones=len(bend.pulls), samples=samples, missing=why)
+        kept = _determined(own)
+        if not len(kept):
+            return Intervals(zones=len(bend.pulls), samples=samples, missing=why)
+        for i in set(range(len(rows))) - set(kept.tolist()):
+            reasons[rows[i]] = why
+        own, known, rows = own.determined(kept), [known[i] for i in kept], rows[kept]
     covariance = own.covariance()
     errors = np.sqrt(np.diag(covariance))
     steps = own.step_within(*np.transpose([c.room for c in known]))
@@ -363,12 +369,20 @@ def _no_minimum(bend: Bend, labels: Sequence[str]) -> str | None:
     """Why the objective has no curvature to speak of; None where it has."""
     if not labels:
         return "each parameter is at the end of its range, or without effect on the map here"
-    direction = bend.flat_direction()
-    if direction is None:
+    flat = bend.flat_directions()
+    if not flat.size:
         return None
-    parts = np.abs(direction) / np.linalg.norm(direction)
+    parts = np.abs(flat).max(axis=1)
     named = [label for label, part in zip(labels, parts, strict=True) if part > _CONCERNED]
-    return f"at the answer the objective has no minimum along {', '.join(named)}"
+    return f"{NO_MINIMUM} {', '.join(named)}"
+
+
+def _determined(bend: Bend) -> np.ndarray:
+    """Places of the parameters that have no part in any direction without a minimum."""
+    if not len(bend.gradient):
+        return np.zeros(0, np.int64)
+    parts = np.abs(bend.flat_directions()).max(axis=1, initial=0.0)
+    return np.flatnonzero(parts < _NO_PART)
 
 
 def _step(of_one: Coordinate, step: float) -> float:

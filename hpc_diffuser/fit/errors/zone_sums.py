@@ -98,6 +98,13 @@ class ZoneSums:
         sums[:, :, _MAPS:] -= sums[:, :, 1:2] * own
         return replace(self, sums=sums)
 
+    def mixed(self, ways: np.ndarray) -> "ZoneSums":
+        """With the derivatives along ways (D, d) of the parameters in the place of their own."""
+        size = _MAPS + ways.shape[1]
+        whole = np.zeros((self.sums.shape[-1], size), np.float32)
+        whole[:_MAPS, :_MAPS], whole[_MAPS:, _MAPS:] = np.eye(_MAPS), ways
+        return replace(self, sums=whole.T @ self.sums @ whole)
+
     def of(self, some: np.ndarray) -> "ZoneSums":
         """With some of the parameters, by their places (d,), only."""
         kept = np.concatenate([np.arange(_MAPS), _MAPS + some])

@@ -238,8 +238,33 @@ def test_what_has_no_interval_says_why():
     assert found.correlation[0] == (None, None, None) and found.correlation[1][1] is not None
     assert from_plain(Intervals, to_plain(found)) == found
     falling = intervals_of(Bend(np.zeros(3), np.diag([1.0, -2.0, 1.0]), pulls), named, 64)
-    assert falling.missing == "at the answer the objective has no minimum along inside"
-    assert falling.standard_errors == ()
+    why = "at the answer the objective has no minimum along inside"
+    assert falling.reasons == ("at the end of its range", why, None) and falling.known == (2,)
+    alone = intervals_of(Bend(np.zeros(1), np.array([[-2.0]]), pulls[:, 1:2]), named[1:2], 64)
+    assert alone.missing == alone.without_minimum == why and alone.standard_errors == ()
+
+
+def test_what_is_flat_takes_no_error_from_the_others():
+    """Two parameters that stand in for each other; a third has its error of a fit without one.
+
+    Along the flat direction nothing changes, so that either may be held; and the fit says so.
+    """
+    rng = np.random.default_rng(3)
+    slopes = rng.normal(size=(200, 3))
+    slopes[:, 1] = 0.7 * slopes[:, 0]
+    pulls = slopes * rng.normal(size=(200, 1))
+    bend = Bend(0.01 * slopes.T @ rng.normal(size=200), slopes.T @ slopes, pulls)
+    named = [Coordinate(name, 0.5, **LENGTHS) for name in ("one", "twin", "other")]
+    found = intervals_of(bend, named, 64)
+    without = intervals_of(bend.of(np.array([0, 2])), [named[0], named[2]], 64)
+    assert found.missing is None and found.known == (2,)
+    assert found.reasons[0] == found.reasons[1] == found.without_minimum
+    assert found.without_minimum == "at the answer the objective has no minimum along one, twin"
+    assert found.standard_errors[:2] == (None, None) and found.reasons[2] is None
+    assert found.standard_errors[2] == pytest.approx(without.standard_errors[1], rel=1e-6)
+    assert found.to_minimum[2] == pytest.approx(without.to_minimum[1], rel=1e-6)
+    assert found.bootstrap_errors[2] == pytest.approx(without.bootstrap_errors[1], rel=0.1)
+    assert without.without_minimum is None
 
 
 def test_sides_stay_in_the_range():
