@@ -39,9 +39,9 @@ from hpc_diffuser.motion.registry import BY_NAME
 from hpc_diffuser.parallel.communicator import Ranks, world
 from hpc_diffuser.scattering.density import DensityTransform
 from hpc_diffuser.scattering.direct import DirectTransform
+from hpc_diffuser.scattering.interpolated import INTERPOLATION_ERROR
 from hpc_diffuser.scattering.interpolation import PAIR_WIDTH_A, choose_band_grid, pair_separations
 from hpc_diffuser.scattering.model import ForwardModel, forward_model
-from hpc_diffuser.scattering.molecule import INTERPOLATION_ERROR
 from hpc_diffuser.scattering.pair_sum import pair_sum_intensity
 from hpc_diffuser.scattering.slab import Slab, slab
 from hpc_diffuser.system.errors import InputError

@@ -35,10 +35,10 @@ from hpc_diffuser.parallel.decomposition import Work, choose_layout, share_plane
 from hpc_diffuser.scattering import (
     crystal_liquid,
     dealing,
+    interpolated,
     interpolation,
     liquid,
     model,
-    molecule,
     moments,
     volume,
 )
@@ -172,7 +172,7 @@ def measured_sizes(problem: Problem) -> Sizes:
         expanded = laue_expansion(expanded, target.grid.divisions, operations)[0]
         mates = len(operations) // 2
     holder = target.grid.holding(expanded)
-    band = molecule.computed_band(problem.modes, holder, expanded, how)
+    band = interpolated.computed_band(problem.modes, holder, expanded, how)
     grid, d_min = (band.grid, band.d_min) if band else (holder, target.d_min)
     make = choose_transform(structure, grid, d_min, options.transform, how.factors, how.many_kinds)
     coarse = slab(grid, d_min, np.arange(grid.extent[0] + 1))
@@ -295,14 +295,14 @@ def building(sizes: Sizes, share: Share) -> list[Phase]:
     inside = [*coarse, 8 * computed]  # of `Moments`: all |s|² too
     of_moments = (share.computed, share.given or share.computed, share.stored, sizes.elements)
     phases = [
-        molecule.band_bytes(every),
+        interpolated.band_bytes(every),
         *(inside + m for m in moments.building_bytes(*of_moments)),
         kept + scoring.building_bytes(voxels, sizes.has_errors, sizes.voxels * sizes.likely),
     ]
     if sizes.interpolated:
         phases += [
             coarse + kept + volume.volume_building_bytes(computed),
-            coarse + kept + molecule.rows_bytes(every),
+            coarse + kept + interpolated.rows_bytes(every),
             coarse + kept + interpolation.building_bytes(voxels),
         ]
     if sizes.springs[0]:

@@ -302,7 +302,7 @@ PARAMETERS = (
         default_range=(5.0, 50.0),
         needs=("llm_sigma_A",),
         # At 1 Å the intensity is off by 1 − CC of 1.1e-3, at 1.5 Å by 8e-4: see
-        # `molecule.liquid_margin`.
+        # `interpolated.liquid_margin`.
         least=1.5,
     ),
     Parameter(

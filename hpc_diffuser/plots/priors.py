@@ -7,28 +7,39 @@ import numpy as np
 
 from hpc_diffuser.plots.canvas import BLUE, GREY, ORANGE, new_axes
 
+# Along the weight, beside CC in full and in the legend.
+_OF_AMPLITUDES = ("weight of the prior on amplitudes", "rms of ln σ/cσ⁰", "rms of ln σ/cσ⁰")
+_OF_FRAMES = (
+    "θ, what the relative entropy counts for",
+    "effective number of frames",
+    "effective frames",
+)
+
 
 def plot_prior_path(
     weights: Sequence[float],
     cc_work: Sequence[float | None],
     cc_free: Sequence[float | None],
-    deviations: Sequence[float],
+    beside: Sequence[float],
     chosen: float,
     ax: Any = None,
+    of_frames: bool = False,
 ) -> Any:
-    """CC_work and CC_free against the weight, and how far amplitudes leave their source's.
+    """CC_work and CC_free against the weight, and how far the answer leaves what was expected.
 
     Parameters
     ----------
     weights : (W,) float
         A weight of 0 is drawn half a decade below the least of the others.
     cc_work, cc_free : (W,) float or None
-    deviations : (W,) float
-        Rms of ln σ/cσ⁰.
+    beside : (W,) float
+        Rms of ln σ/cσ⁰ of amplitudes; of frames' weights, their effective number.
     chosen : float
         One of the weights.
     ax : matplotlib Axes, optional
         By default those of a new figure.
+    of_frames : bool
+        The prior is that of frames' weights.
 
     Returns
     -------
@@ -45,13 +56,12 @@ def plot_prior_path(
     ]
     at = chosen if chosen > 0 else least
     ax.axvline(at, color="black", lw=0.9, ls=(0, (6, 3)))
-    beside = ax.twinx()
-    lines += beside.plot(
-        place, deviations, ":", color=GREY, lw=1.4, label="rms of ln σ/cσ⁰ (right)"
-    )
-    beside.set_ylim(bottom=0)
-    beside.set_ylabel("rms of ln σ/cσ⁰")
-    ax.set(xlabel="weight of the prior on amplitudes", ylabel="CC")
+    across, what, short = _OF_FRAMES if of_frames else _OF_AMPLITUDES
+    right = ax.twinx()
+    lines += right.plot(place, beside, ":", color=GREY, lw=1.4, label=f"{short} (right)")
+    right.set_ylim(bottom=0)
+    right.set_ylabel(what)
+    ax.set(xlabel=across, ylabel="CC")
     ax.grid(alpha=0.3)
     ax.legend(
         handles=lines, frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0),

@@ -280,7 +280,8 @@ def edge_margin(gamma_A: float) -> float:
     """How far beyond the map's resolution limit the cell's transform is needed: Å⁻¹.
 
     What is convolved at the limit comes from beyond it, as far as the kernel K_γ is wide. That is
-    farther than for one molecule, `molecule.liquid_margin`: the cell's transform is at few points.
+    farther than for one molecule, `interpolated.liquid_margin`: the cell has its transform at few
+    points.
     """
     return 1.5 / max(gamma_A, 5.0)
 

@@ -28,13 +28,9 @@ from hpc_diffuser.parallel.ordered_sums import sum_over_planes
 from hpc_diffuser.scattering.crystal_liquid import CrystalLiquid
 from hpc_diffuser.scattering.halos import LatticeHalos, empirical_halo, period, zone_positions
 from hpc_diffuser.scattering.intensity import Intensity
+from hpc_diffuser.scattering.interpolated import molecule_model
 from hpc_diffuser.scattering.lattice import LatticeNeighbours
-from hpc_diffuser.scattering.molecule import (
-    Computation,
-    MoleculeModel,
-    molecule_model,
-    molecule_moments,
-)
+from hpc_diffuser.scattering.molecule import Computation, MoleculeModel, molecule_moments
 from hpc_diffuser.scattering.moments import Moments
 from hpc_diffuser.system.arrays import Floats, Integers
 

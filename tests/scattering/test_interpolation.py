@@ -15,6 +15,7 @@ from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.motion.random_numbers import generator, normal_samples
 from hpc_diffuser.parallel.communicator import Ranks
+from hpc_diffuser.scattering.interpolated import InterpolatedModel
 from hpc_diffuser.scattering.interpolation import (
     TAPS,
     BandGrid,
@@ -26,7 +27,7 @@ from hpc_diffuser.scattering.interpolation import (
 )
 from hpc_diffuser.scattering.liquid import LiquidMotion
 from hpc_diffuser.scattering.model import Crystal, ForwardModel, forward_model
-from hpc_diffuser.scattering.molecule import Computation, DirectModel, InterpolatedModel
+from hpc_diffuser.scattering.molecule import Computation, DirectModel
 from hpc_diffuser.scattering.moments import Moments
 from hpc_diffuser.scattering.volume import Volume
 

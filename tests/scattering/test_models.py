@@ -11,14 +11,13 @@ from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.motion.random_numbers import generator, normal_samples
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.scattering.model import forward_model
-from hpc_diffuser.scattering.molecule import (
+from hpc_diffuser.scattering.interpolated import (
     INTERPOLATION_ERROR,
-    Computation,
-    DirectModel,
     InterpolatedModel,
     molecule_model,
 )
+from hpc_diffuser.scattering.model import forward_model
+from hpc_diffuser.scattering.molecule import Computation, DirectModel
 
 GRID = grid_to_resolution(TRICLINIC, (5, 4, 6), 2.5)
 INDICES = GRID.indices_between(6.0, 2.5)[::7]

@@ -8,7 +8,8 @@ from hpc_diffuser.fit.frame_weights import FrameWeights
 from hpc_diffuser.fit.priors.choice import SAME, PriorPath
 from hpc_diffuser.interface.run import Run
 from hpc_diffuser.motion.registry import FRAME_WEIGHT
-from hpc_diffuser.plots.frames import plot_entropy_path, plot_frame_weights
+from hpc_diffuser.plots.frames import plot_frame_weights
+from hpc_diffuser.plots.priors import plot_prior_path
 from hpc_diffuser.report.facts import significant
 from hpc_diffuser.report.section import Column, Contents, Figure, Table
 
@@ -142,12 +143,13 @@ def _path_figure(path: PriorPath) -> Figure:
         alternative=f"CC_free is highest about θ = {chosen.weight:.3g}; numbers are in the table "
         "frame-weights-path.",
         draw=lambda: (
-            plot_entropy_path(
+            plot_prior_path(
                 [p.weight for p in points],
                 [p.cc_work for p in points],
                 [p.cc_free for p in points],
                 [p.effective_frames or np.nan for p in points],
                 chosen.weight,
+                of_frames=True,
             ).figure
         ),
     )
