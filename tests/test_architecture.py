@@ -138,6 +138,7 @@ WITH_RANKS = {
     "scattering.lattice",
     "scattering.lattice_transforms",
     "scattering.model",
+    "scattering.interpolated",
     "scattering.molecule",
     "scattering.moment_slopes",
     "scattering.dealing",
