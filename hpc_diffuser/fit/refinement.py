@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -262,6 +263,13 @@ class _AskedToStop(Exception):
     """Raised on all ranks of a group at once."""
 
 
+def _raise_if_asked(group: Ranks, deal: Dealer) -> None:
+    """Raise, on all ranks of the group, where one of them is asked to stop."""
+    asked = stop_requested() or (group.is_root and deal.told_to_stop())
+    if not group.all_true(not asked):
+        raise _AskedToStop
+
+
 class RestartSearch:
     """One restart after the other on one group of ranks, as they are dealt.
 
@@ -293,6 +301,8 @@ class RestartSearch:
         self.seconds = {"proposing": 0.0, "evaluating": 0.0, "saving": 0.0}
         self._model, self._comparison = compare(problem, group)
         self._proposal = search_method(problem.config.search.method)
+        # Of no method: a search that its own steps refer to would outlive its use, with its model.
+        self._go_on = partial(_raise_if_asked, group, deal)
         self._steps = Steps(problem, self._model, self._comparison, self._go_on)
 
     def run_all(self, histories: dict[int, History]) -> bool:
@@ -353,14 +363,6 @@ class RestartSearch:
             report = Report(restart, len(history), score.cc_work, finished, *how)
             self._deal.report(report)
         return history
-
-    def _go_on(self) -> None:
-        """Raise, on all ranks of the group, where one of them is asked to stop."""
-        if not self._group.all_true(not self._asked_to_stop()):
-            raise _AskedToStop
-
-    def _asked_to_stop(self) -> bool:
-        return stop_requested() or (self._group.is_root and self._deal.told_to_stop())
 
     @contextmanager
     def _timed(self, work: str) -> Iterator[None]:
