@@ -109,7 +109,8 @@ class _Uncached:
 def _cached(kernel: Any) -> bool:
     if not hasattr(kernel, "stats"):
         return True  # plain Python: nothing to compile
-    source = Path(kernel.py_func.__code__.co_filename)
-    name = f"{source.stem}.{kernel.py_func.__name__}-*.nbi"
-    indices = kernel_cache_folder().glob(name)
-    return any(index.stat().st_mtime >= source.stat().st_mtime for index in indices)
+    try:
+        # As numba decides: not by time, which says nothing of files that were written anew.
+        return bool(kernel._cache._cache_file._load_index())
+    except AttributeError:  # of another numba: rather foretell a compiler that is not needed
+        return False

@@ -1,5 +1,6 @@
 """Predicted memory, against what fits really needed."""
 
+import os
 import re
 import subprocess
 import sys
@@ -14,7 +15,11 @@ from hpc_diffuser.commands.examples.four_helices import UNIT_CELL, example_modes
 from hpc_diffuser.crystal.lattice import grid_to_resolution
 from hpc_diffuser.crystal.symmetry import grid_operations, unique_indices
 from hpc_diffuser.fit import footprint as module
-from hpc_diffuser.fit.compilation import compile_kernels
+from hpc_diffuser.fit.compilation import (
+    compile_kernels,
+    kernel_cache_folder,
+    kernels_compiled,
+)
 from hpc_diffuser.fit.config import ParametersConfig, load_config
 from hpc_diffuser.fit.footprint import (
     Footprint,
@@ -30,6 +35,7 @@ from hpc_diffuser.fit.problem import Problem, compare, load_problem
 from hpc_diffuser.fit.space import search_space
 from hpc_diffuser.io.maps.native import write_target
 from hpc_diffuser.io.modes_file import write_modes
+from hpc_diffuser.kernels import direct_sum
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.motion.ensemble import ensemble_points, n_configurations
 from hpc_diffuser.motion.random_numbers import generator
@@ -357,6 +363,18 @@ def test_refusal_is_everyones_and_told_once(tmp_path):
     assert len(lines) == 2, result.stderr
     assert all(line.startswith("True not enough memory: 2 ranks on ") for line in lines)
     assert result.stderr.count("memory: about") == 1
+
+
+def test_a_cache_is_valid_as_numba_takes_it(monkeypatch):
+    """Whatever the files' times are, which a checkout changes; not of another source."""
+    assert kernels_compiled()
+    indices = list(kernel_cache_folder().glob("d*.add_moments-*.nbi"))
+    assert len(indices) >= 2
+    for index in indices:
+        os.utime(index, (0, 0))
+    assert kernels_compiled()
+    monkeypatch.setattr(direct_sum.add_moments._cache._cache_file, "_source_stamp", "of another")
+    assert not kernels_compiled()
 
 
 def test_an_empty_cache_is_noticed(tmp_path, clean_environment):
