@@ -1,5 +1,7 @@
 """Least squares on a small protein whose motions are known: right, soon, and always the same."""
 
+import gc
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,6 +86,21 @@ def test_interrupted_anywhere_it_ends_with_the_same_bits(folder, tmp_path, patie
         resumed, sessions = read_checkpoint(path), sessions + 1
     assert sessions > 3
     assert history_arrays(resumed) == history_arrays(whole)
+
+
+@pytest.mark.parametrize("method", ["least-squares", "bayesian"])
+def test_a_search_leaves_with_its_model(folder, method):
+    """At once, not when cycles are collected: the final map is made beside what is left of it."""
+    problem = problem_of(folder, CONFIG.replace('"least-squares"', f'"{method}"'))
+    search = RestartSearch(problem, Ranks(), Alone(lambda call: call > 2), lambda *_: None)
+    search.run(0)
+    model = weakref.ref(search._model)
+    gc.disable()
+    try:
+        del search
+        assert model() is None
+    finally:
+        gc.enable()
 
 
 def test_a_weight_that_begins_at_zero_leaves_it(folder):
