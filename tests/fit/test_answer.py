@@ -46,7 +46,12 @@ def choose(summary: Summary, cc) -> Answer:
         score=lambda x: Score(cc(x[0]), 1 - cc(x[0]), np.empty(0), np.empty(0))
     )
     config = SimpleNamespace(model=SimpleNamespace(final_samples=8))
-    problem = SimpleNamespace(config=config, normals=lambda *_: np.zeros((8, 0)), prior=None)
+    problem = SimpleNamespace(
+        config=config,
+        normals=lambda *_: np.zeros((8, 0)),
+        prior=None,
+        modes=SimpleNamespace(lattice=None),
+    )
     return choose_answer(problem, model, comparison, summary.findings)
 
 

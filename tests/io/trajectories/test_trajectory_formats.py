@@ -45,6 +45,7 @@ def molecule(modes) -> Structure:
         "occupancies": [1.0],
         "b_factors_A2": [9.0],
         "insertion_codes": [""],
+        "u_A2": np.full((1, 3, 3), np.nan),
     }
     kept = modes.structure
     return Structure(
