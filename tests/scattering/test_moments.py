@@ -7,6 +7,7 @@ import pytest
 from builders import TRICLINIC, random_structure
 
 from hpc_diffuser.crystal.lattice import grid_to_resolution
+from hpc_diffuser.motion.lattice.rigid_lattice import rigid_lattice
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import parameters_from
 from hpc_diffuser.motion.registry import PARAMETERS
@@ -34,7 +35,8 @@ def moments_of_molecule() -> Moments:
     structure = random_structure(np.random.default_rng(2), N_ATOMS)
     modes = Modes(structure, vectors, np.ones(2), TRICLINIC, "P 1")
     modes = replace(modes, crystal_b_A2=np.linspace(300, 600, N_ATOMS))
-    return Moments(modes, GRID, INDICES, Ranks(), "direct")
+    lattice = rigid_lattice(structure, TRICLINIC, "P 1", contact_A=12.0)
+    return Moments(replace(modes, lattice=lattice), GRID, INDICES, Ranks(), "direct")
 
 
 def with_more(values, name):
@@ -51,7 +53,7 @@ def computed_for(moments, *of_values):
     compute = moments._computed
     moments._computed = lambda *given: computed.append(given) or compute(*given)
     for values in of_values:
-        moments.of(parameters_from(values), NORMALS)
+        moments.of(parameters_from(values, moments.modes.lattice), NORMALS)
     return len(computed)
 
 
