@@ -63,7 +63,7 @@ def test_level_does_not_depend_on_the_edge(d_max, d_min, edge, gamma_A, k_sol):
     d = 1 / np.sqrt(grid.inverse_d_squared(indices))
     compared = (d <= d_max * 1.0001) & (d >= d_min * 0.9999)
     factors = atom_factors(modes.structure, k_sol, B_SOL) if k_sol else None
-    how = Computation(0.3, "band-limited", "direct", gamma_A, factors)
+    how = Computation(0.3, "band-limited", "direct", gamma_A, factors=factors)
     model = forward_model(modes, grid, indices, Ranks(), how)
     disorder = Disorder(llm_sigma_A=SIGMA_A, llm_gamma_A=gamma_A)
     parameters = Parameters(np.empty(0), disorder, k_sol_eA3=k_sol, b_sol_A2=B_SOL)
