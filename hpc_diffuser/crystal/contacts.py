@@ -3,15 +3,17 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import gemmi
 import numpy as np
-from scipy.spatial import KDTree
 
 from hpc_diffuser.crystal.lattice import along_hkl, cell_text, fractionalization, space_group_of
 from hpc_diffuser.system.arrays import Floats, Integers
 from hpc_diffuser.system.errors import InputError
+
+if TYPE_CHECKING:
+    from scipy.spatial import KDTree
 
 SAME_PLACE_A = 1.0  # nearer images are an atom on a special position, or of another conformer
 _LEAST_VOLUME_A3 = 3.0  # of an atom; in proteins, hydrogens counted, 10 and more
@@ -63,6 +65,8 @@ def crystal_contacts(
         Where gemmi does not know the space group, or the cell is too small for the atoms.
     """
     check_room(len(positions), unit_cell, space_group)
+    from scipy.spatial import KDTree  # who only looks at modes needs none of it
+
     tree = KDTree(positions)
     found = [
         contacts_with(tree, image, reach_A)
@@ -105,7 +109,7 @@ class Image(NamedTuple):
     cell: tuple[int, int, int]
 
 
-def contacts_with(tree: KDTree, image: Image, reach_A: float) -> Contacts:
+def contacts_with(tree: "KDTree", image: Image, reach_A: float) -> Contacts:
     """Contacts of the tree's atoms with one image of all atoms."""
     low, high = tree.mins - reach_A, tree.maxes + reach_A
     near = np.flatnonzero(((image.positions > low) & (image.positions < high)).all(axis=1))

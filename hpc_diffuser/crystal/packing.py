@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial import KDTree
 
 from hpc_diffuser.crystal.contacts import check_room, contacts_with, images
 from hpc_diffuser.crystal.lattice import cell_text, fractionalization
@@ -152,6 +151,8 @@ def crystal_packing(
 def _neighbours(
     positions: Floats, unit_cell: tuple[float, ...], space_group: str, reach_A: float
 ) -> list[Neighbour]:
+    from scipy.spatial import KDTree  # who only looks at modes needs none of it
+
     tree, found = KDTree(positions), []
     for image in images(positions, unit_cell, space_group, reach_A):
         contacts = contacts_with(tree, image, reach_A)

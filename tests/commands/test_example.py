@@ -103,6 +103,7 @@ def test_run_again_it_has_nothing_to_do(finished):
     assert json.loads((run / "summary.json").read_text())["median"] == median
 
 
+@pytest.mark.slow
 def test_short_of_it(call, tmp_path, monkeypatch):
     """With fewer evaluations and samples: the same words and files; nothing to do twice.
 

@@ -125,6 +125,7 @@ def test_a_fit_chooses_the_weight(by_path, call):
     assert [len(line.get_xdata()) for line in axes[0].lines[:2]] == [len(WEIGHTS)] * 2
 
 
+@pytest.mark.slow
 def test_a_short_test_follows_no_path(by_path, call):
     """`--test` takes the middle weight."""
     result = call("fit", "fit.toml", "--test", folder=by_path)
