@@ -165,8 +165,7 @@ def load_problem(config: Config) -> Problem:
         )
     require_expansion(config.model, modes, space)
     _tell_of_no_modes(config, modes)
-    if METHODS[config.search.method].steps_after is not None:
-        _require_steps(modes, space)
+    _require_distinct(modes, space)
     target = load_target(config, modes)
     if config.target.weights == "errors" and target.errors is None:
         raise InputError(
@@ -214,26 +213,25 @@ def _require_frame_steps(config: Config, space: SearchSpace) -> None:
             )
 
 
-def _require_steps(modes: Modes, space: SearchSpace) -> None:
-    """Raise InputError where least squares would not know which way to go."""
+def _require_distinct(modes: Modes, space: SearchSpace) -> None:
+    """Raise InputError where no search could find the modes' amplitudes, whatever its data."""
     refined = list(space.modes.values())
     vectors = modes.vectors[np.array(refined, np.int64)]
     pair = alike(vectors)
     if pair is not None:
         one, other = (refined[i] + 1 for i in pair)
         raise InputError(
-            f"modes {one} and {other} move all atoms alike: no data tell one from the other, and "
-            "the normal equations are singular: expected different modes; hold one of them at 0 "
-            f"in [parameters] mode_amplitude_A, or give fewer [structure] n_modes"
+            f"modes {one} and {other} move all atoms alike: no data tell one from the other: "
+            "expected different modes; hold one of them at 0 in [parameters] mode_amplitude_A, or "
+            "give fewer [structure] n_modes"
         )
     together = [refined[i] + 1 for i in dependent(vectors)]
     if together:
         raise InputError(
             f"modes {', '.join(map(str, together[:-1]))} and {together[-1]} are dependent: with "
             "other amplitudes of the same modes all atoms move alike, so that no data tell these "
-            "amplitudes, and the normal equations are singular: expected modes that are "
-            "independent; hold one of them at 0 in [parameters] mode_amplitude_A, or give fewer "
-            "[structure] n_modes"
+            "amplitudes: expected modes that are independent; hold one of them at 0 in "
+            "[parameters] mode_amplitude_A, or give fewer [structure] n_modes"
         )
 
 

@@ -78,7 +78,7 @@ def zones_of(target: Target, size: int = 1) -> Zones:
     crystal = (target.space_group, target.grid.unit_cell)
     zones, own = _distinct_zones(target)
     mates = canonical_mates(zones, laue_operations(*crystal))
-    blocks = np.rint(mates / size).astype(np.int64)
+    blocks = (2 * mates + size) // (2 * size)  # the nearest; of two as near, the higher
     _, mate = np.unique(blocks, axis=0, return_inverse=True)
     key = 2 * mate.reshape(-1)[own] + target.free
     kinds, unit = np.unique(key, return_inverse=True)

@@ -26,6 +26,7 @@ from hpc_diffuser.fit.run.checkpoints import read_checkpoint, write_checkpoint
 from hpc_diffuser.fit.search.history import History, evaluations_in_all, new_history
 from hpc_diffuser.fit.search.least_squares import replayed, within_errors
 from hpc_diffuser.fit.search.linearised import Linearised
+from hpc_diffuser.fit.search.method import METHODS
 from hpc_diffuser.fit.search.trial_step import bounded_step
 from hpc_diffuser.io.modes_file import write_modes
 from hpc_diffuser.parallel.communicator import Ranks
@@ -122,15 +123,16 @@ def test_bayesian_search_comes_first_where_asked_for(folder):
     np.testing.assert_allclose(found, [*TRUE_A, TRUE_TRANSLATION_A], rtol=0.02)
 
 
-def test_modes_that_are_the_same_are_named(folder, tmp_path):
-    """No data tell them apart."""
+@pytest.mark.parametrize("method", METHODS)
+def test_modes_that_are_the_same_are_named(folder, tmp_path, method):
+    """No data tell them apart, however they are searched for."""
     modes = example_modes()
     vectors = np.concatenate([modes.vectors, -modes.vectors[:1]])
     amplitudes = np.append(modes.amplitudes_A, 0.1)
     write_modes(tmp_path / "modes.h5", replace(modes, vectors=vectors, amplitudes_A=amplitudes), {})
     (tmp_path / "target.h5").symlink_to(folder / "target.h5")
     with pytest.raises(InputError, match="modes 1 and 4 move all atoms alike"):
-        problem_of(tmp_path)
+        problem_of(tmp_path, CONFIG.replace("least-squares", method))
 
 
 def test_a_model_without_any_derivative_is_refused(folder):

@@ -32,16 +32,19 @@ def test_zones_are_those_of_the_free_set(space_group):
     np.testing.assert_array_equal(found.free[found.unit], target.free)
 
 
-def test_blocks_are_of_three_zones_each_way():
+@pytest.mark.parametrize("size", [2, 3])
+def test_blocks_are_of_as_many_zones_each_way(size):
     """In P 1, each zone by its own hkl: -1, 0 and 1 together, 2 to 4, and so on; fewer if need be.
+
+    Of two, -1 and 0, 1 and 2: all blocks hold as many (rounded to even, every other had three).
 
     Of the mates hkl and -h-k-l the larger one counts, which a target's voxels need not have.
     """
     target = make_target(random_map(), OPTIONS)
     hkl = np.rint(target.indices / np.array(target.grid.divisions)).astype(int)
     mates = np.array([max(tuple(z), tuple(-z)) for z in hkl])
-    expected = np.column_stack([(mates + 1) // 3, target.free])
-    found = zones_of(target, 3)
+    expected = np.column_stack([(mates + size // 2) // size, target.free])
+    found = zones_of(target, size)
     named = np.unique(np.column_stack([expected, found.unit]), axis=0)
     assert len(named) == len(np.unique(expected, axis=0)) == len(found.free)
     chosen = blocks_of(target)
