@@ -115,8 +115,9 @@ def why_only_sampled(modes: Modes, space: SearchSpace) -> str | None:
 
 
 def _inside_gamma_A(modes: Modes, space: SearchSpace) -> float:
-    """The shortest correlation length of what liquid-like motion moves inside molecules."""
+    """The shortest correlation length of liquid-like motion of molecules that move besides."""
     moves = modes.frames is not None or bool(len(modes.vectors)) or space.librates
+    moves = moves or space.at_most("translation_sigma_A") > 0
     of_crystal = space.at_least("crystal_llm_gamma_A") if moves else 0.0
     return space.at_least("llm_gamma_A") or of_crystal
 

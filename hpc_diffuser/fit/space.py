@@ -360,16 +360,10 @@ def _refuse_too_short(config: ParametersConfig, present: set[str]) -> None:
 
 def _refuse_beside_crystal(present: set[str]) -> None:
     """Raise InputError for motion that liquid-like motion of the whole crystal is already."""
-    others = (
-        "translation_sigma_A",
-        "llm_sigma_A",
-        "halo_sigma_A",
-        "halo_alpha",
-        "lattice_spring_A",
-    )
+    others = ("llm_sigma_A", "halo_sigma_A", "halo_alpha")
     beside = next((name for name in others if name in present), None)
     if "crystal_llm_sigma_A" in present and beside:
         raise InputError(
-            f"parameters.{beside}: how molecules move as wholes, and with their neighbours, "
+            f"parameters.{beside}: how atoms move with those near to them, and with neighbours, "
             "crystal_llm_sigma_A says already: give one of them"
         )

@@ -20,7 +20,7 @@ part of the series: I = S − e^{−x}S + e^{−x}S series.
 
 Where atoms move inside their molecules too, independently of other molecules, A is |⟨F⟩|² of the
 average molecules and S their atoms' own, S''; what one molecule's ⟨|F|²⟩ − |⟨F⟩|² adds is in
-`molecule`.
+`molecule`. Where molecules move as wholes, this is dimmed by e^{−qᵀUq}; the rest, too, is there.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from hpc_diffuser.crystal.lattice import HklGrid, along_hkl, fractionalization, 
 from hpc_diffuser.crystal.placed import placed_molecules
 from hpc_diffuser.crystal.symmetry import operators
 from hpc_diffuser.kernels.folding import fold_radial
-from hpc_diffuser.motion.configurations import sampled_squares
+from hpc_diffuser.motion.configurations import rigid_covariance, sampled_squares
 from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
@@ -94,12 +94,15 @@ class CrystalLiquid:
         self._s_squared_max = float(grid.inverse_d_squared(indices).max())
         s_max = float(np.sqrt(self._s_squared_max)) + edge_margin(gamma_A)
         peaks, self._box = boxes(grid, self._s_squared_max, gamma_A)
+        self._peaks_grid = peaks
         self._peaks = peaks.indices_between(np.inf, 1 / s_max)
         self._s_squared_of_peaks = peaks.inverse_d_squared(self._peaks)
         cell = grid.unit_cell
         self._placed = placed_molecules(self._peaks, (1, 1, 1), cell, modes.space_group)
         expanded = self._placed.expanded
         self.moments = make_moments(peaks.holding(expanded), expanded)
+        to_fraction = fractionalization(cell)
+        self._turns = np.linalg.inv(to_fraction) @ self._placed.rotations @ to_fraction
         self._lengths = group.gather_to_all(len(self.moments.rows))
         self._filled = group.concatenated(self.moments.rows, self._lengths)
         self._points = _points(peaks)
@@ -128,7 +131,9 @@ class CrystalLiquid:
         inside: Floats = np.zeros(len(modes.structure))
         if normals is not None:
             inside = sampled_squares(modes, parameters.sampled)
-        pairs = self._pairs(average, terms_left(factors, inside, self._s_squared_of_peaks))
+        rigid = rigid_covariance(parameters)
+        atoms = terms_left(factors, inside, self._s_squared_of_peaks)
+        pairs = self._pairs(*self._dimmed_apart(average, atoms, rigid))
         x, gamma_A = self._strength(disorder), disorder.crystal_llm_gamma_A
         dimmed = terms_left(factors, inside, self._s_squared, self._s_squared_max)
         series = dimmed * self._series(pairs, x, gamma_A)
@@ -136,7 +141,26 @@ class CrystalLiquid:
         series += self._level.lacking_along(factors, q_squared, self._along_q(u), u, gamma_A)
         own = disorder.own_covariance()
         alike = own * np.eye(3) if not isinstance(own, np.ndarray) else own
-        return series * np.exp(-self._along_q(alike))
+        return series * np.exp(-self._along_q(alike + self._of_crystal(rigid)))
+
+    def _of_crystal(self, covariance_A2: Floats) -> Floats:
+        """The average over all molecules of a covariance (3, 3) that each has in its own frame."""
+        mean: Floats = np.mean(self._turns @ covariance_A2 @ self._turns.swapaxes(1, 2), axis=0)
+        return mean
+
+    def _dimmed_apart(
+        self, average: Complexes, atoms: Floats, covariance_A2: Floats
+    ) -> tuple[Complexes, Floats]:
+        """⟨F⟩ and S dimmed by what a molecule's own motion differs by from that average."""
+        apart = covariance_A2 - self._of_crystal(covariance_A2)
+        if not covariance_A2.any() or np.abs(apart).max() < _ALIKE**2 * np.trace(covariance_A2):
+            return average, atoms
+        form = along_indices(self._peaks_grid, apart)
+        i = self._placed.expanded.astype(np.float64)
+        dimming = np.exp(-np.einsum("vi,ij,vj->v", i, form, i, optimize=True))
+        of_molecules = np.mean([dimming[rows] for rows in self._placed.rows], axis=0)
+        left: Complexes = average * np.sqrt(dimming[self.moments.rows]).astype(np.float32)
+        return left, atoms * of_molecules
 
     def _pairs(self, own: Complexes, atoms: Floats) -> Floats:
         """A/S at the reciprocal lattice, from this rank's part of ⟨F⟩ of one molecule: (P,).

@@ -54,7 +54,8 @@ class Computation:
     transform : {"auto", "direct", "density"}
     liquid_gamma_A : float, Å
         The shortest correlation length of liquid-like motion, which needs the band-limited grid,
-        beyond the target's resolution; 0 without.
+        beyond the target's resolution; 0 without. Also of that of the whole crystal, where
+        molecules move inside, or as wholes, besides.
     crystal_gamma_A : float, Å
         The shortest of that of the whole crystal; 0 without.
     factors : AtomFactors or None
@@ -214,7 +215,8 @@ class DirectModel:
         # q = 2π N⁻¹ M i: a row vector of indices times this is a Cartesian vector in Å⁻¹.
         divisions = np.array(grid.divisions)[:, None]
         self._to_q = 2 * np.pi * fractionalization(grid.unit_cell) / divisions
-        if how.liquid_gamma_A:
+        self._in_series = how.liquid_gamma_A > 0
+        if self._in_series:
             s_squared_max = float(grid.inverse_d_squared(indices).max())
             self.volume = Volume(grid, indices, self.rows, group)
             self._liquid = LiquidMotion(grid, self.moments.indices)
@@ -292,8 +294,8 @@ class DirectModel:
         if disorder.is_liquid:
             pairs = self._pairs(variance, mean_squared, self_terms)
             series = self._series(pairs, self_terms, disorder)
-        if disorder.is_crystal_liquid and moves:
-            series = self._inside_series(variance, self_terms, parameters)
+        if disorder.is_crystal_liquid:
+            series = self._inside_series(moments, parameters, moves)
         return diffuse_intensity(
             variance,
             mean_squared,
@@ -320,23 +322,39 @@ class DirectModel:
         return series
 
     def _inside_series(
-        self, variance: Floats, self_terms: SelfTerms, parameters: Parameters
+        self, moments: tuple[Floats, Floats, SelfTerms], parameters: Parameters, moves: bool
     ) -> Floats | float:
-        """The series of the whole crystal, of what moves inside this molecule alone.
+        """The series of the whole crystal, of what moves this molecule alone.
 
         Of pairs it has A − B less S' − S'', every atom with itself; those of the average molecules
-        are `crystal_liquid`'s, which has the isotropic level too.
+        are `crystal_liquid`'s, which has the isotropic level too. Where molecules move as wholes,
+        each on its own, they are so but for e^{−qᵀUq}: the atoms of one molecule move together, and
+        1 − e^{−qᵀUq} of the average molecule's pairs are left for it.
         """
-        moments, disorder = self.moments, parameters.disorder
-        squares = sampled_squares(moments.modes, parameters.sampled)
-        if not squares.any():
+        variance, mean_squared, self_terms = moments
+        own, covariance = self_terms.dimmed, rigid_covariance(parameters)
+        squares = sampled_squares(self.moments.modes, parameters.sampled) * moves
+        if not squares.any() and not covariance.any():
             return 0.0
-        left = terms_left(moments.factors, squares, moments.s_squared, self._s_squared_max)
-        own = self_terms.dimmed
-        pairs = self.volume.of((variance - (own - left)) / own)
-        of_crystal = (disorder.crystal_covariance(), self._s_squared_max)
-        x = Strength.along(self._grid, moments.indices, *of_crystal)
-        return own * self._liquid.series(pairs, x, disorder.crystal_llm_gamma_A)
+        if not self._in_series:
+            raise ValueError(
+                "motion of a molecule beside the crystal's: see `Computation.liquid_gamma_A`"
+            )
+        factors, s_squared = self.moments.factors, self.moments.s_squared
+        left = terms_left(factors, squares, s_squared, self._s_squared_max)
+        u, gamma_A = parameters.disorder.liquid_of_either()
+        x = Strength.along(self._grid, self.moments.indices, u, self._s_squared_max)
+        series: Floats = np.zeros(len(own))
+        if squares.any():
+            pairs = self.volume.of((variance - (own - left)) / own)
+            series = own * self._liquid.series(pairs, x, gamma_A)
+        if covariance.any():
+            pairs = self.volume.of((mean_squared - left) / own)
+            of_average = own * self._liquid.series(pairs, x, gamma_A)
+            level = (factors, self._q_squared, self._along_q(u), u, gamma_A)
+            of_average += self._level.lacking_along(*level)
+            series = series - np.expm1(-self._along_q(covariance)) * of_average
+        return series
 
     def _strength(self, disorder: Disorder) -> Strength:
         """x = qᵀUq of liquid-like motion, at the voxels `rows`."""

@@ -168,7 +168,6 @@ def test_names_are_those_of_the_config():
                 "crystal_llm_sigma_A says already",
             )
             for beside in (
-                {"translation_sigma_A": (0.1, 0.5)},
                 {"llm_sigma_A": (0.1, 0.5), "llm_gamma_A": (8.0, 8.0)},
                 {"halo_sigma_A": (0.1, 0.5), "halo_gamma_A": (30.0, 30.0)},
             )

@@ -190,6 +190,35 @@ def test_with_modes_inside(space_group):
     assert 1 - np.corrcoef(still, exact)[0, 1] > 3e-3
 
 
+@pytest.mark.parametrize(("space_group", "sigmas"), [("P 1", 0.3), ("P 1 21 1", (0.2, 0.3, 0.45))])
+def test_with_molecules_that_move_as_wholes(space_group, sigmas):
+    """Each on its own, in its own frame: as exact as without, 1 − CC below 1e-5."""
+    modes = molecule(10, TRICLINIC if space_group == "P 1" else MONOCLINIC, space_group)
+    grid = grid_to_resolution(modes.unit_cell, (2, 1, 2), D_MIN)
+    indices = unique_indices(grid, 12, D_MIN, grid_operations(grid, space_group))
+    motion = {"crystal_llm_sigma_A": 0.4, "crystal_llm_gamma_A": 5.0}
+    how = Computation(0.3, transform="direct", liquid_gamma_A=5.0, crystal_gamma_A=5.0)
+    model = forward_model(modes, grid, indices, Ranks(), how)
+    some = np.sort(np.random.default_rng(3).choice(len(indices), 20, replace=False))
+    parameters = Parameters(np.empty(0), Disorder(translation_sigma_A=sigmas, **motion))
+    found = model.rigid(parameters)[some]
+    fields = np.repeat(np.diag(np.broadcast_to(sigmas, 3))[:, None], 10, axis=1)
+    exact = moving_pairs(modes, s_vectors(grid, indices[some]), fields, 0.16 * np.eye(3), 5.0)
+    assert found @ exact / (exact @ exact) == pytest.approx(1, abs=1e-3)
+    assert 1 - np.corrcoef(found, exact)[0, 1] < 1e-5
+
+
+def test_without_a_series_of_the_molecule():
+    """A model that was made for still molecules says what it lacks."""
+    modes = molecule(3, TRICLINIC, "P 1")
+    grid = grid_to_resolution(TRICLINIC, (1, 1, 1), D_MIN)
+    indices = grid.indices_between(12, D_MIN)
+    model = forward_model(modes, grid, indices, Ranks(), Computation(crystal_gamma_A=5.0))
+    motion = {"crystal_llm_sigma_A": 0.4, "crystal_llm_gamma_A": 5.0}
+    with pytest.raises(ValueError, match="liquid_gamma_A"):
+        model.rigid(Parameters(np.empty(0), Disorder(translation_sigma_A=0.2, **motion)))
+
+
 def moving_pairs(modes, s, fields, u_A2, gamma_A) -> np.ndarray:
     """As `pair_sum`, with independent displacements (M, N, 3) of every molecule besides."""
     cell, q = modes.unit_cell, 2 * np.pi * s
