@@ -20,7 +20,8 @@ from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.motion.random_numbers import generator, normal_samples
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.scattering.model import forward_model, whole_map
+from hpc_diffuser.scattering.collecting import whole_map
+from hpc_diffuser.scattering.model import forward_model
 
 TRUE_A, TRUE_TRANSLATION_A = np.array([0.25, 0.2, 0.15]), 0.4
 CONFIG = """

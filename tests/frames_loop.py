@@ -16,7 +16,8 @@ from hpc_diffuser.motion.modes import with_frames
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.motion.random_numbers import generator
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.scattering.model import forward_model, whole_map
+from hpc_diffuser.scattering.collecting import whole_map
+from hpc_diffuser.scattering.model import forward_model
 
 N_FRAMES, TRUE = 20, {3: 0.5, 8: 0.3, 15: 0.2}  # frames from 0
 TRUE_WEIGHTS = np.array([TRUE.get(i, 0.0) for i in range(N_FRAMES)])

@@ -137,6 +137,7 @@ WITH_RANKS = {
     "scattering.crystal_liquid",
     "scattering.lattice",
     "scattering.lattice_transforms",
+    "scattering.mates",
     "scattering.model",
     "scattering.interpolated",
     "scattering.molecule",

@@ -33,16 +33,17 @@ from hpc_diffuser.maps.zones import most_blocks, zones_bytes
 from hpc_diffuser.motion.ensemble import n_configurations
 from hpc_diffuser.parallel.decomposition import Work, choose_layout, share_planes
 from hpc_diffuser.scattering import (
+    collecting,
     crystal_liquid,
     dealing,
     interpolated,
     interpolation,
     liquid,
-    model,
-    moments,
+    moment_bytes,
     volume,
 )
 from hpc_diffuser.scattering import lattice as springs
+from hpc_diffuser.scattering import mates as symmetry_mates
 from hpc_diffuser.scattering.density import DensityTransform
 from hpc_diffuser.scattering.estimator_costs import expanding_bytes
 from hpc_diffuser.scattering.slab import BLOCK, Slab, slab
@@ -273,11 +274,11 @@ def loading(sizes: Sizes) -> Phase:
 def held(sizes: Sizes, share: Share) -> Phase:
     """What a model and its `Comparison` keep."""
     own = math.ceil(share.voxels / sizes.mates)
-    kept = moments.kept_bytes(share.computed) + [4 * share.stored] * sizes.kept_values
+    kept = moment_bytes.kept_bytes(share.computed) + [4 * share.stored] * sizes.kept_values
     kept += dealing.kept_bytes(share.given or share.computed, share.computed)
     kept += [6 * computed_voxels(sizes)] * bool(share.taken)  # all indices
     if sizes.mates > 1:
-        kept += model.mates_bytes(sizes.expanded, sizes.mates, own)
+        kept += symmetry_mates.mates_bytes(sizes.expanded, sizes.mates, own)
     kept += liquid.kept_bytes(sizes.liquid_points)
     kept += crystal_liquid.kept_bytes(sizes.crystal_points)
     kept += springs.kept_bytes(own, *sizes.springs)
@@ -296,7 +297,7 @@ def building(sizes: Sizes, share: Share) -> list[Phase]:
     of_moments = (share.computed, share.given or share.computed, share.stored, sizes.elements)
     phases = [
         interpolated.band_bytes(every),
-        *(inside + m for m in moments.building_bytes(*of_moments)),
+        *(inside + m for m in moment_bytes.building_bytes(*of_moments)),
         kept + scoring.building_bytes(voxels, sizes.has_errors, sizes.voxels * sizes.likely),
     ]
     if sizes.interpolated:
@@ -317,20 +318,20 @@ def evaluating(sizes: Sizes, share: Share) -> list[Phase]:
     own, stored = share.computed, share.stored
     per_voxel = 4 if sizes.interpolated else 8
     kept = held(sizes, share) + [per_voxel * share.voxels] * _KEPT_MAPS
-    sums = moments.sampling_bytes(sizes.atoms, stored)
+    sums = moment_bytes.sampling_bytes(sizes.atoms, stored)
     whole, per_value = sizes.expanding
     expanding = [*whole, *(size * stored for size in per_value)]
     phases = [
         kept + [8 * sizes.normals] * 2 + sums + sizes.transforming + expanding,  # and their bytes
         [*kept, 24 * stored, 24 * own, *dealing.summing_bytes(share.given, share.taken)],
-        kept + moments.intensity_bytes(own),
+        kept + moment_bytes.intensity_bytes(own),
         kept + scoring.masked_bytes(share.voxels),  # `results._halos`
     ]
     if sizes.interpolated:
         points = math.prod(sizes.coarse.grid.shape)
         phases.append(kept + volume.volume_filling_bytes(own, computed_voxels(sizes), points))
     if sizes.mates > 1:
-        phases.append(kept + model.averaging_bytes(sizes.expanded))
+        phases.append(kept + symmetry_mates.averaging_bytes(sizes.expanded))
     if sizes.springs[0]:
         phases.append(kept + springs.intensity_bytes(share.voxels, sizes.springs[0]))
     if sizes.liquid_points:
@@ -357,7 +358,7 @@ def linearising(sizes: Sizes, share: Share) -> list[Phase]:
     of_matrix += likelihood_equations.more_plane_bytes(of_plane, sizes.refined) * sizes.likely
     phases.append(held(sizes, share) + maps + of_matrix)
     along_modes = sizes.sloping + [4 * share.stored] * sizes.slope_values
-    along_modes += moments.slope_bytes(share.computed)
+    along_modes += moment_bytes.slope_bytes(share.computed)
     phases.append(held(sizes, share) + maps + along_modes)
     phases.append(held(sizes, share) + least_squares.stepping_bytes(sizes.refined))
     measuring = held(sizes, share) + maps + measuring_bytes(sizes.voxels)
@@ -375,7 +376,7 @@ def finishing(sizes: Sizes, share: Share) -> list[Phase]:
     # The final one, that at the answer, both to its sides, and the voxels' zones and neighbours.
     maps = [8 * sizes.voxels] * 6
     phases = [
-        model.collecting_bytes(sizes.voxels, per_value),
+        collecting.collecting_bytes(sizes.voxels, per_value),
         maps + zones_bytes(sizes.voxels),
         maps + curving + curvature_bytes(sizes.voxels),
         *(maps + curving + phase for phase in bending),

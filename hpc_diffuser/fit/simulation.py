@@ -34,7 +34,8 @@ from hpc_diffuser.motion.modes import Modes, with_frames
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.motion.random_numbers import generator
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.scattering.model import ForwardModel, forward_model, whole_map
+from hpc_diffuser.scattering.collecting import whole_map
+from hpc_diffuser.scattering.model import ForwardModel, forward_model
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.progress import log
 

@@ -13,7 +13,7 @@ from hpc_diffuser.crystal.structure import Structure
 from hpc_diffuser.motion.configurations import independent_fields
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Sampled
-from hpc_diffuser.scattering.density import drawn_at_once
+from hpc_diffuser.scattering.boxes import drawn_at_once
 from hpc_diffuser.scattering.dressing import (
     can_be_dressed,
     dressing_copies,

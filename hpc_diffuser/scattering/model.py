@@ -9,27 +9,20 @@ from typing import Protocol
 import numpy as np
 
 from hpc_diffuser.crystal.lattice import Centring, HklGrid, centring
-from hpc_diffuser.crystal.symmetry import (
-    average_over_mates,
-    grid_operations,
-    laue_expansion,
-    spread_over_mates,
-)
-from hpc_diffuser.maps.diffuse_map import DiffuseMap
-from hpc_diffuser.maps.target import map_from_voxels
+from hpc_diffuser.crystal.symmetry import grid_operations, laue_expansion
 from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters, values_of
 from hpc_diffuser.motion.registry import BY_NAME
 from hpc_diffuser.motion.slopes import with_number
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.parallel.decomposition import share_planes
 from hpc_diffuser.parallel.ordered_sums import sum_over_planes
 from hpc_diffuser.scattering.crystal_liquid import CrystalLiquid
 from hpc_diffuser.scattering.halos import LatticeHalos, empirical_halo, period, zone_positions
 from hpc_diffuser.scattering.intensity import Intensity
 from hpc_diffuser.scattering.interpolated import molecule_model
 from hpc_diffuser.scattering.lattice import LatticeNeighbours
+from hpc_diffuser.scattering.mates import Mates
 from hpc_diffuser.scattering.molecule import Computation, MoleculeModel, molecule_moments
 from hpc_diffuser.scattering.moments import Moments
 from hpc_diffuser.system.arrays import Floats, Integers
@@ -191,24 +184,19 @@ class ForwardModel:
         grid.require(indices)
         self.group = group
         self._crystal = crystal
-        expanded = indices
-        self._mates = None
-        if len(crystal.operations) > 2:
-            expanded, mates = laue_expansion(indices, grid.divisions, crystal.operations)
+        expanded, divisions = indices, grid.divisions
+        symmetric = len(crystal.operations) > 2
+        if symmetric:
+            expanded, mates = laue_expansion(indices, divisions, crystal.operations)
         self.molecule = make(expanded, grid.holding(expanded))
         self.rows = own = self.molecule.rows
+        self._mates: Mates | None = None
+        if symmetric:
+            self._mates = Mates(indices, divisions, crystal.operations, mates, own, group)
+            self.rows = self._mates.rows
         self._expanded = expanded
         self._indices = indices
-        self._orbits: tuple[Integers, Floats] | None = None
         self._grid, self._d_min = grid, float(1 / np.sqrt(grid.inverse_d_squared(indices).max()))
-        if len(crystal.operations) > 2:
-            planes, voxels = np.unique(indices[:, 0], return_counts=True)
-            planes = planes[share_planes(voxels, group.size)[group.rank]]
-            self.rows = np.flatnonzero(np.isin(indices[:, 0], planes))
-            # Where each mate is among all ranks' voxels, one rank's behind the other's.
-            self._lengths = group.gather_to_all(len(own))
-            held = np.argsort(group.concatenated(own, self._lengths))
-            self._mates = held[mates[self.rows]]
         self._liquid = make_liquid(self.rows) if make_liquid else None
         self._in_lattice = crystal.in_lattice(self.rows) if crystal.in_lattice else None
 
@@ -321,7 +309,7 @@ class ForwardModel:
             values = at_voxels(part.internal) + profile * at_voxels(part.rigid)
         if coupled is not None:
             values = values + coupled * at_voxels(part.average)
-        return values if self._mates is None else self._averaged(values, self._mates)
+        return values if self._mates is None else self._mates.averaged(values)
 
     def gradient(
         self, parameters: Parameters, normals: Floats, slope: Floats, names: tuple[str, ...]
@@ -354,7 +342,8 @@ class ForwardModel:
         if parameters.disorder.is_crystal_liquid:
             return self._by_differences(parameters, normals, slope, names)
         part = self.molecule.internal_motion(parameters, normals)
-        spread, disorder = self._spread(slope), parameters.disorder
+        disorder = parameters.disorder
+        spread = slope if self._mates is None else self._mates.spread(slope)
         internal = rigid = self.molecule.from_voxels(spread)
         average: Floats = np.empty(0)
         if disorder.halo_alpha:
@@ -391,28 +380,6 @@ class ForwardModel:
             ]
             found[name] = np.concatenate(parts)
         return found
-
-    def _spread(self, slope: Floats) -> Floats:
-        """The transpose of averaging over mates: at the molecule's voxels."""
-        if self._mates is None:
-            return slope
-        group = self.group
-        if self._orbits is None:
-            operations = self._crystal.operations
-            expanded, mates = laue_expansion(self._indices, self._grid.divisions, operations)
-            numbers = np.arange(len(self._indices), dtype=np.float64)
-            counts = spread_over_mates(np.ones(len(numbers)), mates, len(expanded))
-            # No two samples are mates: of each place there is one sample.
-            of_place = np.rint(spread_over_mates(numbers, mates, len(expanded)) / counts)
-            own = self.molecule.rows
-            self._orbits = of_place[own].astype(np.int32), counts[own]
-        lengths = group.gather_to_all(len(self.rows))
-        rows = group.concatenated(self.rows, lengths)
-        by_sample = np.empty(len(self._indices))
-        by_sample[rows] = group.concatenated(slope.astype(np.float64), lengths)
-        sample, counts = self._orbits
-        spread: Floats = by_sample[sample] * counts
-        return spread
 
     def _by_halos(self, part: Intensity, spread: Floats, disorder: Disorder, name: str) -> Floats:
         """By a parameter of halos as far as it is one of their factor: by differences of that."""
@@ -469,10 +436,6 @@ class ForwardModel:
     def _total(self, indices: Integers, terms: Floats) -> Floats:
         """The sum of terms at all ranks' voxels: (1,)."""
         return sum_over_planes(self.group, indices[:, 0], terms[:, None])
-
-    def _averaged(self, values: Floats, mates: Integers) -> Floats:
-        every = self.group.concatenated(values.astype(np.float32), self._lengths)
-        return average_over_mates(every, mates)
 
     def _profile(self, alpha: float) -> Floats:
         if self._crystal.profile is None:
@@ -532,51 +495,3 @@ def forward_model(
 
     liquid = make_liquid if how.crystal_gamma_A else None
     return ForwardModel(make, grid, indices, group, crystal, liquid)
-
-
-def mates_bytes(expanded: int, mates: int, own: int) -> list[float]:
-    """Bytes of each array that `ForwardModel` keeps of symmetry mates.
-
-    Parameters
-    ----------
-    expanded : int
-        Voxels and all their mates.
-    mates : int
-        Of each voxel, itself included.
-    own : int
-        Voxels of this rank.
-    """
-    return [24 * expanded, 8 * mates * own]
-
-
-def averaging_bytes(expanded: int) -> list[float]:
-    """The same of an average over mates: every rank averages from all expanded voxels."""
-    return [4 * expanded] * 3
-
-
-def collecting_bytes(voxels: int, per_voxel: int) -> list[float]:
-    """The same of `collect`, on the root, from parts of so many bytes for each value."""
-    return [(8 + per_voxel) * voxels]
-
-
-def collect(model: Model, values: Floats, n_voxels: int) -> Floats | None:
-    """All V voxels' values from the ranks that hold them, on the group's root."""
-    group = model.group
-    lengths = group.gather_to_all(len(model.rows))
-    rows = group.concatenated_on_root(model.rows, lengths)
-    parts = group.concatenated_on_root(values.astype(np.float64), lengths)
-    if parts is None:
-        return None
-    whole = np.full(n_voxels, np.nan)
-    whole[rows] = parts
-    return whole
-
-
-def whole_map(
-    model: Model, modes: Modes, grid: HklGrid, indices: Integers, values: Floats
-) -> DiffuseMap | None:
-    """The map of a model's values, on the root; None on the other ranks."""
-    collected = collect(model, values, len(indices))
-    if collected is None:
-        return None
-    return map_from_voxels(grid, indices, collected, modes.space_group)

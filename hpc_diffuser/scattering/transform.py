@@ -12,7 +12,8 @@ from hpc_diffuser.crystal.lattice import HklGrid, fractionalization
 from hpc_diffuser.crystal.structure import Structure
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
-from hpc_diffuser.scattering.density import DensityTransform, product_flops
+from hpc_diffuser.scattering.boxes import product_flops
+from hpc_diffuser.scattering.density import DensityTransform
 from hpc_diffuser.scattering.direct import DirectTransform
 from hpc_diffuser.scattering.exact_sums import ExactSums
 from hpc_diffuser.scattering.shapes import (

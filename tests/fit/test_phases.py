@@ -18,7 +18,7 @@ from hpc_diffuser.motion.lattice.rigid_lattice import rigid_lattice
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering import lattice, liquid, volume
-from hpc_diffuser.scattering.density import FARTHEST, farthest_box
+from hpc_diffuser.scattering.boxes import FARTHEST, farthest_box
 from hpc_diffuser.scattering.slab import slab
 from hpc_diffuser.scattering.transform import TRANSFORMS
 

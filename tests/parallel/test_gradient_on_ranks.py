@@ -16,7 +16,8 @@ from hpc_diffuser.crystal.symmetry import grid_operations, unique_indices
 from hpc_diffuser.motion.parameters import parameters_from
 from hpc_diffuser.motion.random_numbers import generator, normal_samples
 from hpc_diffuser.parallel.communicator import world
-from hpc_diffuser.scattering.model import collect, forward_model
+from hpc_diffuser.scattering.collecting import collect
+from hpc_diffuser.scattering.model import forward_model
 from hpc_diffuser.scattering.molecule import Computation
 
 threadpool_limits(1)  # as the program does

@@ -202,7 +202,7 @@ sys.path[:0] = {paths}
 from test_slopes import Disorder, Example
 from hpc_diffuser.crystal.lattice import grid_to_resolution
 from hpc_diffuser.parallel.communicator import world
-from hpc_diffuser.scattering.model import collect
+from hpc_diffuser.scattering.collecting import collect
 ranks = world()
 for disorder in (Disorder(0.3), Disorder(0.2, llm_sigma_A=0.3, llm_gamma_A=6.0)):
     for grid in ("target", "band-limited"):

@@ -20,7 +20,8 @@ from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.motion.random_numbers import generator, normal_samples
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.scattering.model import forward_model, whole_map
+from hpc_diffuser.scattering.collecting import whole_map
+from hpc_diffuser.scattering.model import forward_model
 from hpc_diffuser.scattering.molecule import Computation
 from hpc_diffuser.system.storage import write_bytes
 
