@@ -9,7 +9,7 @@ from hpc_diffuser.crystal.symmetry import grid_operations
 from hpc_diffuser.fit.config import TargetConfig
 from hpc_diffuser.fit.scoring import ceiling, likelihood_of, plain, score_at_voxels, shell_rows
 from hpc_diffuser.fit.summary import Ceiling, Likelihood, ShellRow
-from hpc_diffuser.maps.diffuse_map import DiffuseMap
+from hpc_diffuser.maps.diffuse_map import DiffuseMap, samples_in
 from hpc_diffuser.maps.merging import Merged, merge_mates
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.system.errors import InputError
@@ -117,15 +117,8 @@ def score_data(found: MapScore) -> dict[str, Any]:
 
 def _at_voxels(diffuse: DiffuseMap, target: Target) -> Merged:
     """A map at the target's voxels; NaN where it has none."""
-    ours, theirs = np.array(target.grid.divisions), np.array(diffuse.grid.divisions)
-    if (theirs % ours).any():
-        raise InputError(
-            f"has {_numbers(theirs)} samples per reciprocal-lattice unit, the target "
-            f"{_numbers(ours)}: expected the same or a multiple of them; calculate the map at the "
-            "target's samples"
-        )
+    indices = samples_in(diffuse, target.grid, target.indices)
     operations = grid_operations(target.grid, target.space_group)
-    indices = target.indices * (theirs // ours)
     intensity = np.where(np.isfinite(diffuse.intensity), diffuse.intensity, np.nan)
     plain_map = DiffuseMap(diffuse.grid, intensity, target.space_group)
     return merge_mates(plain_map, indices, operations, target.shells(), target.n_shells)
@@ -157,7 +150,3 @@ def _refuse_constant(rows: list[ShellRow]) -> None:
                     f"does not vary between {d_max} and {row.d_min:.2f} Å, where the CC has no "
                     "meaning: expected a map of diffuse intensity"
                 )
-
-
-def _numbers(values: np.ndarray) -> str:
-    return " x ".join(f"{x:g}" for x in values)

@@ -22,9 +22,10 @@ from hpc_diffuser.interface.run import Run
 from hpc_diffuser.interface.source import Source, open_config, with_values
 from hpc_diffuser.maps.diffuse_map import DiffuseMap
 from hpc_diffuser.maps.reindexing import in_crystal
+from hpc_diffuser.maps.subtraction import Subtrahend
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.maps.target import make_target as cut_to_target
-from hpc_diffuser.maps.target_options import TargetOptions
+from hpc_diffuser.maps.target_options import SUBTRACT_SCALES, TargetOptions
 from hpc_diffuser.motion.parameters import Value
 from hpc_diffuser.motion.registry import FRAME_WEIGHT
 from hpc_diffuser.system.arrays import Floats
@@ -227,13 +228,22 @@ def _map_of(path: Path, crystal: tuple[tuple[float, ...], str]) -> DiffuseMap:
 
 
 @_as_guest
-def make_target(diffuse: DiffuseMap | str | Path, **options: Any) -> Target:
+def make_target(
+    diffuse: DiffuseMap | str | Path,
+    subtract: DiffuseMap | str | Path | None = None,
+    subtract_scale: str = SUBTRACT_SCALES[0],
+    **options: Any,
+) -> Target:
     """Cut a measured map to what a fit is compared with: no halos, a resolution range, a free set.
 
     Parameters
     ----------
     diffuse : DiffuseMap, str or Path
         A map in its crystal, or its file.
+    subtract : DiffuseMap, str or Path, or None
+        A calculated map, to be subtracted from the merged voxels.
+    subtract_scale : {"one", "shells"}
+        Its scale, by least squares: one, or one of each resolution shell.
     **options
         As of `TargetOptions`: `d_max_A`, `d_min_A`, `halo_radius`, `n_shells`, `free_fraction` ...
 
@@ -257,7 +267,24 @@ def make_target(diffuse: DiffuseMap | str | Path, **options: Any) -> Target:
                 f"{name}: unknown option of a target: expected one of {', '.join(known)}"
             )
     found = diffuse if isinstance(diffuse, DiffuseMap) else open_map(diffuse)
-    return cut_to_target(found, TargetOptions(**options))
+    if subtract_scale not in SUBTRACT_SCALES:
+        raise InputError(
+            f"subtract_scale: expected one of {', '.join(SUBTRACT_SCALES)}, found {subtract_scale}"
+        )
+    model = None if subtract is None else _subtrahend(subtract, found, subtract_scale)
+    return cut_to_target(found, TargetOptions(**options), model)
+
+
+def _subtrahend(subtract: DiffuseMap | str | Path, diffuse: DiffuseMap, scale: str) -> Subtrahend:
+    """A calculated map in the measured one's crystal."""
+    crystal = diffuse.grid.unit_cell, diffuse.space_group
+    if isinstance(subtract, DiffuseMap):
+        return Subtrahend(in_crystal(subtract, crystal), scale)
+    return Subtrahend(
+        in_crystal(_map_of(path_of(subtract, "a map, or its file"), crystal), crystal),
+        scale,
+        str(subtract),
+    )
 
 
 @_as_guest

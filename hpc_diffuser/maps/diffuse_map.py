@@ -7,6 +7,7 @@ import numpy as np
 
 from hpc_diffuser.crystal.lattice import HklGrid
 from hpc_diffuser.system.arrays import Floats, Integers, Mask
+from hpc_diffuser.system.errors import InputError
 
 _Place = tuple[Integers, Integers, Integers]  # in an array of three axes
 
@@ -65,3 +66,27 @@ def values_at(array: Floats, indices: Integers) -> Floats:
     values = np.full(there.shape, np.nan)
     values[there] = array[tuple(place[there].T)]
     return values
+
+
+def samples_in(diffuse: DiffuseMap, grid: HklGrid, indices: Integers, name: str = "") -> Integers:
+    """Where a map has the samples (V, 3) of another grid: indices (V, 3) of its own.
+
+    Raises
+    ------
+    InputError
+        Where it lacks them: its samples per reciprocal-lattice unit are not those of the
+        grid, or a whole multiple.
+    """
+    ours, theirs = np.array(grid.divisions), np.array(diffuse.grid.divisions)
+    if (theirs % ours).any():
+        raise InputError(
+            f"{name + ': ' if name else ''}has {_numbers(theirs)} samples per reciprocal-lattice "
+            f"unit, the target {_numbers(ours)}: expected the same or a multiple of them; "
+            "calculate the map at the target's samples"
+        )
+    there: Integers = indices * (theirs // ours)
+    return there
+
+
+def _numbers(values: Floats) -> str:
+    return " x ".join(f"{x:g}" for x in values)

@@ -78,6 +78,11 @@ class Merged:
         """How well mates agree, by shell and overall."""
         return _statistics(self.sums)
 
+    def less(self, values: Floats) -> "Merged":
+        """With values (V,) subtracted, from the halves too; the agreement is that of before."""
+        halves = None if self.halves is None else self.halves - values
+        return replace(self, intensity=self.intensity - values, halves=halves)
+
     def of_joined(self, starts: Integers) -> MergeStatistics:
         """The same of neighbouring shells joined, see `shells.sturdy_shells`.
 

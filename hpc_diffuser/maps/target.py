@@ -27,6 +27,7 @@ from hpc_diffuser.maps.merging import (
 )
 from hpc_diffuser.maps.shells import few_text, reach, shells_text, sturdy_shells
 from hpc_diffuser.maps.statistics import correlations, shell_edges, shell_index
+from hpc_diffuser.maps.subtraction import Subtracted, Subtrahend, calculated_at, scaled
 from hpc_diffuser.maps.target_options import D_MAX_A, TargetOptions
 from hpc_diffuser.system.arrays import Floats, Integers, Mask
 from hpc_diffuser.system.errors import InputError
@@ -149,15 +150,20 @@ class Cut:
         How many merged voxels each cut-off has left out.
     said : tuple of str
         Which range and shells were taken, where that is not just what was asked for.
+    subtracted : Subtracted or None
+        The calculated map that was subtracted.
     """
 
     target: Target
     statistics: MergeStatistics
     left_out: dict[str, int]
     said: tuple[str, ...] = ()
+    subtracted: Subtracted | None = None
 
 
-def make_target(diffuse: DiffuseMap, options: TargetOptions) -> Target:
+def make_target(
+    diffuse: DiffuseMap, options: TargetOptions, subtract: Subtrahend | None = None
+) -> Target:
     """Mask the halos, cut the resolution range, merge Laue mates and choose the free set.
 
     Raises
@@ -165,17 +171,21 @@ def make_target(diffuse: DiffuseMap, options: TargetOptions) -> Target:
     InputError
         See `cut_map`.
     """
-    return cut_map(diffuse, options).target
+    return cut_map(diffuse, options, subtract).target
 
 
-def cut_map(diffuse: DiffuseMap, options: TargetOptions) -> Cut:
+def cut_map(diffuse: DiffuseMap, options: TargetOptions, subtract: Subtrahend | None = None) -> Cut:
     """The same, with the statistics of merging.
+
+    A calculated map is subtracted from what the cut-offs have left of the merged voxels, and of
+    the half-maps; the statistics are of what was measured.
 
     Raises
     ------
     InputError
         Where no voxel is left, the space group is unknown or does not fit the map,
-        intensities are infinite, or errors are asked for that the map lacks.
+        intensities are infinite, or errors are asked for that the map lacks; as of
+        `subtraction`.
     """
     _check_map(diffuse, options)
     options, said = with_range(diffuse, options)
@@ -189,6 +199,13 @@ def cut_map(diffuse: DiffuseMap, options: TargetOptions) -> Cut:
     if not merged.statistics.unique[-1]:
         raise _nothing_left(options)
     kept, left_out = _kept(merged, shells, options)
+    found = None
+    if subtract is not None:
+        model = calculated_at(subtract, diffuse.grid, indices, diffuse.space_group, kept)
+        left_out["without a calculated value"] = int((kept & np.isnan(model)).sum())
+        kept &= ~np.isnan(model)
+        found = scaled(merged.intensity, model, kept, shells, subtract)
+        merged = merged.less(found.values)
     target = _of_kept(diffuse, options, indices, inverse_d, merged, kept)
     if options.free_block > 1:
         free, rim = free_blocks(target.indices, diffuse.grid, diffuse.space_group, *_free(options))
@@ -204,9 +221,11 @@ def cut_map(diffuse: DiffuseMap, options: TargetOptions) -> Cut:
     target = replace(target, shell_edges=edges[starts])
     if merged.halves is not None:
         target = replace(target, half_sums=_half_sums(target, merged.halves[:, kept]))
+    if found is not None:
+        said = (*said, f"subtracted   {found.text()}")
     said = (*said, *_without_errors(merged.without_error))
     said = (*said, *(f"shells       {x}" for x in told if x), *_free_line(target, operations))
-    return Cut(target, merged.of_joined(starts), left_out, said)
+    return Cut(target, merged.of_joined(starts), left_out, said, found)
 
 
 def _free(options: TargetOptions) -> tuple[float, int, int]:

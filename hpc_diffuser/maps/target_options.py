@@ -6,6 +6,7 @@ from hpc_diffuser.system.options import finite, fraction, option, positive, swit
 
 HALO_RADIUS = 3 / 7  # of a reciprocal-lattice unit, as in the paper
 D_MAX_A = 3.3  # of the paper's range
+SUBTRACT_SCALES = ("one", "shells")  # of a calculated map that is subtracted
 
 
 def halo_radius(text: str) -> float | tuple[float, ...]:

@@ -139,6 +139,8 @@ def _data(run: Run) -> Iterator[Fact]:
             size = float(told[f"target {key}"])
             is_none = key == "halo_radius" and not size
             yield Fact(part, quantity, "not masked" if is_none else Rounded(size, digits))
+    if "subtracted" in told:
+        yield Fact(part, "subtracted from the data", str(told["subtracted"]))
     yield from _merging(told)
     ceiling = run.summary.outcome.ceiling if run.summary and run.summary.outcome else None
     if ceiling:

@@ -384,3 +384,24 @@ def test_target_says_how_mates_agree(call, project):
     assert attributes["target halo_radius"] == "(0.4, 0.4, 0.45)"
     assert int(rows[0][1]) == attributes["merge unique voxels"] > 1000
     assert abs(read_target(project / "new.h5").intensity.mean()) < 1.0
+
+
+def test_target_less_a_model(call, project):
+    """Of any format, without a cell too; told on the page, by `info`, and in the file."""
+    diffuse = read_map(project / "map.nxs")
+    rest = np.random.default_rng(3).normal(size=diffuse.grid.shape) * np.nanstd(diffuse.intensity)
+    write_map(project / "data.nxs", replace(diffuse, intensity=2 * diffuse.intensity + rest), {})
+    succeeded(call("convert", "map.nxs", "model.h5", "--to", "diffuser", folder=project))
+    options = ("--d-max", 6, "--d-min", 2.5, "--shells", 3, "-o", "less.h5")
+    text = succeeded(call("target", "data.nxs", "--subtract", "model.h5", *options, folder=project))
+    line = next(line for line in text.splitlines() if line.startswith("subtracted   model.h5"))
+    assert float(line.split()[3].rstrip(":")) == pytest.approx(2, abs=0.1)
+    assert "Laue mates, before cut-offs and subtraction" in text
+    assert line in succeeded(call("info", "less.h5", folder=project)).splitlines()
+    with h5py.File(project / "less.h5") as file:
+        attributes = dict(file["entry"].attrs)
+    assert attributes["sha256 subtracted"] == sha256(project / "model.h5")
+    assert attributes["target subtract"] == "model.h5"
+    assert float(attributes["subtracted times"]) == pytest.approx(2, abs=0.1)
+    found = call("target", "data.nxs", "--subtract-scale", "shells", folder=project)
+    assert found.returncode == 65 and "of no use without --subtract" in found.stderr

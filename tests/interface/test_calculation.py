@@ -95,6 +95,10 @@ def test_target_of_a_map(inputs, target, tmp_path):
     assert np.array_equal(hd.open_target(tmp_path / "target.h5").indices, target.indices)
     with pytest.raises(InputError, match=r"d_min: unknown option .* expected one of d_max_A"):
         hd.make_target(inputs / "map.nxs", d_min=2.5)
+    nothing = hd.make_target(inputs / "map.nxs", inputs / "map.nxs", d_max_A=6.0, d_min_A=2.5)
+    assert abs(nothing.intensity).max() < 1e-4 * abs(found.intensity).max()
+    with pytest.raises(InputError, match="subtract_scale: expected one of one, shells, found 2"):
+        hd.make_target(inputs / "map.nxs", inputs / "map.nxs", "2")
 
 
 def test_a_restart_is_the_runs(finished, tmp_path, contents):

@@ -200,6 +200,7 @@ def _target_text(file: Opened) -> str:
         _grid_lines(target.grid, target.space_group),
         f"voxels       {len(target.indices)}, one of each set of Laue mates; "
         f"{100 * target.free.mean():.1f} % in the free set",
+        *_subtracted_lines(file),
         "shell d (Å)         working     free" + ("     CC½     CC*" if ceiling else ""),
     ]
     for i in range(target.n_shells):
@@ -209,6 +210,12 @@ def _target_text(file: Opened) -> str:
             row += _ceiling(cc_half[i]) + _ceiling(float(cc_star(cc_half[i])))
         lines.append(row)
     return "\n".join(lines)
+
+
+def _subtracted_lines(file: Opened) -> list[str]:
+    """Which calculated map the intensities are less."""
+    told = str(file.arrays(("entry@subtracted",)).get("entry@subtracted", ""))
+    return [f"subtracted   {told}"] if told.isprintable() and told else []
 
 
 def _ceiling(cc: float) -> str:

@@ -37,7 +37,7 @@ def merge_table(cut: Cut) -> str:
     """The merging statistics as a table, shell by shell and overall."""
     edges, table = cut.target.shell_edges, cut.statistics
     lines = [
-        "Laue mates, before cut-offs",
+        f"Laue mates, before cut-offs{' and subtraction' if cut.subtracted else ''}",
         "shell d (Å)         unique  complete  multiplicity   R_int  CC Friedel  CC Laue  CC half",
     ]
     for row in range(len(edges)):
