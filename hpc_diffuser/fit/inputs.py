@@ -276,11 +276,6 @@ def _with_lattice(modes: Modes, config: Config) -> Modes:
     given = config.parameters.lattice_spring_A
     if not np.any(given):
         return modes
-    if modes.frames is not None:
-        raise InputError(
-            "parameters.lattice_spring_A: of an ensemble's own frames there is no lattice dynamics "
-            "yet: use modes, or a single structure"
-        )
     crystal, own = (modes.unit_cell, modes.space_group), config.lattice
     touching = read_places(own.file) if own.file is not None else None
     lattice = rigid_lattice(modes.structure, *crystal, touching, own.contact_A)

@@ -88,6 +88,10 @@ class DensityTransform:
         other.mean = other.structure_factors(self.structure.positions)
         return other
 
+    def of_atoms(self, structure: Structure, factors: AtomFactors) -> DensityTransform:
+        """That of other atoms, only to be `dressed`; see `transform.Transform`."""
+        return self._of(structure, factors)
+
     def _of(self, structure: Structure, factors: AtomFactors) -> DensityTransform:
         """What draws other atoms at about the same places, with the same shapes; without a mean."""
         other = copy(self)

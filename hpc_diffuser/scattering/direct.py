@@ -69,6 +69,10 @@ class DirectTransform:
         """The same molecule with other factors."""
         return DirectTransform(self.structure, self.slab, factors)
 
+    def of_atoms(self, structure: Structure, factors: AtomFactors) -> "DirectTransform":
+        """That of other atoms, only to be `dressed`; see `transform.Transform`."""
+        return DirectTransform(structure, self.slab, factors)
+
     def structure_factors(self, positions: Floats) -> tuple[Floats, Floats]:
         """F of one configuration: positions (N, 3) Å → real and imaginary part, (V,) float32."""
         real, imaginary = np.zeros((2, self.slab.size), np.float32)

@@ -26,12 +26,14 @@ from hpc_diffuser.crystal.lattice import (
 )
 from hpc_diffuser.kernels.lattice_form import quadratic_form
 from hpc_diffuser.motion.configurations import independent_fields
+from hpc_diffuser.motion.ensemble import weights_of
 from hpc_diffuser.motion.lattice.rigid import atom_covariances
 from hpc_diffuser.motion.lattice.rigid_lattice import Lengths, RigidLattice
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering import interpolation
+from hpc_diffuser.scattering.lattice_frames import FrameTransforms
 from hpc_diffuser.scattering.lattice_transforms import AtVoxels, RigidTransforms
 from hpc_diffuser.system.arrays import Complexes, Floats, Integers, Mask
 
@@ -180,7 +182,7 @@ class LatticeNeighbours:
         _, every = _parts(grid, indices, self._whole)
         s_squared = max(float(fine.inverse_d_squared(own).max(initial=0.0)) for own in every)
         d_min = 1 / np.sqrt(s_squared)
-        self._transforms = RigidTransforms(
+        self._transforms = FrameTransforms(
             modes, self._lattice.springs.centre, fine, d_min, group, transform, factors, motion_A
         )
         self._samples = [
@@ -197,9 +199,7 @@ class LatticeNeighbours:
         factors : AtomFactors
             What atoms scatter with them.
         """
-        volumes = self._transforms.volumes(
-            blurring(self._modes, self._lattice, parameters), factors
-        )
+        volumes = self._volumes(parameters, factors)
         total: Floats = np.zeros(self._n_rows)
         for samples in self._samples:
             of = self._lattice, parameters.lattice_spring_A, samples.points.hkl, self._divisions
@@ -208,19 +208,35 @@ class LatticeNeighbours:
         mean: Floats = total / (z * len(self._samples))
         return mean
 
+    def _volumes(self, parameters: Parameters, factors: AtomFactors) -> list[tuple[Floats, Floats]]:
+        """F and S on the coarse grid: along modes atoms are blurred, of frames each has its own."""
+        modes, weights = self._modes, weights_of(self._modes, parameters.sampled)
+        if modes.frames is None or weights is None:
+            return self._transforms.volumes(blurring(modes, self._lattice, parameters), factors)
+
+        def of_places(places: Floats) -> Floats:
+            return _at(places, self._lattice, parameters)
+
+        return self._transforms.of_frames(modes.frames, weights, of_places, factors)
+
+
+def _at(places: Floats, lattice: RigidLattice, parameters: Parameters) -> Floats:
+    """U of atoms at some places (N, 3) Å by the lattice, and on their own: (N, 3, 3) Å²."""
+    covariance = lattice.covariance(parameters.lattice_spring_A)
+    total = atom_covariances(covariance, places, lattice.springs.centre)
+    own = parameters.disorder.own_covariance()
+    blurred: Floats = total + (own if isinstance(own, np.ndarray) else own * np.eye(3))
+    return blurred
+
 
 def blurring(modes: Modes, lattice: RigidLattice, parameters: Parameters) -> Floats:
     """U_a of every atom by all that moves it but residual B-factors: (N, 3, 3) Å².
 
     By the lattice, to first order in rotation; along modes; on its own.
     """
-    covariance = lattice.covariance(parameters.lattice_spring_A)
-    positions = modes.structure.positions
-    total = atom_covariances(covariance, positions, lattice.springs.centre)
     fields = independent_fields(modes, parameters.sampled)
-    total = total + np.einsum("mni,mnj->nij", fields, fields)
-    own = parameters.disorder.own_covariance()
-    blurred: Floats = total + (own if isinstance(own, np.ndarray) else own * np.eye(3))
+    along_modes = np.einsum("mni,mnj->nij", fields, fields)
+    blurred: Floats = _at(modes.structure.positions, lattice, parameters) + along_modes
     return blurred
 
 

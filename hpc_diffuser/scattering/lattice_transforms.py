@@ -76,8 +76,8 @@ class RigidTransforms:
         positions = modes.structure.positions
         self.middle: Floats = (positions.min(axis=0) + positions.max(axis=0)) / 2
         still = replace(modes.structure, positions=positions - self.middle)
-        levers = positions - centre
-        self._weights = np.concatenate([np.ones((1, len(levers))), levers.T])
+        self._structure, self._centre = modes.structure, centre
+        self._weights = self._weights_at(positions)
         electrons = atomic_numbers(modes.structure)
         distances = atom_distances(
             still.positions, electrons, _ATOM_WIDTH_A + motion_A, modes.unit_cell
@@ -94,6 +94,11 @@ class RigidTransforms:
         rows: Integers = np.flatnonzero(np.isin(indices[:, 0], planes))
         self._positions = self._transform.slab.position_of(indices[rows])
         self._volume = Volume(coarse, indices, rows, group)
+
+    def _weights_at(self, places: Floats) -> Floats:
+        """What atoms at some places (N, 3) count in F, S_x, S_y and S_z: (4, N)."""
+        levers = places - self._centre
+        return np.concatenate([np.ones((1, len(levers))), levers.T])
 
     def volumes(self, covariances: Floats, factors: AtomFactors) -> list[tuple[Floats, Floats]]:
         """Real and imaginary part of F, S_x, S_y and S_z on the whole coarse grid.

@@ -156,6 +156,10 @@ class Transform(Protocol):
         """The same molecule with other factors, no harder to draw than those it was made for."""
         ...
 
+    def of_atoms(self, structure: Structure, factors: AtomFactors) -> Transform:
+        """That of other atoms, on the same slab and about the same origin; only to be `dressed`."""
+        ...
+
     def phonons(self, fields: Floats) -> Phonons:
         """The transform to first order in independent motions.
 
