@@ -51,6 +51,56 @@ def draw_curvatures(
                 _add(fields[m, a], spreads[m, a], corner, inside, derivatives, box, densities[m])
 
 
+@njit(cache=True, parallel=True)
+def gather_curvatures(
+    steps: Floats,
+    copies: Copies,
+    weights: Floats,
+    shapes: Shapes,
+    box: Integers,
+    pulled: Floats,
+    found: Floats,
+) -> None:
+    """The transpose of `draw_curvatures`: Σ_j w_ja Σ ρ̄_j ∇∇ρ_a, of derivatives ρ̄ by densities.
+
+    Parameters
+    ----------
+    steps, copies, shapes, box
+        See `draw_curvatures`.
+    weights : (K, N) float64
+        w, of each density that the atoms are drawn into.
+    pulled : (B, K, ≥ x·y·z + LANES) float32
+        Of each block of planes: see `density_adjoint.pull_back`.
+    found : (B, N, 6) float64
+        xx, yy, zz, xy, xz, yz in steps⁻². Overwritten.
+    """
+    size = pulled.shape[1] * pulled.shape[2]
+    whole = pulled.reshape(-1)
+    for a in prange(weights.shape[1]):
+        own = slice(copies[0][a], copies[0][a + 1])
+        corner, inside, derivatives = _derivatives(
+            steps[own], copies[1][own], copies[2][own], shapes, box
+        )
+        row = np.empty(derivatives.shape[3], np.float32)
+        for b in range(len(pulled)):
+            found[b, a] = 0
+            for i in range(derivatives.shape[0]):
+                for j in range(derivatives.shape[1]):
+                    if inside[i, j]:
+                        start = ((corner[0] + i) * box[1] + corner[1] + j) * box[2] + corner[2]
+                        row[:] = 0
+                        for k in range(len(weights)):
+                            w, at = np.float32(weights[k, a]), b * size + k * pulled.shape[2]
+                            for n in range(len(row)):
+                                row[n] = fused(w, whole[at + start + n], row[n])
+                        for c in range(6):
+                            of_row = derivatives[i, j, 3 + c]
+                            total = 0.0
+                            for n in range(len(row)):
+                                total += np.float64(of_row[n] * row[n])
+                            found[b, a, c] += total
+
+
 @njit(cache=True)
 def _derivatives(
     steps: Floats, kinds: Integers, occupancies: Floats, shapes: Shapes, box: Integers

@@ -12,6 +12,7 @@ thread, in the same order always.
 import numpy as np
 from numba import njit, prange
 
+from hpc_diffuser.kernels.rounding import rounded
 from hpc_diffuser.system.arrays import Complexes, Floats, Integers, Mask
 
 BLOCK = 512  # voxels that a thread works on at once
@@ -60,13 +61,118 @@ def quadratic_form(
         for v in range(block * BLOCK, min((block + 1) * BLOCK, len(values))):
             h, k, l = hkl[v, 0], hkl[v, 1], hkl[v, 2]  # noqa: E741
             for m in range(z):
-                # The phase of a single molecule makes no difference.
-                angle = h * places[m, 0] + k * places[m, 1] + l * places[m, 2] if z > 1 else 0.0
+                angle = _angle(places, m, (h, k, l))
                 sign = -1.0 if mated[v, m] else 1.0
-                _fill(g, 6 * m, scalars, rows[v, m], sign, (h, k, l), to_q[m], 2 * np.pi * angle)
+                _fill(g, 6 * m, scalars, rows[v, m], sign, (h, k, l), to_q[m], angle)
             if turned[v]:  # as well as the conjugate of the matrix
                 g[1] *= -1
             values[v] = _form(g, product, real_part[points[v]], imaginary_part[points[v]])
+
+
+@njit(cache=True, parallel=True)
+def form_slopes(
+    scalars: Complexes,
+    rows: Integers,
+    mated: Mask,
+    hkl: Floats,
+    to_q: Floats,
+    places: Floats,
+    table: Complexes,
+    points: tuple[Integers, Integers],
+    turned: Mask,
+    slopes: Floats,
+    large: Floats,
+    products: Complexes,
+    pulls: Complexes,
+) -> None:
+    """The transpose of `quadratic_form`: from derivatives by its values to those by W and scalars.
+
+    Parameters
+    ----------
+    scalars, rows, mated, hkl, to_q, places, table, turned
+        As of `quadratic_form`.
+    points : (order (v,) int, starts (K + 1,) int)
+        Voxels in the order of their k, and where those of each begin.
+    slopes : (v,) float64
+        An objective's derivatives by the values.
+    large : (3,) float64
+        See `rounding`; of products of two translations, of one, and of none.
+    products : (K, 6Z, 6Z) complex128
+        Σ s G G†: by W, so that dO = Re Σ tr(X dW). Overwritten; the same in any order of voxels.
+    pulls : (v, Z, 4) complex64
+        By real and imaginary part of each molecule's scalars. Overwritten.
+    """
+    z, (order, starts) = rows.shape[1], points
+    real_part, imaginary_part = table.real.copy(), table.imag.copy()
+    for point in prange(len(starts) - 1):
+        g, product = np.empty((2, 6 * z)), np.empty((2, 6 * z))
+        own = products[point]
+        own[:] = 0
+        for place in range(starts[point], starts[point + 1]):
+            v = order[place]
+            at = (hkl[v, 0], hkl[v, 1], hkl[v, 2])
+            for m in range(z):
+                sign = -1.0 if mated[v, m] else 1.0
+                angle = _angle(places, m, at)
+                _fill(g, 6 * m, scalars, rows[v, m], sign, at, to_q[m], angle)
+            if turned[v]:
+                g[1] *= -1
+            _form(g, product, real_part[point], imaginary_part[point])
+            _add_products(own, g, slopes[v], large)
+            product *= 2 * slopes[v]
+            if turned[v]:
+                product[1] *= -1
+            for m in range(z):
+                sign = -1.0 if mated[v, m] else 1.0
+                angle = _angle(places, m, at)
+                _pull(product, 6 * m, sign, at, to_q[m], angle, pulls[v, m])
+
+
+@njit(cache=True)
+def _add_products(own: Complexes, g: Floats, slope: float, large: Floats) -> None:
+    """Add s G G† of one voxel."""
+    for i in range(g.shape[1]):
+        for j in range(g.shape[1]):
+            step = large[(i % 6 >= 3) + (j % 6 >= 3)]
+            real = rounded(slope * (g[0, i] * g[0, j] + g[1, i] * g[1, j]), step)
+            imaginary = rounded(slope * (g[1, i] * g[0, j] - g[0, i] * g[1, j]), step)
+            own[i, j] += complex(real, imaginary)
+
+
+@njit(cache=True)
+def _pull(
+    by_g: Floats,
+    first: int,
+    sign: float,
+    hkl: tuple[float, float, float],
+    to_q: Floats,
+    angle: float,
+    out: Complexes,
+) -> None:
+    """The transpose of `_fill`: derivatives by F and S of one molecule."""
+    c, s = np.cos(angle), np.sin(angle)
+    qx = hkl[0] * to_q[0, 0] + hkl[1] * to_q[1, 0] + hkl[2] * to_q[2, 0]
+    qy = hkl[0] * to_q[0, 1] + hkl[1] * to_q[1, 1] + hkl[2] * to_q[2, 1]
+    qz = hkl[0] * to_q[0, 2] + hkl[1] * to_q[1, 2] + hkl[2] * to_q[2, 2]
+    turned = np.empty((2, 4))
+    for part in range(2):
+        tx, ty, tz = by_g[part, first], by_g[part, first + 1], by_g[part, first + 2]
+        rx, ry, rz = by_g[part, first + 3], by_g[part, first + 4], by_g[part, first + 5]
+        turned[part, 0] = qx * tx + qy * ty + qz * tz
+        turned[part, 1] = qy * rz - qz * ry
+        turned[part, 2] = qz * rx - qx * rz
+        turned[part, 3] = qx * ry - qy * rx
+    for n in range(4):
+        real = c * turned[0, n] + s * turned[1, n]
+        imaginary = sign * (c * turned[1, n] - s * turned[0, n])
+        out[n] = complex(real, imaginary)
+
+
+@njit(cache=True)
+def _angle(places: Floats, m: int, hkl: tuple[float, float, float]) -> float:
+    """Of a molecule's place; the phase of a single one makes no difference."""
+    turns = hkl[0] * places[m, 0] + hkl[1] * places[m, 1] + hkl[2] * places[m, 2]
+    return 2 * np.pi * turns if len(places) > 1 else 0.0
 
 
 @njit(cache=True)

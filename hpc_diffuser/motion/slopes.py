@@ -16,9 +16,14 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from hpc_diffuser.crystal.structure import centre_of_mass
-from hpc_diffuser.motion.configurations import residual_b_factors, rigid_covariance
+from hpc_diffuser.motion.configurations import (
+    independent_fields,
+    residual_b_factors,
+    rigid_covariance,
+)
 from hpc_diffuser.motion.disorder import correlation_factor
-from hpc_diffuser.motion.lattice.rigid import cross_matrix
+from hpc_diffuser.motion.lattice.rigid import cross_matrix, displacements
+from hpc_diffuser.motion.lattice.rigid_lattice import RigidMotion, rigid_motion_slopes
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters, Sampled, parameters_from, values_of
 from hpc_diffuser.motion.registry import BY_NAME, CORRELATION
@@ -142,9 +147,7 @@ def parameter_slopes(
     dict of (n,) float
         By name: as many as the parameter's numbers.
     """
-    turn = motion.turn if parameters.lattice_motion is not None else np.zeros((3, 3))
-    matrices = [m.ravel() for m in (own, rigid, motion.screw, turn)]
-    slopes = np.concatenate([*matrices, motion.dims])
+    slopes = np.concatenate([m.ravel() for m in (own, rigid, motion.screw, motion.dims)])
 
     def made_of(changed: Parameters) -> Floats:
         return np.concatenate([*_matrices(changed), _dims(modes, changed, motion)])
@@ -152,11 +155,100 @@ def parameter_slopes(
     values = values_of(parameters)
     found = {}
     for name in names:
+        if BY_NAME[name].term == "lat":
+            moved = RigidMotion(motion.turn, motion.screw, rigid)
+            found[name] = _by_springs(modes, parameters, moved, motion.dims)
+            continue
         direct = _through_configurations(parameters, motion, name)
         places = range(np.size(values[name])) if _counts(name, motion) else ()
         by_places = [slopes @ _derivative(made_of, parameters, name, place) for place in places]
         found[name] = direct + np.array(by_places) if by_places else direct
     return found
+
+
+def _by_springs(modes: Modes, parameters: Parameters, by: RigidMotion, dims: Floats) -> Floats:
+    """By the springs' lengths, from derivatives by the motion that they make: (n,)."""
+    moved, lattice = parameters.lattice_motion, parameters.lattice
+    if moved is None or lattice is None:  # springs of length 0 move nothing
+        return np.zeros(np.size(parameters.lattice_spring_A))
+    by_covariance = rigid_motion_slopes(moved, by)
+    if len(dims):
+        by_covariance += _through_residuals(modes, parameters, dims)
+    return lattice.length_slopes(parameters.lattice_spring_A, by_covariance)
+
+
+def _through_residuals(modes: Modes, parameters: Parameters, dims: Floats) -> Floats:
+    """By C (6, 6), as far as residual B-factors lose what it adds: 8π²/3 tr P_a C P_aᵀ."""
+    assert parameters.lattice is not None
+    loses = dims * parameters.residual_b_fraction * (residual_b_factors(modes, parameters) > 0)
+    p = displacements(modes.structure.positions, parameters.lattice.springs.centre)
+    lost: Floats = -8 * np.pi**2 / 3 * np.einsum("a,aki,akj->ij", loses, p, p)
+    return lost
+
+
+@dataclass(frozen=True)
+class NeighbourSlopes:
+    """An objective's derivatives by what neighbours on springs add to the intensity.
+
+    Attributes
+    ----------
+    stiffness : (I, 6, 6) float
+        By K of each interface, in D(k).
+    covariance : (6, 6) float
+        By C, symmetric.
+    places : (M, 3) float, Å
+        Of the atoms; of an ensemble those of every frame.
+    atoms : (M, 3, 3) float, Å⁻²
+        By U_a, which they are blurred by.
+    """
+
+    stiffness: Floats
+    covariance: Floats
+    places: Floats
+    atoms: Floats
+
+
+def neighbour_slopes(
+    modes: Modes, parameters: Parameters, by: NeighbourSlopes, names: tuple[str, ...]
+) -> dict[str, Floats]:
+    """Derivatives by the model's parameters, of what neighbours on springs add.
+
+    Parameters
+    ----------
+    modes, parameters, names
+        As of `parameter_slopes`.
+    by : NeighbourSlopes
+    """
+    lattice = parameters.lattice
+    if lattice is None:
+        raise ValueError("neighbours are those of a lattice: see `rigid_lattice`")
+    dims = np.empty(0)
+    if parameters.residual_b_fraction or "residual_b_fraction" in names:
+        of_frames = np.trace(by.atoms, axis1=1, axis2=2).reshape(-1, len(modes.structure))
+        dims = of_frames.sum(axis=0) / (8 * np.pi**2)
+    none = np.zeros((3, 3))
+    motion = MotionSlopes(_by_factor(modes, parameters.sampled, by.atoms), none, none, dims)
+    own = by.atoms.sum(axis=0)
+    found = parameter_slopes(modes, parameters, motion, own, none, names)
+    p = displacements(by.places, lattice.springs.centre)
+    by_covariance = by.covariance + np.einsum("aki,akl,alj->ij", p, by.atoms, p, optimize=True)
+    for name in names:
+        if BY_NAME[name].term == "lat":
+            of = (parameters.lattice_spring_A, by_covariance, by.stiffness)
+            found[name] = found[name] + lattice.length_slopes(*of)
+    return found
+
+
+def _by_factor(modes: Modes, sampled: Sampled, by_atoms: Floats) -> Floats:
+    """By the modes' factor F, from derivatives by U_a = Σ_i Δ_ia Δ_iaᵀ, Δ_i = Σ_j F_ji v_j."""
+    if modes.frames is not None:
+        return np.zeros(len(modes.amplitudes_A))
+    pulled = 2 * np.einsum("mni,nij->mnj", independent_fields(modes, sampled), by_atoms)
+    if not sampled.mode_correlation:
+        alone: Floats = np.einsum("mnj,mnj->m", pulled, modes.vectors)
+        return alone
+    by_factor: Floats = np.einsum("inj,mnj->mi", pulled, modes.vectors)
+    return by_factor
 
 
 def liquid_slopes(
@@ -216,15 +308,12 @@ def _by_correlation(sampled: Sampled, by_factor: Floats) -> Floats:
 def _matrices(parameters: Parameters) -> list[Floats]:
     """Covariances of atoms on their own and of the molecule; what a libration takes along.
 
-    And of a lattice the rotation's factor.
+    Of a lattice nothing but its springs changes those of the molecule.
     """
     own = parameters.disorder.own_covariance()
     alike = own * np.eye(3) if isinstance(own, float) else own
     screw = parameters.screw_correlation * parameters.disorder.translation_factor()
-    turn: Floats = np.zeros((3, 3))
-    if (moved := parameters.lattice_motion) is not None:
-        screw, turn = moved.screw, moved.turn
-    found = alike, rigid_covariance(parameters), screw, turn
+    found = alike, rigid_covariance(parameters), screw
     return [matrix.ravel() for matrix in found]
 
 

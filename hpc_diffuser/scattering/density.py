@@ -15,7 +15,7 @@ from hpc_diffuser.crystal.structure import Structure
 from hpc_diffuser.kernels import density as kernel
 from hpc_diffuser.kernels import density_adjoint as adjoint
 from hpc_diffuser.kernels import squares
-from hpc_diffuser.kernels.curvatures import draw_curvatures
+from hpc_diffuser.kernels.curvatures import draw_curvatures, gather_curvatures
 from hpc_diffuser.kernels.gradients import draw_gradients
 from hpc_diffuser.kernels.rounding import TOGETHER
 from hpc_diffuser.kernels.threads import n_threads, thread_shares
@@ -31,7 +31,7 @@ from hpc_diffuser.scattering.boxes import (
     product_flops,
 )
 from hpc_diffuser.scattering.direct import sample_weights
-from hpc_diffuser.scattering.dressing import dressing_copies, field_covariances
+from hpc_diffuser.scattering.dressing import Copies, dressing_copies, field_covariances
 from hpc_diffuser.scattering.exact_sums import CHUNK, ExactSums, expansion_bound, moment_bounds
 from hpc_diffuser.scattering.shapes import fit_shapes, grid_points_per_cell, shapes_of_kinds
 from hpc_diffuser.scattering.slab import BLOCK, Slab
@@ -113,19 +113,56 @@ class DensityTransform:
 
         Drawn as displaced copies.
         """
-        copies = dressing_copies(covariances, self.slab.d_min)
-        moved = self.structure.select(copies.atoms)
-        moved = replace(moved, positions=moved.positions + copies.offsets)
+        drawing, atoms = self._of_copies(dressing_copies(covariances, self.slab.d_min))
         found = np.empty((len(weights), self.slab.size), np.complex64)
-        of_copies = self.factors.occupancies[copies.atoms] * copies.weights
-        drawing = self._of(
-            moved, copied_factors(self.factors, copies.atoms, of_copies, copies.b_factors_A2)
-        )
         kinds, order = drawing.factors.kind[drawing._order], drawing._order
         for own, of_atoms in zip(found, weights, strict=True):
-            occupancies = (of_copies * of_atoms[copies.atoms])[order].astype(np.float32)
+            occupancies = (drawing.factors.occupancies * of_atoms[atoms])[order].astype(np.float32)
             drawing._atoms = (kinds, occupancies)
-            own.real, own.imag = drawing.structure_factors(moved.positions)
+            own.real, own.imag = drawing.structure_factors(drawing.structure.positions)
+        return found
+
+    def _of_copies(self, copies: Copies) -> tuple[DensityTransform, Integers]:
+        """What draws displaced copies of atoms, and which atom each is a copy of."""
+        moved = self.structure.select(copies.atoms)
+        moved = replace(moved, positions=moved.positions + copies.offsets)
+        occupancies = self.factors.occupancies[copies.atoms] * copies.weights
+        dims = copies.b_factors_A2
+        factors = copied_factors(self.factors, copies.atoms, occupancies, dims)
+        return self._of(moved, factors), copies.atoms
+
+    def dressed_slopes(self, covariances: Floats, weights: Floats, pulls: Complexes) -> Floats:
+        """By the atoms' covariances; see `transform.Transform`.
+
+        dT = ½ Σ_a w_a dU_a:∇∇ρ_a, transformed.
+        """
+        drawing, atoms = self._of_copies(dressing_copies(covariances, self.slab.d_min))
+        n_blocks, n_atoms = len(self.slab.blocks) - 1, len(covariances)
+        gathered = np.zeros((n_blocks, n_atoms, 6))
+        if n_blocks:
+            places = (drawing.structure.positions - self.origin) @ self._to_steps
+            half_box = drawing._half_box(places[None])
+            shapes = shapes_of_kinds(drawing.shapes, self.slab.d_min, drawing.factors, curved=True)
+            drawn = ((shapes * self._volume).astype(np.float32), *drawing._drawn[1:])
+            first = np.searchsorted(atoms, np.arange(n_atoms + 1))
+            copies = first, drawing.factors.kind, drawing.factors.occupancies.astype(np.float32)
+            pulled = drawing._pulled(pulls, half_box)
+            gather_curvatures(places, copies, weights, drawn, 2 * half_box, pulled, gathered)
+        in_steps = gathered[..., [[0, 3, 4], [3, 1, 5], [4, 5, 2]]]
+        slopes: Floats = 0.5 * self._to_steps @ in_steps @ self._to_steps.T
+        return slopes
+
+    def _pulled(self, pulls: Complexes, half_box: Integers) -> Floats:
+        """Of derivatives by F (K, V) those by densities: (B, K, ·) float32, of each block."""
+        nothing = np.zeros((1, int(np.prod(2 * half_box)) + kernel.ROW), np.float32)
+        found = np.empty((len(self.slab.blocks) - 1, len(pulls), nothing.size), np.float32)
+        for j, own in enumerate(pulls):
+            constant = np.stack([0 * own.real, own.real, own.imag]) * self._sharpen
+            of_one = np.empty((len(found), 1, nothing.size), np.float32)
+            counts = np.ones(1, np.float32)
+            given = constant.astype(np.float32)
+            adjoint.pull_back(counts, nothing, *self._inputs(half_box), given, of_one)
+            found[:, j] = of_one[:, 0]
         return found
 
     def structure_factors(self, positions: Floats) -> tuple[Floats, Floats]:

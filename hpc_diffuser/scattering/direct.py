@@ -194,6 +194,20 @@ class DirectTransform:
                 start += len(q)
         return found
 
+    def dressed_slopes(self, covariances: Floats, weights: Floats, pulls: Complexes) -> Floats:
+        """By the atoms' covariances; see `transform.Transform`."""
+        blocks = self.slab.blocks.tolist()
+        found = np.zeros((len(blocks) - 1, len(covariances), 3, 3))
+        for of_block, (first, last) in zip(found, pairwise(blocks), strict=True):
+            for plane in range(first, last):
+                start = self.slab.offsets[plane]
+                for q, waves in self.waves(plane, covariances):
+                    own = pulls[:, start : start + len(q)].conj()
+                    pulled = np.einsum("jv,ja,va->va", own, weights, waves, optimize=True).real
+                    of_block -= 0.5 * np.einsum("va,vi,vj->aij", pulled, q, q, optimize=True)
+                    start += len(q)
+        return found
+
     drawn = False
     kept_values = 2  # at every stored value, float32: F₀
 

@@ -22,7 +22,7 @@ from hpc_diffuser.scattering.interpolation import (
 )
 from hpc_diffuser.scattering.molecule import Computation, DirectModel, MoleculeModel
 from hpc_diffuser.scattering.slab import plane_costs
-from hpc_diffuser.scattering.volume import Volume
+from hpc_diffuser.scattering.volume import Volume, volume_of_all
 from hpc_diffuser.system.arrays import Floats, Integers
 
 INTERPOLATION_ERROR = 5e-4  # relative rms of the intensity: 1 − CC below 1e-6, sampling's is 1e-4
@@ -101,13 +101,7 @@ class InterpolatedModel:
 
     def from_voxels(self, values: Floats) -> Floats:
         """The transpose of `at_voxels`: each rank gives its voxels and gets its coarse values."""
-        group, own = self._group, self._interpolator
-        mixed = own.mixed_from(values)
-        n_planes = group.gather_to_all(len(mixed))
-        planes = group.concatenated(own.planes, n_planes)
-        every = group.concatenated(mixed, [n * int(np.prod(mixed.shape[1:])) for n in n_planes])
-        volume = own.volume_from(every.reshape(len(planes), *mixed.shape[1:]), planes)
-        return self._volume.folded(volume)
+        return self._volume.folded(volume_of_all(self._group, self._interpolator, values))
 
 
 def molecule_model(

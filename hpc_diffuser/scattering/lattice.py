@@ -24,20 +24,23 @@ from hpc_diffuser.crystal.lattice import (
     first_of_friedel_pair,
     fractionalization,
 )
-from hpc_diffuser.kernels.lattice_form import quadratic_form
+from hpc_diffuser.kernels.lattice_form import form_slopes, quadratic_form
+from hpc_diffuser.kernels.rounding import large_number, rounded
 from hpc_diffuser.motion.configurations import independent_fields
 from hpc_diffuser.motion.ensemble import weights_of
 from hpc_diffuser.motion.lattice.rigid import atom_covariances
 from hpc_diffuser.motion.lattice.rigid_lattice import Lengths, RigidLattice
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
+from hpc_diffuser.motion.slopes import NeighbourSlopes, neighbour_slopes
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering import interpolation
 from hpc_diffuser.scattering.lattice_frames import FrameTransforms
-from hpc_diffuser.scattering.lattice_transforms import AtVoxels, RigidTransforms
+from hpc_diffuser.scattering.lattice_transforms import AtVoxels, FromVoxels, RigidTransforms
 from hpc_diffuser.system.arrays import Complexes, Floats, Integers, Mask
 
 PARTS = 4  # of a voxel along each axis, at a Bragg peak
+_AT_ONE_VOXEL = 2**10  # molecules of all ranks' voxels, at most, whose scalars are from there
 _STEPS = tuple(2 * i + 1 - PARTS for i in range(PARTS))  # in 2·PARTS of a voxel
 
 
@@ -83,10 +86,46 @@ def zone_matrices(
     at_peak = ~points.any(axis=1)
     found[~at_peak] = _inverses(lattice, stiffness, points[~at_peak])
     if at_peak.any():
-        around = np.array(list(product(_STEPS, repeat=3))) / (2 * PARTS) / np.array(divisions)
-        found[at_peak] = _inverses(lattice, stiffness, around).mean(axis=0)
+        found[at_peak] = _inverses(lattice, stiffness, _around_peak(divisions)).mean(axis=0)
     between: Complexes = found - np.kron(np.eye(z), covariance)
     return between
+
+
+def zone_slopes(
+    lattice: RigidLattice,
+    lengths_A: Lengths,
+    points: Floats,
+    divisions: tuple[int, int, int],
+    by_matrices: Complexes,
+) -> tuple[Floats, Floats]:
+    """The transpose of `zone_matrices`: by K of each interface (I, 6, 6), and by C (6, 6).
+
+    Parameters
+    ----------
+    lattice, lengths_A, points, divisions
+        As of `zone_matrices`.
+    by_matrices : (K, 6Z, 6Z) complex
+        X of dO = Σ_k Re tr(X dW).
+    """
+    springs, stiffness = lattice.springs, lattice.stiffness(lengths_A)
+    z = springs.packing.n_molecules
+    own = by_matrices.reshape(-1, z, 6, z, 6).real
+    by_covariance = -np.einsum("kminj,mn->ij", own, np.eye(z))
+    at_peak = ~points.any(axis=1)
+    hkl, pulled = points[~at_peak], by_matrices[~at_peak]
+    if at_peak.any():
+        around = _around_peak(divisions)
+        share = np.repeat(by_matrices[at_peak] / len(around), len(around), axis=0)
+        hkl, pulled = np.concatenate([hkl, around]), np.concatenate([pulled, share])
+    inverses = _inverses(lattice, stiffness, hkl)
+    by_stiffness = springs.stiffness_slopes(-inverses @ pulled @ inverses, hkl)
+    return by_stiffness, (by_covariance + by_covariance.T) / 2
+
+
+def _around_peak(divisions: tuple[int, int, int]) -> Floats:
+    """Points of the voxel at a Bragg peak, in reciprocal-lattice units."""
+    around: Floats = np.array(list(product(_STEPS, repeat=3))) / (2 * PARTS) / np.array(divisions)
+    return around
 
 
 def _inverses(lattice: RigidLattice, stiffness: Floats, hkl: Floats) -> Complexes:
@@ -115,6 +154,7 @@ class _Samples:
             for own, mated in zip(of_molecules, self._mated.T, strict=True)
         ]
         expanded, rows = _unique(np.concatenate(signed))
+        self._grid, self._expanded, self._transforms = grid, expanded, transforms
         self._rows = np.ascontiguousarray(rows.reshape(len(signed), -1).T.astype(np.int32))
         self._at_voxels = AtVoxels(transforms, grid.holding(expanded), expanded)
         to_fraction = fractionalization(grid.unit_cell)
@@ -139,6 +179,90 @@ class _Samples:
             values,
         )
         return values
+
+    def slopes(
+        self,
+        volumes: list[tuple[Floats, Floats]],
+        table: Complexes,
+        by_values: Floats,
+        n_all: int,
+        group: Ranks,
+    ) -> tuple[tuple[Floats, Complexes], list[tuple[Floats, Floats]]]:
+        """The transpose of `intensity`, of all ranks.
+
+        Parameters
+        ----------
+        volumes, table
+            As of `intensity`.
+        by_values : (v,) float
+            An objective's derivatives by the values at this rank's voxels.
+        n_all : int
+            Voxels of all ranks.
+        group : Ranks
+
+        Returns
+        -------
+        (points (K, 3), by_matrices (K, 6Z, 6Z))
+            By W at all ranks' k, on every rank; see `zone_slopes`.
+        by_volumes : 4 pairs of (H, K, L)
+        """
+        scalars, n = self._at_voxels.of(volumes), len(self.points.hkl)
+        products = np.empty((n, *table.shape[1:]), complex)
+        pulls = np.empty((*self._rows.shape, 4), np.complex64)
+        order = np.argsort(self.points.rows, kind="stable")
+        starts = np.searchsorted(self.points.rows[order], np.arange(n + 1))
+        form_slopes(
+            scalars,
+            self._rows,
+            self._mated,
+            self._hkl,
+            self._to_q,
+            self._places,
+            table,
+            (order, starts),
+            self.points.turned,
+            by_values.astype(np.float64),
+            self._large(scalars, by_values, n_all, group),
+            products,
+            pulls,
+        )
+        by_volumes = FromVoxels(self._transforms, self._grid, self._expanded, group).volumes(
+            self._by_scalars(pulls, group)
+        )
+        return _of_all_points(self.points.hkl, products, group), by_volumes
+
+    def _large(self, scalars: Complexes, by_values: Floats, n_all: int, group: Ranks) -> Floats:
+        """What sums of products of G are rounded with: no smaller than any of them can be."""
+        q = np.linalg.norm(self._hkl @ self._to_q[0], axis=1).max(initial=0.0)
+        sizes = np.abs(scalars).max(axis=1, initial=0.0)
+        own = np.abs(by_values).max(initial=0.0), q * sizes[0], 2 * q * sizes[1:].max()
+        slope, moved, turned = np.max(group.gather_to_all([float(x) for x in own]), axis=0)
+        bounds = np.array([moved**2, moved * turned, turned**2]) * slope * n_all
+        return np.array([large_number(float(bound)) for bound in bounds])
+
+    def _by_scalars(self, pulls: Complexes, group: Ranks) -> Complexes:
+        """Derivatives by F and S at this rank's expanded voxels, multiples of a step: (4, E)."""
+        found, rows = np.empty((4, len(self._expanded)), complex), self._rows.reshape(-1)
+        most = [float(np.abs(pulls[..., j]).max(initial=0.0)) for j in range(4)]
+        bounds = np.max(group.gather_to_all(most), axis=0) * _AT_ONE_VOXEL
+        for j, bound in enumerate(bounds):
+            own = pulls[..., j].reshape(-1).astype(complex)
+            real, imaginary = (rounded(part, large_number(bound)) for part in (own.real, own.imag))
+            found[j].real = np.bincount(rows, real, len(self._expanded))
+            found[j].imag = np.bincount(rows, imaginary, len(self._expanded))
+        return found
+
+
+def _of_all_points(hkl: Floats, products: Complexes, group: Ranks) -> tuple[Floats, Complexes]:
+    """Sums at all ranks' k (K, 3), exact: they are multiples of a step."""
+    lengths = group.gather_to_all(len(hkl))
+    n = int(np.prod(products.shape[1:]))
+    every = group.concatenated(hkl, [3 * length for length in lengths]).reshape(-1, 3)
+    points, rows = np.unique(every, axis=0, return_inverse=True)
+    total = np.zeros((len(points), *products.shape[1:]), complex)
+    values = group.concatenated(products, [n * length for length in lengths])
+    np.add.at(total, rows.reshape(-1), values.reshape(-1, *products.shape[1:]))
+    return points, total
 
 
 class LatticeNeighbours:
@@ -176,6 +300,7 @@ class LatticeNeighbours:
             raise ValueError("neighbours are those of a lattice: see `rigid_lattice`")
         self._modes, self._lattice = modes, modes.lattice
         self._divisions, self._n_rows = grid.whole_divisions(), len(rows)
+        self._group, self._n_all = group, len(indices)
         # A voxel that is a whole Brillouin zone has no G of its own.
         self._whole = parts_of_voxels(self._divisions) > 1
         fine, parts = _parts(grid, indices[rows], self._whole)
@@ -218,6 +343,69 @@ class LatticeNeighbours:
             return _at(places, self._lattice, parameters)
 
         return self._transforms.of_frames(modes.frames, weights, of_places, factors)
+
+    def gradient(
+        self,
+        parameters: Parameters,
+        factors: AtomFactors,
+        by_values: Floats,
+        names: tuple[str, ...],
+    ) -> dict[str, Floats]:
+        """An objective's derivatives by parameters, of this intensity alone: exact.
+
+        With v = D⁻¹G of the cell, dI = −v† dD v − G† dC G + 2 Re G†W dG, where G changes with all
+        that atoms are blurred by.
+
+        Parameters
+        ----------
+        parameters, factors
+            As of `intensity`.
+        by_values : (v,) float
+            The objective's derivatives by it.
+        names : tuple of str
+            Of the parameters asked for; those of the solvent are left at 0.
+
+        Returns
+        -------
+        dict of (n,) float64
+            By name; the same on all ranks.
+        """
+        lattice, lengths_A = self._lattice, parameters.lattice_spring_A
+        volumes = self._volumes(parameters, factors)
+        of_molecule = lattice.springs.packing.n_molecules * len(self._samples)
+        share = by_values / of_molecule
+        stiffness, covariance = np.zeros((lattice.springs.n_interfaces, 6, 6)), np.zeros((6, 6))
+        pulled = [(np.zeros_like(real), np.zeros_like(real)) for real, _ in volumes]
+        for samples in self._samples:
+            table = zone_matrices(lattice, lengths_A, samples.points.hkl, self._divisions)
+            of = (volumes, table, share, self._n_all, self._group)
+            (points, by_matrices), by_volumes = samples.slopes(*of)
+            for_k = zone_slopes(lattice, lengths_A, points, self._divisions, by_matrices)
+            stiffness, covariance = stiffness + for_k[0], covariance + for_k[1]
+            for totals, parts in zip(pulled, by_volumes, strict=True):
+                for total, part in zip(totals, parts, strict=True):
+                    total += part
+        places, by_atoms = self._by_atoms(parameters, factors, pulled)
+        by = NeighbourSlopes(stiffness, covariance, places, by_atoms)
+        return neighbour_slopes(self._modes, parameters, by, names)
+
+    def _by_atoms(
+        self,
+        parameters: Parameters,
+        factors: AtomFactors,
+        by_volumes: list[tuple[Floats, Floats]],
+    ) -> tuple[Floats, Floats]:
+        """The transpose of `_volumes`: places of atoms, of all frames, and derivatives by U."""
+        modes, weights = self._modes, weights_of(self._modes, parameters.sampled)
+        if modes.frames is None or weights is None:
+            blurred = blurring(modes, self._lattice, parameters)
+            return modes.structure.positions, self._transforms.slopes(blurred, factors, by_volumes)
+
+        def of_places(places: Floats) -> Floats:
+            return _at(places, self._lattice, parameters)
+
+        of = (modes.frames, weights, of_places, factors, by_volumes)
+        return modes.frames.reshape(-1, 3), self._transforms.slopes_of_frames(*of)
 
 
 def _at(places: Floats, lattice: RigidLattice, parameters: Parameters) -> Floats:

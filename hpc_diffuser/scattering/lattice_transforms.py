@@ -20,6 +20,7 @@ from hpc_diffuser.crystal.lattice import HklGrid
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parallel.decomposition import share_planes
+from hpc_diffuser.parallel.ordered_sums import sum_in_order
 from hpc_diffuser.scattering.interpolation import (
     PAIR_WIDTH_A,
     BandGrid,
@@ -29,9 +30,10 @@ from hpc_diffuser.scattering.interpolation import (
 )
 from hpc_diffuser.scattering.slab import BLOCK, plane_costs, slab
 from hpc_diffuser.scattering.transform import Transform, choose_transform
-from hpc_diffuser.scattering.volume import Volume
+from hpc_diffuser.scattering.volume import Volume, volume_of_all
 from hpc_diffuser.system.arrays import Complexes, Floats, Integers
 
+_NUMBERS = 2**20  # indices of samples are between −½ and ½ of it
 _ERROR = 3e-4  # relative rms of the transforms
 _ATOM_WIDTH_A = PAIR_WIDTH_A / np.sqrt(2)
 
@@ -93,7 +95,7 @@ class RigidTransforms:
         indices = coarse.indices_between(np.inf, self.band.d_min)
         rows: Integers = np.flatnonzero(np.isin(indices[:, 0], planes))
         self._positions = self._transform.slab.position_of(indices[rows])
-        self._volume = Volume(coarse, indices, rows, group)
+        self._volume, self._group = Volume(coarse, indices, rows, group), group
 
     def _weights_at(self, places: Floats) -> Floats:
         """What atoms at some places (N, 3) count in F, S_x, S_y and S_z: (4, N)."""
@@ -113,12 +115,92 @@ class RigidTransforms:
         found = transform.dressed(covariances, self._weights)[:, self._positions]
         return [self._filled(own) for own in found]
 
+    def slopes(
+        self, covariances: Floats, factors: AtomFactors, volumes: list[tuple[Floats, Floats]]
+    ) -> Floats:
+        """The transpose of `volumes`: an objective's derivatives by U_a, on every rank.
+
+        Parameters
+        ----------
+        covariances, factors
+            As of `volumes`.
+        volumes : 4 pairs of (H, K, L) float
+            Its derivatives by real and imaginary part of each volume; overwritten.
+
+        Returns
+        -------
+        (N, 3, 3) float64, Å⁻²
+        """
+        transform = self._transform.with_factors(factors)
+        pulls = self._pulls(volumes)
+        return self._summed(transform.dressed_slopes(covariances, self._weights, pulls))
+
+    def _pulls(self, volumes: list[tuple[Floats, Floats]]) -> Complexes:
+        """The transpose of `_filled`, at the slab's values: (4, V)."""
+        pulls = np.zeros((len(volumes), self._transform.slab.size), np.complex64)
+        for own, (real, imaginary) in zip(pulls, volumes, strict=True):
+            flat = imaginary.reshape(-1)
+            flat[: len(flat) // 2] *= -1
+            folded = (self._volume.folded(part) for part in (real, imaginary))
+            own.real[self._positions], own.imag[self._positions] = folded
+        return pulls
+
+    def _summed(self, of_blocks: Floats) -> Floats:
+        """The sum of what all ranks' blocks of planes have, (B, N, 3, 3), on every rank."""
+        slab, shape = self._transform.slab, of_blocks.shape[1:]
+        keys = slab.h[slab.blocks[:-1]] // BLOCK
+        parts = of_blocks.reshape(len(keys), int(np.prod(shape)))
+        return sum_in_order(self._group, keys, parts).reshape(shape)
+
     def _filled(self, values: Complexes) -> tuple[Floats, Floats]:
         """A density is real: F of a Friedel mate is the conjugate."""
         real, imaginary = (self._volume.of(part) for part in (values.real, values.imag))
         flat = imaginary.reshape(-1)
         flat[: len(flat) // 2] *= -1
         return real, imaginary
+
+
+class FromVoxels:
+    """The transpose of `AtVoxels` of all ranks, whose voxels may be the same.
+
+    Parameters
+    ----------
+    transforms : RigidTransforms
+    grid : HklGrid
+        Of the map.
+    indices : (E, 3) int
+        h ≥ 0, sorted: as of this rank's `AtVoxels`.
+    group : Ranks
+        All of them make one.
+    """
+
+    def __init__(self, transforms: RigidTransforms, grid: HklGrid, indices: Integers, group: Ranks):
+        self._group, self._lengths = group, group.gather_to_all(len(indices))
+        numbers = (indices.astype(np.int64) + _NUMBERS // 2) @ [_NUMBERS**2, _NUMBERS, 1]
+        every = group.concatenated(numbers, self._lengths)
+        unique, self._rows = np.unique(every, return_inverse=True)
+        digits = unique // _NUMBERS**2, unique // _NUMBERS % _NUMBERS, unique % _NUMBERS
+        whole = np.stack(digits, axis=1) - _NUMBERS // 2
+        planes, voxels = np.unique(whole[:, 0], return_counts=True)
+        planes = planes[share_planes(voxels, group.size)[group.rank]]
+        self._own = np.isin(whole[:, 0], planes)
+        holder = grid.holding(whole)
+        self._interpolator = Interpolator(transforms.band, holder, whole[self._own])
+
+    def volumes(self, pulls: Complexes) -> list[tuple[Floats, Floats]]:
+        """Derivatives by the volumes, from those by F and S at this rank's voxels.
+
+        Parameters
+        ----------
+        pulls : (4, E) complex
+            Multiples of a step: their sums are exact. See `rounding`.
+        """
+        return [(self._volume(own.real), self._volume(own.imag)) for own in pulls]
+
+    def _volume(self, values: Floats) -> Floats:
+        every = self._group.concatenated(np.ascontiguousarray(values), self._lengths)
+        total: Floats = np.bincount(self._rows.reshape(-1), every, len(self._own)).astype(float)
+        return volume_of_all(self._group, self._interpolator, total[self._own])
 
 
 class AtVoxels:

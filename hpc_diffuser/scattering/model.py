@@ -29,8 +29,6 @@ from hpc_diffuser.system.arrays import Floats, Integers
 
 _STEP = 0.01  # of a parameter, part of it: differences of the whole intensity
 _HALO_STEP = 1e-4  # of a halo parameter: differences of its factor
-_NEIGHBOUR_STEP, _NEIGHBOUR_LEAST = 0.03, 0.1  # of a parameter's value, and of which at least
-_FOURTH_ORDER = ((-2, 1 / 12), (-1, -2 / 3), (1, 2 / 3), (2, -1 / 12))  # of a central difference
 _SOLVENT_STEPS = {"k_sol_eA3": 0.01, "b_sol_A2": 0.5}  # e/Å³, Å²: differences of intensities
 
 
@@ -316,8 +314,7 @@ class ForwardModel:
     ) -> dict[str, Floats]:
         """Derivatives of an objective by parameters; the exact gradient of what is computed.
 
-        Of the solvent they are central differences of two more evaluations each; of what neighbours
-        on springs add, of two more evaluations of that, which needs no samples.
+        Of the solvent they are central differences of two more evaluations each.
 
         Parameters
         ----------
@@ -353,10 +350,9 @@ class ForwardModel:
         by_parts = Intensity(internal, rigid, average)
         found = self.molecule.gradient(by_parts, parameters, normals, names)
         if self._in_lattice is not None and parameters.lattice_motion is not None:
-            found = {
-                name: of_one + self._by_neighbours(self._in_lattice, parameters, slope, name)
-                for name, of_one in found.items()
-            }
+            factors = self.molecule.moments.factors
+            more = self._in_lattice.gradient(parameters, factors, slope, names)
+            found = {name: of_one + more.get(name, 0.0) for name, of_one in found.items()}
         for name in names:
             if BY_NAME[name].term == "halo":
                 found[name] = found[name] + self._by_halos(part, spread, disorder, name)
@@ -417,21 +413,6 @@ class ForwardModel:
             self._calculated(with_number(parameters, name, place, end), normals) for end in ends
         )
         return self._total(self._indices[self.rows], slope * (high - low) / (ends[1] - ends[0]))
-
-    def _by_neighbours(
-        self, in_lattice: LatticeNeighbours, parameters: Parameters, slope: Floats, name: str
-    ) -> Floats:
-        """By a parameter as far as it changes what neighbours on springs add."""
-        found = []
-        for place, value in enumerate(np.atleast_1d(values_of(parameters)[name])):
-            step = _NEIGHBOUR_STEP * max(float(value), _NEIGHBOUR_LEAST)
-            slopes: Floats = np.zeros(len(self.rows))
-            for steps, weight in _FOURTH_ORDER:
-                moved = with_number(parameters, name, place, abs(value + steps * step))
-                factors = self.molecule.moments.factors_of(moved)
-                slopes = slopes + weight / step * in_lattice.intensity(moved, factors)
-            found.append(self._total(self._indices[self.rows], slope * slopes))
-        return np.concatenate(found) if found else np.zeros(0)
 
     def _total(self, indices: Integers, terms: Floats) -> Floats:
         """The sum of terms at all ranks' voxels: (1,)."""

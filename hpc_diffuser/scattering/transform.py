@@ -152,6 +152,27 @@ class Transform(Protocol):
         """
         ...
 
+    def dressed_slopes(self, covariances: Floats, weights: Floats, pulls: Complexes) -> Floats:
+        """The transpose of what `dressed` changes by with the atoms' covariances.
+
+        With dO = Σ_j Re Σ_v λ_jv* dT_jv,
+
+            dO/dU_a = −½ Σ_j w_ja Re Σ_v λ_jv* o_a f_a e^{−½ qᵀU_a q} e^{iq·(r_a − r₀)} q qᵀ.
+
+        Parameters
+        ----------
+        covariances, weights
+            As of `dressed`.
+        pulls : (K, V) complex
+            λ; 0 at stored values that are no voxels.
+
+        Returns
+        -------
+        (B, N, 3, 3) float64, Å⁻²
+            Of each block of planes, as of `forces`.
+        """
+        ...
+
     def with_factors(self, factors: AtomFactors) -> Transform:
         """The same molecule with other factors, no harder to draw than those it was made for."""
         ...

@@ -6,6 +6,7 @@ import numpy as np
 
 from hpc_diffuser.crystal.lattice import HklGrid
 from hpc_diffuser.parallel.communicator import Ranks
+from hpc_diffuser.scattering.interpolation import Interpolator
 from hpc_diffuser.system.arrays import Floats, Integers
 
 
@@ -54,6 +55,24 @@ class Volume:
         mates = own != len(flat) // 2
         both[mates] += flat[-1 - own[mates]]
         return both
+
+
+def volume_of_all(group: Ranks, own: Interpolator, values: Floats) -> Floats:
+    """The transpose of `at_voxels` of all ranks' interpolators: (H, K, L) float32, on each.
+
+    Parameters
+    ----------
+    group : Ranks
+        All of them call it.
+    own : Interpolator
+        Of this rank's voxels; no plane is another rank's, too.
+    values : (V,) float
+    """
+    mixed = own.mixed_from(values)
+    n_planes = group.gather_to_all(len(mixed))
+    planes = group.concatenated(own.planes, n_planes)
+    every = group.concatenated(mixed, [n * int(np.prod(mixed.shape[1:])) for n in n_planes])
+    return own.volume_from(every.reshape(len(planes), *mixed.shape[1:]), planes)
 
 
 def volume_bytes(computed: int) -> list[float]:

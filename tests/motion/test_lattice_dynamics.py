@@ -12,6 +12,12 @@ from hpc_diffuser.crystal.packing import crystal_packing
 from hpc_diffuser.motion.lattice import averages
 from hpc_diffuser.motion.lattice.averages import covariance_slopes, mean_covariance, zone_grid
 from hpc_diffuser.motion.lattice.rigid import atom_covariances
+from hpc_diffuser.motion.lattice.rigid_lattice import (
+    RigidLattice,
+    RigidMotion,
+    rigid_motion,
+    rigid_motion_slopes,
+)
 from hpc_diffuser.motion.lattice.springs import contact_springs
 from hpc_diffuser.system.errors import InputError
 
@@ -158,6 +164,50 @@ def test_slopes(group, monkeypatch):
         expected = (ends[1] - ends[0]) / (2 * change[place])
         slope = np.sum(found * change) / change[place]
         assert slope == pytest.approx(expected, rel=1e-6, abs=1e-9 * np.abs(found).max()), place
+
+
+def test_slopes_of_the_motion_s_parts():
+    """Through rotation's factor, screw and what is left, against central differences."""
+    root = RNG(5).normal(size=(6, 6))
+    covariance = root @ root.T
+    by = RigidMotion(*RNG(6).normal(size=(3, 3, 3)))
+
+    def total(changed):
+        found = rigid_motion(changed)
+        return sum(np.sum(getattr(by, x) * getattr(found, x)) for x in ("turn", "screw", "rest"))
+
+    found = rigid_motion_slopes(rigid_motion(covariance), by)
+    np.testing.assert_allclose(found, found.T)
+    for i, j in product(range(6), repeat=2):
+        change = np.zeros((6, 6))
+        change[i, j] = change[j, i] = 1e-5
+        expected = (total(covariance + change) - total(covariance - change)) / 2e-5
+        assert np.sum(found * change) / 1e-5 == pytest.approx(expected, rel=1e-6), (i, j)
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_slopes_by_lengths(alike, monkeypatch):
+    """Through stiffness and C at once, against central differences."""
+    monkeypatch.setattr(averages, "POINTS", (2, 4))
+    lattice = RigidLattice(springs_of("P 1 21 1"))
+    n = lattice.springs.n_interfaces
+    lengths = 1.3 if alike else tuple(np.linspace(0.8, 1.5, n).tolist())
+    by_c, by_k = RNG(3).normal(size=(6, 6)), RNG(4).normal(size=(n, 6, 6))
+    by_c = by_c + by_c.T
+
+    def total(changed):
+        stiffness = lattice.stiffness(changed)
+        return np.sum(by_k * stiffness) + np.sum(by_c * mean_covariance(lattice.springs, stiffness))
+
+    found = lattice.length_slopes(lengths, by_c, by_k)
+    assert found.shape == ((1,) if alike else (n,))
+    for place in {0, len(found) - 1}:
+        ends = []
+        for step in (-1e-5, 1e-5):
+            moved = np.atleast_1d(lengths).copy()
+            moved[place] += step
+            ends.append(total(float(moved[0]) if alike else tuple(moved.tolist())))
+        assert found[place] == pytest.approx((ends[1] - ends[0]) / 2e-5, rel=1e-6)
 
 
 def test_a_hinge_is_refused():

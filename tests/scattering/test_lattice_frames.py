@@ -14,7 +14,7 @@ from test_lattice_dynamics_intensity import N, Supercell, scale_and_cc
 
 from hpc_diffuser.motion.lattice.rigid import displacements
 from hpc_diffuser.motion.modes import with_frames
-from hpc_diffuser.motion.parameters import Parameters
+from hpc_diffuser.motion.parameters import Parameters, parameters_from
 from hpc_diffuser.motion.random_numbers import generator, normal_samples
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering import lattice_frames
@@ -102,3 +102,28 @@ def test_frames_all_alike_are_one_structure():
     frames = np.repeat(crystal.structure.positions[None], 3, axis=0)
     found = calculated(crystal, frames, grid, indices)
     np.testing.assert_allclose(found, crystal.calculated(grid, indices), rtol=1e-3)
+
+
+def test_gradient(monkeypatch):
+    """By springs and by what atoms do on their own, against differences of fourth order."""
+    monkeypatch.setattr(lattice_frames, "ATOMS_AT_ONCE", 20)
+    crystal = Supercell("P 1", 0.3)
+    grid, indices = crystal.samples(40)
+    modes = with_frames(replace(crystal.modes(), crystal_b_A2=None), frames_of(crystal), WEIGHTS)
+    model = forward_model(modes, grid, indices, Ranks(), Computation(0.7, "target", "direct"))
+    normals = np.repeat(normal_samples("sobol", 4, 3, generator(1)), 3, axis=0)
+    weights = np.random.default_rng(2).uniform(0.5, 1.5, len(indices))
+    values = {"lattice_spring_A": 1.1 * crystal.length, "uncorrelated_sigma_A": 0.2}
+
+    def at(**changed):
+        return parameters_from(values | changed, crystal.lattice)
+
+    found = model.gradient(at(), normals, weights, tuple(values))
+    for name, value in values.items():
+        h = 0.02 * value
+        ends = [
+            weights @ model.internal_motion(at(**{name: value + step * h}), normals)
+            for step in (-2, -1, 1, 2)
+        ]
+        expected = (8 * (ends[2] - ends[1]) - (ends[3] - ends[0])) / (12 * h)
+        assert found[name][0] == pytest.approx(expected, 1e-4), name

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from builders import random_structure
+from ranks_in_turn import on_ranks
 
 import hpc_diffuser.crystal.atom_factors
 from hpc_diffuser.crystal.atom_factors import atom_factors
@@ -21,6 +22,7 @@ from hpc_diffuser.scattering.model import forward_model
 from hpc_diffuser.scattering.molecule import Computation
 
 CELL = (17.0, 18.0, 19.0, 88.0, 105.0, 98.0)
+SCREWED = (16.0, 16.0, 19.0, 90.0, 90.0, 90.0)
 D_MIN = 3.0
 MODES = {"mode_amplitude_A": [0.3, 0.2, 0.25]}
 # Of every term its model; what is refined in it is all that is not 0.
@@ -57,6 +59,13 @@ MODELS = {
     "lattice": MODES | {"translation_sigma_A": 0.2, "halo_sigma_A": 0.3, "halo_gamma_A": 20.0},
     "profile": MODES | {"translation_sigma_A": 0.3, "halo_alpha": 2.0},
     "springs": MODES | {"lattice_spring_A": [1.6, 1.2, 1.8], "uncorrelated_sigma_A": 0.2},
+    "springs alike": MODES
+    | {
+        "mode_correlation": [0.6, -0.3, 0.2],
+        "lattice_spring_A": 1.5,
+        "uncorrelated_sigma_A": [0.3, 0.2, 0.1],
+        "residual_b_fraction": 0.05,
+    },
     "residual": MODES
     | {
         "translation_sigma_A": [0.2, 0.3, 0.1],
@@ -89,7 +98,15 @@ def moving_molecule(space_group="P 1", cell=CELL) -> Modes:
 class Case:
     """A model, its points and parameters, and a sum of its intensity with random weights."""
 
-    def __init__(self, name, transform="direct", grid="target", space_group="P 1", cell=CELL):
+    def __init__(
+        self,
+        name,
+        transform="direct",
+        grid="target",
+        space_group="P 1",
+        cell=CELL,
+        group=None,
+    ):
         self.modes = moving_molecule(space_group, cell)
         lattice = None
         if "lattice_spring_A" in MODELS[name]:
@@ -107,7 +124,7 @@ class Case:
         if self.parameters.k_sol_eA3:
             how = replace(how, factors=atom_factors(self.modes.structure, 0.4, 40.0))
         profile = np.random.default_rng(3).uniform(0, 1, (3, 3, 3)) ** 2
-        self.model = forward_model(self.modes, target, indices, Ranks(), how, profile)
+        self.model = forward_model(self.modes, target, indices, group or Ranks(), how, profile)
         columns = 3 + 3 * self.parameters.sampled.librates
         self.normals = normal_samples("sobol", 16, columns, generator(1))
         self.weights = np.random.default_rng(2).uniform(0.5, 1.5, len(indices))
@@ -131,8 +148,9 @@ class Case:
 
         return (8 * two(h) - two(2 * h)) / (12 * h)
 
-    def gradient(self):
-        return self.model.gradient(self.parameters, self.normals, self.weights, self.names)
+    def gradient(self, weights=None):
+        weights = self.weights if weights is None else weights
+        return self.model.gradient(self.parameters, self.normals, weights, self.names)
 
     def agrees_with_differences(self):
         """Every parameter's first and last derivative: 1e-4 of it, or 1e-6 of the sum per unit.
@@ -173,7 +191,7 @@ def test_density(name):
         np.testing.assert_allclose(found[one], expected[one], 5e-4, cancelling)
 
 
-@pytest.mark.parametrize("name", ["screw", "liquid", "lattice", "profile", "residual"])
+@pytest.mark.parametrize("name", ["screw", "liquid", "lattice", "profile", "residual", "springs"])
 def test_interpolated_from_a_coarse_grid(name):
     """The same through interpolation."""
     Case(name, grid="band-limited").agrees_with_differences()
@@ -185,3 +203,30 @@ def test_averaged_over_mates(name):
     cell = (17.0, 17.0, 19.0, 90.0, 90.0, 90.0)
     for grid in ("target", "band-limited"):
         Case(name, "direct", grid, "P 43 21 2", cell).agrees_with_differences()
+
+
+def test_springs_of_molecules_in_several_orientations():
+    """Neighbours of a cell with screw axes, whose molecules' transforms are at the same voxels."""
+    Case("springs alike", "direct", "target", "P 41", SCREWED).agrees_with_differences()
+
+
+@pytest.mark.parametrize(
+    ("name", "space_group", "cell"),
+    [("springs", "P 1", CELL), ("springs alike", "P 41", SCREWED)],
+)
+def test_springs_on_ranks(name, space_group, cell):
+    """Gradient and map have the same bits on 1, 2, 3 ranks, though molecules share voxels."""
+
+    def work(group):
+        case = Case(name, "density", "band-limited", space_group, cell, group)
+        found = case.gradient(case.weights[case.model.rows])
+        values = case.model.internal_motion(case.parameters, case.normals)
+        return np.concatenate([found[one] for one in case.names]), case.model.rows, values
+
+    whole = {}
+    for size in (1, 2, 3):
+        ranks = on_ranks(size, work)[0]
+        order = np.argsort(np.concatenate([rows for _, rows, _ in ranks]))
+        values = np.concatenate([values for _, _, values in ranks])[order]
+        whole[size] = values.tobytes(), *{gradient.tobytes() for gradient, _, _ in ranks}
+    assert whole[1] == whole[2] == whole[3]

@@ -210,3 +210,34 @@ def test_operations_add_up_over_slabs(name):
     flops = [part.transform.flops for part in parts]
     assert min(flops) > 0
     assert sum(flops) == pytest.approx(whole.transform.flops, rel=1e-12)
+
+
+@every_transform
+def test_slopes_by_covariances(name):
+    """The transpose of dressed transforms, against differences of sums over atoms.
+
+    Drawn atoms are differentiated with an error of their own.
+    """
+    case, exact, rng = Case(name), Case("direct"), np.random.default_rng(8)
+    roots = rng.normal(0, 0.3, (len(case.structure), 3, 3))
+    covariances = roots @ roots.swapaxes(1, 2)
+    weights, rows = rng.normal(size=(2, len(roots))), case.slab.position_of(case.indices)
+    pulls = np.zeros((2, case.slab.size), np.complex64)
+    at_samples = rng.normal(size=(2, len(rows), 2)) @ [1, 1j]
+    # λ* dT is the same whatever both have their phase about.
+    pulls[:, rows] = at_samples * np.exp(-2j * np.pi * case.s @ case.transform.origin)
+
+    def total(changed):
+        found = exact.transform.dressed(changed, weights)[:, rows]
+        return float(np.sum(at_samples.conj() * found).real)
+
+    parts = case.transform.dressed_slopes(covariances, weights, pulls)
+    assert parts.shape == (len(case.slab.blocks) - 1, len(roots), 3, 3)
+    found, allowed = parts.sum(axis=0), 1e-4 if name == "direct" else 3e-3
+    np.testing.assert_allclose(found, found.swapaxes(1, 2), atol=1e-5 * np.abs(found).max())
+    for a, i, j in ((0, 0, 0), (5, 1, 2), (36, 2, 2)):
+        change = np.zeros_like(covariances)
+        change[a, i, j] = change[a, j, i] = 0.02
+        expected = (total(covariances + change) - total(covariances - change)) / 0.04
+        slope = np.sum(found * change) / 0.02
+        assert slope == pytest.approx(expected, abs=allowed * np.abs(found).max()), (a, i, j)

@@ -8,7 +8,7 @@ import numpy as np
 
 from hpc_diffuser.crystal.packing import CONTACT_A, crystal_packing
 from hpc_diffuser.crystal.structure import Structure, centre_of_mass
-from hpc_diffuser.motion.lattice.averages import mean_covariance
+from hpc_diffuser.motion.lattice.averages import covariance_slopes, mean_covariance
 from hpc_diffuser.motion.lattice.springs import Springs, contact_springs
 from hpc_diffuser.system.arrays import Floats
 
@@ -37,6 +37,35 @@ class RigidLattice:
         """K of each interface (I, 6, 6) of one length of all springs, or one for each interface."""
         lengths = np.maximum(np.broadcast_to(lengths_A, self.springs.n_interfaces), SHORTEST_A)
         return self.springs.of_pairs(1 / lengths**2)
+
+    def stiffness_slopes(self, lengths_A: Lengths) -> Floats:
+        """Derivatives of K by each length: (n, I, 6, 6), of one length for all n = 1."""
+        n = self.springs.n_interfaces
+        lengths = np.maximum(np.broadcast_to(lengths_A, n), SHORTEST_A)
+        slopes = self.springs.of_pairs(-2 / lengths**3)
+        if not np.ndim(lengths_A):
+            return slopes[None]
+        each: Floats = np.eye(n)[:, :, None, None] * slopes
+        return each
+
+    def length_slopes(
+        self, lengths_A: Lengths, by_covariance: Floats, by_stiffness: Floats | float = 0.0
+    ) -> Floats:
+        """An objective's derivatives by each length (n,), from those by C and beside it by K.
+
+        Parameters
+        ----------
+        lengths_A
+            As of `stiffness`.
+        by_covariance : (6, 6) float
+            Symmetric.
+        by_stiffness : (I, 6, 6) float
+        """
+        through = covariance_slopes(self.springs, self.stiffness(lengths_A), by_covariance)
+        slopes: Floats = np.tensordot(
+            self.stiffness_slopes(lengths_A), by_stiffness + through, axes=3
+        )
+        return slopes
 
     def covariance(self, lengths_A: Lengths) -> Floats:
         """C = ⟨ξ ξᵀ⟩ of a molecule about the springs' centre: (6, 6) Å², Å and 1."""
@@ -74,6 +103,31 @@ def rigid_motion(covariance: Floats) -> RigidMotion:
     turn = np.linalg.cholesky(covariance[3:, 3:])
     screw = np.linalg.solve(turn, covariance[3:, :3]).T
     return RigidMotion(turn, screw, covariance[:3, :3] - screw @ screw.T)
+
+
+def rigid_motion_slopes(motion: RigidMotion, by: RigidMotion) -> Floats:
+    """The transpose of `rigid_motion`: by the covariance (6, 6), symmetric.
+
+    With the covariance's blocks tt, tr and rr, W Wᵀ = rr, T Wᵀ = tr and rest = tt − T Tᵀ.
+
+    Parameters
+    ----------
+    motion : RigidMotion
+    by : RigidMotion
+        An objective's derivatives by its parts.
+    """
+    by_rest = (by.rest + by.rest.T) / 2
+    by_screw = by.screw - 2 * by_rest @ motion.screw
+    inverse = np.linalg.inv(motion.turn)
+    by_turn = by.turn - inverse.T @ by_screw.T @ motion.screw
+    lower = np.tril(motion.turn.T @ by_turn)  # of Cholesky's factor
+    lower[np.diag_indices(3)] /= 2
+    found = np.zeros((6, 6))
+    found[:3, :3] = by_rest
+    found[:3, 3:] = by_screw @ inverse / 2
+    found[3:, :3] = found[:3, 3:].T
+    found[3:, 3:] = inverse.T @ (lower + lower.T) @ inverse / 2
+    return found
 
 
 def rigid_lattice(
