@@ -160,7 +160,8 @@ class ModelConfig:
 
     `estimator` says what of the modes' motion is sampled: all of it, nothing, or what the first
     order leaves. `samples` may be "auto": then as many as `map_error`, 1 − CC of a calculated map,
-    asks for.
+    asks for. `halos` says whether those of lattice-coupled translation are of molecules of one
+    orientation, or of the whole cell.
     """
 
     estimator: str = "auto"
@@ -171,6 +172,7 @@ class ModelConfig:
     transform: str = "auto"
     seed: int = 1
     final_samples: int = 1024
+    halos: str = "molecule"
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ _CHOICES = {
     "model.sampler": ("sobol", "random"),
     "model.grid": ("auto", "target", "band-limited"),
     "model.transform": ("auto", "direct", "density"),
+    "model.halos": ("molecule", "cell"),
     "search.method": tuple(METHODS),
     "models.positions": ("own", "structure"),
 }

@@ -81,6 +81,7 @@ def computation(options: ModelConfig, modes: Modes, space: SearchSpace) -> Compu
     """How a model is computed: on which grid, for how large a molecule, and which atoms."""
     densest, factors = space.farthest, None
     _require_held_frames(space)
+    _require_coupled(options, space)
     require_crystal_axes(space.anywhere.disorder, modes.space_group, modes.unit_cell)
     if densest.k_sol_eA3:
         factors = atom_factors(modes.structure, densest.k_sol_eA3, densest.b_sol_A2)
@@ -90,6 +91,7 @@ def computation(options: ModelConfig, modes: Modes, space: SearchSpace) -> Compu
         transform=options.transform,
         liquid_gamma_A=_inside_gamma_A(modes, space),
         crystal_gamma_A=space.at_least("crystal_llm_gamma_A"),
+        halos=options.halos if space.at_most("halo_sigma_A") else "molecule",
         factors=factors,
         many_kinds=space.at_most("residual_b_fraction") > 0,
         estimator=_estimator(options, modes, space),
@@ -128,6 +130,22 @@ def _require_held_frames(space: SearchSpace) -> None:
         raise InputError(
             "parameters.crystal_llm_sigma_A: weights of frames are not refined beside liquid-like "
             "motion of the whole crystal: hold [structure] weights, or use llm_sigma_A"
+        )
+
+
+def _require_coupled(options: ModelConfig, space: SearchSpace) -> None:
+    """Raise InputError for halos of the whole cell that have no correlation, or refined weights."""
+    if options.halos != "cell":
+        return
+    if space.at_most("halo_alpha"):
+        raise InputError(
+            'model.halos = "cell" is of halo_sigma_A and halo_gamma_A: parameters.halo_alpha takes '
+            'its halos from the target; give those, or set "molecule"'
+        )
+    if space.at_most("halo_sigma_A") and space.at_most(FRAME_WEIGHT.name):
+        raise InputError(
+            'model.halos = "cell": weights of frames are not refined beside halos of the whole '
+            'cell: hold [structure] weights, or set "molecule"'
         )
 
 

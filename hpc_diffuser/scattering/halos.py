@@ -87,10 +87,10 @@ class LatticeHalos:
         """
         if sigma_A == 0 or gamma_A == 0:
             return np.zeros(len(positions))
-        n_terms = _terms(4 * np.pi**2 / self.d_min_A**2 * sigma_A**2)
+        n_terms = series_terms(4 * np.pi**2 / self.d_min_A**2 * sigma_A**2)
         sums = coupling_sums(gamma_A, n_terms, self.divisions, self.unit_cell, self.lattice)
         factorials = np.exp(gammaln(np.arange(len(sums)) + 2.0))
-        return _power_series(sums / factorials[:, None], positions, q_squared * sigma_A**2)
+        return power_series(sums / factorials[:, None], positions, q_squared * sigma_A**2)
 
 
 def halo_factor(
@@ -246,14 +246,14 @@ def empirical_halo(indices: Integers, profile: Floats, alpha: float) -> Floats:
     return halo.ravel()[zone_positions(indices, profile.shape)]
 
 
-def _terms(largest: float) -> int:
+def series_terms(largest: float) -> int:
     """So many terms of the series of e^x − 1 leave out a part `_TOLERANCE`, up to x."""
     n = np.arange(1, int(10 * largest) + 50)
     share = n * np.log(largest) - gammaln(n + 1) - np.log(np.expm1(largest))
     return int(n[(n > 2 * largest) & (share < np.log(_TOLERANCE))][0])
 
 
-def _power_series(coefficients: Floats, positions: Integers, x: Floats) -> Floats:
+def power_series(coefficients: Floats, positions: Integers, x: Floats) -> Floats:
     """Σ_{n≥1} c_n xⁿ by Horner's rule, with the coefficients (N, P) of each voxel's position."""
     result = np.zeros(len(x))
     for start in range(0, len(x), _BLOCK):

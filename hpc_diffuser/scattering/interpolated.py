@@ -23,7 +23,7 @@ from hpc_diffuser.scattering.interpolation import (
 from hpc_diffuser.scattering.molecule import Computation, DirectModel, MoleculeModel
 from hpc_diffuser.scattering.slab import plane_costs
 from hpc_diffuser.scattering.volume import Volume, volume_of_all
-from hpc_diffuser.system.arrays import Floats, Integers
+from hpc_diffuser.system.arrays import Complexes, Floats, Integers
 
 INTERPOLATION_ERROR = 5e-4  # relative rms of the intensity: 1 − CC below 1e-6, sampling's is 1e-4
 
@@ -88,6 +88,22 @@ class InterpolatedModel:
     def frame_slopes(self, parameters: Parameters, normals: Floats) -> Iterator[Intensity]:
         """The same by frames' weights; see `DirectModel`."""
         return self.coarse.frame_slopes(parameters, normals)
+
+    def average_transform(
+        self, parameters: Parameters, normals: Floats | None, about_A: Floats
+    ) -> Complexes:
+        """⟨F⟩ at the voxels `rows`, interpolated; see `MoleculeModel`.
+
+        About the middle it varies more slowly than the intensity.
+        """
+        coarse = self.coarse.average_transform(parameters, normals, about_A)
+        imaginary = self._volume.of(coarse.imag)
+        flat = imaginary.reshape(-1)
+        flat[: len(flat) // 2] *= -1  # F of a Friedel mate is the conjugate
+        real = self._volume.of(coarse.real)
+        at_voxels = self._interpolator.at_voxels
+        found: Complexes = at_voxels(real) + 1j * at_voxels(imaginary)
+        return found
 
     def at_voxels(self, coarse: Floats) -> Floats:
         """The voxels `rows` from this rank's part of a coarse map."""

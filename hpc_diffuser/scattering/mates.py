@@ -11,7 +11,7 @@ from hpc_diffuser.crystal.symmetry import (
 )
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parallel.decomposition import share_planes
-from hpc_diffuser.system.arrays import Floats, Integers
+from hpc_diffuser.system.arrays import Complexes, Floats, Integers
 
 
 class Mates:
@@ -59,6 +59,13 @@ class Mates:
         """Values at this rank's expanded voxels (e,) → averages at the samples `rows`: (v,)."""
         every = self._group.concatenated(values.astype(np.float32), self._lengths)
         return average_over_mates(every, self._mates)
+
+    def of_all(self, values: Complexes) -> Complexes:
+        """All ranks' values, complex64, in the order of the expanded voxels: (e,) → (E,)."""
+        every = self._group.concatenated(values.astype(np.complex64), self._lengths)
+        found = np.empty_like(every)
+        found[self._group.concatenated(self._own, self._lengths)] = every
+        return found
 
     def spread(self, slope: Floats) -> Floats:
         """The transpose of averaging: (v,) at the samples → (e,) at the expanded voxels."""

@@ -17,6 +17,7 @@ from hpc_diffuser.motion.registry import BY_NAME
 from hpc_diffuser.motion.slopes import with_number
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parallel.ordered_sums import sum_over_planes
+from hpc_diffuser.scattering.cell_halos import CellHalos
 from hpc_diffuser.scattering.crystal_liquid import CrystalLiquid
 from hpc_diffuser.scattering.halos import LatticeHalos, empirical_halo, period, zone_positions
 from hpc_diffuser.scattering.intensity import Intensity
@@ -132,12 +133,16 @@ class Crystal:
         Empirical halo, see `halos.zone_profile`; needed where `halo_alpha` is not 0.
     in_lattice : callable or None
         Which of the voxels asked for → `LatticeNeighbours`; None without springs.
+    make_halos : callable or None
+        These, and the voxels with their mates → `CellHalos`; None where molecules of one
+        orientation alone are coupled.
     """
 
     operations: Integers
     lattice: Centring
     profile: Floats | None = None
     in_lattice: Callable[[Integers], LatticeNeighbours] | None = None
+    make_halos: Callable[[Integers, Integers], CellHalos] | None = None
 
 
 class ForwardModel:
@@ -197,6 +202,8 @@ class ForwardModel:
         self._grid, self._d_min = grid, float(1 / np.sqrt(grid.inverse_d_squared(indices).max()))
         self._liquid = make_liquid(self.rows) if make_liquid else None
         self._in_lattice = crystal.in_lattice(self.rows) if crystal.in_lattice else None
+        make_halos = crystal.make_halos if self._mates is not None else None
+        self._cell_halos = make_halos(self.rows, expanded) if make_halos else None
 
     def internal_motion(self, parameters: Parameters, normals: Floats) -> Floats:
         """Intensity with the internal motion sampled.
@@ -236,7 +243,9 @@ class ForwardModel:
         return self.molecule.moments.how(parameters.sampled)
 
     def expands(self, parameters: Parameters) -> bool:
-        """Whether there is a one-phonon order; see `Model`."""
+        """Whether there is a one-phonon order; see `Model`. The cell's halos have none."""
+        if self._cell_halos is not None and parameters.disorder.halo_sigma_A:
+            return False
         return self.molecule.moments.expands(parameters.sampled)
 
     def use_estimator(self, name: str) -> None:
@@ -252,7 +261,13 @@ class ForwardModel:
 
     def _with_pairs(self, own: Floats, parameters: Parameters, normals: Floats | None) -> Floats:
         """With what moves together in the whole crystal, beside each molecule's own intensity."""
-        if not parameters.disorder.is_crystal_liquid:
+        disorder = parameters.disorder
+        if self._cell_halos is not None and self._mates is not None and disorder.halo_sigma_A:
+            about = self._cell_halos.middle
+            average = self.molecule.average_transform(parameters, normals, about)
+            of_halos = disorder.halo_sigma_A, disorder.halo_gamma_A
+            own = own + self._cell_halos.intensity(self._mates.of_all(average), *of_halos)
+        if not disorder.is_crystal_liquid:
             return own
         if self._liquid is None:
             raise ValueError("liquid-like motion of the crystal: see `Computation.crystal_gamma_A`")
@@ -336,7 +351,7 @@ class ForwardModel:
             Where the moments are not those of samples alone.
         """
         slope = slope * self._factors(parameters, normals)
-        if parameters.disorder.is_crystal_liquid:
+        if parameters.disorder.is_crystal_liquid or self._cell_halos is not None:
             return self._by_differences(parameters, normals, slope, names)
         part = self.molecule.internal_motion(parameters, normals)
         disorder = parameters.disorder
@@ -461,8 +476,17 @@ def forward_model(
         drawing = (how.transform, how.factors, how.motion_A)
         return LatticeNeighbours(modes, grid, indices, rows, group, *drawing)
 
+    def make_halos(rows: Integers, expanded: Integers) -> CellHalos:
+        return CellHalos(modes, grid, indices, rows, expanded)
+
     operations = grid_operations(grid, modes.space_group)
-    crystal = Crystal(operations, lattice, profile, in_lattice if modes.lattice else None)
+    crystal = Crystal(
+        operations,
+        lattice,
+        profile,
+        in_lattice if modes.lattice else None,
+        make_halos if how.halos == "cell" else None,
+    )
 
     def make(voxels: Integers, holder: HklGrid) -> MoleculeModel:
         return molecule_model(modes, holder, voxels, group, how)

@@ -36,7 +36,7 @@ from hpc_diffuser.scattering.moment_slopes import (
 )
 from hpc_diffuser.scattering.moments import Moments
 from hpc_diffuser.scattering.volume import Volume
-from hpc_diffuser.system.arrays import Floats, Integers
+from hpc_diffuser.system.arrays import Complexes, Floats, Integers
 
 _LIQUID_STEP = 2e-3  # of σ and γ: differences of the series
 
@@ -58,6 +58,8 @@ class Computation:
         molecules move inside, or as wholes, besides.
     crystal_gamma_A : float, Å
         The shortest of that of the whole crystal; 0 without.
+    halos : {"molecule", "cell"}
+        Whether lattice-coupled translation couples molecules of one orientation or of all.
     factors : AtomFactors or None
         At the densest solvent; plain form factors without.
     many_kinds : bool
@@ -71,6 +73,7 @@ class Computation:
     transform: str = "auto"
     liquid_gamma_A: float = 0.0
     crystal_gamma_A: float = 0.0
+    halos: str = "molecule"
     factors: AtomFactors | None = None
     many_kinds: bool = False
     estimator: str = "sampled"
@@ -145,6 +148,15 @@ class MoleculeModel(Protocol):
         Intensity
             Its derivative by the weight of one frame after the other, where all add up to 1, at
             the voxels that this rank computes.
+        """
+        ...
+
+    def average_transform(
+        self, parameters: Parameters, normals: Floats | None, about_A: Floats
+    ) -> Complexes:
+        """⟨F⟩ dimmed by all motion, about a point (3,) of the molecule's middle, at `rows`: (v,).
+
+        Of the mean structure where there are no normals. All ranks call it.
         """
         ...
 
@@ -276,6 +288,18 @@ class DirectModel:
             inside = inside + dimmed * self._liquid.series(pairs, *shape)
         average = factors.average * mean_squared if disorder.halo_sigma_A else np.empty(0)
         return Intensity(factors.internal * inside, factors.rigid * mean_squared, average)
+
+    def average_transform(
+        self, parameters: Parameters, normals: Floats | None, about_A: Floats
+    ) -> Complexes:
+        """⟨F⟩ at the voxels `rows`; see `MoleculeModel`."""
+        own = self._along_q(parameters.disorder.own_covariance())
+        dimming = np.exp(-(own + self._translation(parameters)) / 2)
+        average = self.moments.mean_transform(parameters, normals)
+        q = self.moments.indices @ self._to_q
+        phases = np.exp(1j * (q @ (self.moments.transform.origin - about_A)))
+        found: Complexes = average * (dimming * phases)
+        return found
 
     def at_voxels(self, values: Floats) -> Floats:
         """A map at the voxels `rows`: as it is."""

@@ -1,0 +1,169 @@
+"""Halos of crystals whose molecules have several orientations, all of which move together.
+
+`halos` couples the translations of molecules of one orientation. Where those of all molecules of
+the crystal are correlated, ⟨t t'⟩ = σ² e^{−d/γ} along any axis with the distance d of their centres
+of mass, molecules of different orientation scatter in phase besides,
+
+    1/Z Σ_{m≠n} F_m F̄_n Σ_R (exp(q²σ² e^{−|c_m + R − c_n|/γ}) − 1) e^{2πi hkl·R}
+
+per molecule, with F of average molecules at their places, dimmed by all that moves them. Around a
+Bragg peak all add up to the cell's transform: where that is absent, so is most of the halo. At
+equal q² this, too, averages to nothing over a Brillouin zone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import gammaln
+
+from hpc_diffuser.crystal.lattice import Centring, HklGrid, centring, fractionalization
+from hpc_diffuser.crystal.placed import placed_molecules
+from hpc_diffuser.crystal.structure import centre_of_mass
+from hpc_diffuser.motion.modes import Modes
+from hpc_diffuser.scattering.halos import period, power_series, series_terms, zone_positions
+from hpc_diffuser.system.arrays import Complexes, Floats, Integers
+
+_REACH = 16.0  # in correlation lengths: e^{-16} = 1e-7
+
+
+class CellHalos:
+    """What molecules of different orientation add at some voxels of a map.
+
+    Parameters
+    ----------
+    modes : Modes
+        In a space group with more than one rotation.
+    grid : HklGrid
+    indices : (V, 3) int
+        Of all ranks' voxels.
+    rows : (v,) int
+        Which of them are this rank's.
+    expanded : (E, 3) int
+        All voxels and their mates, as of `symmetry.laue_expansion`.
+    """
+
+    def __init__(
+        self,
+        modes: Modes,
+        grid: HklGrid,
+        indices: Integers,
+        rows: Integers,
+        expanded: Integers,
+    ):
+        cell, positions = grid.unit_cell, modes.structure.positions
+        self._cell, self._divisions = cell, grid.whole_divisions()
+        self._lattice = centring(modes.space_group, cell)
+        voxels = indices[rows]
+        placed = placed_molecules(voxels, grid.divisions, cell, modes.space_group)
+        # Of molecules that the centring makes of each other, one: the others are lattice points.
+        flat = placed.rotations.reshape(placed.n_molecules, -1)
+        self._molecules = np.sort(np.unique(flat, axis=0, return_index=True)[1])
+        self._placed, self._rows = placed, _rows_of(placed.expanded, expanded)
+        to_fraction = fractionalization(cell)
+        centre = to_fraction @ centre_of_mass(modes.structure)
+        self._centres = placed.rotations @ centre + placed.translations
+        self.middle: Floats = (positions.min(axis=0) + positions.max(axis=0)) / 2
+        self._places = zone_positions(voxels, period(self._divisions, self._lattice))
+        self._q_squared = 4 * np.pi**2 * grid.inverse_d_squared(voxels)
+        self._largest = 4 * np.pi**2 * float(grid.inverse_d_squared(indices).max())
+
+    def intensity(self, every: Complexes, sigma_A: float, gamma_A: float) -> Floats:
+        """Per molecule, at this rank's voxels: (v,) float64, electrons².
+
+        Parameters
+        ----------
+        every : (E,) complex64
+            ⟨F⟩ of one molecule about `middle`, dimmed by all its motion, at all expanded voxels.
+        sigma_A, gamma_A : float, Å
+        """
+        own = every[self._rows]
+        placed = [self._placed.transform(m, own, self.middle) for m in self._molecules]
+        x, terms = self._q_squared * sigma_A**2, series_terms(self._largest * sigma_A**2)
+        total = np.zeros(len(x))
+        for i, m in enumerate(self._molecules):
+            for j, n in enumerate(self._molecules[:i]):
+                apart = self._centres[m] - self._centres[n]
+                waves = coupling_waves(
+                    apart, gamma_A, terms, self._divisions, self._cell, self._lattice
+                )
+                both = placed[i] * placed[j].conj()
+                total += both.real * self._series(waves.real, x)
+                total -= both.imag * self._series(waves.imag, x)
+        mean: Floats = 2 * total / len(self._molecules)
+        return mean
+
+    def _series(self, waves: Floats, x: Floats) -> Floats:
+        factorials = np.exp(gammaln(np.arange(len(waves)) + 2.0))
+        return power_series(waves / factorials[:, None], self._places, x)
+
+
+def coupling_waves(
+    apart: Floats,
+    gamma_A: float,
+    terms: int,
+    divisions: tuple[int, int, int],
+    unit_cell: tuple[float, ...],
+    lattice: Centring,
+) -> Complexes:
+    """Σ_R e^{−n|R + d|/γ} e^{2πi hkl·R} for n = 1, 2, ... at every position in a `halos.period`.
+
+    Parameters
+    ----------
+    apart : (3,) float
+        d, in fractions of the cell.
+    gamma_A : float, Å
+    terms : int
+        Largest n.
+    divisions : 3 ints
+    unit_cell : 6 floats, Å and degrees
+    lattice : Centring
+
+    Returns
+    -------
+    (terms, P) complex
+    """
+    shape = period(divisions, lattice)
+    lengths, bins = _lattice_points(apart, _REACH * gamma_A, shape, unit_cell, lattice)
+    found = np.zeros((terms, int(np.prod(shape))), complex)
+    for n in range(1, terms + 1):
+        near = lengths < _REACH * gamma_A / n
+        lengths, bins = lengths[near], bins[near]
+        folded = np.bincount(bins, np.exp(-n / gamma_A * lengths), found.shape[1])
+        found[n - 1] = np.fft.fftn(folded.reshape(shape)).conj().ravel()
+    return found
+
+
+def _lattice_points(
+    apart: Floats,
+    radius_A: float,
+    bins: tuple[int, int, int],
+    unit_cell: tuple[float, ...],
+    lattice: Centring,
+) -> tuple[Floats, Integers]:
+    """|R + d| in Å up to a radius, and the places of R among the bins."""
+    to_fraction = fractionalization(unit_cell)
+    metric = np.linalg.inv(to_fraction).T @ np.linalg.inv(to_fraction)
+    # The sphere's largest u = R·a* is at R ∥ a*.
+    reach = np.ceil(radius_A * np.linalg.norm(to_fraction, axis=1)).astype(int) + 1
+    lengths, places = [], []
+    for point in np.array(lattice.points):
+        start = np.floor(-apart - point / lattice.steps).astype(int)
+        axes = [np.arange(s - r, s + r + 2) for s, r in zip(start, reach, strict=True)]
+        for u in axes[0]:
+            cells = np.stack(np.meshgrid([u], axes[1], axes[2], indexing="ij"), -1).reshape(-1, 3)
+            away = cells + point / lattice.steps + apart
+            squared = np.einsum("ri,ij,rj->r", away, metric, away, optimize=True)
+            near = squared < radius_A**2
+            lengths.append(np.sqrt(squared[near]))
+            steps = lattice.steps * cells[near] + point
+            places.append(np.ravel_multi_index(tuple(steps.T), bins, mode="wrap"))
+    return np.concatenate(lengths), np.concatenate(places)
+
+
+def _rows_of(some: Integers, every: Integers) -> Integers:
+    """Where samples (E', 3) are among all, (E, 3) and sorted, h ≥ 0."""
+    low = every.min(axis=0)
+    sides = every.max(axis=0) - low + 1
+    keys, own = (np.ravel_multi_index(tuple((x - low).T), tuple(sides)) for x in (every, some))
+    rows: Integers = np.searchsorted(keys, own)
+    return rows
