@@ -202,14 +202,20 @@ def parabola(gradient: np.ndarray, matrix: np.ndarray, scatter: float = 1.0) -> 
     return Linearised(gradient, matrix, 0 * gradient, np.diag(matrix), scatter)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_bounded_step_is_that_of_scipy(seed):
-    """40 parameters of other sizes, half of them at bounds; scipy's own bounded least squares."""
+@pytest.mark.parametrize("damping", [0.0, 1.0, 1e3])
+@pytest.mark.parametrize("seed", range(3))
+def test_bounded_step_is_that_of_scipy(seed, damping):
+    """40 parameters of other sizes, half of them at bounds; scipy's own bounded least squares.
+
+    Damped, a parameter's own length is one more residual.
+    """
     rng = np.random.default_rng(seed)
     units = 10.0 ** rng.uniform(-3, 3, 40)
     jacobian, residual = rng.normal(size=(100, 40)) / units, rng.normal(size=100)
     low, high = -rng.uniform(0, 0.1, 40) * units, rng.uniform(0, 0.1, 40) * units
-    step = bounded_step(jacobian.T @ residual, jacobian.T @ jacobian, 0.0, low, high)
+    step = bounded_step(jacobian.T @ residual, jacobian.T @ jacobian, damping, low, high)
+    damped = np.diag(np.sqrt(damping) * np.linalg.norm(jacobian, axis=0))
+    jacobian, residual = np.vstack([jacobian, damped]), np.append(residual, np.zeros(40))
     expected = lsq_linear(jacobian, -residual, (low, high), tol=1e-14, method="bvls").x
     np.testing.assert_allclose(step / units, expected / units, atol=1e-6)
     assert ((step >= low) & (step <= high)).all()

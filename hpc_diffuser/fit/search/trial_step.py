@@ -131,8 +131,10 @@ def bounded_step(
     g, ends = gradient * scale, (low, high)
     low, high = (_unscaled(x, scale) for x in ends)
     step, slope, sides = np.zeros(len(g)), g, np.full(len(g), 2)
+    bend = np.diag(a)  # damped it is not 1: a slope as it is would lead beyond the other bound
     for _ in range(_MOST_SETS):
-        told = np.where(step - slope <= low, -1, np.where(step - slope >= high, 1, 0))
+        alone = step - slope / bend  # where each would go on its own
+        told = np.where(alone <= low, -1, np.where(alone >= high, 1, 0))
         told[scale == 0] = -1
         if np.array_equal(told, sides):
             break

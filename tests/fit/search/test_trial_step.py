@@ -52,6 +52,26 @@ def test_one_step_leads_to_the_least_of_a_linear_map(noise):
     assert 0 < gain < 3 * (maps.objective(start) - best.fun)
 
 
+def test_a_step_that_leaves_nothing_of_the_map_is_shortened():
+    """By the slopes alone a parameter would go to its bound, where the map is below 0.
+
+    The numbers are those of liquid-like motion of a crystal, at γ 17.5 Å instead of 8.4 Å.
+    """
+    matrix = np.array([[334, -58, -1, 0.3], [0, 256, -1, 0.2], [0, 0, 0.5, 0.001], [0] * 4]) / 1e3
+    about = Linearised(
+        np.array([-0.0763, 0.0883, 0.0099, 0.0001]),
+        np.triu(matrix, 1) + np.triu(matrix, 1).T + np.diag([0.334, 0.256, 5e-4, 2e-6]),
+        np.array([-0.2707, -0.0174, 0.1622, 0.0021]),
+        np.array([0.3749, 0.2566, 0.0151, 3e-6]),
+        1.25,
+    )
+    bounds = np.array([[0.2, 1.2], [0.2, 1.2], [5.0, 30.0], [0.0, 200.0]])
+    squared = np.array([True, True, False, False])
+    start = np.array([0.7, 0.7, 17.5, 100.0])
+    there, gain = trial_point(start, bounds, squared, about, None, 1e-2)
+    assert gain > 0 and 8 < there[2] < 15
+
+
 def test_damping_holds_the_scale_which_a_cc_does_not_know():
     """A map that hardly does more than grow with a parameter: damped, it grows by no more."""
     maps = Maps(0.1)
