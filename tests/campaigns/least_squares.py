@@ -4,18 +4,22 @@
     python tests/campaigns/least_squares.py --modes 10 --method bayesian
     python tests/campaigns/least_squares.py --trajectory ../shared/data/lysozyme --modes 10 \\
         --d-max 3.3 --d-min 1.6 --oversampling 7
+    mpirun -n 3 python tests/campaigns/least_squares.py --modes 300 --keep work --restarts 2
 
 Network modes of the built-in four-helix bundle, or principal components of a trajectory: of a
 folder with `trajectory.xtc`, `topology.pdb` and `6o2h.pdb`. The map is made of as many Sobol points
 as `--exact` says, other ones than any fit's. Of each restart: its evaluations, those that began a
 stage, the errors of the weights that carry 90 % of the variance, and what CC_free is less than that
 of the true weights; core seconds are of this process. Then the same of the restarts' median, which
-a fit would take, and how far apart the restarts are in those weights.
+a fit would take, and how far apart the restarts are in those weights. `--keep` keeps the map, which
+is one, and each restart as it goes: they can be made side by side, or on, and told of together.
 """
 
 import argparse
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +30,10 @@ from hpc_diffuser.crystal.lattice import grid_to_resolution
 from hpc_diffuser.fit.config import parse_config
 from hpc_diffuser.fit.problem import Problem, compare, load_problem
 from hpc_diffuser.fit.refinement import RestartSearch
+from hpc_diffuser.fit.run.checkpoints import read_checkpoint, write_checkpoint
 from hpc_diffuser.fit.scoring import Comparison
 from hpc_diffuser.fit.search.history import History
-from hpc_diffuser.io.maps.native import write_target
+from hpc_diffuser.io.maps.native import read_map, write_map, write_target
 from hpc_diffuser.io.modes_file import write_modes
 from hpc_diffuser.io.modes_from_files import modes_from_trajectory
 from hpc_diffuser.io.trajectories.given import TrajectoryFiles
@@ -40,7 +45,7 @@ from hpc_diffuser.motion.elastic_network import elastic_network_modes
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.motion.random_numbers import generator, normal_samples
-from hpc_diffuser.parallel.communicator import Ranks
+from hpc_diffuser.parallel.communicator import Ranks, world
 from hpc_diffuser.parallel.task_queue import dealer
 from hpc_diffuser.scattering.collecting import whole_map
 from hpc_diffuser.scattering.model import ForwardModel, forward_model
@@ -71,13 +76,14 @@ evaluations = EVALUATIONS
 
 def main() -> None:
     """Print a row for each restart."""
-    given = arguments()
-    print(HEAD)
+    given, ranks = arguments(), world()
+    tell = partial(print, flush=True) if ranks.is_root else lambda line: None
+    tell(HEAD)
     for n_modes in given.modes:
         exact = Exact(source(n_modes, given.trajectory), given)
         for noise in given.noise:
             with tempfile.TemporaryDirectory() as folder:
-                closed_loop(Path(folder), exact, noise, given)
+                closed_loop(Path(folder), exact, noise, given, ranks, tell)
 
 
 def arguments() -> argparse.Namespace:
@@ -96,6 +102,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--restarts", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--method", nargs="+", default=["least-squares"])
     parser.add_argument("--evaluations", type=int, default=100)
+    parser.add_argument("--keep", type=Path, help="folder of the map and of what was found")
     return parser.parse_args()
 
 
@@ -105,6 +112,10 @@ class Exact:
     def __init__(self, modes: Modes, given: argparse.Namespace):
         self.modes, d_min = modes, given.d_min
         self.true_A = modes.amplitudes_A * given.total / np.linalg.norm(modes.amplitudes_A)
+        kept = given.keep and given.keep / f"exact-{len(modes.amplitudes_A)}.nxs"
+        if kept and kept.exists():
+            self.map = read_map(kept)
+            return
         grid = grid_to_resolution(modes.unit_cell, (given.oversampling,) * 3, d_min)
         indices = grid.indices_between(given.d_max, d_min)
         model = forward_model(modes, grid, indices, Ranks(), Computation(motion_A=given.total))
@@ -112,6 +123,9 @@ class Exact:
         truth = Parameters(self.true_A, Disorder(translation_sigma_A=TRANSLATION_A))
         values = model.internal_motion(truth, normals)
         self.map = whole_map(model, modes, grid, indices, values)
+        if kept:
+            given.keep.mkdir(exist_ok=True)
+            write_map(kept, self.map, {})
 
     def write(self, folder: Path, noise: float, given: argparse.Namespace) -> None:
         """Modes and a target."""
@@ -121,29 +135,34 @@ class Exact:
         write_target(folder / "target.h5", make_target(noisy, options), {})
 
 
-def closed_loop(folder: Path, exact: Exact, noise: float, given: argparse.Namespace) -> None:
+def closed_loop(
+    folder: Path,
+    exact: Exact,
+    noise: float,
+    given: argparse.Namespace,
+    ranks: Ranks,
+    tell: Callable[[str], None],
+) -> None:
     """One target, and a row for each restart's search for it."""
     exact.write(folder, noise, given)
     true_A, n_modes = exact.true_A, len(exact.true_A)
     for method in given.method:
         problem = load_problem(parse_config(config(true_A, method, given), folder))
-        model, comparison = compare(problem, Ranks())
+        model, comparison = compare(problem, ranks)
         truth = cc_free(problem, model, comparison, np.append(true_A, TRANSLATION_A))
-        print(f"{n_modes:5d}  {noise:5.2f}  truth: CC_free {truth:.4f}; by {method}:", flush=True)
+        tell(f"{n_modes:5d}  {noise:5.2f}  truth: CC_free {truth:.4f}; by {method}:")
         found = []
         for restart in given.restarts:
-            began = time.process_time()
-            history = searched(problem, restart)
-            seconds = time.process_time() - began
+            kept = given.keep and given.keep / f"{n_modes}-{noise}-{method}-{restart}.h5"
+            history, seconds = searched(problem, restart, kept, ranks)
             found.append(history.points[history.best])
             free = cc_free(problem, model, comparison, found[-1])
-            print(
+            tell(
                 f"{n_modes:5d}  {noise:5.2f}  {restart:7d}  {len(history):11d}  "
                 f"{stages(history):11s}  {errors(found[-1], true_A)}  {free:7.4f}  "
-                f"{truth - free:7.4f}  {seconds:6.0f}",
-                flush=True,
+                f"{truth - free:7.4f}  {seconds:6.0f}"
             )
-        tell_of_all(np.array(found), true_A)
+        tell(of_all(np.array(found), true_A))
 
 
 def config(true_A: np.ndarray, method: str, given: argparse.Namespace) -> str:
@@ -170,12 +189,22 @@ def source(n_modes: int, trajectory: Path | None) -> Modes:
     return modes_from_trajectory(TrajectoryFiles(*files), n_modes, lambda line: None)
 
 
-def searched(problem: Problem, restart: int) -> History:
-    """A restart to its end."""
-    kept: dict[int, History] = {}
-    deal = dealer(Ranks(), [0], [restart], lambda report: None)
-    RestartSearch(problem, Ranks(), deal, kept.__setitem__).run_all({})
-    return kept[restart]
+def searched(
+    problem: Problem, restart: int, kept: Path | None, ranks: Ranks
+) -> tuple[History, float]:
+    """A restart to its end, from where it was kept, and this session's core seconds."""
+    began = time.process_time()
+    found = {restart: read_checkpoint(kept)} if kept and kept.exists() else {}
+
+    def keep(restart: int, history: History) -> None:
+        found[restart] = history
+        if kept:
+            write_checkpoint(kept, history)
+
+    deal = dealer(ranks, [0], [restart], lambda report: None)
+    RestartSearch(problem, ranks, deal, keep).run_all(dict(found))
+    seconds = ranks.gather_to_all(time.process_time() - began)
+    return ranks.broadcast(found.get(restart)), sum(seconds)
 
 
 def cc_free(
@@ -206,14 +235,15 @@ def errors(point: np.ndarray, true_A: np.ndarray) -> str:
     return f"{np.median(off):6.4f}  {off.max():7.4f}  {point[len(true_A)]:7.4f}"
 
 
-def tell_of_all(found: np.ndarray, true_A: np.ndarray) -> None:
+def of_all(found: np.ndarray, true_A: np.ndarray) -> str:
     """The restarts' median, and how far apart they are."""
     large = carrying(true_A)
-    print(
-        f"of {len(large)} weights: the median of all{'':14s}{errors(np.median(found, 0), true_A)}"
-    )
     apart = np.ptp(found[:, large], axis=0) / true_A[large]
-    print(f"    apart: median {np.median(apart):.4f}, largest {apart.max():.4f}", flush=True)
+    median = errors(np.median(found, 0), true_A)
+    return (
+        f"of {len(large)} weights: the median of all{'':14s}{median}\n"
+        f"    apart: median {np.median(apart):.4f}, largest {apart.max():.4f}"
+    )
 
 
 if __name__ == "__main__":

@@ -18,7 +18,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 import numpy as np
+from launching import mpirun
 from least_squares import carrying
 
 from hpc_diffuser.io.modes_file import read_modes
@@ -85,6 +88,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--samples", type=int, default=64)
     parser.add_argument("--final", type=int, default=512)
     parser.add_argument("--restarts", type=int, default=2)
+    parser.add_argument("--ranks", type=int, default=1)
     return parser.parse_args()
 
 
@@ -103,11 +107,12 @@ def make_inputs(given: argparse.Namespace) -> None:
         run(given.work, "target", "map.nxs", *ends, "-o", "target.h5")
 
 
-def run(folder: Path, *arguments: str) -> None:
+def run(folder: Path, *arguments: str, ranks: int = 1) -> None:
     """A command of the program, in the working folder; what it says is kept there."""
+    launcher = [mpirun(), "-n", str(ranks)] if ranks > 1 else []
     with (folder / "said.txt").open("a") as said:
         subprocess.run(
-            [sys.executable, "-m", "hpc_diffuser", *arguments],
+            [*launcher, sys.executable, "-m", "hpc_diffuser", *arguments],
             cwd=folder,
             stdout=said,
             stderr=subprocess.STDOUT,
@@ -133,7 +138,7 @@ def fitted(n_modes: int, prior: str, given: argparse.Namespace) -> dict:
         text = text.replace(key, str(value))
     (given.work / f"{name}.toml").write_text(text)
     began = os.times()
-    run(given.work, "fit", f"{name}.toml")
+    run(given.work, "fit", f"{name}.toml", ranks=given.ranks)
     now = os.times()
     seconds = sum(now[2:4]) - sum(began[2:4])  # user and system, of children
     return json.loads((given.work / name / "summary.json").read_text()) | {"core_s": seconds}
