@@ -34,6 +34,25 @@ def _amplitudes(text: str) -> tuple[float, ...]:
     return values
 
 
+def _wave(text: str) -> tuple[float, ...]:
+    """A wave vector as h,k,l."""
+    try:
+        values = tuple(float(word) for word in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) != 3 or not all(abs(value) < float("inf") for value in values):
+        raise ValueError(f"expected three numbers as 0.5,0,0, found {text}")
+    return values
+
+
+def _cells(text: str) -> tuple[int, ...]:
+    """How many cells along a, b and c."""
+    words = text.split(",")
+    if len(words) != 3:
+        raise ValueError(f"expected three whole numbers as 2,2,2, found {text}")
+    return tuple(whole(word) for word in words)
+
+
 def _seed(text: str) -> int:
     """A whole number from 0."""
     if not text.isdigit():
@@ -55,7 +74,8 @@ class Options(CommandOptions):
     amplitudes : tuple of float, Å, or None
         Of the first modes, instead of the source's; others do not move.
     mode : int or None
-        From 1; by default the first, in scripts those that `prominent_modes` finds.
+        From 1; by default the first, in scripts those that `prominent_modes` finds. Of a phonon
+        its branch.
     reach : float
         How many standard deviations a path along a mode goes to either side.
     models : int or None
@@ -63,6 +83,10 @@ class Options(CommandOptions):
     seed : int
     modes_only : bool
         Of a run: without translation, libration and what else moves.
+    wave : 3 floats or None
+        Of a phonon: k in reciprocal-lattice units.
+    cells : 3 ints or None
+        How many along a, b, c are shown; by default a molecule and those that touch it.
     other : Path or None
         The basis to compare with, modes or run.
     config : Path or None
@@ -87,7 +111,9 @@ class Options(CommandOptions):
         "last do not move",
     )
     mode: int | None = option(
-        "--mode", kind=whole, help="which one (default: 1; in scripts the prominent ones)"
+        "--mode",
+        kind=whole,
+        help="which one (default: 1; in scripts the prominent ones); of a phonon its branch",
     )
     reach: float = option(
         "--reach",
@@ -104,6 +130,19 @@ class Options(CommandOptions):
     )
     modes_only: bool = switch(
         "--modes-only", "of a run: its modes alone, without translation, libration and all else"
+    )
+    wave: tuple[float, float, float] | None = option(
+        "--wave",
+        kind=_wave,
+        metavar="H,K,L",
+        help="of a phonon: its wave vector in reciprocal-lattice units, as 0.5,0,0 (with = where "
+        "it begins with -)",
+    )
+    cells: tuple[int, int, int] | None = option(
+        "--cells",
+        kind=_cells,
+        metavar="A,B,C",
+        help="of a phonon: all molecules of so many cells (default: one and those that touch it)",
     )
     other: Path | None = option("--with", kind=Path, metavar="OTHER", help="the other basis")
     config: Path | None = option(

@@ -90,6 +90,16 @@ KINDS = (
         "hpc-diffuser export run frames.pdb --write frames",
     ),
     Kind(
+        "phonon",
+        "a molecule and those around it through one period of a phonon of the lattice",
+        (".pdb", ".dcd"),
+        ("wave", "mode", "cells", "reach", "models"),
+        "waves.along_phonon",
+        "the same",
+        "hpc-diffuser export run wave.pdb --write phonon --wave 0.5,0,0 --mode 1",
+        ("wave",),
+    ),
+    Kind(
         "b-factors",
         "a structure with the B-factors of all motions",
         (".pdb",),

@@ -13,8 +13,9 @@ from hpc_diffuser.crystal.structure import Structure
 from hpc_diffuser.motion.lattice.rigid import displacements
 from hpc_diffuser.motion.lattice.springs import Springs
 from hpc_diffuser.motion.restraints import GAS_CONSTANT
-from hpc_diffuser.system.arrays import Floats
+from hpc_diffuser.system.arrays import Complexes, Floats
 
+ROOM_K = 298.0
 _PER_PS = 100.0  # Da Å²/ps² of 1 kJ/mol
 _SMALL = 1e-3  # reciprocal-lattice units: there ω is proportional to k
 _M_PER_S = 100.0  # of 1 Å/ps
@@ -42,13 +43,30 @@ def frequencies(
     hkl : (k, 3) float
     temperature_K : float
     """
-    levels, axes = np.linalg.eigh(masses)
-    root = (axes / np.sqrt(levels)) @ axes.T
-    whole = np.kron(np.eye(springs.packing.n_molecules), root)
-    matrices = whole @ springs.dynamical_matrices(stiffness, hkl) @ whole
-    squares = np.linalg.eigvalsh(matrices) * GAS_CONSTANT * temperature_K * _PER_PS
+    levels = np.linalg.eigvalsh(weighted_matrices(springs, stiffness, masses, hkl))
+    squares = levels * GAS_CONSTANT * temperature_K * _PER_PS
     found: Floats = np.sqrt(np.maximum(squares, 0.0)) / (2 * np.pi)
     return found
+
+
+def weighted_matrices(
+    springs: Springs, stiffness: Floats, masses: Floats, hkl: Floats
+) -> Complexes:
+    """M^{−½} D(k) M^{−½}: (k, 6Z, 6Z) complex, of which ω² are the eigenvalues, in kT."""
+    whole = np.kron(np.eye(springs.packing.n_molecules), mass_root(masses))
+    return whole @ springs.dynamical_matrices(stiffness, hkl) @ whole
+
+
+def mass_root(masses: Floats) -> Floats:
+    """M^{−½} of a molecule: (6, 6)."""
+    levels, axes = np.linalg.eigh(masses)
+    root: Floats = (axes / np.sqrt(levels)) @ axes.T
+    return root
+
+
+def frequency_THz(level: float, temperature_K: float) -> float:
+    """Of one eigenvalue of `weighted_matrices`."""
+    return float(np.sqrt(level * GAS_CONSTANT * temperature_K * _PER_PS) / (2 * np.pi))
 
 
 def sound_velocities(

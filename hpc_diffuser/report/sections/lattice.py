@@ -3,7 +3,7 @@
 import numpy as np
 
 from hpc_diffuser.interface.run import Run
-from hpc_diffuser.motion.lattice.phonons import dispersion, mass_matrix, sound_velocities
+from hpc_diffuser.motion.lattice.phonons import ROOM_K, dispersion, mass_matrix, sound_velocities
 from hpc_diffuser.motion.lattice.rigid_lattice import RigidLattice
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.registry import AXES
@@ -12,7 +12,6 @@ from hpc_diffuser.report.section import Cell, Column, Contents, Figure, Table
 from hpc_diffuser.system.arrays import Floats
 
 _NAME = "lattice_spring_A"
-_ROOM_K = 298.0
 
 
 def springs_of_run(run: Run) -> Contents | None:
@@ -115,7 +114,7 @@ def _sound(modes: Modes, stiffness: Floats) -> Table:
     lattice = modes.lattice
     assert lattice is not None
     masses = mass_matrix(modes.structure, lattice.springs.centre)
-    found = sound_velocities(lattice.springs, stiffness, masses, modes.unit_cell, _ROOM_K)
+    found = sound_velocities(lattice.springs, stiffness, masses, modes.unit_cell, ROOM_K)
     return Table(
         name="sound",
         caption="Velocities of the three acoustic waves along each reciprocal axis, m/s.",
@@ -137,7 +136,7 @@ def _figure(modes: Modes, stiffness: Floats) -> Figure:
     masses = mass_matrix(modes.structure, lattice.springs.centre)
 
     def drawn() -> object:
-        return plot_dispersion(*dispersion(lattice.springs, stiffness, masses, _ROOM_K))
+        return plot_dispersion(*dispersion(lattice.springs, stiffness, masses, ROOM_K))
 
     return Figure(
         name="dispersion",
