@@ -93,6 +93,13 @@ COMMANDS = (
         "hpc-diffuser score calculated.mtz target.h5 --score pooled",
     ),
     Command(
+        "halos",
+        "Which model explains the halos, on one process, by least squares: translation of the\n"
+        "molecule as a whole, the same times the target's own mean Brillouin zone, and springs\n"
+        "between rigid molecules; CC by shell with the halos and without, as a table and figure.",
+        "hpc-diffuser halos hpc-diffuser.toml --models lat,lat+unc --png halos.png",
+    ),
+    Command(
         "bench",
         "What an evaluation of a model costs on this machine, beside the algorithm that this\n"
         "program replaces, and how exact both are. Takes a few minutes.",

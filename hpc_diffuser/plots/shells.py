@@ -1,7 +1,9 @@
 """Agreement with the measured map against resolution."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -13,6 +15,11 @@ from hpc_diffuser.interface.run import Run
 from hpc_diffuser.plots.canvas import BLUE, GREY, ORANGE, finish, known, new_axes, new_figure
 from hpc_diffuser.system.arrays import Floats
 from hpc_diffuser.system.errors import InputError
+
+if TYPE_CHECKING:
+    from hpc_diffuser.fit.halo_models import HaloShell
+
+    Shells: TypeAlias = Sequence[ShellRow] | Sequence[ModelShellRow] | Sequence[HaloShell]
 
 _MOST_TICKS = 12
 # Of a decade, the roundest first; finer ones where these are too few.
@@ -145,7 +152,7 @@ def _finished(run: Run | Summary) -> Outcome:
     return outcome
 
 
-def middles(shells: Sequence[ShellRow] | Sequence[ModelShellRow]) -> Floats:
+def middles(shells: Shells) -> Floats:
     """The middle of each shell (n,) in 1/d, Å⁻¹."""
     ends = [((1 / s.d_max if s.d_max else 0.0), 1 / s.d_min) for s in shells]
     middle: Floats = np.array(ends).mean(axis=1)
@@ -174,9 +181,7 @@ def draw_ccs(
     ax.errorbar(middle, values, bars, ms=4, capsize=2, elinewidth=0.8, **style)
 
 
-def draw_ceiling(
-    ax: Any, middle: Floats, shells: Sequence[ShellRow] | Sequence[ModelShellRow]
-) -> None:
+def draw_ceiling(ax: Any, middle: Floats, shells: Shells) -> None:
     """CC* of the half-maps, where it is known of any shell.
 
     Parameters
