@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpc_diffuser.commands.running import command
+from hpc_diffuser.commands.running import command, one_rank
 from hpc_diffuser.maps.target_options import HALO_RADIUS, halo_radius
 from hpc_diffuser.system.options import CommandOptions, argument, option
 from hpc_diffuser.system.progress import log
@@ -62,6 +62,7 @@ def run(options: Options) -> None:
     InputError
         As of `fit.halo_models.compare_halos`.
     """
+    one_rank("hpc-diffuser halos")
     from hpc_diffuser.commands.pages.halos import halos_csv, halos_text
     from hpc_diffuser.fit.config import load_config
     from hpc_diffuser.fit.config_values import checked_models
