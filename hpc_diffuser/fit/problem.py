@@ -81,7 +81,6 @@ def computation(options: ModelConfig, modes: Modes, space: SearchSpace) -> Compu
     """How a model is computed: on which grid, for how large a molecule, and which atoms."""
     densest, factors = space.farthest, None
     _require_held_frames(space)
-    _require_coupled(options, space)
     require_crystal_axes(space.anywhere.disorder, modes.space_group, modes.unit_cell)
     if densest.k_sol_eA3:
         factors = atom_factors(modes.structure, densest.k_sol_eA3, densest.b_sol_A2)
@@ -183,6 +182,7 @@ def load_problem(config: Config) -> Problem:
             "[search] evaluations = 1 to score the model as it is"
         )
     require_expansion(config.model, modes, space)
+    _require_coupled(config.model, space)
     _tell_of_no_modes(config, modes)
     _require_distinct(modes, space)
     target = load_target(config, modes)
