@@ -1,11 +1,11 @@
-"""The command `bench`: what an evaluation costs on this machine, and how exact it is."""
+"""The command `bench`: what a fit costs on this machine, and how exact an evaluation is."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from hpc_diffuser.commands.config_choice import config_argument
 from hpc_diffuser.commands.running import command
-from hpc_diffuser.system.options import CommandOptions, option
+from hpc_diffuser.system.options import CommandOptions, option, switch
 from hpc_diffuser.system.streams import say
 
 
@@ -20,6 +20,8 @@ class Options(CommandOptions):
     json, png : Path or None
     compare : Path or None
         An earlier JSON.
+    predict : bool
+        Without errors, and what is measured to compare with.
     """
 
     config: Path | None = config_argument()
@@ -28,6 +30,9 @@ class Options(CommandOptions):
         "--compare", kind=Path, help="print the numbers beside those of an earlier --json"
     )
     png: Path | None = option("--png", kind=Path, help="write a figure of error against samples")
+    predict: bool = switch(
+        "--predict", "only what a fit will take, in time and memory, of any model and any size"
+    )
 
 
 @command
@@ -38,9 +43,9 @@ def run(options: Options) -> None:
     ------
     InputError
         Where the config cannot be used, or its model has no closed form to compare with; where
-        `compare` holds no such numbers.
+        `compare` holds no such numbers, or there will be no figure.
     """
-    from hpc_diffuser.commands.benchmark import bench, bench_text
+    from hpc_diffuser.commands.benchmark import bench, bench_text, prediction
     from hpc_diffuser.commands.benchmark_figures import (
         MACHINE,
         comparison_text,
@@ -48,11 +53,15 @@ def run(options: Options) -> None:
         this_machine,
     )
     from hpc_diffuser.kernels.threads import one_thread
+    from hpc_diffuser.system.errors import InputError
     from hpc_diffuser.system.storage import write_json
 
+    if options.predict and options.png:
+        raise InputError("--predict measures no errors, which --png is a figure of: leave one out")
     before = read_figures(options.compare) if options.compare else None
     with one_thread():  # core-seconds are seconds of one core
-        result = bench(options.config) | {MACHINE: this_machine()}
+        measured = (prediction if options.predict else bench)(options.config)
+        result = measured | {MACHINE: this_machine()}
     say(bench_text(result) if before is None else comparison_text(result, before))
     if options.json:
         write_json(options.json, result)

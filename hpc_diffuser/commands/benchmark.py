@@ -1,4 +1,4 @@
-"""What an evaluation costs on this machine, and how exact it is.
+"""What an evaluation costs on this machine, how exact it is, and what a fit of it will take.
 
 Everything is measured in one run, so that ratios hold on a noisy machine too: this program, the
 algorithm that it replaces, and the rate of the machine's matrix products.
@@ -14,20 +14,21 @@ import time
 from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hpc_diffuser.commands.config_choice import choose_config
+from hpc_diffuser.commands.fit_costs import as_fitted, fit_costs
 from hpc_diffuser.commands.reference_algorithm import CUBE, SAMPLES, reference_sample
 from hpc_diffuser.crystal.atom_factors import atomic_numbers, form_factors
 from hpc_diffuser.crystal.lattice import fractionalization, grid_to_resolution, laue_operations
 from hpc_diffuser.crystal.structure import Structure
-from hpc_diffuser.fit.config import Config, load_config
-from hpc_diffuser.fit.convergence import samples_needed
+from hpc_diffuser.fit.config import Config, ModelConfig, load_config
 from hpc_diffuser.fit.inputs import load_modes, load_target
-from hpc_diffuser.fit.problem import computation, ensemble_sampler
+from hpc_diffuser.fit.problem import Problem, computation, ensemble_sampler
 from hpc_diffuser.fit.scoring import Comparison
 from hpc_diffuser.fit.space import search_space
 from hpc_diffuser.maps.statistics import correlation_sums, pooled_cc
@@ -67,45 +68,47 @@ class Case:
             config.parameters, self.modes.amplitudes_A, correlated, lattice=self.modes.lattice
         )
         self.parameters: Parameters = space.middle
+        self.problem = Problem(config, self.modes, self.target, space)
         self.how = computation(config.model, self.modes, space)
         self.sampler = ensemble_sampler(config.model, self.modes, space)
 
-    def at_samples(self, n_samples: int) -> "Case":
-        """The same case with a number of samples in place of "auto"."""
+    def as_fitted(self) -> "Case":
+        """The same case with the estimator and the number of samples that a fit would choose."""
+        return self.at(as_fitted(self.problem).config.model)
+
+    def at(self, options: ModelConfig) -> "Case":
+        """The same case with other options of its model, none of them open."""
         other = copy(self)
-        other.config = replace(self.config, model=replace(self.config.model, samples=n_samples))
+        other.config = replace(self.config, model=options)
+        other.problem = replace(self.problem, config=other.config)
         return other
 
     def model(self, group: Ranks) -> ForwardModel:
         """The forward model that a fit would use."""
         return forward_model(self.modes, self.target.grid, self.target.indices, group, self.how)
 
+    def _moved(self, number: int) -> Parameters:
+        """Parameters that no moments are known of: the same ones' are not computed again."""
+        amplitudes = self.parameters.mode_amplitudes_A * (1 + 1e-6 * number)
+        return replace(self.parameters, mode_amplitudes_A=amplitudes)
+
     def normals(self, kind: str, n_samples: int, *purpose: int) -> np.ndarray:
         """Sample points of one kind, keyed by the config's seed."""
         return replace(self.sampler, kind=kind).draw(n_samples, *purpose)
 
-    def enough_samples(self) -> int:
-        """The configured number of samples; "auto" as a fit would choose it."""
-        options = self.config.model
-        if options.samples != "auto":
-            return options.samples
-        model = self.model(Ranks())
-        comparison = Comparison(self.target, model, self.config.target.cc_rule, "none")
-        needed = samples_needed(model, comparison, self.parameters, options, self.sampler, 2)
-        return needed.samples
-
     def evaluation(self, group: Ranks) -> Callable[[], dict[str, float]]:
         """A function that does one evaluation and returns the seconds of its parts."""
         model, options = self.model(group), self.config.target
+        model.use_estimator(self.config.model.estimator)
         comparison = Comparison(self.target, model, options.cc_rule, options.weights)
-        draws = [self.normals("sobol", self.config.model.samples, i) for i in range(2)]
+        normals, number = self.normals("sobol", self.config.model.samples, 0), count()
 
         def evaluate() -> dict[str, float]:
-            draws.reverse()  # moments of the points that came last are not computed again
+            parameters = self._moved(next(number))
             start = time.perf_counter()
-            parts = model.molecule.internal_motion(self.parameters, draws[0])
+            parts = model.molecule.internal_motion(parameters, normals)
             transformed = time.perf_counter()
-            intensity = model.of_crystal(parts, self.parameters)
+            intensity = model.of_crystal(parts, parameters)
             interpolated = time.perf_counter()
             comparison.score(intensity)
             end = time.perf_counter()
@@ -135,23 +138,42 @@ def bench(path: Path | None) -> dict[str, Any]:
     config_path = choose_config(path)[0]
     case = Case(load_config(config_path))
     _refuse_without_closed_form(case)
-    case = case.at_samples(case.enough_samples())
+    case = case.as_fitted()
     own = _own_cost(case)
     reference = _reference_cost(case)
     accuracy = _accuracy(case)
     result = own | reference | accuracy
-    equal = accuracy["samples_at_equal_accuracy"]
-    fixed = own["core_seconds_per_evaluation"] - own["core_seconds_transform"]
-    if equal:
-        cost = fixed + own["core_seconds_per_sample"] * equal
-        result["ratio_at_equal_accuracy"] = (
-            reference["reference_core_seconds_per_evaluation"] / cost
-        )
+    costs = _costs_at_equal_accuracy(own, accuracy)
+    if costs:
+        reference_cost = reference["reference_core_seconds_per_evaluation"]
+        result["ratio_at_equal_accuracy"] = reference_cost / min(costs)
     result["sgemm_gflops"] = _sgemm_rate()
     result |= _growth_with_atoms(case)
-    result |= _scaling(config_path, case.config.model.samples)
-    result |= _prediction(case, result)
-    return result
+    result |= _scaling(config_path, case.config.model)
+    return result | fit_costs(case.problem)
+
+
+def prediction(path: Path | None) -> dict[str, Any]:
+    """Only what a fit of a config will take; see `bench` and `fit_costs`.
+
+    Parameters
+    ----------
+    path : Path or None
+    """
+    case = Case(load_config(choose_config(path)[0])).as_fitted()
+    sizes = {"atoms": len(case.modes.structure), "voxels": len(case.target.indices)}
+    return sizes | fit_costs(case.problem)
+
+
+def _costs_at_equal_accuracy(own: dict[str, Any], accuracy: dict[str, Any]) -> list[float]:
+    """Core-seconds of evaluations that are no less exact than the reference's."""
+    costs, equal = [], accuracy["samples_at_equal_accuracy"]
+    if accuracy["error"] <= accuracy["reference_error"]:
+        costs.append(own["core_seconds_per_evaluation"])
+    if equal:
+        fixed = own["core_seconds_interpolation"] + own["core_seconds_score"]
+        costs.append(fixed + own["core_seconds_per_sample"] * equal)
+    return costs
 
 
 def _refuse_without_closed_form(case: Case) -> None:
@@ -172,12 +194,17 @@ def bench_text(result: dict[str, Any]) -> str:
 
 def time_group() -> None:
     """What `bench` starts under mpirun: times evaluations of all ranks, prints JSON on rank 0."""
-    path, samples, started = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+    path, samples, estimator, started = sys.argv[1:]
     group = world()
-    case = group.from_root(lambda: Case(load_config(path)).at_samples(samples))
+
+    def load() -> Case:
+        case = Case(load_config(Path(path)))
+        return case.at(replace(case.config.model, samples=int(samples), estimator=estimator))
+
+    case = group.from_root(load)
     evaluate = case.evaluation(group)
     evaluate()
-    first = time.time() - started
+    first = time.time() - float(started)
     times = [evaluate() for _ in range(_SCALING_REPEATS)]
     memory = group.gather(peak_memory_MB())
     if group.is_root:
@@ -192,11 +219,10 @@ def _own_cost(case: Case) -> dict[str, Any]:
     evaluate()
     times = [evaluate() for _ in range(_REPEATS)]
     median = {key: statistics.median(t[key] for t in times) for key in times[0]}
-    samples = case.config.model.samples
     model = case.model(Ranks())
     moments = model.molecule.moments
-    liquid = _liquid_cost(case, model)
-    per_sample = (median["transform"] - liquid) / samples
+    liquid, samples = _liquid_cost(case, model), case.config.model.samples
+    per_sample = _seconds_of_samples(case, model) / samples
     return {
         "atoms": len(case.modes.structure),
         "voxels": len(case.target.indices),
@@ -211,6 +237,14 @@ def _own_cost(case: Case) -> dict[str, Any]:
         "core_seconds_score": median["score"],
         "transform_gflops": moments.transform.flops / per_sample / 1e9,
     } | ({"liquid_motion_costs_samples": liquid / per_sample} if liquid else {})
+
+
+def _seconds_of_samples(case: Case, model: ForwardModel) -> float:
+    """Of moments by samples alone, as many as an evaluation has."""
+    moments, samples = model.molecule.moments, case.config.model.samples
+    moments.estimator = "sampled"
+    draws = iter([case.normals("sobol", samples, i) for i in range(_REPEATS)])
+    return _median_seconds(lambda: moments.of(case.parameters, next(draws)))
 
 
 def _liquid_cost(case: Case, model: ForwardModel) -> float:
@@ -251,7 +285,10 @@ def _accuracy(case: Case) -> dict[str, Any]:
     shells = part.shells()
     other = _translation_sampled(case)
     own_model, other_model = case.model(Ranks()), other.model(Ranks())
+    fitted = case.model(Ranks())
+    fitted.use_estimator(case.config.model.estimator)
     ways = {
+        "fitted": (fitted, case, "sobol"),
         "sobol": (own_model, case, "sobol"),
         "random": (own_model, case, "random"),
         "reference": (other_model, other, "random"),
@@ -267,11 +304,12 @@ def _accuracy(case: Case) -> dict[str, Any]:
             found.append(1 - pooled_cc(sums))
         return statistics.median(found)
 
-    errors = {way: {n: error(way, n) for n in _SAMPLES_TRIED} for way in ways}
+    tried = ("sobol", "random", "reference")
+    errors = {way: {n: error(way, n) for n in _SAMPLES_TRIED} for way in tried}
     samples, reference = case.config.model.samples, error("reference", SAMPLES)
     enough = [n for n, e in errors["sobol"].items() if e <= reference]
     return {
-        "error": errors["sobol"].get(samples) or error("sobol", samples),
+        "error": error("fitted", samples),
         "reference_error": reference,
         "error_by_samples": errors["sobol"],
         "error_by_samples_plain_random": errors["random"],
@@ -382,15 +420,15 @@ def _sgemm_rate() -> float:
     return 10 * 2 * 1024**3 / (time.perf_counter() - start) / 1e9
 
 
-def _scaling(config_path: Path, samples: int) -> dict[str, Any]:
+def _scaling(config_path: Path, options: ModelConfig) -> dict[str, Any]:
     """Wall time of an evaluation on 1, 2, ... ranks or threads, as many as there are cores."""
     beside = Path(sys.executable).parent / "mpirun"
     mpirun = str(beside) if beside.exists() else shutil.which("mpirun")
     cores = len(os.sched_getaffinity(0))
     several = [n for n in (2, 4, 8, 16, 32, 64) if n <= cores]
     ranks = [1, *(n for n in several if mpirun)]
-    measured = {n: _timed(n, 1, mpirun, config_path, samples) for n in ranks}
-    threads = {n: _timed(1, n, mpirun, config_path, samples) for n in several}
+    measured = {n: _timed(n, 1, mpirun, config_path, options) for n in ranks}
+    threads = {n: _timed(1, n, mpirun, config_path, options) for n in several}
     result: dict[str, Any] = {
         "wall_seconds_by_ranks": {n: m["total"] for n, m in measured.items()},
         "wall_seconds_by_threads": {n: m["total"] for n, m in threads.items()},
@@ -405,12 +443,12 @@ def _scaling(config_path: Path, samples: int) -> dict[str, Any]:
 
 
 def _timed(
-    ranks: int, threads: int, mpirun: str | None, config_path: Path, samples: int
+    ranks: int, threads: int, mpirun: str | None, config_path: Path, options: ModelConfig
 ) -> dict[str, float]:
     code = "from hpc_diffuser.commands.benchmark import time_group; time_group()"
     launcher = [mpirun, "-n", str(ranks)] if ranks > 1 and mpirun else []
     pinned = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
-    arguments = [str(config_path), str(samples), str(time.time())]
+    arguments = [str(config_path), str(options.samples), options.estimator, str(time.time())]
     done = subprocess.run(
         [*launcher, sys.executable, "-c", code, *arguments],
         env=os.environ | pinned | {"NUMBA_NUM_THREADS": str(threads)},
@@ -419,15 +457,6 @@ def _timed(
         check=True,
     )
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def _prediction(case: Case, result: dict[str, Any]) -> dict[str, Any]:
-    search = case.config.search
-    core_hours = search.restarts * search.evaluations * result["core_seconds_per_evaluation"] / 3600
-    return {
-        "predicted_core_hours_of_the_fit": core_hours,
-        "predicted_wall_hours_by_ranks": {n: core_hours / n for n in (1, 8, 64)},
-    }
 
 
 def _number(value: Any) -> str:

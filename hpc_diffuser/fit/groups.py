@@ -7,15 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpc_diffuser.fit.problem import Problem, compare
+from hpc_diffuser.fit.evaluation_costs import stage_costs
+from hpc_diffuser.fit.problem import Problem
 from hpc_diffuser.fit.search.history import History, new_history
 from hpc_diffuser.fit.search.method import METHODS, search_method
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parallel.decomposition import Layout, Work, choose_layout
-from hpc_diffuser.scattering.dealing import n_parts
 from hpc_diffuser.system.progress import log
-
-_SAMPLES_TIMED = 16
 
 
 @dataclass(frozen=True)
@@ -78,26 +76,19 @@ def soonest(costs: Costs, n_ranks: int, n_restarts: int) -> int:
 
 
 def measured_costs(problem: Problem) -> Costs:
-    """Times of one proposal, half way through a restart, and of one evaluation; on one rank."""
-    bounds, search = problem.space.bounds, problem.config.search
-    model, comparison = compare(problem, Ranks())
-    parameters = problem.space.parameters(bounds.mean(axis=1))
+    """Times of one proposal, half way through a restart, and of one evaluation; on one rank.
 
-    def evaluate(samples: int) -> None:
-        comparison.score(model.internal_motion(parameters, problem.normals(samples, 0)))
+    Of a search that takes steps, an evaluation is a map and its slopes: those of its first stage.
+    """
+    bounds, search = problem.space.bounds, problem.config.search
 
     def suggest(history: History) -> None:
         if METHODS[search.method].learns:  # from the points that it has tried; a step takes no time
             search_method("bayesian")(history, bounds, 1, np.random.default_rng(0))
 
-    samples = min(_SAMPLES_TIMED, problem.config.model.samples)
-    timed = _seconds(evaluate, samples) * problem.config.model.samples / samples
-    return Costs(
-        _seconds(suggest, _random_history(bounds, search)),
-        timed,
-        model.molecule.moments.work,
-        n_parts(problem.config.model.samples),
-    )
+    stage, work = stage_costs(problem, Ranks(), first_alone=True)
+    proposing = _seconds(suggest, _random_history(bounds, search))
+    return Costs(proposing, stage[0].step, work, stage[0].parts)
 
 
 def _random_history(bounds: np.ndarray, search) -> History:

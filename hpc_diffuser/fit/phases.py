@@ -46,8 +46,9 @@ from hpc_diffuser.scattering import lattice as springs
 from hpc_diffuser.scattering import mates as symmetry_mates
 from hpc_diffuser.scattering.density import DensityTransform
 from hpc_diffuser.scattering.estimator_costs import expanding_bytes
+from hpc_diffuser.scattering.molecule import Computation
 from hpc_diffuser.scattering.slab import BLOCK, Slab, slab
-from hpc_diffuser.scattering.transform import choose_transform
+from hpc_diffuser.scattering.transform import MakeTransform, choose_transform
 from hpc_diffuser.system.memory import MB
 
 Phase = list[float]  # bytes of each of the arrays that exist at the same time
@@ -93,6 +94,8 @@ class Sizes:
         Bytes of the arrays that an expansion of the moments works with, and for each stored value.
     slope_values, sloping
         The same for slopes along modes: at every stored value, and of the arrays.
+    forcing : two lists of float
+        The same for forces on atoms, and for each block of planes; empty where none are needed.
     atoms, elements : int
         N, and how many chemical elements they are.
     refined : int
@@ -124,6 +127,7 @@ class Sizes:
     expanding: tuple[Phase, Phase]
     slope_values: int
     sloping: Phase
+    forcing: tuple[Phase, Phase]
     atoms: int
     elements: int
     refined: int
@@ -154,6 +158,8 @@ class Share:
         c, w, v.
     given, taken : int
         Voxels on its slab, and those of others' sums that come to it; 0 of a rank alone.
+    blocks : int
+        Of planes.
     """
 
     computed: int
@@ -161,6 +167,7 @@ class Share:
     voxels: int
     given: int
     taken: int
+    blocks: int
 
 
 def measured_sizes(problem: Problem) -> Sizes:
@@ -197,6 +204,7 @@ def measured_sizes(problem: Problem) -> Sizes:
         expanding=_expanding(problem, coarse, make is DensityTransform),
         slope_values=make.slope_values,
         sloping=make.slope_bytes(problem.modes, coarse, problem.space.farthest, how.factors),
+        forcing=_forcing(problem, make, coarse, how),
         atoms=len(structure),
         elements=len(np.unique(structure.elements)),
         refined=int(problem.space.refined.sum()),
@@ -226,6 +234,17 @@ def _expanding(problem: Problem, coarse: Slab, drawn: bool) -> tuple[Phase, Phas
     return expanding_bytes(modes, coarse, space.farthest.sampled, drawn)
 
 
+def _forcing(
+    problem: Problem, make: MakeTransform, coarse: Slab, how: Computation
+) -> tuple[Phase, Phase]:
+    """See `Sizes`: of a search that is polished by the exact gradient."""
+    modes, space = problem.modes, problem.space
+    steps = METHODS[problem.config.search.method].steps_after is not None
+    if not steps or not can_expand(modes, space):
+        return [], []
+    return make.force_bytes(modes, coarse, space.farthest, how.factors)
+
+
 def _parts(target: Target, refined: int) -> int:
     """See `Sizes`; counting them takes as long as making them, a second of two million voxels."""
     most = most_parts(most_blocks(len(target.indices), target.grid.divisions))
@@ -252,6 +271,7 @@ def shares_of_group(sizes: Sizes, n_ranks: int) -> list[Share]:
             voxels=int(interpolated) if sizes.interpolated else computed,
             given=round(part * computed_voxels(sizes)) * (computes and n_ranks > 1),
             taken=computed * layout.sample_ranks * (n_ranks > 1),
+            blocks=max(map(len, slabs)) * computes,
         )
 
     used = layout.sample_ranks * layout.slab_ranks
@@ -360,11 +380,21 @@ def linearising(sizes: Sizes, share: Share) -> list[Phase]:
     along_modes = sizes.sloping + [4 * share.stored] * sizes.slope_values
     along_modes += moment_bytes.slope_bytes(share.computed)
     phases.append(held(sizes, share) + maps + along_modes)
+    if sizes.forcing[0]:
+        phases.append(held(sizes, share) + maps + polishing(sizes, share))
     phases.append(held(sizes, share) + least_squares.stepping_bytes(sizes.refined))
     measuring = held(sizes, share) + maps + measuring_bytes(sizes.voxels)
     bending = bending_bytes(sizes.largest_shell, DIRECTIONS, sizes.parts)
     phases += [measuring + of_end for of_end in bending]
     return [rows + phase for phase in phases]
+
+
+def polishing(sizes: Sizes, share: Share) -> Phase:
+    """What the exact gradient works with, beside what is held."""
+    whole, per_block = sizes.forcing
+    moved = moment_bytes.sampling_bytes(sizes.atoms, 0)
+    of_voxels = moment_bytes.gradient_bytes(share.computed, share.stored)
+    return [*whole, *(share.blocks * size for size in per_block), *moved, *of_voxels]
 
 
 def finishing(sizes: Sizes, share: Share) -> list[Phase]:

@@ -350,7 +350,7 @@ def measured_samples(problem: Problem, world: Ranks, fewer: bool = True) -> Conv
         Also what error fewer samples leave, which takes as long again.
     """
     model, comparison = compare(problem, world)
-    middle = problem.space.parameters(_middle(problem))
+    middle = problem.space.parameters(likely_point(problem))
     trial = Trial(model, comparison, problem.config.model, problem.sampler, (CONVERGENCE,))
     asked = problem.config.model.estimator
     if not can_expand(problem.modes, problem.space):
@@ -368,7 +368,7 @@ def measured_samples(problem: Problem, world: Ranks, fewer: bool = True) -> Conv
     return with_fewer(found, model, comparison, middle, trial.draw)
 
 
-def _middle(problem: Problem) -> np.ndarray:
+def likely_point(problem: Problem) -> np.ndarray:
     """Where a search is likely to be: the middle of the ranges (D,).
 
     Least squares begins with modes that in all go no farther than the source, see `random_point`:

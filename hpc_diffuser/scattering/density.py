@@ -302,6 +302,16 @@ class DensityTransform:
         working = DensityTransform.working_bytes(modes, slab, farthest, factors)
         return [8 * curvatures_at_once(points) * points, 4 * points, *working[4:]]
 
+    @staticmethod
+    def force_bytes(
+        modes: Modes, slab: Slab, farthest: Parameters, factors: AtomFactors | None = None
+    ) -> tuple[list[float], list[float]]:
+        """Of what is drawn, and of each block's pulls and forces; see `transform.MakeTransform`."""
+        box = 4 * TOGETHER * float(np.prod(farthest_box(modes, slab, farthest, factors)))
+        working = DensityTransform.working_bytes(modes, slab, farthest, factors)
+        forces = 32.0 * len(modes.structure)
+        return [box, *working[4:]], [box, CHUNK * forces, 0.75 * CHUNK * forces, TOGETHER * forces]
+
     @property
     def flops(self) -> float:
         """Operations of the matrix products for one configuration."""

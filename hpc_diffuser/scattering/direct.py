@@ -232,6 +232,16 @@ class DirectTransform:
         """Of some voxels' waves; see `transform.MakeTransform`."""
         return [16 * _VOXELS_AT_ONCE * len(modes.structure)] * 3
 
+    @staticmethod
+    def force_bytes(
+        modes: Modes, slab: Slab, farthest: Parameters, factors: AtomFactors | None = None
+    ) -> tuple[list[float], list[float]]:
+        """Of a plane's waves, and of each block's forces; see `transform.MakeTransform`."""
+        k, l = (2 * extent + 1 for extent in slab.table_extent)  # noqa: E741
+        n_atoms = len(modes.structure)
+        waves = [16.0 * k * n_atoms] * 3 + [8.0 * l * n_atoms] * 3
+        return waves, [32.0 * CHUNK * n_atoms]
+
     @property
     def flops(self) -> float:
         """Operations of the matrix products for one configuration."""

@@ -40,6 +40,11 @@ def slope_bytes(computed: int) -> list[float]:
     return [8 * computed, *[8 * computed] * 9]
 
 
+def gradient_bytes(computed: int, stored: int) -> list[float]:
+    """The same of an objective's derivatives by the intensity on their way to forces."""
+    return [*[8 * computed] * 20, 12 * stored]
+
+
 def intensity_bytes(computed: int) -> list[float]:
     """The same of moments on their way to intensity."""
     return [*[24 * computed] * 2, *[8 * computed] * 9]

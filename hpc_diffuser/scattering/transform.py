@@ -311,6 +311,12 @@ class MakeTransform(Protocol):
         """
         ...
 
+    def force_bytes(
+        self, modes: Modes, slab: Slab, farthest: Parameters, factors: AtomFactors | None = None
+    ) -> tuple[list[float], list[float]]:
+        """The same of forces on atoms: what is as large on every rank, and for each block."""
+        ...
+
 
 ATOM_S = 0.8e-6  # of drawing an atom; see `transform_costs`
 # By the name that [model] transform gives them.

@@ -76,6 +76,16 @@ def expanded_modes(modes: Modes, space: SearchSpace, parameters: Parameters) -> 
     return {place: mode for place, mode in space.modes.items() if mode >= correlated}
 
 
+def n_sampled_maps(modes: Modes, space: SearchSpace, point: np.ndarray) -> int:
+    """How many maps with moments of their own the slopes about a point are made from."""
+    known = {
+        *expanded_modes(modes, space, space.parameters(point)),
+        *np.flatnonzero(space.of_frames),
+    }
+    others = (needs for i, needs in enumerate(_needs_samples(space)) if i not in known)
+    return 2 * sum(others)
+
+
 def _needs_samples(space: SearchSpace) -> list[bool]:
     """Of each refined parameter whether maps with another value need other moments."""
     rows = [BY_NAME[name] for name, n in space.layout for _ in range(1 if n is None else n)]
