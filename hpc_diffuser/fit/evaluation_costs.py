@@ -99,6 +99,7 @@ class _Timing:
         self._problem, self._clock = problem, clock
         self._samples = int(problem.config.model.samples)
         self._model, self._comparison = compare(problem, group)
+        self._asked = self._model.molecule.moments.estimator
         self._middle = likely_point(problem)
         self._parameters = problem.space.parameters(self._middle)
         self._steps = METHODS[problem.config.search.method].steps_after is not None
@@ -111,8 +112,7 @@ class _Timing:
     def stage(self, number: int) -> StageCosts:
         """Of one stage; see `steps.Steps`."""
         exact = number > 0 and self._polishes
-        asked = self._problem.config.model.estimator
-        estimator = self._estimator_at(final_estimator(asked) if exact else asked)
+        estimator = self._estimator_at(final_estimator(self._asked) if exact else self._asked)
         samples = self._samples * times_more(number)
         n = self._configurations(samples)
         fields = 0 if estimator == "sampled" else len(self._problem.modes.vectors)
@@ -155,7 +155,7 @@ class _Timing:
             point, _ = next(self._points)
             steps.score(point, 0, 0)
             seconds = self._seconds(lambda at: steps.of_map(at, 0, 0), point)
-        estimator = self._estimator_at(model.estimator)
+        estimator = self._estimator_at(self._asked)
         more = self._map(estimator, self._samples) - self._map(estimator, few)
         n_maps = n_sampled_maps(problem.modes, problem.space, self._middle)
         return seconds + n_maps * more
@@ -166,7 +166,7 @@ class _Timing:
         seconds = 0.0
         for _ in range(2):
             _, parameters = next(self._points)
-            self._model.use_estimator(final_estimator(self._problem.config.model.estimator))
+            self._model.use_estimator(final_estimator(self._asked))
             calculated = self._model.internal_motion(parameters, normals)
             _, slope = self._comparison.slope(calculated)
             self._model.use_estimator("sampled")

@@ -16,19 +16,25 @@ from numba import njit, prange
 
 from hpc_diffuser.kernels.fused import fused
 from hpc_diffuser.kernels.rounding import rounded
-from hpc_diffuser.system.arrays import Complexes, Floats, Integers
+from hpc_diffuser.kernels.transforms import (
+    Planes,
+    Tables,
+    block_steps,
+    columns_along_z,
+    transform_xy,
+)
+from hpc_diffuser.kernels.vectors import ROW as VECTOR
+from hpc_diffuser.kernels.vectors import put_waves
+from hpc_diffuser.system.arrays import Floats, Integers
 
 ROW = 16  # points drawn along z at once: whole SIMD registers, and at least any atom's width
 DEGREE = 12  # of the polynomials
-TILE = 8  # rows of k per last product: prunes columns, and its results stay in cache
 
-# See `draw` and `add_moments`.
+# See `draw`.
 Atoms = tuple[Integers, Floats]
 Shapes = tuple[Floats, Floats, float]
-Tables = tuple[Floats, Floats, Floats, float, float]
-Planes = tuple[Integers, Integers, Integers, Integers, Integers, Integers]
-Buffers = tuple[Floats, Floats, Floats, Floats]
-Waves = tuple[Complexes, Complexes]
+# Where a row of a quadrant begins, from one to the next, its columns, and those of a row of sums.
+Place = tuple[int, int, int, int]
 
 
 @njit(cache=True)
@@ -71,7 +77,7 @@ def draw(
     shapes : (coefficients (E, DEGREE) float32, metric (3, 3) float32, reach)
         The density of an atom of kind e is Σ_j c_ej vʲ⁺¹ with v = 1 − ΔᵀMΔ ≥ 0, Δ in steps;
         it is 0 beyond `reach` steps along any axis, at most (ROW − 1)/2.
-    background, densities : (x, y, z), (S, x·y·z + ROW) float32
+    background, densities : (x, y, z), (S, x·y·z + BEHIND) float32
         An atom's row may run, with zeros, into the row behind it.
     """
     for s in prange(len(steps)):
@@ -209,209 +215,110 @@ row_offsets (P+1,))
         |D|², or of |D|² alone; changed in place. A block's values lie as
         (plane, quadrant, K+1, L+1).
     """
+    along_z = columns_along_z(tables)
     for share in prange(len(shares)):
         for b in shares[share]:
-            if b < 0:
-                continue
-            buffers = block_buffers(len(densities), tables, planes, b)
-            transform_xy(densities, tables, planes, b, buffers)
-            _add_block(sample_weights, tables, planes, b, buffers, sharpen, exact)
-
-
-@njit(cache=True)
-def block_buffers(n_samples: int, tables: Tables, planes: Planes, b: int) -> Buffers:
-    """Intermediate results of a block: after x, folded in y and z; of all samples after y, z."""
-    first, n = planes[0][b], planes[0][b + 1] - planes[0][b]
-    rows, columns = planes[2][first, 0] + 1, planes[2][first, 1] + 1
-    half_y, half_z = tables[1].shape[2], tables[2].shape[1]
-    after_x = np.empty((2, n, 4 * half_y * half_z), np.float32)
-    parts = np.empty((2, 2, half_y, 2 * n * half_z), np.float32)
-    after_y = np.empty((n_samples, 2, 2, rows, 2 * n * half_z), np.float32)
-    after_z = np.empty((n_samples, 2, 2, TILE * 2 * n * columns), np.float32)
-    return after_x, parts, after_y, after_z
-
-
-@njit(cache=True)
-def centre_phases(tables: Tables, planes: Planes, b: int) -> Waves:
-    """Waves e^{2πi k_c y} and e^{2πi l_c z} of every plane: they move its centre to the origin."""
-    first, last = planes[0][b], planes[0][b + 1]
-    n_y, n_z = 2 * tables[1].shape[2], 2 * tables[2].shape[1]
-    along_y, along_z = (
-        np.empty((last - first, n_y), np.complex64),
-        np.empty((last - first, n_z), np.complex64),
-    )
-    for p in range(last - first):
-        k_c, l_c = planes[1][first + p]
-        for y in range(n_y):
-            along_y[p, y] = np.exp(2j * np.pi * k_c * (y - 0.5 * (n_y - 1)) / tables[3])
-        for z in range(n_z):
-            along_z[p, z] = np.exp(2j * np.pi * l_c * (z - 0.5 * (n_z - 1)) / tables[4])
-    return along_y, along_z
-
-
-@njit(cache=True)
-def transform_xy(
-    densities: Floats, tables: Tables, planes: Planes, b: int, buffers: Buffers
-) -> None:
-    """Transform densities along x and y on one block: `after_y` of all samples."""
-    after_x, parts, after_y, _ = buffers
-    phases = centre_phases(tables, planes, b)
-    first, last = planes[0][b], planes[0][b + 1]
-    half_x, rows = tables[0].shape[2], after_y.shape[3]
-    for s in range(len(densities)):
-        density = densities[s, : 2 * half_x * after_x.shape[2]].reshape(2 * half_x, -1)
-        np.dot(tables[0][0, first:last], density[half_x:], after_x[0])
-        np.dot(tables[0][1, first:last], density[:half_x], after_x[1])
-        fold(after_x, phases, parts)
-        for y_odd in range(2):
-            for z_odd in range(2):
-                np.dot(tables[1][y_odd, :rows], parts[y_odd, z_odd], after_y[s, y_odd, z_odd])
+            if b >= 0:
+                steps, one = block_steps(tables, planes, b)
+                after_y = np.empty((len(densities), *one.shape), np.float32)
+                for s in range(len(densities)):
+                    transform_xy(densities[s], steps, after_y[s])
+                _add_block(sample_weights, planes, b, after_y, along_z, sharpen, exact)
 
 
 @njit(cache=True)
 def _add_block(
     sample_weights: Floats,
-    tables: Tables,
     planes: Planes,
     b: int,
-    buffers: Buffers,
+    after_y: Floats,
+    along_z: Floats,
     sharpen: Floats,
     exact: tuple[int, Floats, Floats],
 ) -> None:
-    """Transform all samples along z on one block, tile by tile, and add them to the sums."""
-    _, _, after_y, after_z = buffers
+    """Transform all samples along z on one block, row by row, and add them to the sums.
+
+    Arrays are not sliced inside: that would cost as much as the sums.
+    """
     first, last = planes[0][b], planes[0][b + 1]
-    n, rows, columns = last - first, after_y.shape[3], planes[2][first, 1] + 1
-    half_z = tables[2].shape[1]
+    rows, columns = planes[2][first, 0] + 1, planes[2][first, 1] + 1
+    half_z, width = along_z.shape[1:]
     reaches = planes[4][planes[5][first] : planes[5][first + 1]]
-    row_sums = np.empty((4, 3, columns), np.float32)
-    row_total = np.empty((4, len(exact[2]), columns), np.float64)
-    starts = np.empty(4, np.int64)
-    for top in range(0, rows, TILE):
-        n_rows = min(TILE, rows - top)
-        n_columns = reaches[top : top + n_rows].max() + 1
-        if n_columns == 0:
-            continue
-        size = n_rows * 2 * n
-        for z_odd in range(2):
-            along_z = tables[2][z_odd, :, :n_columns].copy()
-            for s in range(len(after_y)):
-                for y_odd in range(2):
-                    left = after_y[s, y_odd, z_odd, top : top + n_rows].reshape(size, half_z)
-                    out = after_z[s, y_odd, z_odd, : size * n_columns].reshape(size, n_columns)
-                    np.dot(left, along_z, out)
-        for plane in range(n):
-            for k in range(n_rows):
-                n_inside = reaches[top + k] + 1
-                place = (k * n + plane) * 2 * n_columns
-                for quadrant in range(4):
-                    row = quadrant * rows + top + k
-                    starts[quadrant] = planes[3][first + plane] + row * columns
-                row_total[:, :, :n_inside] = 0
-                for s in range(0, len(after_z), exact[0]):
-                    some = (s, min(s + exact[0], len(after_z)))
-                    _sum_row(sample_weights, after_z, some, place, n_columns, n_inside, row_sums)
-                    _add_rounded(row_sums, sharpen, starts, n_inside, exact[1], row_total)
-                _add_total(row_total, starts, n_inside, exact[2])
+    halves, table = after_y.reshape(-1), along_z.reshape(-1)
+    parity, odd = after_y.shape[3] * after_y.shape[4], half_z * width
+    real, imaginary = np.zeros(4 * width, np.float32), np.zeros(4 * width, np.float32)
+    row_sums = np.empty((3, 4 * width), np.float32)
+    row_total = np.empty((len(exact[2]), 4 * width), np.float64)
+    for k in range(rows):
+        n = reaches[k] + 1
+        for plane in range(last - first if n else 0):
+            start = planes[3][first + plane] + k * columns
+            row_total[:] = 0
+            for s in range(0, len(after_y), exact[0]):
+                row_sums[:] = 0
+                for sample in range(s, min(s + exact[0], len(after_y))):
+                    j = 4 * sample * parity + k * after_y.shape[4] + 2 * plane * half_z
+                    of = halves, j, parity, table, odd
+                    _put_row(real, imaginary, n, width, of, half_z)
+                    _add(row_sums, sample_weights[sample], real, imaginary)
+                place = (start, rows * columns, n, width)
+                _add_rounded(row_sums, sharpen, place, exact[1], row_total)
+            _add_total(row_total, (start, rows * columns, n, width), exact[2])
+
+
+@njit(cache=True)
+def _put_row(
+    real: Floats,
+    imaginary: Floats,
+    n: int,
+    width: int,
+    of: tuple[Floats, int, int, Floats, int],
+    half_z: int,
+) -> None:
+    """F in a row of each quadrant, n columns and more; see `vectors.put_waves`."""
+    halves, j, parity, table, odd = of
+    for c in range(0, n, VECTOR):
+        put_waves(real, imaginary, c, width, halves, j, parity, table, c, odd, width, half_z)
+
+
+@njit(cache=True)
+def _add(sums: Floats, w: float, real: Floats, imaginary: Floats) -> None:
+    """Add w Re F, w Im F and w |F|² of a row of each quadrant to three sums."""
+    for i in range(len(real)):
+        re, im = real[i], imaginary[i]
+        sums[0, i] = fused(w, re, sums[0, i])
+        sums[1, i] = fused(w, im, sums[1, i])
+        sums[2, i] = fused(w, fused(re, re, im * im), sums[2, i])
 
 
 @njit(cache=True)
 def _add_rounded(
-    row_sums: Floats, sharpen: Floats, starts: Integers, n: int, large: Floats, row_total: Floats
+    row_sums: Floats, sharpen: Floats, place: Place, large: Floats, row_total: Floats
 ) -> None:
     """Sharpen a row of each quadrant, and add it, rounded: of three sums the last ones."""
+    start, quadrant, n, width = place
     left_out = 3 - len(large)
-    for quadrant in range(4):
-        start = starts[quadrant]
-        for c in range(len(large)):
-            step, row, total = large[c], row_sums[quadrant, left_out + c], row_total[quadrant, c]
-            if left_out + c < 2:
+    for c in range(len(large)):
+        step, of = large[c], left_out + c
+        for q in range(4):
+            to, at = q * width, start + q * quadrant
+            if of < 2:
                 for i in range(n):
-                    total[i] += rounded(np.float64(row[i] * sharpen[start + i]), step)
+                    value = np.float64(row_sums[of, to + i] * sharpen[at + i])
+                    row_total[c, to + i] += rounded(value, step)
             else:
                 for i in range(n):
-                    twice = sharpen[start + i] * sharpen[start + i]
-                    total[i] += rounded(np.float64(row[i] * twice), step)
+                    twice = sharpen[at + i] * sharpen[at + i]
+                    value = np.float64(row_sums[of, to + i] * twice)
+                    row_total[c, to + i] += rounded(value, step)
 
 
 @njit(cache=True)
-def _add_total(row_total: Floats, starts: Integers, n: int, sums: Floats) -> None:
+def _add_total(row_total: Floats, place: Place, sums: Floats) -> None:
     """Add a row of each quadrant to the sums."""
-    for quadrant in range(4):
-        start = starts[quadrant]
-        for c in range(len(sums)):
-            total, of = row_total[quadrant, c], sums[c]
+    start, quadrant, n, width = place
+    for c in range(len(sums)):
+        for q in range(4):
+            to, at = q * width, start + q * quadrant
             for i in range(n):
-                of[start + i] += total[i]
-
-
-@njit(cache=True)
-def fold(after_x: Floats, phases: Waves, parts: Floats) -> None:
-    """Move each plane's centre to the origin, and separate what is even and odd in y and in z."""
-    along_y, along_z = phases
-    half_y, half_z = along_y.shape[1] // 2, along_z.shape[1] // 2
-    rows = np.empty((2, 2, 2 * half_z), np.float32)
-    for plane in range(len(along_y)):
-        re = after_x[0, plane, : 4 * half_y * half_z].reshape(2 * half_y, 2 * half_z)
-        im = after_x[1, plane, : 4 * half_y * half_z].reshape(2 * half_y, 2 * half_z)
-        wave_re, wave_im = along_z[plane].real.copy(), along_z[plane].imag.copy()
-        for m in range(half_y):
-            for side in range(2):
-                y = half_y + m if side == 0 else half_y - 1 - m
-                c, s = along_y[plane, y].real, along_y[plane, y].imag
-                for z in range(2 * half_z):
-                    w_re = fused(c, wave_re[z], -s * wave_im[z])
-                    w_im = fused(s, wave_re[z], c * wave_im[z])
-                    rows[side, 0, z] = fused(re[y, z], w_re, -im[y, z] * w_im)
-                    rows[side, 1, z] = fused(re[y, z], w_im, im[y, z] * w_re)
-            for part in range(2):
-                above, below = rows[0, part], rows[1, part]
-                to = (2 * plane + part) * half_z
-                for i in range(half_z):
-                    up, down = half_z + i, half_z - 1 - i
-                    even_up, even_down = above[up] + below[up], above[down] + below[down]
-                    odd_up, odd_down = above[up] - below[up], above[down] - below[down]
-                    parts[0, 0, m, to + i] = even_up + even_down
-                    parts[0, 1, m, to + i] = even_up - even_down
-                    parts[1, 0, m, to + i] = odd_up + odd_down
-                    parts[1, 1, m, to + i] = odd_up - odd_down
-
-
-@njit(cache=True)
-def _sum_row(
-    sample_weights: Floats,
-    products: Floats,
-    some: tuple[int, int],
-    first: int,
-    n_columns: int,
-    n_inside: int,
-    sums: Floats,
-) -> None:
-    """Σ w Re F, Σ w Im F, Σ w |F|² over some samples for the rows (±k, ±l), from eight products.
-
-    With c, s for the parities of y and z, F(±k, ±l) = cc ∓∓ ss + i(±_l cs ±_k sc); each product
-    is a row of real parts from `first` on, and one of imaginary parts behind it.
-    """
-    sums[:] = 0
-    for s in range(some[0], some[1]):
-        w = sample_weights[s]
-        for i in range(n_inside):
-            re, im = first + i, first + n_columns + i
-            cc, cs = products[s, 0, 0, re], products[s, 0, 1, re]
-            sc, ss = products[s, 1, 0, re], products[s, 1, 1, re]
-            icc, ics = products[s, 0, 0, im], products[s, 0, 1, im]
-            isc, iss = products[s, 1, 0, im], products[s, 1, 1, im]
-            a, b, c, d = cc - ss, cc + ss, ics + isc, ics - isc
-            e, f, g, h = icc - iss, icc + iss, cs + sc, cs - sc
-            _add(sums[0], i, w, a - c, e + g)
-            _add(sums[1], i, w, b + d, f - h)
-            _add(sums[2], i, w, b - d, f + h)
-            _add(sums[3], i, w, a + c, e - g)
-
-
-@njit(cache=True)
-def _add(sums: Floats, i: int, w: float, re: float, im: float) -> None:
-    """Add w Re F, w Im F and w |F|² of one voxel."""
-    sums[0, i] = fused(w, re, sums[0, i])
-    sums[1, i] = fused(w, im, sums[1, i])
-    sums[2, i] = fused(w, fused(re, re, im * im), sums[2, i])
+                sums[c, at + i] += row_total[c, to + i]

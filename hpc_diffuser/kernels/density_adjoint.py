@@ -12,19 +12,16 @@ from numba import njit, prange
 from hpc_diffuser.kernels.density import (
     DEGREE,
     ROW,
-    TILE,
     Atoms,
-    Buffers,
-    Planes,
     Shapes,
-    Tables,
-    Waves,
-    block_buffers,
-    centre_phases,
-    transform_xy,
 )
 from hpc_diffuser.kernels.fused import fused, lanes_dot
+from hpc_diffuser.kernels.transforms import Planes, Tables, Waves, centre_phases, fold
 from hpc_diffuser.system.arrays import Floats, Integers
+
+TILE = 8  # rows of k per last product: prunes columns, and its results stay in cache
+
+Buffers = tuple[Floats, Floats, Floats, Floats]
 
 
 @njit(cache=True, parallel=True)
@@ -45,7 +42,7 @@ def pull_back(
         As of `density.add_moments`: densities that are folded in x.
     pulls : (3, V) float32
         κ and the real and imaginary part of c, at every stored value; 0 where none is a voxel.
-    pulled : (B, S, x·y·z + ROW) float32
+    pulled : (B, S, x·y·z + BEHIND) float32
         Of each block's part of the objective, by densities that are not folded: overwritten.
     """
     for share in prange(len(shares)):
@@ -56,6 +53,38 @@ def pull_back(
             transform_xy(densities, tables, planes, b, buffers)
             _back_along_z(sample_weights, tables, planes, b, buffers, pulls)
             _back_along_xy(tables, planes, b, buffers, pulled[b])
+
+
+@njit(cache=True)
+def block_buffers(n_samples: int, tables: Tables, planes: Planes, b: int) -> Buffers:
+    """Intermediate results of a block: after x, folded in y and z; of all samples after y, z."""
+    first, n = planes[0][b], planes[0][b + 1] - planes[0][b]
+    rows, columns = planes[2][first, 0] + 1, planes[2][first, 1] + 1
+    half_y, half_z = tables[1].shape[2], tables[2].shape[1]
+    after_x = np.empty((2, n, 4 * half_y * half_z), np.float32)
+    parts = np.empty((2, 2, half_y, 2 * n * half_z), np.float32)
+    after_y = np.empty((n_samples, 2, 2, rows, 2 * n * half_z), np.float32)
+    after_z = np.empty((n_samples, 2, 2, TILE * 2 * n * columns), np.float32)
+    return after_x, parts, after_y, after_z
+
+
+@njit(cache=True)
+def transform_xy(
+    densities: Floats, tables: Tables, planes: Planes, b: int, buffers: Buffers
+) -> None:
+    """Transform densities along x and y on one block: `after_y` of all samples."""
+    after_x, parts, after_y, _ = buffers
+    phases = centre_phases(tables, planes, b)
+    first, last = planes[0][b], planes[0][b + 1]
+    half_x, rows = tables[0].shape[2], after_y.shape[3]
+    for s in range(len(densities)):
+        density = densities[s, : 2 * half_x * after_x.shape[2]].reshape(2 * half_x, -1)
+        np.dot(tables[0][0, first:last], density[half_x:], after_x[0])
+        np.dot(tables[0][1, first:last], density[:half_x], after_x[1])
+        fold(after_x, phases, parts)
+        for y_odd in range(2):
+            for z_odd in range(2):
+                np.dot(tables[1][y_odd, :rows], parts[y_odd, z_odd], after_y[s, y_odd, z_odd])
 
 
 @njit(cache=True)
@@ -235,7 +264,7 @@ def gather(
         Coefficients, like the shapes', of what a shape changes by with its atom's B-factor.
     box : (3,) int
         Grid points.
-    pulled : (B, S, x·y·z + ROW) float32
+    pulled : (B, S, x·y·z + BEHIND) float32
         See `pull_back`.
     forces : (B, S, N, 4) float64
         Derivatives by the positions in steps, and last by the B-factor: overwritten.

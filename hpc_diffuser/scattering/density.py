@@ -19,7 +19,7 @@ from hpc_diffuser.kernels.curvatures import draw_curvatures, gather_curvatures
 from hpc_diffuser.kernels.gradients import draw_gradients
 from hpc_diffuser.kernels.rounding import TOGETHER
 from hpc_diffuser.kernels.threads import n_threads, thread_shares
-from hpc_diffuser.kernels.vectors import TILE
+from hpc_diffuser.kernels.transforms import BEHIND, Planes, Tables
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.scattering.boxes import (
@@ -231,7 +231,7 @@ class DensityTransform:
             steps = self._steps(self.structure.positions[None])
             half_box = self._half_box(steps)
             density = self._draw(steps, np.zeros(2 * half_box, np.float32))[0]
-            self._still = half_box, density[: -kernel.ROW].reshape(2 * half_box)
+            self._still = half_box, density[:-BEHIND].reshape(2 * half_box)
         return self._still
 
     def forces(
@@ -283,12 +283,12 @@ class DensityTransform:
     ) -> list[float]:
         """Bytes of each of the arrays that the kernels work with; see `transform.MakeTransform`."""
         x, y, z = farthest_box(modes, slab, farthest, factors)
-        k, l = (extent + 1 for extent in slab.table_extent)  # noqa: E741
+        k = slab.table_extent[0] + 1
         box, planes = 4 * x * y * z, min(BLOCK, len(slab.h))
-        # `kernels.density.block_buffers`: after x, its parts, after y, after z.
+        # `kernels.transforms.block_steps`: after x, its parts; after y of all samples.
         block = 4 * (2 * planes * y * z + 2 * planes * y * z)
         at_once = moved_at_once(box / 4)
-        block += 4 * at_once * 4 * 2 * planes * (k * z / 2 + kernel.TILE * l)
+        block += 4 * at_once * 4 * 2 * planes * k * z / 2
         return [at_once * box, *[box] * 3, *[block] * n_threads()]
 
     slope_values = 10  # two transforms, |h|² and Re(m* k) twice, m
@@ -340,11 +340,11 @@ class DensityTransform:
         return 2 * half_box[0], 4 * half_box[1] * half_box[2]
 
     def _draw(self, steps: Floats, background: Floats) -> Floats:
-        densities = np.empty((len(steps), background.size + kernel.ROW), np.float32)
+        densities = np.empty((len(steps), background.size + BEHIND), np.float32)
         kernel.draw(steps, self._atoms, self._drawn, background, densities)
         return densities
 
-    def _inputs(self, half_box: Integers) -> tuple[kernel.Tables, kernel.Planes, Integers]:
+    def _inputs(self, half_box: Integers) -> tuple[Tables, Planes, Integers]:
         """The transform kernels' common arguments for a box."""
         s = self.slab
         extents = (int(s.h.max()), *s.table_extent)
@@ -430,12 +430,12 @@ class DensityPhonons:
     def _fold(self, density: Floats) -> Floats:
         """As the kernels of `squares` take a density: one array for all, overwritten."""
         if self._folded is None:
-            self._folded = np.zeros(density.size + TILE[1], np.float32)
+            self._folded = np.zeros(density.size + BEHIND, np.float32)
         squares.fold_into(density, *self._dressed._planes_of(self._half_box), self._folded)
         return self._folded
 
     @cached_property
-    def _inputs(self) -> tuple[kernel.Tables, kernel.Planes, Integers]:
+    def _inputs(self) -> tuple[Tables, Planes, Integers]:
         """What its densities are transformed with."""
         return self._dressed._inputs(self._half_box)
 
@@ -459,8 +459,8 @@ class DensityPhonons:
             some = slice(first, first + at_once)
             densities = drawing._draw(steps[some], np.zeros(2 * half_box, np.float32))
             inner = [slice(n, -n or None) for n in half_box - self._half_box]
-            whole = densities[:, : -kernel.ROW].reshape(-1, *2 * half_box)
-            drawn = expected[some, : -kernel.ROW].reshape(-1, *(2 * self._half_box))
+            whole = densities[:, :-BEHIND].reshape(-1, *2 * half_box)
+            drawn = expected[some, :-BEHIND].reshape(-1, *(2 * self._half_box))
             whole[:, *inner] -= drawn
             drawing._add(densities, half_box, sums, np.full(len(densities), weight))
 
@@ -492,7 +492,7 @@ class DensityPhonons:
         twice = np.where(i == j, 1, 2)
         shapes = shapes_of_kinds(drawing.shapes, slab.d_min, drawing.factors, curved=True)
         drawn = ((shapes * drawing._volume).astype(np.float32), *drawing._drawn[1:])
-        densities = np.empty((len(fields), 2, int(np.prod(box)) + kernel.ROW), np.float32)
+        densities = np.empty((len(fields), 2, int(np.prod(box)) + BEHIND), np.float32)
         draw_curvatures(
             self._places,
             self._copies,
@@ -530,7 +530,7 @@ class DensityPhonons:
     def _gradients(self, displacements: Floats) -> Floats:
         """What displacements (F, N, 3), in steps, add to the density: (F, ·) float32."""
         box = 2 * self._half_box
-        densities = np.empty((len(displacements), int(np.prod(box)) + kernel.ROW), np.float32)
+        densities = np.empty((len(displacements), int(np.prod(box)) + BEHIND), np.float32)
         shapes = self._dressed._drawn
         draw_gradients(self._places, self._copies, displacements, shapes, box, densities)
         return densities

@@ -8,6 +8,7 @@ from hpc_diffuser.kernels import density
 from hpc_diffuser.kernels.correlation import moment_sums
 from hpc_diffuser.kernels.interpolation import interpolate_planes
 from hpc_diffuser.kernels.rounding import large_number
+from hpc_diffuser.kernels.transforms import BEHIND
 
 BOX = (24, 26, 30)
 SAMPLES = 3
@@ -38,7 +39,7 @@ def drawn() -> np.ndarray:
     """Atoms of three kinds on a grid whose axes are oblique: no product is 0."""
     atoms = (random.integers(0, 3, 200), random.uniform(0.5, 1, 200).astype(np.float32))
     shapes = (normal(3, density.DEGREE), METRIC, 5.0)
-    densities = np.zeros((SAMPLES, np.prod(BOX) + density.ROW), np.float32)
+    densities = np.zeros((SAMPLES, np.prod(BOX) + BEHIND), np.float32)
     steps = 2.0 * random.normal(size=(SAMPLES, 200, 3))
     density.draw(steps, atoms, shapes, np.zeros(BOX, np.float32), densities)
     density.fold_x(densities, BOX[0], BOX[1] * BOX[2])

@@ -9,6 +9,7 @@ from hpc_diffuser.crystal.atom_factors import atom_factors
 from hpc_diffuser.kernels import density as kernel
 from hpc_diffuser.kernels import density_adjoint as adjoint
 from hpc_diffuser.kernels.rounding import large_number
+from hpc_diffuser.kernels.transforms import BEHIND
 from hpc_diffuser.scattering.direct import sample_weights
 from hpc_diffuser.scattering.slab import BLOCK
 from hpc_diffuser.scattering.transform import TRANSFORMS
@@ -117,7 +118,7 @@ def test_products_back_are_the_transposed_products():
     rng = np.random.default_rng(0)
     half_box = case.transform._half_box(case.transform._steps(case.structure.positions[None]))
     points = int(np.prod(2 * half_box))
-    densities = np.zeros((2, points + kernel.ROW), np.float32)
+    densities = np.zeros((2, points + BEHIND), np.float32)
     densities[:, :points] = rng.normal(size=(2, points))
     pulls, _ = pulls_at_samples(case)
     pulls[0] = 0

@@ -47,7 +47,7 @@ _SAMPLING = "hpc-diffuser/sampling"
 _SESSION = "hpc-diffuser/session"
 STEPS = 3  # what least squares make of a history: another number where that is changed
 _DEFAULTS = flat_config(Config())
-SUMS = "exact"  # how samples are added, in the manifest; before: in four batches, and not told
+SUMS = "exact, in vectors"  # how samples are transformed and added, in the manifest
 _INPUTS = (
     "structure.modes",
     "structure.positions",
@@ -338,7 +338,7 @@ def _compare(
         )
     if old.get("sums") != new["sums"]:
         log(
-            f"{directory} was begun by a version that added samples in another order: evaluations "
+            f"{directory} was begun by a version that added numbers in another order: evaluations "
             "from here on differ from its own in their last digits, and so may the answer"
         )
     if old.get("steps", 1) != new.get("steps", 1):
