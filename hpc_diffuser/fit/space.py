@@ -96,6 +96,13 @@ class SearchSpace:
         named = enumerate(name.split() for name in self.names)
         return {place: int(words[1]) - 1 for place, words in named if words[0] == "mode"}
 
+    @property
+    def springs(self) -> dict[int, int]:
+        """The same of each refined length of springs; 0 of one that is for all."""
+        named = [name.split() for name in self.names]
+        springs = [(i, words) for i, words in enumerate(named) if words[0] == "lattice_spring_A"]
+        return {place: int(words[-1]) - 1 if words[1:] else 0 for place, words in springs}
+
     def at_most(self, name: str) -> float:
         """The largest value that a parameter may take; 0 where the model lacks it."""
         found = [high.max(initial=0.0) for key, high in self._parts(self.high) if key == name]

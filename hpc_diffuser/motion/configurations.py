@@ -44,6 +44,14 @@ def independent_fields(modes: Modes, sampled: Sampled) -> Floats:
     return fields
 
 
+def linear_fields(modes: Modes, sampled: Sampled) -> Floats:
+    """The same with a lattice's rotation, and its screw, to first order in the angle."""
+    fields = independent_fields(modes, sampled)
+    if not sampled.turn_rad:
+        return fields
+    return np.concatenate([fields, _turned(modes, sampled).swapaxes(0, 1)])
+
+
 def mode_factor(sampled: Sampled) -> Floats:
     """(M, M) F in Å, lower triangular: the modes' coefficients are F z with z standard normal."""
     amplitudes = np.array(sampled.mode_amplitudes_A, dtype=np.float64)

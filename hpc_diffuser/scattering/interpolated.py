@@ -85,6 +85,12 @@ class InterpolatedModel:
         """Slopes of the coarse intensity; see `DirectModel`."""
         return self.coarse.mode_slopes(parameters, modes)
 
+    def rigid_slopes(
+        self, parameters: Parameters, normals: Floats, changes: Floats
+    ) -> Iterator[Intensity]:
+        """The same along changes of the lattice's C; see `DirectModel`."""
+        return self.coarse.rigid_slopes(parameters, normals, changes)
+
     def frame_slopes(self, parameters: Parameters, normals: Floats) -> Iterator[Intensity]:
         """The same by frames' weights; see `DirectModel`."""
         return self.coarse.frame_slopes(parameters, normals)

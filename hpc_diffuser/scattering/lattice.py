@@ -12,7 +12,7 @@ Brillouin zone, and rises as 1/k² to a Bragg peak, where D⁻¹ is averaged ove
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
@@ -28,8 +28,8 @@ from hpc_diffuser.kernels.lattice_form import form_slopes, quadratic_form
 from hpc_diffuser.kernels.rounding import large_number, rounded
 from hpc_diffuser.motion.configurations import independent_fields
 from hpc_diffuser.motion.ensemble import weights_of
-from hpc_diffuser.motion.lattice.rigid import atom_covariances
-from hpc_diffuser.motion.lattice.rigid_lattice import Lengths, RigidLattice
+from hpc_diffuser.motion.lattice.rigid import atom_covariances, displacements
+from hpc_diffuser.motion.lattice.rigid_lattice import RigidLattice
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.motion.slopes import NeighbourSlopes, neighbour_slopes
@@ -37,101 +37,17 @@ from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering import interpolation
 from hpc_diffuser.scattering.lattice_frames import FrameTransforms
 from hpc_diffuser.scattering.lattice_transforms import AtVoxels, FromVoxels, RigidTransforms
-from hpc_diffuser.system.arrays import Complexes, Floats, Integers, Mask
+from hpc_diffuser.scattering.lattice_zone import (
+    PARTS,
+    STEPS,
+    ZonePoints,
+    zone_changes,
+    zone_matrices,
+    zone_slopes,
+)
+from hpc_diffuser.system.arrays import Complexes, Floats, Integers
 
-PARTS = 4  # of a voxel along each axis, at a Bragg peak
 _AT_ONE_VOXEL = 2**10  # molecules of all ranks' voxels, at most, whose scalars are from there
-_STEPS = tuple(2 * i + 1 - PARTS for i in range(PARTS))  # in 2·PARTS of a voxel
-
-
-@dataclass(frozen=True)
-class ZonePoints:
-    """The different k of some voxels, one of ±k.
-
-    Attributes
-    ----------
-    hkl : (K, 3) float
-        In reciprocal-lattice units.
-    rows : (v,) int
-        Which of them is each voxel's,
-    turned : (v,) bool
-        and whether it is −k.
-    """
-
-    hkl: Floats
-    rows: Integers
-    turned: Mask
-
-    @classmethod
-    def of(cls, indices: Integers, divisions: tuple[int, int, int]) -> ZonePoints:
-        """Of samples (v, 3) so many to a reciprocal-lattice unit."""
-        n = np.array(divisions)
-        own, mate = indices % n, -indices % n
-        place, other = (np.ravel_multi_index(tuple(x.T), divisions) for x in (own, mate))
-        points, rows = np.unique(np.minimum(place, other), return_inverse=True)
-        hkl = np.stack(np.unravel_index(points, divisions), axis=1) / n
-        return cls(hkl, rows.reshape(-1), place > other)
-
-
-def zone_matrices(
-    lattice: RigidLattice, lengths_A: Lengths, points: Floats, divisions: tuple[int, int, int]
-) -> Complexes:
-    """D⁻¹(k) − blockdiag C at some k (K, 3): (K, 6Z, 6Z).
-
-    At k = 0, where D⁻¹ is infinite, its average over the voxel.
-    """
-    stiffness, covariance = lattice.stiffness(lengths_A), lattice.covariance(lengths_A)
-    z = lattice.springs.packing.n_molecules
-    found = np.empty((len(points), 6 * z, 6 * z), complex)
-    at_peak = ~points.any(axis=1)
-    found[~at_peak] = _inverses(lattice, stiffness, points[~at_peak])
-    if at_peak.any():
-        found[at_peak] = _inverses(lattice, stiffness, _around_peak(divisions)).mean(axis=0)
-    between: Complexes = found - np.kron(np.eye(z), covariance)
-    return between
-
-
-def zone_slopes(
-    lattice: RigidLattice,
-    lengths_A: Lengths,
-    points: Floats,
-    divisions: tuple[int, int, int],
-    by_matrices: Complexes,
-) -> tuple[Floats, Floats]:
-    """The transpose of `zone_matrices`: by K of each interface (I, 6, 6), and by C (6, 6).
-
-    Parameters
-    ----------
-    lattice, lengths_A, points, divisions
-        As of `zone_matrices`.
-    by_matrices : (K, 6Z, 6Z) complex
-        X of dO = Σ_k Re tr(X dW).
-    """
-    springs, stiffness = lattice.springs, lattice.stiffness(lengths_A)
-    z = springs.packing.n_molecules
-    own = by_matrices.reshape(-1, z, 6, z, 6).real
-    by_covariance = -np.einsum("kminj,mn->ij", own, np.eye(z))
-    at_peak = ~points.any(axis=1)
-    hkl, pulled = points[~at_peak], by_matrices[~at_peak]
-    if at_peak.any():
-        around = _around_peak(divisions)
-        share = np.repeat(by_matrices[at_peak] / len(around), len(around), axis=0)
-        hkl, pulled = np.concatenate([hkl, around]), np.concatenate([pulled, share])
-    inverses = _inverses(lattice, stiffness, hkl)
-    by_stiffness = springs.stiffness_slopes(-inverses @ pulled @ inverses, hkl)
-    return by_stiffness, (by_covariance + by_covariance.T) / 2
-
-
-def _around_peak(divisions: tuple[int, int, int]) -> Floats:
-    """Points of the voxel at a Bragg peak, in reciprocal-lattice units."""
-    around: Floats = np.array(list(product(_STEPS, repeat=3))) / (2 * PARTS) / np.array(divisions)
-    return around
-
-
-def _inverses(lattice: RigidLattice, stiffness: Floats, hkl: Floats) -> Complexes:
-    matrices = lattice.springs.dynamical_matrices(stiffness, hkl)
-    inverses: Complexes = np.linalg.inv(matrices)
-    return inverses
 
 
 class _Samples:
@@ -165,9 +81,17 @@ class _Samples:
 
     def intensity(self, volumes: list[tuple[Floats, Floats]], table: Complexes) -> Floats:
         """G†WG of the cell: (v,)."""
+        return self.forms(self._at_voxels.of(volumes), table)
+
+    def scalars(self, volumes: list[tuple[Floats, Floats]]) -> Complexes:
+        """F and S at the voxels, for `forms`."""
+        return self._at_voxels.of(volumes)
+
+    def forms(self, scalars: Complexes, table: Complexes) -> Floats:
+        """The same, from what `scalars` has."""
         values = np.empty(len(self._hkl))
         quadratic_form(
-            self._at_voxels.of(volumes),
+            scalars,
             self._rows,
             self._mated,
             self._hkl,
@@ -179,6 +103,13 @@ class _Samples:
             values,
         )
         return values
+
+    def along_q(self, covariance: Floats) -> Floats:
+        """qᵀUq of U (3, 3) Å² in the frame of a molecule, the mean over all: (v,)."""
+        of_all = np.einsum("mri,ij,msj->rs", self._to_q, covariance, self._to_q)
+        squares = np.einsum("vr,rs,vs->v", self._hkl, of_all, self._hkl, optimize=True)
+        mean: Floats = squares / len(self._to_q)
+        return mean
 
     def slopes(
         self,
@@ -344,6 +275,75 @@ class LatticeNeighbours:
 
         return self._transforms.of_frames(modes.frames, weights, of_places, factors)
 
+    def mode_slopes(
+        self, parameters: Parameters, factors: AtomFactors, fields: Floats
+    ) -> Iterator[Floats]:
+        """What more motion along each of some fields does to the intensity: it dims G.
+
+        By the mean over all atoms, which is what a search steps by; `gradient` is exact.
+
+        Parameters
+        ----------
+        parameters, factors
+            As of `intensity`.
+        fields : (M, N, 3) float, Å
+            Of unit variance.
+
+        Yields
+        ------
+        (v,) float
+            The derivative by the field's variance.
+        """
+        values = self._values(parameters, factors)
+        for field in fields:
+            yield self._dimmed(values, field.T @ field / len(field))
+
+    def spring_slopes(self, parameters: Parameters, factors: AtomFactors) -> Iterator[Floats]:
+        """Derivatives by each length of the springs: exact but for the dimming, as `mode_slopes`.
+
+        Parameters
+        ----------
+        parameters, factors
+            As of `intensity`.
+
+        Yields
+        ------
+        (v,) float
+        """
+        lattice, lengths_A = self._lattice, parameters.lattice_spring_A
+        stiffer, wider = lattice.stiffness_slopes(lengths_A), lattice.covariance_slopes(lengths_A)
+        volumes, values = self._volumes(parameters, factors), self._values(parameters, factors)
+        scalars = [samples.scalars(volumes) for samples in self._samples]
+        p = displacements(self._modes.structure.positions, lattice.springs.centre)
+        for of_stiffness, of_covariance in zip(stiffer, wider, strict=True):
+            blurred = np.mean(p @ of_covariance @ p.swapaxes(1, 2), axis=0)
+            total = self._dimmed(values, blurred)
+            for samples, own in zip(self._samples, scalars, strict=True):
+                about = lattice, lengths_A, samples.points.hkl, self._divisions
+                table = zone_changes(*about, of_stiffness, of_covariance)
+                total += samples.forms(own, table) / self._n_forms
+            yield total
+
+    @property
+    def _n_forms(self) -> int:
+        """Molecules whose forms are added up, at each point of a voxel."""
+        return self._lattice.springs.packing.n_molecules * len(self._samples)
+
+    def _values(self, parameters: Parameters, factors: AtomFactors) -> list[Floats]:
+        """The intensity at each point of the voxels: of each (v,)."""
+        volumes, found = self._volumes(parameters, factors), list[Floats]()
+        for samples in self._samples:
+            of = self._lattice, parameters.lattice_spring_A, samples.points.hkl, self._divisions
+            found.append(samples.intensity(volumes, zone_matrices(*of)) / self._n_forms)
+        return found
+
+    def _dimmed(self, values: list[Floats], blurred: Floats) -> Floats:
+        """What the intensity changes by as all atoms are blurred by U (3, 3) more: −qᵀUq of it."""
+        total: Floats = np.zeros(self._n_rows)
+        for samples, own in zip(self._samples, values, strict=True):
+            total -= samples.along_q(blurred) * own
+        return total
+
     def gradient(
         self,
         parameters: Parameters,
@@ -372,8 +372,7 @@ class LatticeNeighbours:
         """
         lattice, lengths_A = self._lattice, parameters.lattice_spring_A
         volumes = self._volumes(parameters, factors)
-        of_molecule = lattice.springs.packing.n_molecules * len(self._samples)
-        share = by_values / of_molecule
+        share = by_values / self._n_forms
         stiffness, covariance = np.zeros((lattice.springs.n_interfaces, 6, 6)), np.zeros((6, 6))
         pulled = [(np.zeros_like(real), np.zeros_like(real)) for real, _ in volumes]
         for samples in self._samples:
@@ -464,13 +463,13 @@ def _parts(grid: HklGrid, indices: Integers, whole: bool) -> tuple[HklGrid, list
     """The grid and the voxels on it; with `whole`, the points that each is averaged over."""
     if not whole:
         return grid, [indices]
-    n, reach = 2 * PARTS, max(_STEPS)
+    n, reach = 2 * PARTS, max(STEPS)
     fine = HklGrid(
         grid.unit_cell,
         along_hkl(n * d for d in grid.divisions),
         along_hkl(n * e + reach for e in grid.extent),
     )
-    return fine, [n * indices + np.array(step) for step in product(_STEPS, repeat=3)]
+    return fine, [n * indices + np.array(step) for step in product(STEPS, repeat=3)]
 
 
 def _unique(indices: Integers) -> tuple[Integers, Integers]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Protocol
 
 import numpy as np
@@ -75,6 +76,10 @@ class Model(Protocol):
         """Whether there is a one-phonon order: not of frames, rotations, or motion too large."""
         ...
 
+    def steps(self, parameters: Parameters) -> bool:
+        """Whether `mode_slopes` and `spring_slopes` are known: of springs, with rotations too."""
+        ...
+
     def mode_slopes(
         self, parameters: Parameters, normals: Floats, modes: Sequence[int]
     ) -> Iterator[Floats]:
@@ -87,7 +92,7 @@ class Model(Protocol):
         Parameters
         ----------
         parameters : Parameters
-            That `moments.can_be_expanded`: with frames or exact rotations there are none.
+            That `moments.can_be_stepped`: with frames or rotations but a lattice's there are none.
         normals : (S, ·) float
             As of `internal_motion`; the first order needs none of them.
         modes : sequence of int
@@ -98,6 +103,24 @@ class Model(Protocol):
         (v,) float
             ∂I/∂σ² of one mode after the other at the voxels `rows`, electrons²/Å²; at σ = 0 it is
             that of the mode that begins to move.
+        """
+        ...
+
+    def spring_slopes(self, parameters: Parameters, normals: Floats) -> Iterator[Floats]:
+        """Derivatives of the intensity by the lengths of springs, in the same approximation.
+
+        What neighbours add is exact but for its dimming, that of all atoms alike. All ranks go
+        through them together.
+
+        Parameters
+        ----------
+        parameters, normals
+            As of `internal_motion`.
+
+        Yields
+        ------
+        (v,) float
+            ∂I/∂ℓ of one length after the other at the voxels `rows`.
         """
         ...
 
@@ -242,6 +265,10 @@ class ForwardModel:
         """Which one computes the moments there."""
         return self.molecule.moments.how(parameters.sampled)
 
+    def steps(self, parameters: Parameters) -> bool:
+        """Whether there are slopes along modes and springs; see `Model`."""
+        return self.molecule.moments.steps(parameters.sampled)
+
     def expands(self, parameters: Parameters) -> bool:
         """Whether there is a one-phonon order; see `Model`. The cell's halos have none."""
         if self._cell_halos is not None and parameters.disorder.halo_sigma_A:
@@ -279,8 +306,26 @@ class ForwardModel:
         """Derivatives of the intensity with respect to modes' variances; see `Model`."""
         neighbours = self._neighbours(parameters.disorder)
         factors = self._factors(parameters, normals)
+        more: Iterator[Floats | float] = repeat(0.0)
+        if self._in_lattice is not None and parameters.lattice_motion is not None:
+            of_atoms = self.molecule.moments.factors_of(parameters)
+            fields = self.molecule.moments.modes.vectors[list(modes)]
+            more = self._in_lattice.mode_slopes(parameters, of_atoms, fields)
         for part in self.molecule.mode_slopes(parameters, modes):
-            yield self._combined(part, neighbours) * factors
+            yield (self._combined(part, neighbours) + next(more)) * factors
+
+    def spring_slopes(self, parameters: Parameters, normals: Floats) -> Iterator[Floats]:
+        """Derivatives of the intensity by the lengths of springs; see `Model`."""
+        lattice, in_lattice = parameters.lattice, self._in_lattice
+        if lattice is None or in_lattice is None:
+            raise ValueError("springs between molecules need a model of their lattice")
+        neighbours = self._neighbours(parameters.disorder)
+        factors = self._factors(parameters, normals)
+        changes = lattice.covariance_slopes(parameters.lattice_spring_A)
+        parts = self.molecule.rigid_slopes(parameters, normals, changes)
+        more = in_lattice.spring_slopes(parameters, self.molecule.moments.factors_of(parameters))
+        for part in parts:
+            yield (self._combined(part, neighbours) + next(more)) * factors
 
     def frame_slopes(self, parameters: Parameters, normals: Floats) -> Iterator[Floats]:
         """Derivatives of the intensity by the weights of an ensemble's frames; see `Model`.

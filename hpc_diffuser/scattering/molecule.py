@@ -12,6 +12,8 @@ from hpc_diffuser.crystal.atom_factors import AtomFactors
 from hpc_diffuser.crystal.lattice import HklGrid, fractionalization
 from hpc_diffuser.motion.configurations import rigid_covariance, sampled_squares
 from hpc_diffuser.motion.disorder import Disorder
+from hpc_diffuser.motion.lattice.rigid import displacements
+from hpc_diffuser.motion.lattice.rigid_lattice import rest_changes
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.motion.registry import FRAME_WEIGHT
@@ -123,7 +125,7 @@ class MoleculeModel(Protocol):
         Parameters
         ----------
         parameters : Parameters
-            That `moments.can_be_expanded`.
+            That `moments.can_be_stepped`.
         modes : sequence of int
             Uncorrelated ones.
 
@@ -132,6 +134,27 @@ class MoleculeModel(Protocol):
         Intensity
             Its derivative with respect to the mode's variance, electrons²/Å², at the voxels that
             this rank computes.
+        """
+        ...
+
+    def rigid_slopes(
+        self, parameters: Parameters, normals: Floats, changes: Floats
+    ) -> Iterator[Intensity]:
+        """What changes of the lattice's covariance do to the intensity, to first order.
+
+        The translation that goes along with no rotation is exact.
+
+        Parameters
+        ----------
+        parameters, normals
+            As of `internal_motion`.
+        changes : (P, 6, 6) float
+            Of C, symmetric.
+
+        Yields
+        ------
+        Intensity
+            One after the other, at the voxels that this rank computes.
         """
         ...
 
@@ -265,6 +288,49 @@ class DirectModel:
         factors = self._motion_factors(parameters)
         for variance, mean_squared, self_slope in self.moments.mode_slopes(parameters, modes):
             yield self._slope(variance - self_slope, mean_squared, factors, parameters.disorder)
+
+    def rigid_slopes(
+        self, parameters: Parameters, normals: Floats, changes: Floats
+    ) -> Iterator[Intensity]:
+        """Slopes along changes of the lattice's C at the voxels `rows`; see `MoleculeModel`."""
+        lattice, disorder = parameters.lattice, parameters.disorder
+        assert lattice is not None
+        rest = rest_changes(lattice.covariance(parameters.lattice_spring_A), changes)
+        turning = changes.copy()
+        turning[:, :3, :3] -= rest
+        variances, squares = self._of_changes(parameters, turning)
+        mean_squared, factors = (
+            self.moments.of(parameters, normals)[1],
+            self._motion_factors(parameters),
+        )
+        left = np.exp(-self._translation(parameters)) * mean_squared
+        left *= np.exp(-self._along_q(disorder.own_covariance()))
+        for variance, squared, moved in zip(variances, squares, rest, strict=True):
+            slope = self._slope(variance, squared, factors, disorder)
+            yield replace(slope, rigid=slope.rigid + left * self._along_q(moved))
+
+    def _of_changes(self, parameters: Parameters, changes: Floats) -> tuple[Floats, Floats]:
+        """Slopes of A − B − S' and of B, (P, v) each, along changes (P, 6, 6) of rigid motion.
+
+        Any is a sum of those along fields e_i and e_i + e_j.
+        """
+        lattice, modes = parameters.lattice, self.moments.modes
+        assert lattice is not None
+        p = displacements(modes.structure.positions, lattice.springs.centre)
+        sizes = np.sqrt(np.mean(np.sum(p**2, axis=1), axis=0))  # of fields, alike in the end
+        scaled, fields = changes * np.outer(sizes, sizes), (p / sizes).transpose(2, 0, 1)
+        pairs = [(i, j) for i in range(6) for j in range(i)]
+        between = np.array([scaled[:, i, j] for i, j in pairs])
+        alone = 2 * np.einsum("pii->ip", scaled) - scaled.sum(axis=2).T
+        both = np.array([fields[i] + fields[j] for i, j in pairs])
+        every = np.concatenate([fields, both]), np.concatenate([alone, between])
+        found = np.zeros((2, len(changes), len(self.rows)), np.float32)
+        slopes = self.moments.field_slopes(parameters, every[0])
+        for (variance, squared, own), shares in zip(slopes, every[1], strict=True):
+            for total, share in zip(found.swapaxes(0, 1), shares, strict=True):
+                total[0] += np.float32(share) * (variance - own)
+                total[1] += np.float32(share) * squared
+        return found[0], found[1]
 
     def frame_slopes(self, parameters: Parameters, normals: Floats) -> Iterator[Intensity]:
         """Slopes along frames' weights at the voxels `rows`; see `MoleculeModel`."""

@@ -17,6 +17,7 @@ from hpc_diffuser.crystal.lattice import HklGrid
 from hpc_diffuser.motion.configurations import (
     configurations,
     independent_fields,
+    linear_fields,
     residual_b_factors,
 )
 from hpc_diffuser.motion.ensemble import frame_weights
@@ -308,7 +309,7 @@ class Moments:
         Parameters
         ----------
         parameters : Parameters
-            That `can_be_expanded`.
+            That `can_be_stepped`.
         modes : sequence of int
 
         Yields
@@ -318,19 +319,25 @@ class Moments:
         self_terms : (v,) float
             Of S': not 0 where residual B-factors lose what a mode gains.
         """
+        return self.field_slopes(parameters, self.modes.vectors[list(modes)])
+
+    def field_slopes(
+        self, parameters: Parameters, fields: Floats
+    ) -> Iterator[tuple[Floats, Floats, Floats | float]]:
+        """The same along any fields (M, N, 3), Å, of unit variance."""
         self._use(self.factors_of(parameters))
         released = _released(self.modes, parameters)
-        fields = independent_fields(self.modes, parameters.sampled)
-        turns = self._in_turn(len(modes))
+        turns = self._in_turn(len(fields))
         dealing = self._dealing
-        own = [modes[place] for _, place in turns if place is not None]
-        found = self.transform.phonons(fields).slopes(self.modes.vectors[own], released)
+        own = [place for _, place in turns if place is not None]
+        phonons = self.transform.phonons(linear_fields(self.modes, parameters.sampled))
+        found = phonons.slopes(fields[own], released)
         self_slopes = SelfSlopes(self._factors, self.s_squared)
         nothing = np.zeros((2, self.transform.slab.size), np.float32)
         for first, place in turns:
             slopes = dealing.collected(nothing if place is None else next(found))
-            for (variance, mean_squared), mode in zip(slopes, modes[first:], strict=False):
-                gained = released * np.sum(self.modes.vectors[mode] ** 2, axis=1)
+            for (variance, mean_squared), field in zip(slopes, fields[first:], strict=False):
+                gained = released * np.sum(field**2, axis=1)
                 yield variance, mean_squared, self_slopes.of(gained)
 
     def _in_turn(self, n_tasks: int) -> list[tuple[int, int | None]]:
@@ -403,6 +410,12 @@ class Moments:
         covariances = field_covariances(independent_fields(self.modes, sampled))
         return can_be_dressed(covariances, self._d_min)
 
+    def steps(self, sampled: Sampled) -> bool:
+        """Whether there are slopes along modes and springs to first order; see `expands`."""
+        if not can_be_stepped(self.modes, sampled):
+            return False
+        return can_be_dressed(field_covariances(linear_fields(self.modes, sampled)), self._d_min)
+
     def costs(self, sampled: Sampled, n_samples: int) -> dict[str, float]:
         """Of every estimator that these motions can have; see `estimator_costs`."""
         fields, drawn = independent_fields(self.modes, sampled), self.transform.drawn
@@ -457,6 +470,11 @@ def _released(modes: Modes, parameters: Parameters) -> Floats:
 def can_be_expanded(modes: Modes, sampled: Sampled) -> bool:
     """Whether motion inside is Gaussian along modes: not of frames, and no exact rotations."""
     return modes.frames is None and bool(len(modes.vectors)) and not sampled.librates
+
+
+def can_be_stepped(modes: Modes, sampled: Sampled) -> bool:
+    """The same of slopes, which of a lattice's rotation are those of small angles."""
+    return modes.frames is None and (bool(sampled.turn_rad) or can_be_expanded(modes, sampled))
 
 
 def _identity(factors: AtomFactors) -> tuple[object, ...]:

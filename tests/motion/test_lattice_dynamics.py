@@ -15,6 +15,7 @@ from hpc_diffuser.motion.lattice.rigid import atom_covariances
 from hpc_diffuser.motion.lattice.rigid_lattice import (
     RigidLattice,
     RigidMotion,
+    rest_changes,
     rigid_motion,
     rigid_motion_slopes,
 )
@@ -183,6 +184,24 @@ def test_slopes_of_the_motion_s_parts():
         change[i, j] = change[j, i] = 1e-5
         expected = (total(covariance + change) - total(covariance - change)) / 2e-5
         assert np.sum(found * change) / 1e-5 == pytest.approx(expected, rel=1e-6), (i, j)
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_changes_along_lengths(alike, monkeypatch):
+    """C, and what of the translation no rotation takes along, against central differences."""
+    monkeypatch.setattr(averages, "POINTS", (2, 4))
+    lattice = RigidLattice(springs_of("P 1 21 1"))
+    lengths = 1.3 if alike else tuple(np.linspace(0.8, 1.5, lattice.springs.n_interfaces).tolist())
+    slopes = lattice.covariance_slopes(lengths)
+    rest = rest_changes(lattice.covariance(lengths), slopes)
+    ends = []
+    for step in (-1e-4, 1e-4):
+        moved = np.atleast_1d(lengths).copy()
+        moved[0] += step
+        ends.append(lattice.covariance(float(moved[0]) if alike else tuple(moved.tolist())))
+    np.testing.assert_allclose(slopes[0], (ends[1] - ends[0]) / 2e-4, rtol=1e-5, atol=1e-7)
+    before, after = (rigid_motion(end).rest for end in ends)
+    np.testing.assert_allclose(rest[0], (after - before) / 2e-4, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("alike", [True, False])

@@ -230,3 +230,26 @@ def test_springs_on_ranks(name, space_group, cell):
         values = np.concatenate([values for _, _, values in ranks])[order]
         whole[size] = values.tobytes(), *{gradient.tobytes() for gradient, _, _ in ranks}
     assert whole[1] == whole[2] == whole[3]
+
+
+def test_slopes_that_a_search_steps_by():
+    """Of springs and modes, where atoms move by 0.9 Å: alike to the map's differences."""
+    case = Case("springs")
+    model, of = case.model, (case.parameters, case.normals)
+    assert model.steps(case.parameters)
+    amplitudes = np.array(case.values["mode_amplitude_A"])
+    of_modes = model.mode_slopes(*of, range(3))
+    found = {
+        "lattice_spring_A": list(model.spring_slopes(*of)),
+        "mode_amplitude_A": [2 * amplitudes[i] * s for i, s in enumerate(of_modes)],
+    }
+    for one, slopes in found.items():
+        for place, slope in enumerate(slopes):
+            value = case.values[one][place]
+            ends = [
+                model.internal_motion(with_number(case.parameters, one, place, v), case.normals)
+                for v in (0.99 * value, 1.01 * value)
+            ]
+            expected = (ends[1] - ends[0]) / (0.02 * value)
+            assert np.corrcoef(slope, expected)[0, 1] > 0.97, (one, place)
+            assert np.linalg.norm(slope) == pytest.approx(np.linalg.norm(expected), rel=0.15)

@@ -21,8 +21,9 @@ from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters, parameters_from
 from hpc_diffuser.scattering.model import ForwardModel
 
-TRIED = 8  # translations, equally far apart in their range
+TRIED = 8  # translations, or lengths of springs, equally far apart in their range
 _ROUNDS = 2  # the second with the atoms' U of what the first has found
+_MOVING = ("translation_sigma_A", "lattice_spring_A")
 _RIGID = ("translation_sigma_A", "halo_sigma_A", "lattice_spring_A")
 
 
@@ -42,8 +43,8 @@ def random_point(space: SearchSpace, modes: Modes, stream: np.random.Generator) 
 def one_phonon_point(problem: Problem, model: ForwardModel, normals: np.ndarray) -> np.ndarray:
     """The point (D,) whose one-phonon map is nearest to the target, on every rank of the group.
 
-    Of modes and translation, as far as the ranges go; all else is in the middle of its range. Where
-    no mode has a one-phonon map, or nothing agrees, the source's amplitudes.
+    Of modes and translation, or springs, as far as the ranges go; all else is in the middle of its
+    range. Where no mode has a one-phonon map, or nothing agrees, the source's amplitudes.
 
     Parameters
     ----------
@@ -73,8 +74,11 @@ def one_phonon_point(problem: Problem, model: ForwardModel, normals: np.ndarray)
 
 
 def _tried(space: SearchSpace, point: np.ndarray) -> list[np.ndarray]:
-    """The point with other translations, all axes alike; the point alone where that is held."""
-    moves = np.array([name.startswith("translation_sigma_A") for name in space.names], bool)
+    """The point with other translations, all axes alike; the point alone where that is held.
+
+    Of springs all lengths go with it.
+    """
+    moves = np.array([name.startswith(_MOVING) for name in space.names], bool)
     if not moves.any():
         return [point]
     low, high = space.bounds.T

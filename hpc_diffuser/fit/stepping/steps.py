@@ -22,7 +22,7 @@ from hpc_diffuser.fit.space import source_point
 from hpc_diffuser.fit.stepping.independence import Independence, asked
 from hpc_diffuser.fit.stepping.likelihood_equations import LikelihoodEquations
 from hpc_diffuser.fit.stepping.normal_equations import NormalEquations
-from hpc_diffuser.fit.stepping.slopes import expanded_modes, slopes
+from hpc_diffuser.fit.stepping.slopes import expanded_modes, expanded_springs, slopes
 from hpc_diffuser.fit.stepping.starts import one_phonon_point, random_point
 from hpc_diffuser.motion.random_numbers import generator
 from hpc_diffuser.scattering.model import ForwardModel
@@ -77,8 +77,8 @@ class Steps:
             else:
                 self._equations = LikelihoodEquations(problem.target, model, options.knots)
             self._squared = problem.space.squared
-            expands = expanded_modes(problem.modes, problem.space, problem.space.middle)
-            self._polishes = bool(expands)
+            about = problem.modes, problem.space, problem.space.middle
+            self._polishes = bool(expanded_modes(*about)) or bool(expanded_springs(*about))
             self._independence = Independence(problem.target, options, model)
 
     def score(self, point: np.ndarray, restart: int, stage: int) -> Score:

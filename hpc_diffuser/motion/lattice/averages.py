@@ -80,6 +80,27 @@ def covariance_slopes(springs: Springs, stiffness: Floats, by_covariance: Floats
     return total
 
 
+def covariance_changes(springs: Springs, stiffness: Floats, changes: Floats) -> Floats:
+    """What C changes by with K, along some directions: (P, 6, 6).
+
+    Parameters
+    ----------
+    springs, stiffness
+        As of `mean_covariance`.
+    changes : (P, I, 6, 6) float
+        dK.
+    """
+    z, found = springs.packing.n_molecules, np.zeros((len(changes), 6, 6))
+    for n, weight in zip(POINTS, (-1.0, 2.0), strict=True):
+        for hkl, weights, inverses in _inverses(springs, stiffness, n):
+            for total, change in zip(found, changes, strict=True):
+                moved = inverses @ springs.dynamical_matrices(change, hkl) @ inverses
+                blocks = moved.reshape(-1, z, 6, z, 6).real
+                of_all = np.einsum("k,kminj,mn->ij", weight * weights, blocks, np.eye(z))
+                total -= (of_all + of_all.T) / (2 * z)
+    return found
+
+
 def _mean_on(springs: Springs, stiffness: Floats, n: int) -> Floats:
     z, total = springs.packing.n_molecules, np.zeros((6, 6))
     for _, weights, inverses in _inverses(springs, stiffness, n):

@@ -8,7 +8,11 @@ import numpy as np
 
 from hpc_diffuser.crystal.packing import CONTACT_A, crystal_packing
 from hpc_diffuser.crystal.structure import Structure, centre_of_mass
-from hpc_diffuser.motion.lattice.averages import covariance_slopes, mean_covariance
+from hpc_diffuser.motion.lattice.averages import (
+    covariance_changes,
+    covariance_slopes,
+    mean_covariance,
+)
 from hpc_diffuser.motion.lattice.springs import Springs, contact_springs
 from hpc_diffuser.system.arrays import Floats
 
@@ -67,6 +71,11 @@ class RigidLattice:
         )
         return slopes
 
+    def covariance_slopes(self, lengths_A: Lengths) -> Floats:
+        """Derivatives of C by each length: (n, 6, 6); see `stiffness_slopes`."""
+        slopes = self.stiffness_slopes(lengths_A)
+        return covariance_changes(self.springs, self.stiffness(lengths_A), slopes)
+
     def covariance(self, lengths_A: Lengths) -> Floats:
         """C = ⟨ξ ξᵀ⟩ of a molecule about the springs' centre: (6, 6) Å², Å and 1."""
         key = tuple(np.atleast_1d(lengths_A).tolist())
@@ -103,6 +112,21 @@ def rigid_motion(covariance: Floats) -> RigidMotion:
     turn = np.linalg.cholesky(covariance[3:, 3:])
     screw = np.linalg.solve(turn, covariance[3:, :3]).T
     return RigidMotion(turn, screw, covariance[:3, :3] - screw @ screw.T)
+
+
+def rest_changes(covariance: Floats, changes: Floats) -> Floats:
+    """What `RigidMotion.rest` = tt − X rt, X = tr rr⁻¹, changes by: (P, 3, 3).
+
+    Parameters
+    ----------
+    covariance : (6, 6) float
+    changes : (P, 6, 6) float
+        Of it, symmetric.
+    """
+    x = np.linalg.solve(covariance[3:, 3:], covariance[3:, :3]).T
+    along = np.concatenate([np.eye(3), -x], axis=1)
+    found: Floats = along @ changes @ along.T
+    return found
 
 
 def rigid_motion_slopes(motion: RigidMotion, by: RigidMotion) -> Floats:
