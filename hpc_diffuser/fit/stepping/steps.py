@@ -81,6 +81,11 @@ class Steps:
             self._polishes = bool(expanded_modes(*about)) or bool(expanded_springs(*about))
             self._independence = Independence(problem.target, options, model)
 
+    @property
+    def n_independent(self) -> float:
+        """How many independent numbers the data are, as measured last; 1 off the root."""
+        return self._n_independent
+
     def score(self, point: np.ndarray, restart: int, stage: int) -> Score:
         """Of a point, with the sample points of a restart's stage."""
         return self._comparison.score(self._calculated(point, restart, stage))
