@@ -65,7 +65,7 @@ def _refined(model: HaloModel) -> str:
         if row.name in model.refined
     ]
     what = f"{RIGID} times the target's mean zone to the power of halo alpha: "
-    return (what if model.name == EMPIRICAL else "") + ", ".join(told)
+    return (what if model.name == EMPIRICAL else "") + (", ".join(told) or "nothing: all held")
 
 
 def _shell_table(found: HaloComparison) -> str:
