@@ -11,6 +11,7 @@ from hpc_diffuser.plots.shells import draw_ceiling, label_resolution, middles
 
 _COLOURS = (GREY, ORANGE, BLUE, GREEN, PINK, "black")
 _MARKERS = ("o", "^", "s", "D", "v", "P")
+_LINES = ("-", "--", "-.", ":")  # of models that agree alike, both are seen
 
 
 def halos_figure(found: HaloComparison) -> Any:
@@ -51,7 +52,8 @@ def _draw_shells(ax: Any, found: HaloComparison, where: str) -> None:
             known(agreement.shells_work),
             color=_COLOURS[i % len(_COLOURS)],
             marker=_MARKERS[i % len(_MARKERS)],
-            ms=4,
+            ls=_LINES[i % len(_LINES)],
+            ms=7 - 1.5 * (i % 4),
             label=f"{_name(model)}: {cc_text(agreement.cc_work, 2)}",
         )
     if where == "everywhere":
