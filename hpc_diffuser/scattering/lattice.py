@@ -2,12 +2,15 @@
 
 With the intensity of independent molecules in I_ind, exact for their whole rigid motion C = C_mm,
 
-    I = I_ind + G† [D⁻¹(k) − blockdiag C] G,   G_t = iqF,   G_r = iS × q,
+    I = I_ind + G† [D⁻¹(k) − blockdiag C] G + h† W(k) h,   G_t = iqF,   G_r = iS × q,
 
 coherently over all molecules of the cell, k being q but for a reciprocal-lattice vector. F and S
 are those of atoms blurred by all their motion, U_a = P_a C P_aᵀ and what they do inside: so the
 result does not depend on which point a molecule turns about. The bracket adds up to nothing over a
 Brillouin zone, and rises as 1/k² to a Bragg peak, where D⁻¹ is averaged over the voxel.
+
+The last term is of second order in the correlation of different molecules, ½ (g_aᵀC(R)g_b)²: see
+`motion.lattice.pairs`. W(k) = Σ_R B(R) e^{−ik·R} rises as 1/k.
 """
 
 from __future__ import annotations
@@ -25,20 +28,27 @@ from hpc_diffuser.crystal.lattice import (
     fractionalization,
 )
 from hpc_diffuser.kernels.lattice_form import form_slopes, quadratic_form
+from hpc_diffuser.kernels.lattice_pairs import add_pair_form, pair_form_slopes
 from hpc_diffuser.kernels.rounding import large_number, rounded
 from hpc_diffuser.motion.configurations import independent_fields
 from hpc_diffuser.motion.ensemble import weights_of
+from hpc_diffuser.motion.lattice.correlations import PARTS
 from hpc_diffuser.motion.lattice.rigid import atom_covariances, displacements
-from hpc_diffuser.motion.lattice.rigid_lattice import RigidLattice
+from hpc_diffuser.motion.lattice.rigid_lattice import Lengths, RigidLattice
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.motion.slopes import NeighbourSlopes, neighbour_slopes
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering import interpolation
 from hpc_diffuser.scattering.lattice_frames import FrameTransforms
-from hpc_diffuser.scattering.lattice_transforms import AtVoxels, FromVoxels, RigidTransforms
+from hpc_diffuser.scattering.lattice_pairs import NeighbourPairs, large_products
+from hpc_diffuser.scattering.lattice_transforms import (
+    TRANSFORMS,
+    AtVoxels,
+    FromVoxels,
+    RigidTransforms,
+)
 from hpc_diffuser.scattering.lattice_zone import (
-    PARTS,
     STEPS,
     ZonePoints,
     zone_changes,
@@ -60,7 +70,9 @@ class _Samples:
         grid: HklGrid,
         indices: Integers,
         zone_divisions: tuple[int, int, int],
+        duals: Floats,
     ):
+        self._duals = duals
         packing = lattice.springs.packing
         self._hkl = indices / np.array(grid.divisions)
         of_molecules = [indices @ rotation for rotation in packing.rotations]
@@ -79,29 +91,17 @@ class _Samples:
         self._places = packing.rotations @ middle + packing.translations
         self.points = ZonePoints.of(indices, zone_divisions)
 
-    def intensity(self, volumes: list[tuple[Floats, Floats]], table: Complexes) -> Floats:
-        """G†WG of the cell: (v,)."""
-        return self.forms(self._at_voxels.of(volumes), table)
-
     def scalars(self, volumes: list[tuple[Floats, Floats]]) -> Complexes:
-        """F and S at the voxels, for `forms`."""
+        """F, S and Q at the voxels, for `forms`."""
         return self._at_voxels.of(volumes)
 
-    def forms(self, scalars: Complexes, table: Complexes) -> Floats:
-        """The same, from what `scalars` has."""
+    def forms(self, scalars: Complexes, tables: tuple[Complexes, Complexes]) -> Floats:
+        """G†WG of the cell to first and h†Wh to second order: (v,)."""
         values = np.empty(len(self._hkl))
-        quadratic_form(
-            scalars,
-            self._rows,
-            self._mated,
-            self._hkl,
-            self._to_q,
-            self._places,
-            table,
-            self.points.rows,
-            self.points.turned,
-            values,
-        )
+        where = self._rows, self._mated, self._hkl, self._to_q, self._places
+        points = self.points.rows, self.points.turned
+        quadratic_form(scalars, *where, tables[0], *points, values)
+        add_pair_form(scalars, *where, self._duals, tables[1], *points, values)
         return values
 
     def along_q(self, covariance: Floats) -> Floats:
@@ -114,17 +114,17 @@ class _Samples:
     def slopes(
         self,
         volumes: list[tuple[Floats, Floats]],
-        table: Complexes,
+        tables: tuple[Complexes, Complexes],
         by_values: Floats,
         n_all: int,
         group: Ranks,
-    ) -> tuple[tuple[Floats, Complexes], list[tuple[Floats, Floats]]]:
+    ) -> tuple[list[tuple[Floats, Complexes]], list[tuple[Floats, Floats]]]:
         """The transpose of `intensity`, of all ranks.
 
         Parameters
         ----------
-        volumes, table
-            As of `intensity`.
+        volumes, tables
+            As of `scalars` and `forms`.
         by_values : (v,) float
             An objective's derivatives by the values at this rank's voxels.
         n_all : int
@@ -133,48 +133,43 @@ class _Samples:
 
         Returns
         -------
-        (points (K, 3), by_matrices (K, 6Z, 6Z))
-            By W at all ranks' k, on every rank; see `zone_slopes`.
-        by_volumes : 4 pairs of (H, K, L)
+        two of (points (K, 3), by_matrices (K, n, n))
+            By W of either order at all ranks' k, on every rank; see `zone_slopes`.
+        by_volumes : 10 pairs of (H, K, L)
         """
         scalars, n = self._at_voxels.of(volumes), len(self.points.hkl)
-        products = np.empty((n, *table.shape[1:]), complex)
-        pulls = np.empty((*self._rows.shape, 4), np.complex64)
         order = np.argsort(self.points.rows, kind="stable")
         starts = np.searchsorted(self.points.rows[order], np.arange(n + 1))
-        form_slopes(
-            scalars,
-            self._rows,
-            self._mated,
-            self._hkl,
-            self._to_q,
-            self._places,
-            table,
-            (order, starts),
-            self.points.turned,
-            by_values.astype(np.float64),
-            self._large(scalars, by_values, n_all, group),
-            products,
-            pulls,
-        )
+        where = scalars, self._rows, self._mated, self._hkl, self._to_q, self._places
+        at, by_values = ((order, starts), self.points.turned), by_values.astype(np.float64)
+        pulls = np.zeros((*self._rows.shape, TRANSFORMS), np.complex64)
+        of_first = np.empty((*self._rows.shape, 4), np.complex64)
+        products = [np.empty(table.shape, complex) for table in tables]
+        large = self._large(scalars, by_values, n_all, group)
+        form_slopes(*where, tables[0], *at, by_values, large, products[0], of_first)
+        q = np.linalg.norm(self._hkl @ self._to_q[0], axis=1)
+        large = large_products(scalars, q, self._duals, by_values, n_all, group)
+        pair_form_slopes(*where, self._duals, tables[1], *at, by_values, large, products[1], pulls)
+        pulls[..., :4] += of_first
         by_volumes = FromVoxels(self._transforms, self._grid, self._expanded, group).volumes(
             self._by_scalars(pulls, group)
         )
-        return _of_all_points(self.points.hkl, products, group), by_volumes
+        return [_of_all_points(self.points.hkl, own, group) for own in products], by_volumes
 
     def _large(self, scalars: Complexes, by_values: Floats, n_all: int, group: Ranks) -> Floats:
         """What sums of products of G are rounded with: no smaller than any of them can be."""
         q = np.linalg.norm(self._hkl @ self._to_q[0], axis=1).max(initial=0.0)
         sizes = np.abs(scalars).max(axis=1, initial=0.0)
-        own = np.abs(by_values).max(initial=0.0), q * sizes[0], 2 * q * sizes[1:].max()
-        slope, moved, turned = np.max(group.gather_to_all([float(x) for x in own]), axis=0)
+        own = np.abs(by_values).max(initial=0.0), q, sizes[0], sizes[1:4].max()
+        slope, largest_q, *largest = np.max(group.gather_to_all([float(x) for x in own]), axis=0)
+        moved, turned = largest_q * largest[0], 2 * largest_q * largest[1]
         bounds = np.array([moved**2, moved * turned, turned**2]) * slope * n_all
         return np.array([large_number(float(bound)) for bound in bounds])
 
     def _by_scalars(self, pulls: Complexes, group: Ranks) -> Complexes:
-        """Derivatives by F and S at this rank's expanded voxels, multiples of a step: (4, E)."""
-        found, rows = np.empty((4, len(self._expanded)), complex), self._rows.reshape(-1)
-        most = [float(np.abs(pulls[..., j]).max(initial=0.0)) for j in range(4)]
+        """By F, S and Q at this rank's expanded voxels, multiples of a step: (10, E)."""
+        found, rows = np.empty((TRANSFORMS, len(self._expanded)), complex), self._rows.reshape(-1)
+        most = [float(np.abs(pulls[..., j]).max(initial=0.0)) for j in range(TRANSFORMS)]
         bounds = np.max(group.gather_to_all(most), axis=0) * _AT_ONE_VOXEL
         for j, bound in enumerate(bounds):
             own = pulls[..., j].reshape(-1).astype(complex)
@@ -241,8 +236,16 @@ class LatticeNeighbours:
         self._transforms = FrameTransforms(
             modes, self._lattice.springs.centre, fine, d_min, group, transform, factors, motion_A
         )
+        self._pairs = NeighbourPairs(modes, self._lattice, fine.whole_divisions())
         self._samples = [
-            _Samples(self._lattice, self._transforms, fine, own, fine.whole_divisions())
+            _Samples(
+                self._lattice,
+                self._transforms,
+                fine,
+                own,
+                fine.whole_divisions(),
+                self._pairs.duals,
+            )
             for own in parts
         ]
 
@@ -255,14 +258,10 @@ class LatticeNeighbours:
         factors : AtomFactors
             What atoms scatter with them.
         """
-        volumes = self._volumes(parameters, factors)
         total: Floats = np.zeros(self._n_rows)
-        for samples in self._samples:
-            of = self._lattice, parameters.lattice_spring_A, samples.points.hkl, self._divisions
-            total += samples.intensity(volumes, zone_matrices(*of))
-        z = self._lattice.springs.packing.n_molecules
-        mean: Floats = total / (z * len(self._samples))
-        return mean
+        for values in self._values(parameters, factors):
+            total += values
+        return total
 
     def _volumes(self, parameters: Parameters, factors: AtomFactors) -> list[tuple[Floats, Floats]]:
         """F and S on the coarse grid: along modes atoms are blurred, of frames each has its own."""
@@ -318,11 +317,23 @@ class LatticeNeighbours:
         for of_stiffness, of_covariance in zip(stiffer, wider, strict=True):
             blurred = np.mean(p @ of_covariance @ p.swapaxes(1, 2), axis=0)
             total = self._dimmed(values, blurred)
-            for samples, own in zip(self._samples, scalars, strict=True):
+            pairs = self._pairs.changes(lengths_A, of_stiffness, of_covariance, self._points)
+            for samples, own, second in zip(self._samples, scalars, pairs, strict=True):
                 about = lattice, lengths_A, samples.points.hkl, self._divisions
                 table = zone_changes(*about, of_stiffness, of_covariance)
-                total += samples.forms(own, table) / self._n_forms
+                total += samples.forms(own, (table, second)) / self._n_forms
             yield total
+
+    @property
+    def _points(self) -> list[Floats]:
+        """k of each point of the voxels."""
+        return [samples.points.hkl for samples in self._samples]
+
+    def _tables(self, lengths_A: Lengths) -> Iterator[tuple[Complexes, Complexes]]:
+        """W of first and second order at these."""
+        pairs = self._pairs.tables(lengths_A, self._points)
+        for hkl, second in zip(self._points, pairs, strict=True):
+            yield zone_matrices(self._lattice, lengths_A, hkl, self._divisions), second
 
     @property
     def _n_forms(self) -> int:
@@ -332,9 +343,9 @@ class LatticeNeighbours:
     def _values(self, parameters: Parameters, factors: AtomFactors) -> list[Floats]:
         """The intensity at each point of the voxels: of each (v,)."""
         volumes, found = self._volumes(parameters, factors), list[Floats]()
-        for samples in self._samples:
-            of = self._lattice, parameters.lattice_spring_A, samples.points.hkl, self._divisions
-            found.append(samples.intensity(volumes, zone_matrices(*of)) / self._n_forms)
+        tables = self._tables(parameters.lattice_spring_A)
+        for samples, own in zip(self._samples, tables, strict=True):
+            found.append(samples.forms(samples.scalars(volumes), own) / self._n_forms)
         return found
 
     def _dimmed(self, values: list[Floats], blurred: Floats) -> Floats:
@@ -354,7 +365,7 @@ class LatticeNeighbours:
         """An objective's derivatives by parameters, of this intensity alone: exact.
 
         With v = D⁻¹G of the cell, dI = −v† dD v − G† dC G + 2 Re G†W dG, where G changes with all
-        that atoms are blurred by.
+        that atoms are blurred by; and the same of the second order's h.
 
         Parameters
         ----------
@@ -375,15 +386,18 @@ class LatticeNeighbours:
         share = by_values / self._n_forms
         stiffness, covariance = np.zeros((lattice.springs.n_interfaces, 6, 6)), np.zeros((6, 6))
         pulled = [(np.zeros_like(real), np.zeros_like(real)) for real, _ in volumes]
-        for samples in self._samples:
-            table = zone_matrices(lattice, lengths_A, samples.points.hkl, self._divisions)
-            of = (volumes, table, share, self._n_all, self._group)
-            (points, by_matrices), by_volumes = samples.slopes(*of)
-            for_k = zone_slopes(lattice, lengths_A, points, self._divisions, by_matrices)
+        of_pairs = []
+        for samples, tables in zip(self._samples, self._tables(lengths_A), strict=True):
+            of = (volumes, tables, share, self._n_all, self._group)
+            (at, at_pairs), by_volumes = samples.slopes(*of)
+            of_pairs.append(at_pairs)
+            for_k = zone_slopes(lattice, lengths_A, at[0], self._divisions, at[1])
             stiffness, covariance = stiffness + for_k[0], covariance + for_k[1]
             for totals, parts in zip(pulled, by_volumes, strict=True):
                 for total, part in zip(totals, parts, strict=True):
                     total += part
+        points, by_tables = (np.concatenate(own) for own in zip(*of_pairs, strict=True))
+        stiffness = stiffness + self._pairs.stiffness_slopes(lengths_A, points, by_tables)
         places, by_atoms = self._by_atoms(parameters, factors, pulled)
         by = NeighbourSlopes(stiffness, covariance, places, by_atoms)
         return neighbour_slopes(self._modes, parameters, by, names)
@@ -455,8 +469,8 @@ def building_bytes(voxels: int, molecules: int) -> list[float]:
 
 
 def intensity_bytes(voxels: int, molecules: int) -> list[float]:
-    """The same of `intensity`: four transforms of each molecule, and what they add up to."""
-    return [32 * molecules * voxels, 4 * molecules * voxels, 8 * voxels, 8 * voxels]
+    """The same of `intensity`: transforms of each molecule, and what they add up to."""
+    return [8 * TRANSFORMS * molecules * voxels, 4 * molecules * voxels, 8 * voxels, 8 * voxels]
 
 
 def _parts(grid: HklGrid, indices: Integers, whole: bool) -> tuple[HklGrid, list[Integers]]:

@@ -4,8 +4,9 @@ Of atoms that are blurred by all that they move by, U_a,
 
     F = Σ_a f_a e^{−½ qᵀU_a q} e^{iq·(r_a − r₀)},
     S = Σ_a f_a (r_a − c) e^{−½ qᵀU_a q} e^{iq·(r_a − r₀)},
+    Q = Σ_a f_a (r_a − c)(r_a − c)ᵀ e^{−½ qᵀU_a q} e^{iq·(r_a − r₀)},
 
-with r₀ the middle of the molecule: four transforms that vary slowly, which are computed on a grid
+with r₀ the middle of the molecule: ten transforms that vary slowly, which are computed on a grid
 as coarse as the molecule is small, and interpolated.
 """
 
@@ -35,11 +36,13 @@ from hpc_diffuser.system.arrays import Complexes, Floats, Integers
 
 _NUMBERS = 2**20  # indices of samples are between −½ and ½ of it
 _ERROR = 3e-4  # relative rms of the transforms
+TRANSFORMS = 10
+_FIRST, _SECOND = (0, 1, 2, 0, 0, 1), (0, 1, 2, 1, 2, 2)  # xx, yy, zz, xy, xz, yz
 _ATOM_WIDTH_A = PAIR_WIDTH_A / np.sqrt(2)
 
 
 class RigidTransforms:
-    """F and S of one molecule on a coarse grid, by all ranks of a group.
+    """F, S and Q of one molecule on a coarse grid, by all ranks of a group.
 
     Parameters
     ----------
@@ -98,12 +101,13 @@ class RigidTransforms:
         self._volume, self._group = Volume(coarse, indices, rows, group), group
 
     def _weights_at(self, places: Floats) -> Floats:
-        """What atoms at some places (N, 3) count in F, S_x, S_y and S_z: (4, N)."""
+        """What atoms at some places (N, 3) count in F, S_x, S_y, S_z, Q_xx, …: (10, N)."""
         levers = places - self._centre
-        return np.concatenate([np.ones((1, len(levers))), levers.T])
+        products = (levers[:, _FIRST] * levers[:, _SECOND]).T
+        return np.concatenate([np.ones((1, len(levers))), levers.T, products])
 
     def volumes(self, covariances: Floats, factors: AtomFactors) -> list[tuple[Floats, Floats]]:
-        """Real and imaginary part of F, S_x, S_y and S_z on the whole coarse grid.
+        """Real and imaginary part of F, S_x, S_y, S_z, Q_xx, … on the whole coarse grid.
 
         Parameters
         ----------
@@ -124,7 +128,7 @@ class RigidTransforms:
         ----------
         covariances, factors
             As of `volumes`.
-        volumes : 4 pairs of (H, K, L) float
+        volumes : 10 pairs of (H, K, L) float
             Its derivatives by real and imaginary part of each volume; overwritten.
 
         Returns
@@ -136,7 +140,7 @@ class RigidTransforms:
         return self._summed(transform.dressed_slopes(covariances, self._weights, pulls))
 
     def _pulls(self, volumes: list[tuple[Floats, Floats]]) -> Complexes:
-        """The transpose of `_filled`, at the slab's values: (4, V)."""
+        """The transpose of `_filled`, at the slab's values: (10, V)."""
         pulls = np.zeros((len(volumes), self._transform.slab.size), np.complex64)
         for own, (real, imaginary) in zip(pulls, volumes, strict=True):
             flat = imaginary.reshape(-1)
@@ -188,11 +192,11 @@ class FromVoxels:
         self._interpolator = Interpolator(transforms.band, holder, whole[self._own])
 
     def volumes(self, pulls: Complexes) -> list[tuple[Floats, Floats]]:
-        """Derivatives by the volumes, from those by F and S at this rank's voxels.
+        """Derivatives by the volumes, from those by F, S and Q at this rank's voxels.
 
         Parameters
         ----------
-        pulls : (4, E) complex
+        pulls : (10, E) complex
             Multiples of a step: their sums are exact. See `rounding`.
         """
         return [(self._volume(own.real), self._volume(own.imag)) for own in pulls]
@@ -220,7 +224,7 @@ class AtVoxels:
         self._n = len(indices)
 
     def of(self, volumes: list[tuple[Floats, Floats]]) -> Complexes:
-        """F and S there: (4, E) complex64."""
+        """F, S and Q there: (10, E) complex64."""
         found = np.empty((len(volumes), self._n), np.complex64)
         for own, (real, imaginary) in zip(found, volumes, strict=True):
             own.real = self._interpolator.at_voxels(real)

@@ -6,14 +6,13 @@ At a Bragg peak, where D⁻¹ is infinite, it is averaged over the voxel.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 
+from hpc_diffuser.motion.lattice.correlations import PARTS, half_steps
 from hpc_diffuser.motion.lattice.rigid_lattice import Lengths, RigidLattice
 from hpc_diffuser.system.arrays import Complexes, Floats, Integers, Mask
 
-PARTS = 4  # of a voxel along each axis, at a Bragg peak
 STEPS = tuple(2 * i + 1 - PARTS for i in range(PARTS))  # in 2·PARTS of a voxel
 
 
@@ -122,7 +121,7 @@ def zone_slopes(
 
 def _around_peak(divisions: tuple[int, int, int]) -> Floats:
     """Points of the voxel at a Bragg peak, in reciprocal-lattice units."""
-    around: Floats = np.array(list(product(STEPS, repeat=3))) / (2 * PARTS) / np.array(divisions)
+    around: Floats = half_steps(PARTS) / np.array(divisions)
     return around
 
 

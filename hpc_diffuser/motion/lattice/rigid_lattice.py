@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,10 +14,18 @@ from hpc_diffuser.motion.lattice.averages import (
     covariance_slopes,
     mean_covariance,
 )
+from hpc_diffuser.motion.lattice.correlations import (
+    Correlations,
+    Divisions,
+    lattice_correlations,
+)
 from hpc_diffuser.motion.lattice.springs import Springs, contact_springs
 from hpc_diffuser.system.arrays import Floats
 
+K = TypeVar("K")
+V = TypeVar("V")
 _KEPT = 8  # covariances: of the springs that were asked for last
+_KEPT_LARGE = 2  # correlations
 SHORTEST_A = 1e-3  # a spring that varies by less is as stiff as this one
 
 Lengths = float | tuple[float, ...]
@@ -36,6 +45,9 @@ class RigidLattice:
 
     springs: Springs
     _covariances: dict[tuple[float, ...], Floats] = field(default_factory=dict)
+    _correlations: dict[tuple[tuple[float, ...], Divisions], Correlations] = field(
+        default_factory=dict
+    )
 
     def stiffness(self, lengths_A: Lengths) -> Floats:
         """K of each interface (I, 6, 6) of one length of all springs, or one for each interface."""
@@ -78,12 +90,30 @@ class RigidLattice:
 
     def covariance(self, lengths_A: Lengths) -> Floats:
         """C = ⟨ξ ξᵀ⟩ of a molecule about the springs' centre: (6, 6) Å², Å and 1."""
-        key = tuple(np.atleast_1d(lengths_A).tolist())
+        key = _key(lengths_A)
         if key not in self._covariances:
-            while len(self._covariances) >= _KEPT:
-                del self._covariances[next(iter(self._covariances))]
+            _make_room(self._covariances, _KEPT)
             self._covariances[key] = mean_covariance(self.springs, self.stiffness(lengths_A))
         return self._covariances[key]
+
+    def correlations(self, lengths_A: Lengths, divisions: Divisions) -> Correlations:
+        """C(R) = ⟨ξ(R) ξ(0)ᵀ⟩ of all molecules of the cell, from a grid of the Brillouin zone."""
+        key = (_key(lengths_A), divisions)
+        if key not in self._correlations:
+            _make_room(self._correlations, _KEPT_LARGE)
+            of = self.stiffness(lengths_A), self.covariance(lengths_A), divisions
+            self._correlations[key] = lattice_correlations(self.springs, *of)
+        return self._correlations[key]
+
+
+def _key(lengths_A: Lengths) -> tuple[float, ...]:
+    return tuple(np.atleast_1d(lengths_A).tolist())
+
+
+def _make_room(kept: dict[K, V], at_most: int) -> None:
+    """Forget what was asked for first."""
+    while len(kept) >= at_most:
+        del kept[next(iter(kept))]
 
 
 @dataclass(frozen=True)
