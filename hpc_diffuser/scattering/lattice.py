@@ -41,7 +41,11 @@ from hpc_diffuser.motion.slopes import NeighbourSlopes, neighbour_slopes
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering import interpolation
 from hpc_diffuser.scattering.lattice_frames import FrameTransforms
-from hpc_diffuser.scattering.lattice_pairs import NeighbourPairs, large_products
+from hpc_diffuser.scattering.lattice_pairs import (
+    NeighbourPairs,
+    large_pair_products,
+    large_products,
+)
 from hpc_diffuser.scattering.lattice_transforms import (
     TRANSFORMS,
     AtVoxels,
@@ -145,10 +149,10 @@ class _Samples:
         pulls = np.zeros((*self._rows.shape, TRANSFORMS), np.complex64)
         of_first = np.empty((*self._rows.shape, 4), np.complex64)
         products = [np.empty(table.shape, complex) for table in tables]
-        large = self._large(scalars, by_values, n_all, group)
+        largest = self._largest(scalars, by_values, group)
+        large = large_products(largest, n_all)
         form_slopes(*where, tables[0], *at, by_values, large, products[0], of_first)
-        q = np.linalg.norm(self._hkl @ self._to_q[0], axis=1)
-        large = large_products(scalars, q, self._duals, by_values, n_all, group)
+        large = large_pair_products(largest, self._duals, n_all)
         pair_form_slopes(*where, self._duals, tables[1], *at, by_values, large, products[1], pulls)
         pulls[..., :4] += of_first
         by_volumes = FromVoxels(self._transforms, self._grid, self._expanded, group).volumes(
@@ -156,15 +160,13 @@ class _Samples:
         )
         return [_of_all_points(self.points.hkl, own, group) for own in products], by_volumes
 
-    def _large(self, scalars: Complexes, by_values: Floats, n_all: int, group: Ranks) -> Floats:
-        """What sums of products of G are rounded with: no smaller than any of them can be."""
-        q = np.linalg.norm(self._hkl @ self._to_q[0], axis=1).max(initial=0.0)
-        sizes = np.abs(scalars).max(axis=1, initial=0.0)
-        own = np.abs(by_values).max(initial=0.0), q, sizes[0], sizes[1:4].max()
-        slope, largest_q, *largest = np.max(group.gather_to_all([float(x) for x in own]), axis=0)
-        moved, turned = largest_q * largest[0], 2 * largest_q * largest[1]
-        bounds = np.array([moved**2, moved * turned, turned**2]) * slope * n_all
-        return np.array([large_number(float(bound)) for bound in bounds])
+    def _largest(self, scalars: Complexes, by_values: Floats, group: Ranks) -> list[float]:
+        """Of all ranks the largest of slopes, of q, and of each of F, S and Q."""
+        q = np.linalg.norm(self._hkl @ self._to_q[0], axis=1)
+        sizes = np.abs(scalars).max(axis=1, initial=0.0).tolist()
+        own = [float(np.abs(by_values).max(initial=0.0)), float(q.max(initial=0.0)), *sizes]
+        found: list[float] = np.max(group.gather_to_all(own), axis=0).tolist()
+        return found
 
     def _by_scalars(self, pulls: Complexes, group: Ranks) -> Complexes:
         """By F, S and Q at this rank's expanded voxels, multiples of a step: (10, E)."""

@@ -13,7 +13,6 @@ from hpc_diffuser.motion.lattice.correlations import (
 from hpc_diffuser.motion.lattice.pairs import pair_basis, pair_slopes, pair_table
 from hpc_diffuser.motion.lattice.rigid_lattice import Lengths, RigidLattice
 from hpc_diffuser.motion.modes import Modes
-from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.system.arrays import Complexes, Floats
 
 
@@ -77,27 +76,35 @@ class NeighbourPairs:
         return correlation_slopes(self._lattice.springs, stiffness, by_values)
 
 
-def large_products(
-    scalars: Complexes, q: Floats, duals: Floats, by_values: Floats, n_all: int, group: Ranks
-) -> Floats:
-    """What sums of products of h are rounded with, no smaller than any can be: (r, r).
+def large_products(largest: list[float], n_all: int) -> Floats:
+    """What sums of products of G are rounded with, no smaller than any of them can be: (3,).
+
+    Of two translations, of one, and of none.
 
     Parameters
     ----------
-    scalars : (10, E) complex
-        F, S and Q.
-    q : (v,) float, Å⁻¹
-        Of this rank's voxels.
-    duals : (21, r) float
-    by_values : (v,) float
+    largest : 12 floats
+        Of slopes, of q, and of F, the three of S and the six of Q, at all ranks' voxels.
     n_all : int
         Voxels of all ranks.
-    group : Ranks
     """
-    sizes = np.abs(scalars).max(axis=1, initial=0.0).astype(float)
-    own = [float(np.abs(by_values).max(initial=0.0)), float(q.max(initial=0.0)), *sizes.tolist()]
-    slope, largest_q, *largest = np.max(group.gather_to_all(own), axis=0)
-    packed = largest_q**2 * (largest[0] + 2 * max(largest[1:4]) + 4 * max(largest[4:]))
+    slope, q, of_f, *others = largest
+    moved, turned = q * of_f, 2 * q * max(others[:3])
+    bounds = np.array([moved**2, moved * turned, turned**2]) * slope * n_all
+    return np.array([large_number(float(bound)) for bound in bounds])
+
+
+def large_pair_products(largest: list[float], duals: Floats, n_all: int) -> Floats:
+    """The same of products of h: (r, r).
+
+    Parameters
+    ----------
+    largest, n_all
+        As of `large_products`.
+    duals : (21, r) float
+    """
+    slope, q, of_f, *others = largest
+    packed = q**2 * (of_f + 2 * max(others[:3]) + 4 * max(others[3:]))
     bounds = np.abs(duals).sum(axis=0).astype(float) * packed
     every = np.outer(bounds, bounds) * slope * n_all
     return np.array([[large_number(float(bound)) for bound in row] for row in every])
