@@ -25,7 +25,8 @@ from hpc_diffuser.scattering.intensity import Intensity
 from hpc_diffuser.scattering.interpolated import molecule_model
 from hpc_diffuser.scattering.lattice import LatticeNeighbours
 from hpc_diffuser.scattering.mates import Mates
-from hpc_diffuser.scattering.molecule import Computation, MoleculeModel, molecule_moments
+from hpc_diffuser.scattering.molecule import Computation, molecule_moments
+from hpc_diffuser.scattering.molecule_model import MoleculeModel
 from hpc_diffuser.scattering.moments import Moments
 from hpc_diffuser.system.arrays import Floats, Integers
 
