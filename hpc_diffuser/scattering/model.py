@@ -267,13 +267,13 @@ class ForwardModel:
         return self.molecule.moments.how(parameters.sampled)
 
     def steps(self, parameters: Parameters) -> bool:
-        """Whether there are slopes along modes and springs; see `Model`."""
+        """Whether there are slopes along modes and springs; see `Model`. Not of cells' halos."""
+        if self._cell_halos is not None and parameters.disorder.halo_sigma_A:
+            return False
         return self.molecule.moments.steps(parameters.sampled)
 
     def expands(self, parameters: Parameters) -> bool:
-        """Whether there is a one-phonon order; see `Model`. The cell's halos have none."""
-        if self._cell_halos is not None and parameters.disorder.halo_sigma_A:
-            return False
+        """Whether there is a one-phonon order; see `Model`."""
         return self.molecule.moments.expands(parameters.sampled)
 
     def use_estimator(self, name: str) -> None:

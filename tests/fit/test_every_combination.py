@@ -195,6 +195,9 @@ def test_halos_of_either_kind(folders, kind):
     """Where molecules have two orientations."""
     config = config_of(folders["P 1 21 1"], "modes", kind=kind)
     evaluated(config, "int+halo")
+    problem = load_problem(model_config(config, "int+halo"))
+    # Slopes along modes are of one molecule's intensity: beside the cell's they are differences.
+    assert compare(problem, Ranks())[0].steps(problem.space.middle) == (kind == "molecule")
 
 
 def test_halos_that_are_refused(folders):
