@@ -17,7 +17,11 @@ from hpc_diffuser.fit.problem import ENSEMBLE, Problem, compare, likely_point
 from hpc_diffuser.fit.sampling_error import final_estimator
 from hpc_diffuser.fit.search.least_squares import LAST_STAGE, times_more
 from hpc_diffuser.fit.search.method import METHODS
-from hpc_diffuser.fit.stepping.slopes import expanded_modes, n_sampled_maps
+from hpc_diffuser.fit.stepping.slopes import (
+    expanded_modes,
+    expanded_springs,
+    n_sampled_maps,
+)
 from hpc_diffuser.fit.stepping.steps import Steps
 from hpc_diffuser.motion.ensemble import n_configurations
 from hpc_diffuser.motion.parameters import Parameters
@@ -104,7 +108,7 @@ class _Timing:
         self._parameters = problem.space.parameters(self._middle)
         self._steps = METHODS[problem.config.search.method].steps_after is not None
         of = problem.modes, problem.space, self._parameters
-        self._polishes = self._steps and bool(expanded_modes(*of))
+        self._polishes = self._steps and bool(expanded_modes(*of) or expanded_springs(*of))
         self._points = self._moved()
         self.work: Work = self._model.molecule.moments.work
         self._known: dict[object, Any] = {}

@@ -240,7 +240,8 @@ def _forcing(
     """See `Sizes`: of a search that is polished by the exact gradient."""
     modes, space = problem.modes, problem.space
     steps = METHODS[problem.config.search.method].steps_after is not None
-    if not steps or not can_expand(modes, space):
+    polishes = can_expand(modes, space) or modes.lattice is not None
+    if not steps or not polishes:
         return [], []
     return make.force_bytes(modes, coarse, space.farthest, how.factors)
 
@@ -382,6 +383,9 @@ def linearising(sizes: Sizes, share: Share) -> list[Phase]:
     phases.append(held(sizes, share) + maps + along_modes)
     if sizes.forcing[0]:
         phases.append(held(sizes, share) + maps + polishing(sizes, share))
+    if sizes.springs[0]:
+        of_springs = springs.slope_bytes(share.voxels, sizes.springs[0])
+        phases.append(held(sizes, share) + maps + of_springs)
     phases.append(held(sizes, share) + least_squares.stepping_bytes(sizes.refined))
     measuring = held(sizes, share) + maps + measuring_bytes(sizes.voxels)
     bending = bending_bytes(sizes.largest_shell, DIRECTIONS, sizes.parts)

@@ -401,6 +401,8 @@ def candidate_indices(
     indices = unique_indices(whole, d_max, d_min, operations)
     if not len(indices):
         raise _nothing_left(options)
+    if options.halos_only:
+        return _within_halos(indices, grid, operations, options, lattice)
     if one_per_peak(grid, lattice) and np.all(options.halo_radius):
         raise InputError(
             "the map has one voxel per integer hkl, each of them within a halo: halos cannot be "
@@ -417,6 +419,22 @@ def candidate_indices(
             "per reciprocal-lattice unit: expected a finer map, or a smaller --halo-radius"
         )
     return indices
+
+
+def _within_halos(
+    indices: Integers,
+    grid: HklGrid,
+    operations: Integers,
+    options: TargetOptions,
+    lattice: Centring,
+) -> Integers:
+    """Those of some samples that halos would be masked with."""
+    if not np.all(options.halo_radius):
+        raise InputError("--halos-only: expected a --halo-radius above 0, which they lie within")
+    between = np.ones(len(indices), bool)
+    for operation in one_of_each_inverse(operations):
+        between &= outside_halos(indices @ operation, grid, options.halo_radius, lattice)
+    return indices[~between]
 
 
 def one_per_peak(grid: HklGrid, lattice: Centring = PRIMITIVE) -> bool:

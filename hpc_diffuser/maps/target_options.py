@@ -54,6 +54,8 @@ class TargetOptions:
         left out.
     remove_isotropic : bool
         Subtract the isotropic background from the merged voxels that are left.
+    halos_only : bool
+        What would be masked is kept instead, and nothing else.
     """
 
     d_max_A: float | None = option(
@@ -112,6 +114,9 @@ class TargetOptions:
     )
     remove_isotropic: bool = switch(
         "--remove-isotropic", "subtract the mean intensity as a smooth function of resolution"
+    )
+    halos_only: bool = switch(
+        "--halos-only", "keep the voxels within --halo-radius alone: for springs between molecules"
     )
 
     def limits(self) -> tuple[float, float]:

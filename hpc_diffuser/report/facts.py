@@ -138,6 +138,8 @@ def _data(run: Run) -> Iterator[Fact]:
         if f"target {key}" in told:
             size = float(told[f"target {key}"])
             is_none = key == "halo_radius" and not size
+            if key == "halo_radius" and told.get("target halos_only"):
+                quantity = "halos alone, to (reciprocal-lattice units)"
             yield Fact(part, quantity, "not masked" if is_none else Rounded(size, digits))
     if "subtracted" in told:
         yield Fact(part, "subtracted from the data", str(told["subtracted"]))

@@ -86,7 +86,8 @@ class _Samples:
             for own, mated in zip(of_molecules, self._mated.T, strict=True)
         ]
         expanded, rows = _unique(np.concatenate(signed))
-        self._grid, self._expanded, self._transforms = grid, expanded, transforms
+        self._grid, self._transforms = grid, transforms
+        self._expanded = expanded.astype(np.int16)
         self._rows = np.ascontiguousarray(rows.reshape(len(signed), -1).T.astype(np.int32))
         self._at_voxels = AtVoxels(transforms, grid.holding(expanded), expanded)
         to_fraction = fractionalization(grid.unit_cell)
@@ -460,7 +461,7 @@ def kept_bytes(voxels: int, molecules: int, parts: int) -> list[float]:
         As of `parts_of_voxels`.
     """
     points = parts * voxels
-    of_molecules = [molecules * points, 4 * molecules * points]
+    of_molecules = [molecules * points, 4 * molecules * points, 6 * molecules * points]
     interpolated = interpolation.kept_bytes(molecules * points)
     return [24 * points, 8 * points, points, *of_molecules, *interpolated]
 
@@ -473,6 +474,13 @@ def building_bytes(voxels: int, molecules: int) -> list[float]:
 def intensity_bytes(voxels: int, molecules: int) -> list[float]:
     """The same of `intensity`: transforms of each molecule, and what they add up to."""
     return [8 * TRANSFORMS * molecules * voxels, 4 * molecules * voxels, 8 * voxels, 8 * voxels]
+
+
+def slope_bytes(voxels: int, molecules: int) -> list[float]:
+    """The same of `gradient`, which takes more than slopes along springs: pulls, their sums."""
+    pulls = [*[32 * molecules * voxels] * 2, 64 * molecules * voxels]
+    from_voxels = [*[8 * molecules * voxels] * 7]
+    return intensity_bytes(voxels, molecules) + pulls + from_voxels
 
 
 def _parts(grid: HklGrid, indices: Integers, whole: bool) -> tuple[HklGrid, list[Integers]]:

@@ -54,10 +54,11 @@ def made(call, project, structure=ALONE, motion=""):
     succeeded(call("target", "moved.nxs", "-o", "kept.h5", *limits, folder=project))
 
 
-def fitted(call, project, **given) -> dict:
-    (project / "fit.toml").write_text(FIT.format(**{"structure": ALONE, "motion": ""} | given))
+def fitted(call, project, name="run", **given) -> dict:
+    text = FIT.format(**{"structure": ALONE, "motion": ""} | given)
+    (project / "fit.toml").write_text(text + f'[run]\ndirectory = "{name}"\n')
     succeeded(call("fit", "fit.toml", folder=project))
-    return json.loads((project / "run" / "summary.json").read_text())
+    return json.loads((project / name / "summary.json").read_text())
 
 
 @pytest.mark.slow
@@ -80,6 +81,26 @@ def test_springs_and_modes_are_found_again(call, project):
     summary = fitted(call, project, springs="[[1, 9], [1, 9], [1, 9]]", **given)
     np.testing.assert_allclose(summary["answer"]["lattice_spring_A"], [3, 5, 4], rtol=0.05)
     np.testing.assert_allclose(summary["answer"]["mode_amplitude_A"], [0.4, 0.25], rtol=0.05)
+
+
+@pytest.mark.slow
+def test_in_stages(call, project):
+    """Springs by the halos alone, then modes between them with these springs: docs/lattice.md."""
+    moving = 'modes = "modes.h5"\nn_modes = 2'
+    made(call, project, moving, "mode_amplitude_A = [[0.4, 0.4], [0.25, 0.25]]")
+    limits = ("--d-max", "6", "--d-min", "2.5", "--shells", "3", "--halo-radius", "0.35")
+    given = {"structure": moving, "search": STEPS}
+    cut = ("target", "moved.nxs", "-o", "kept.h5", *limits)
+    succeeded(call(*cut, "--halos-only", folder=project))
+    held = "mode_amplitude_A = [[0.4, 0.4], [0.25, 0.25]]"
+    first = fitted(call, project, springs="[[1, 9], [1, 9], [1, 9]]", motion=held, **given)
+    found = first["answer"]["lattice_spring_A"]
+    np.testing.assert_allclose(found, [3, 5, 4], rtol=0.05)
+    succeeded(call(*cut, folder=project))
+    springs = str([[round(x, 3)] * 2 for x in found])
+    free = "mode_amplitude_A = [0.0, 0.8]"
+    second = fitted(call, project, springs=springs, motion=free, name="again", **given)
+    np.testing.assert_allclose(second["answer"]["mode_amplitude_A"], [0.4, 0.25], rtol=0.1)
 
 
 @pytest.mark.slow

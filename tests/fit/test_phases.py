@@ -125,7 +125,7 @@ def test_neighbours_on_springs(modes, divisions):
     arrays = [a for part in made._samples for a in (*arrays_of(part), *arrays_of(part.points))]
     found = sum(a.nbytes for a in arrays if len(a) >= len(indices))
     parts = lattice.parts_of_voxels(divisions)
-    assert found == sum(lattice.kept_bytes(len(indices), 1, parts)[:5])
+    assert found == sum(lattice.kept_bytes(len(indices), 1, parts)[:6])
 
 
 def test_liquid_motion_and_volume():

@@ -281,6 +281,25 @@ def test_infinite_intensities_are_refused():
         make_target(diffuse, OPTIONS)
 
 
+@pytest.mark.parametrize("space_group", ["P 1", "P 3"])
+def test_halos_alone_are_what_is_masked(space_group):
+    """Both together are the whole; also where a sphere in hkl is not one of the mates."""
+    diffuse = random_map((5, 5, 5), missing=0)
+    if space_group == "P 3":
+        grid = replace(diffuse.grid, unit_cell=(14.0, 14.0, 16.0, 90.0, 90.0, 120.0))
+        diffuse = replace(diffuse, grid=grid, space_group=space_group)
+    whole, between, halos = (
+        as_set(make_target(diffuse, replace(OPTIONS, d_max_A=np.inf, **of)).indices)
+        for of in ({"halo_radius": 0.0}, {}, {"halos_only": True})
+    )
+    assert halos | between == whole and not halos & between and halos and between
+
+
+def test_halos_alone_without_a_radius_are_refused():
+    with pytest.raises(InputError, match="--halos-only: expected a --halo-radius above 0"):
+        make_target(random_map(), replace(OPTIONS, halo_radius=0.0, halos_only=True))
+
+
 def test_halos_that_overlap_everywhere_are_refused():
     """No point is further than √3/2 from the lattice; the message names radius and remedy."""
     with pytest.raises(InputError, match=r"halo radius 0\.9 leaves no voxel.*finer map.*smaller"):
