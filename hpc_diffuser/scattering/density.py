@@ -254,12 +254,15 @@ class DensityTransform:
         counts = sample_weights(weights, len(configurations))[own]
         pulls = pulls * np.stack([self._sharpen**2, self._sharpen, self._sharpen])
         changes = self._dimming() if dimming else np.empty((0, kernel.DEGREE), np.float32)
+        nothing, inputs = np.zeros(2 * half_box, np.float32), self._inputs(half_box)
+        # Made once: the system gives every large array new pages, which takes as long as products.
+        room = np.empty((n_blocks, min(TOGETHER, len(steps)), nothing.size + BEHIND), np.float32)
         for first in range(0, len(steps), TOGETHER) if n_blocks else ():
             some = slice(first, first + TOGETHER)
-            densities = self._draw(steps[some], np.zeros(2 * half_box, np.float32))
+            densities = self._draw(steps[some], nothing)
             kernel.fold_x(densities, *self._planes_of(half_box))
-            pulled = np.empty((n_blocks, *densities.shape), np.float32)
-            adjoint.pull_back(counts[some], densities, *self._inputs(half_box), pulls, pulled)
+            pulled = room if len(densities) == room.shape[1] else room[:, :1].copy()
+            adjoint.pull_back(counts[some], densities, *inputs, pulls, pulled)
             found = np.empty((n_blocks, *steps[some].shape[:2], 4))
             adjoint.gather(
                 steps[some], self._atoms, self._drawn, changes, 2 * half_box, pulled, found

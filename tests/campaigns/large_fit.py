@@ -2,8 +2,8 @@
 
     mpirun -n 2 python tests/campaigns/large_fit.py fit.toml --estimator sampled --samples 64
 
-Each kind once, of all ranks in one group, after one of a few samples that loads kernels: a map and
-its score; slopes, where the config's search takes steps; the exact gradient, of --gradient samples.
+Each kind once, of all ranks in one group, after one that loads kernels and deals out planes: a map
+and its score; slopes, where the config's search takes steps; the exact gradient, of --gradient samples.
 Of every kind: wall seconds, the processor time of the busiest rank, and the most resident memory of
 a rank so far, beside what is predicted for all phases up to there. --cell PDB OUT writes the whole
 cell of a crystal structure as one molecule in P 1, as docs/cluster.md has it.
@@ -24,6 +24,7 @@ from hpc_diffuser.fit import phases
 from hpc_diffuser.fit.config import load_config
 from hpc_diffuser.fit.footprint import LIBRARIES_MB, PROGRAM_MB, peak_MB
 from hpc_diffuser.fit.problem import ENSEMBLE, Problem, compare, likely_point, load_problem
+from hpc_diffuser.fit.sampling_error import final_estimator
 from hpc_diffuser.fit.search.method import METHODS
 from hpc_diffuser.fit.stepping.steps import Steps
 from hpc_diffuser.maps.target import target_arrays
@@ -142,7 +143,7 @@ def measure(problem: Problem, group: Ranks, report: Report, n_gradient: int) -> 
         comparison.score(model.internal_motion(parameters, normals))
 
     model.use_estimator(problem.config.model.estimator)
-    report.of("a map of 4 samples: loading", lambda: score(1, 4), report.of_evaluating())
+    report.of("the first map: loading", lambda: score(1, samples), report.of_evaluating())
     name = f"a map, {problem.config.model.estimator}, {samples} samples"
     report.of(name, lambda: score(2, samples), [])
     if METHODS[problem.config.search.method].steps_after is None:
@@ -153,7 +154,7 @@ def measure(problem: Problem, group: Ranks, report: Report, n_gradient: int) -> 
 
     def gradient(n_samples: int) -> Callable[[], object]:
         parameters, normals = space.parameters(point), problem.normals(n_samples, ENSEMBLE, 0)
-        model.use_estimator("control-variate")
+        model.use_estimator(final_estimator(problem.config.model.estimator))
         _, slope = comparison.slope(model.internal_motion(parameters, normals))
         model.use_estimator("sampled")
         return lambda: model.gradient(parameters, normals, slope, space.refined_names)

@@ -1,5 +1,6 @@
 """What classes say of their bytes before they are made, against the arrays that they then hold."""
 
+import tracemalloc
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +20,7 @@ from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering import lattice, liquid, volume
 from hpc_diffuser.scattering.boxes import FARTHEST, farthest_box
+from hpc_diffuser.scattering.exact_sums import CHUNK
 from hpc_diffuser.scattering.slab import slab
 from hpc_diffuser.scattering.transform import TRANSFORMS
 
@@ -45,6 +47,26 @@ def test_transforms_keep_what_they_say(modes, name):
     made = TRANSFORMS[name](modes.structure, planes)
     long = [array for array in arrays_of(made) if array.size == planes.size]
     assert sum(array.nbytes for array in long) == 4 * planes.size * TRANSFORMS[name].kept_values
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_forces_take_what_they_say(modes, name):
+    """Between a third of what is said and all of it: arrays, but those that kernels make inside."""
+    grid = grid_to_resolution((14.0, 15.0, 16.0, 90.0, 90.0, 90.0), (4, 4, 4), 1.8)
+    planes = slab(grid, 1.8, np.arange(grid.extent[0] + 1))
+    made = TRANSFORMS[name](modes.structure, planes)
+    still = Parameters(np.zeros(len(modes.vectors)), Disorder())
+    whole, per_block = TRANSFORMS[name].force_bytes(modes, planes, still)
+    said = sum(whole) + (len(planes.blocks) - 1) * sum(per_block)
+    positions = np.repeat(modes.structure.positions[None], CHUNK, axis=0)
+    pulls = np.ones((3, planes.size), np.float32)
+    made.forces(positions, pulls)
+    tracemalloc.start()
+    made.forces(positions, pulls)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    given = 4 * positions.nbytes + 6 * pulls.nbytes  # of other phases: see `phases.polishing`
+    assert said / 3 < peak < said + given
 
 
 def test_a_box_holds_atoms_at_their_farthest(modes):
