@@ -3,10 +3,11 @@
     mpirun -n 2 python tests/campaigns/large_fit.py fit.toml --estimator sampled --samples 64
 
 Each kind once, of all ranks in one group, after one that loads kernels and deals out planes: a map
-and its score; slopes, where the config's search takes steps; the exact gradient, of --gradient samples.
-Of every kind: wall seconds, the processor time of the busiest rank, and the most resident memory of
-a rank so far, beside what is predicted for all phases up to there. --cell PDB OUT writes the whole
-cell of a crystal structure as one molecule in P 1, as docs/cluster.md has it.
+and its score; slopes, where the config's search takes steps; the exact gradient, of --gradient
+samples. Of every kind: wall seconds, the processor time of the busiest rank (those that wait,
+sleep), and the most resident memory of a rank so far, beside what is predicted for all phases up to
+there. --cell PDB OUT writes the whole cell of a crystal structure as one molecule in P 1, as
+docs/cluster.md has it.
 """
 
 import argparse
