@@ -277,7 +277,7 @@ class Prior:
 
     def _refined(self) -> list[tuple[str, int]]:
         """Of each refined parameter its name, and which of that name's numbers it is."""
-        every = [(name, i) for name, n in self.space.layout for i in range(n or 1)]
+        every = [(name, i) for name, n in self.space.layout for i in range(1 if n is None else n)]
         return [one for one, yes in zip(every, self.space.refined, strict=True) if yes]
 
     def _log_normal(self, point: np.ndarray) -> tuple[Penalty, float]:
@@ -352,7 +352,7 @@ def prior_of(config: PriorConfig, modes: Modes, space: SearchSpace, voxels: int)
 
 
 def _require_motion(name: str, space: SearchSpace) -> None:
-    rows = [BY_NAME[name] for name, n in space.layout for _ in range(n or 1)]
+    rows = [BY_NAME[name] for name, n in space.layout for _ in range(1 if n is None else n)]
     if not any(r.motion for r, yes in zip(rows, space.refined, strict=True) if yes):
         raise InputError(
             f"prior.{name}: every motion is held, so that nothing depends on it: give one a range "
@@ -388,7 +388,7 @@ def _require_amplitudes(modes: Modes, space: SearchSpace) -> None:
 
 def refined_modes(space: SearchSpace) -> np.ndarray:
     """Which refined parameters are modes' amplitudes: their places (n,)."""
-    names = [name for name, n in space.layout for _ in range(n or 1)]
+    names = [name for name, n in space.layout for _ in range(1 if n is None else n)]
     refined = [name for name, yes in zip(names, space.refined, strict=True) if yes]
     return np.flatnonzero(np.array(refined) == _MODES)
 

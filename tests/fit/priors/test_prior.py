@@ -145,6 +145,28 @@ def test_slopes_where_modes_do_not_move(molecule):
     np.testing.assert_allclose(here, there, rtol=1e-9)
 
 
+def test_slopes_without_modes(molecule):
+    """Of a rigid body with liquid-like motion: each slope is that of its own parameter."""
+    rigid = Modes(
+        molecule.structure,
+        np.zeros((0, N_ATOMS, 3)),
+        np.zeros(0),
+        TRICLINIC,
+        "P 1",
+        crystal_b_A2=molecule.crystal_b_A2,
+    )
+    ranges = {"translation_sigma_A": (0.0, 3.0), "llm_sigma_A": (0.0, 3.0)}
+    space = space_of(rigid, ParametersConfig(**ranges, llm_gamma_A=(5.0, 20.0)))
+    prior = prior_of(PriorConfig(b_factors=1.0), rigid, space, 100)
+    slopes = prior.b_slopes(np.array([1.0, 2.0, 9.0]))
+    # B = 8π²σ² of either, whatever γ is
+    np.testing.assert_allclose(slopes, np.tile([8 * np.pi**2] * 2 + [0.0], (N_ATOMS, 1)))
+    assert prior.about(np.array([1.0, 2.0, 9.0])).value > 0
+    with pytest.raises(InputError, match="every motion is held"):
+        held = ParametersConfig(translation_sigma_A=(0.4, 0.4), k_sol_eA3=(0.0, 0.4))
+        prior_of(PriorConfig(b_factors=1.0), rigid, space_of(rigid, held), 100)
+
+
 def test_units(molecule):
     """A weight of 1 is χ²/2 + P of a likelihood; of a CC, the penalty of one voxel."""
     space = space_of(molecule, ParametersConfig(mode_amplitude_A=(0.0, 1.0)))
