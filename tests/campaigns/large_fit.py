@@ -149,8 +149,11 @@ def measure(problem: Problem, group: Ranks, report: Report, n_gradient: int) -> 
     report.of(name, lambda: score(2, samples), [])
     if METHODS[problem.config.search.method].steps_after is None:
         return
-    point = middle * (1 + 1e-6 * 3)
-    steps.score(point, 0, 0)
+    for number in (3, 4):
+        point = middle * (1 + 1e-6 * number)
+        steps.score(point, 0, 0)
+        if number == 3:  # loads kernels
+            steps.of_map(point, 0, 0)
     report.of("slopes", lambda: steps.of_map(point, 0, 0), report.of_linearising())
 
     def gradient(n_samples: int) -> Callable[[], object]:
