@@ -86,7 +86,7 @@ def coordinates(space: SearchSpace, answer: Values) -> list[Coordinate]:
     answer : dict
         By parameter name.
     """
-    rows = [BY_NAME[name] for name, n in space.layout for _ in range(1 if n is None else n)]
+    rows = [BY_NAME[name] for name, _ in space.numbers]
     squared = space.squared
     values = np.concatenate([np.atleast_1d(answer[name]).ravel() for name, _ in space.layout])
     found = []

@@ -53,12 +53,17 @@ class SearchSpace:
         return np.stack([self.low, self.high], axis=1)[self.refined]
 
     @property
+    def numbers(self) -> list[tuple[str, int]]:
+        """Of each of the P numbers its parameter, and which of that parameter's it is, from 0."""
+        return [(name, i) for name, n in self.layout for i in range(1 if n is None else n)]
+
+    @property
     def squared(self) -> np.ndarray:
         """Of which refined parameters φ is the square: amplitudes, (D,) bool.
 
         Intensities are nearly linear in φ.
         """
-        rows = [BY_NAME[name] for name, n in self.layout for _ in range(1 if n is None else n)]
+        rows = [BY_NAME[name] for name, _ in self.numbers]
         every = [row.is_amplitude and row.quantity in (LENGTH, ANGLE) for row in rows]
         return np.array(every, bool)[self.refined]
 
@@ -76,8 +81,8 @@ class SearchSpace:
     @property
     def of_frames(self) -> np.ndarray:
         """Which refined parameters are weights of frames, which add up to 1: (D,) bool."""
-        names = [name for name, n in self.layout for _ in range(1 if n is None else n)]
-        return np.array([name == FRAME_WEIGHT.name for name in names], bool)[self.refined]
+        every = [name == FRAME_WEIGHT.name for name, _ in self.numbers]
+        return np.array(every, bool)[self.refined]
 
     def normed(self, point: np.ndarray) -> np.ndarray:
         """The same point (D,), with weights of frames divided by their sum."""

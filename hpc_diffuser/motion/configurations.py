@@ -112,18 +112,25 @@ def displacement_covariances(modes: Modes, parameters: Parameters) -> Floats:
     Its trace is `mean_square_displacements`, exact and approximate where that is.
     """
     sampled, disorder = parameters.sampled, parameters.disorder
+    turned = _turned(modes, sampled)
+    own = disorder.own_covariance()
+    alike = own * np.eye(3) if isinstance(own, float) else own
+    librations: Floats = np.einsum("nki,nkj->nij", turned, turned)
+    total: Floats = (
+        inside_covariances(modes, sampled) + librations + alike + rigid_covariance(parameters)
+    )
+    return total
+
+
+def inside_covariances(modes: Modes, sampled: Sampled) -> Floats:
+    """⟨u uᵀ⟩ of every atom by modes, or frames, alone: (N, 3, 3) Å²."""
     fields = independent_fields(modes, sampled)
     weights = weights_of(modes, sampled)
     if modes.frames is not None and weights is not None:
         away = modes.frames - np.average(modes.frames, axis=0, weights=weights)
         fields = away * np.sqrt(weights)[:, None, None]
-    turned = _turned(modes, sampled)
-    own = disorder.own_covariance()
-    alike = own * np.eye(3) if isinstance(own, float) else own
     inside: Floats = np.einsum("mni,mnj->nij", fields, fields)
-    librations: Floats = np.einsum("nki,nkj->nij", turned, turned)
-    total: Floats = inside + librations + alike + rigid_covariance(parameters)
-    return total
+    return inside
 
 
 def rigid_covariance(parameters: Parameters) -> Floats:

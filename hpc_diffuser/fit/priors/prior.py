@@ -40,11 +40,13 @@ from hpc_diffuser.fit.space import SearchSpace
 from hpc_diffuser.fit.summary import PriorShare
 from hpc_diffuser.motion.configurations import (
     displacement_covariances,
+    inside_covariances,
     mean_square_displacements,
 )
+from hpc_diffuser.motion.ensemble import weights_of
 from hpc_diffuser.motion.modes import Modes, why_no_b_factors
 from hpc_diffuser.motion.parameters import Parameters
-from hpc_diffuser.motion.registry import BY_NAME
+from hpc_diffuser.motion.registry import BY_NAME, FRAME_WEIGHT
 from hpc_diffuser.system.errors import InputError
 
 AUTO = "auto"  # a weight that CC_free chooses: see `prior_path`
@@ -210,12 +212,14 @@ class Prior:
         parameters = self.space.parameters(point)
         own = B_OF_SQUARE * np.sum(self.modes.vectors**2, axis=2)
         columns = np.zeros((len(self.modes.structure), len(point)))
-        left = self._left(parameters)
+        left, of_frame = self._left(parameters), self._of_frame(parameters)
         for i, (name, place) in enumerate(self._refined()):
             if name == _RESIDUAL:
                 columns[:, i] = left
             elif name == _MODES and self._alone[place]:
                 columns[:, i] = own[place]
+            elif name == FRAME_WEIGHT.name:
+                columns[:, i] = B_OF_SQUARE * np.trace(of_frame(place), axis1=1, axis2=2)
             elif _moves(name):
                 columns[:, i] = self._difference(self._moved, point, i)
             if name != _RESIDUAL:
@@ -228,18 +232,39 @@ class Prior:
         The residual's part is alike in all directions, and less where other motions are more.
         """
         parameters = self.space.parameters(point)
-        left = self._left(parameters)
+        left, of_frame = self._left(parameters), self._of_frame(parameters)
         for i, (name, place) in enumerate(self._refined()):
             columns = np.zeros((len(left), 3, 3))
             if name == _MODES and self._alone[place]:
                 field = self.modes.vectors[place]
                 columns = field[:, :, None] * field[:, None]
+            elif name == FRAME_WEIGHT.name:
+                columns = of_frame(place)
             elif name != _RESIDUAL and _moves(name):
                 columns = self._difference(self._covariances, point, i)
             explained = B_OF_SQUARE * np.trace(columns, axis1=1, axis2=2)
             of_left = np.where(left > 0, -parameters.residual_b_fraction * explained, 0.0)
             own = left if name == _RESIDUAL else of_left
             yield columns + own[:, None, None] / (3 * B_OF_SQUARE) * np.eye(3)
+
+    def _of_frame(self, parameters: Parameters) -> Callable[[int], np.ndarray]:
+        """Of a frame, by how much ⟨u uᵀ⟩ grows with its weight: (N, 3, 3) Å².
+
+        Of weights that are divided by their sum: (x_f − x̄)(x_f − x̄)ᵀ less its mean.
+        """
+        frames, weights = self.modes.frames, weights_of(self.modes, parameters.sampled)
+        if frames is None or weights is None:
+            return lambda frame: np.zeros((len(self.modes.structure), 3, 3))
+        total = sum(parameters.frame_weight)
+        mean = np.average(frames, axis=0, weights=weights)
+        inside = inside_covariances(self.modes, parameters.sampled)
+
+        def grown(frame: int) -> np.ndarray:
+            away = frames[frame] - mean
+            found: np.ndarray = (away[:, :, None] * away[:, None] - inside) / total
+            return found
+
+        return grown
 
     def _left(self, parameters: Parameters) -> np.ndarray:
         """Of the crystal's B by the others, which the residual takes a part of: (N,) Å²."""
@@ -277,8 +302,8 @@ class Prior:
 
     def _refined(self) -> list[tuple[str, int]]:
         """Of each refined parameter its name, and which of that name's numbers it is."""
-        every = [(name, i) for name, n in self.space.layout for i in range(1 if n is None else n)]
-        return [one for one, yes in zip(every, self.space.refined, strict=True) if yes]
+        numbers = zip(self.space.numbers, self.space.refined, strict=True)
+        return [one for one, yes in numbers if yes]
 
     def _log_normal(self, point: np.ndarray) -> tuple[Penalty, float]:
         return log_normal(*self.mode_variances(point), self.config.tau)
@@ -352,7 +377,7 @@ def prior_of(config: PriorConfig, modes: Modes, space: SearchSpace, voxels: int)
 
 
 def _require_motion(name: str, space: SearchSpace) -> None:
-    rows = [BY_NAME[name] for name, n in space.layout for _ in range(1 if n is None else n)]
+    rows = [BY_NAME[name] for name, _ in space.numbers]
     if not any(r.motion for r, yes in zip(rows, space.refined, strict=True) if yes):
         raise InputError(
             f"prior.{name}: every motion is held, so that nothing depends on it: give one a range "
@@ -388,9 +413,8 @@ def _require_amplitudes(modes: Modes, space: SearchSpace) -> None:
 
 def refined_modes(space: SearchSpace) -> np.ndarray:
     """Which refined parameters are modes' amplitudes: their places (n,)."""
-    names = [name for name, n in space.layout for _ in range(1 if n is None else n)]
-    refined = [name for name, yes in zip(names, space.refined, strict=True) if yes]
-    return np.flatnonzero(np.array(refined) == _MODES)
+    names = [name for name, _ in space.numbers]
+    return np.flatnonzero(np.array(names)[space.refined] == _MODES)
 
 
 def _uncorrelated_modes(space: SearchSpace) -> np.ndarray:

@@ -14,7 +14,7 @@ from hpc_diffuser.fit.priors.prior import FLOOR, TOLERANCE, Penalty, excess, log
 from hpc_diffuser.fit.run.checkpoints import read_restart
 from hpc_diffuser.fit.space import SearchSpace, search_space
 from hpc_diffuser.io.modes_file import read_modes, write_modes
-from hpc_diffuser.motion.modes import Modes
+from hpc_diffuser.motion.modes import Modes, with_frames
 from hpc_diffuser.system.errors import InputError
 
 N_MODES, N_ATOMS = 5, 30
@@ -134,6 +134,35 @@ def test_slopes_of_every_parameter(molecule):
     require_gauss_newton(found, residuals, phi)
     slopes = numerical(lambda p: model_b_factors(molecule, space.parameters(at(p))), phi).T
     np.testing.assert_allclose(prior.b_slopes(point)[known], slopes[known], rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("refined", [True, False])
+@pytest.mark.parametrize("anisou", [True, False])
+def test_slopes_of_an_ensemble(molecule, refined, anisou):
+    """Without modes: in frames' weights and a translation, against differences; and held."""
+    rng = np.random.default_rng(6)
+    frames = molecule.structure.positions + rng.normal(0, 0.7, (4, N_ATOMS, 3))
+    records = np.einsum("ni,ij->nij", np.ones((N_ATOMS, 3)), np.diag([0.3, 0.5, 0.7]))
+    moving = replace(with_frames(molecule, frames), crystal_u_A2=records)
+    config = ParametersConfig(translation_sigma_A=(0.0, 1.0), residual_b_fraction=0.0)
+    space = search_space(config, moving.amplitudes_A, n_frames=4 * refined)
+    wanted = PriorConfig(anisou=1.0) if anisou else PriorConfig(b_factors=1.0)
+    prior = prior_of(wanted, moving, space, 100)
+    weights = np.array([0.4, 0.3, 0.2, 0.1])[: 4 * refined]
+    phi = np.concatenate([[0.25], weights])
+
+    def value(other: np.ndarray) -> float:
+        return prior.value(np.concatenate([np.sqrt(other[:1]), other[1:]]))
+
+    by_hand = np.average(frames, axis=0, weights=weights if refined else None)
+    squares = np.average((frames - by_hand) ** 2, axis=0, weights=weights if refined else None)
+    b = 8 * np.pi**2 / 3 * (squares.sum(axis=1) + 3 * 0.25)
+    over = np.maximum(b / molecule.crystal_b_A2 - 1, 0)[np.isfinite(molecule.crystal_b_A2)]
+    if not anisou:
+        assert value(phi) == pytest.approx((over**2).sum() / TOLERANCE**2 / 2, rel=1e-10)
+    assert value(phi) > 1
+    found = prior.about(np.concatenate([[0.5], weights]))
+    np.testing.assert_allclose(found.gradient, numerical(value, phi), rtol=1e-6, atol=1e-6)
 
 
 def test_slopes_where_modes_do_not_move(molecule):
