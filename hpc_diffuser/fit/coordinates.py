@@ -25,6 +25,8 @@ class Coordinate:
         That it can ever have.
     squared : bool
         φ is its square, as of all amplitudes; otherwise the parameter itself.
+    part : bool
+        It is a frame's weight, one of those that add up to 1.
     """
 
     label: str
@@ -33,6 +35,7 @@ class Coordinate:
     high: float
     limits: tuple[float, float]
     squared: bool
+    part: bool = False
 
     def phi(self, value: float) -> float:
         """φ of a value."""
@@ -91,9 +94,10 @@ def coordinates(space: SearchSpace, answer: Values) -> list[Coordinate]:
     values = np.concatenate([np.atleast_1d(answer[name]).ravel() for name, _ in space.layout])
     found = []
     places = np.flatnonzero(space.refined)
-    named = zip(space.names, places, space.bounds, squared, strict=True)
-    for label, place, (low, high), is_square in named:
+    named = zip(space.names, places, space.bounds, squared, space.of_frames, strict=True)
+    for label, place, (low, high), is_square, part in named:
         value = float(np.clip(values[place], low, high))
         limits = rows[place].quantity.limits
-        found.append(Coordinate(label, value, float(low), float(high), limits, bool(is_square)))
+        kind = bool(is_square), bool(part)
+        found.append(Coordinate(label, value, float(low), float(high), limits, *kind))
     return found

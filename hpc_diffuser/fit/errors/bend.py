@@ -1,6 +1,6 @@
 """The objective about an answer as a parabola, and how zones of the data pull at its slope."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import lsq_linear
@@ -35,6 +35,8 @@ class Bend:
         Of the objective, where that of `sums` is 1 − CC.
     prior : (D, D) float or None
         Curvature of what is added to the objective whatever the data are.
+    systematic : (Z, D) float or None
+        What of the pulls is a prior's doing, and no noise; see `less_the_prior`.
     """
 
     gradient: np.ndarray
@@ -46,6 +48,12 @@ class Bend:
     neighbours: np.ndarray | None = None
     unit: float = 1.0
     prior: np.ndarray | None = None
+    systematic: np.ndarray | None = None
+
+    @property
+    def noise(self) -> np.ndarray:
+        """(Z, D) pulls, less what a prior does to them."""
+        return self.pulls if self.systematic is None else self.pulls - self.systematic
 
     @property
     def total(self) -> np.ndarray:
@@ -58,8 +66,8 @@ class Bend:
 
         Times what zones with a face in common share, see `across_faces`.
         """
-        n_zones = len(self.pulls)
-        meat = self.pulls.T @ self.pulls * n_zones / max(n_zones - 1, 1)
+        n_zones, noise = len(self.pulls), self.noise
+        meat = noise.T @ noise * n_zones / max(n_zones - 1, 1)
         return meat if self.neighbours is None else meat * self.across_faces()
 
     def inflations(self) -> np.ndarray | None:
@@ -95,16 +103,30 @@ class Bend:
         scale = 1 / np.sqrt(np.diag(self.by_voxel))
         values, vectors = np.linalg.eigh(self.by_voxel * np.outer(scale, scale))
         known = values > _RANK
-        whitened: np.ndarray = self.pulls * scale @ vectors[:, known] / np.sqrt(values[known])
+        whitened: np.ndarray = self.noise * scale @ vectors[:, known] / np.sqrt(values[known])
         return whitened
 
     @property
     def scatter(self) -> float:
         """The gradient's variance over the curvature, 2 O/N_eff of a right model.
 
-        It turns an objective O into minus the logarithm of a likelihood, O/scatter.
+        It turns an objective O into minus the logarithm of a likelihood, O/scatter. tr A⁻¹M over
+        tr A⁻¹H, A = H + P: in whatever coordinates, a mean over directions in which each counts
+        for as much as data, and not a prior, know of it.
         """
-        return float(np.mean(np.diag(self.meat) / np.diag(self.hessian)))
+        scattered, bent = (np.linalg.solve(self.total, x) for x in (self.meat, self.hessian))
+        return float(np.trace(scattered) / np.trace(bent))
+
+    def less_the_prior(self) -> "Bend":
+        """The same, with what a prior does to the pulls known.
+
+        Where a prior holds the answer beside the data's own minimum, zones pull back, each as it
+        is curved, whatever their noise. Taken for scatter this would be the more, the fewer and
+        larger the blocks of zones are.
+        """
+        if self.prior is None or self.sums is None or not len(self.gradient):
+            return self
+        return replace(self, systematic=self.unit * self.sums.held_back())
 
     def newton_step(self) -> np.ndarray:
         """(D,) from here to the minimum, if the objective were quadratic."""
@@ -139,6 +161,10 @@ class Bend:
         values, directions = self._scaled()[1:]
         return directions[:, values < LEAST_EIGENVALUE]
 
+    def along_flat(self) -> np.ndarray:
+        """The same as steps of the parameters: (D, F)."""
+        return self._scaled()[0][:, None] * self.flat_directions()
+
     def determined(self, some: np.ndarray) -> "Bend":
         """In some parameters (d,), the others where the objective is least, flat directions apart.
 
@@ -151,7 +177,7 @@ class Bend:
         inverse = (directions[:, known] / values[known]) @ directions[:, known].T
         inverse *= np.outer(scale, scale)
         ways = inverse[:, some] @ np.linalg.inv(inverse[np.ix_(some, some)])
-        return self._mixed(ways)
+        return self.mixed(ways)
 
     def _scaled(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Units (D,) in which the curvature's diagonal is ±1 or 0; its eigenvalues and -vectors."""
@@ -159,7 +185,7 @@ class Bend:
         scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
         return scale, *np.linalg.eigh(self.total * np.outer(scale, scale))
 
-    def _mixed(self, ways: np.ndarray) -> "Bend":
+    def mixed(self, ways: np.ndarray) -> "Bend":
         """Along ways (D, d) of the parameters."""
         return Bend(
             self.gradient @ ways,
@@ -171,6 +197,7 @@ class Bend:
             self.neighbours,
             self.unit,
             None if self.prior is None else ways.T @ self.prior @ ways,
+            None if self.systematic is None else self.systematic @ ways,
         )
 
     def flat_direction(self) -> np.ndarray | None:
@@ -195,4 +222,5 @@ class Bend:
             self.neighbours,
             self.unit,
             None if self.prior is None else self.prior[both],
+            None if self.systematic is None else self.systematic[:, some],
         )

@@ -78,12 +78,15 @@ class Refit:
         """
         sums, step = self._bend.sums, np.zeros_like(self._gradient)
         if sums is None:
-            return -np.linalg.solve(self._hessian, self._gradient + counts @ self._bend.pulls)
-        moments, left = sums.moments(counts), np.inf
+            return -np.linalg.solve(self._hessian, self._gradient + counts @ self._bend.noise)
+        moments, left, here = sums.moments(counts), np.inf, self._gradient
+        if self._bend.systematic is not None:
+            # What a prior is held against by zones that are drawn, and by all, is the same.
+            here = here - (counts - 1) @ self._bend.systematic
         for _ in range(_ITERATIONS):
             gradient, hessian = (self._bend.unit * x for x in parabola_at(step, moments))
             hessian = hessian + self._hessian
-            move, left = self._step(gradient + self._gradient + self._hessian @ step, hessian)
+            move, left = self._step(gradient + here + self._hessian @ step, hessian)
             step = step + move
             if left <= _REST:
                 break

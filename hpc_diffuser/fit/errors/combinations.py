@@ -16,7 +16,9 @@ from hpc_diffuser.fit.errors.bend import Bend
 from hpc_diffuser.fit.errors.intervals import Combination
 
 
-def combinations_of(bend: Bend, breadths: Sequence[float]) -> tuple[Combination, ...]:
+def combinations_of(
+    bend: Bend, breadths: Sequence[float], ways: np.ndarray | None = None
+) -> tuple[Combination, ...]:
     """The best determined first; none without a curvature.
 
     Parameters
@@ -25,15 +27,18 @@ def combinations_of(bend: Bend, breadths: Sequence[float]) -> tuple[Combination,
         At a minimum.
     breadths : sequence of float
         Of the ranges of its D parameters, in φ.
+    ways : (N, D) float or None
+        What of N parameters each of the D is, of `plane.plane_of`.
     """
     scale = np.outer(breadths, breadths)
     total, covariance = bend.total * scale, bend.covariance() / scale
     prior = np.zeros_like(total) if bend.prior is None else bend.prior * scale
     found = []
     for direction in np.linalg.eigh(total)[1].T:
-        own = direction * np.sign(direction[np.argmax(np.abs(direction))])
-        share = own @ prior @ own / (own @ total @ own)
-        deviation = np.sqrt(own @ covariance @ own)
+        share = direction @ prior @ direction / (direction @ total @ direction)
+        deviation = np.sqrt(direction @ covariance @ direction)
+        own = direction if ways is None else ways @ direction
+        own = own * np.sign(own[np.argmax(np.abs(own))])
         found.append(
             Combination(
                 deviation=float(deviation),

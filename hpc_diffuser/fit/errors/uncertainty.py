@@ -23,6 +23,7 @@ from hpc_diffuser.fit.errors.directions import directions, free_on_both_sides
 from hpc_diffuser.fit.errors.effective_number import FEWEST_ZONES, effective_voxels
 from hpc_diffuser.fit.errors.intervals import NO_MINIMUM, Intervals
 from hpc_diffuser.fit.errors.likelihood_curvature import curvature_of
+from hpc_diffuser.fit.errors.plane import breadths_along, plane_of, spread_over
 from hpc_diffuser.fit.priors.prior import background_alone
 from hpc_diffuser.fit.problem import INTERVALS, Problem
 from hpc_diffuser.fit.scoring import score_at_voxels
@@ -276,19 +277,26 @@ def intervals_of(bend: Bend, found: Sequence[Coordinate], samples: int) -> Inter
     """
     reasons = [_reason(c, bend, i) for i, c in enumerate(found)]
     rows = np.array([i for i, reason in enumerate(reasons) if reason is None], np.int64)
+    rows = _without_lone_part(rows, found, reasons)
     own, known = bend.of(rows), [found[i] for i in rows]
-    why = _no_minimum(own, [c.label for c in known])
+    ways = plane_of(known)
+    why = _no_minimum(_flat_parts(own, ways), [c.label for c in known])
     if why:
-        kept = _determined(own)
+        kept = _determined(_flat_parts(own, ways))
         if not len(kept):
             return Intervals(zones=len(bend.pulls), samples=samples, missing=why)
         for i in set(range(len(rows))) - set(kept.tolist()):
             reasons[rows[i]] = why
-        own, known, rows = own.determined(kept), [known[i] for i in kept], rows[kept]
-    covariance = own.covariance()
+        # Weights that cannot be told apart are held: along the plane others have no say in them.
+        own = own.determined(kept) if ways is None else own.of(kept)
+        known, rows = [known[i] for i in kept], rows[kept]
+        ways = plane_of(known)
+    inside = (own if ways is None else own.mixed(ways)).less_the_prior()
+    covariance = spread_over(inside.covariance(), ways)
     errors = np.sqrt(np.diag(covariance))
     steps = own.step_within(*np.transpose([c.room for c in known]))
-    drawn = resampled_answers(own)
+    drawn = resampled_answers(inside)
+    drawn = drawn if ways is None else drawn @ ways.T
     columns = _columns(known, errors, steps) | _resampled(drawn, known)
     placed: dict[str, Any] = {n: _at(rows, x, len(found)) for n, x in columns.items()}
     correlation = np.full((len(found), len(found)), np.nan)
@@ -299,9 +307,11 @@ def intervals_of(bend: Bend, found: Sequence[Coordinate], samples: int) -> Inter
         bootstrap_without=int(np.isnan(drawn).any(axis=1).sum()),
         reasons=tuple(reasons),
         known=tuple(rows.tolist()),
-        combinations=combinations_of(own, [c.breadth for c in known]),
-        determined=determined_by_data(own),
-        effective=effective_voxels(own),
+        combinations=combinations_of(
+            inside, breadths_along([c.breadth for c in known], ways), ways
+        ),
+        determined=determined_by_data(inside),
+        effective=effective_voxels(inside),
         zones=len(bend.pulls),
         samples=samples,
     )
@@ -366,11 +376,31 @@ def _reason(of_one: Coordinate, bend: Bend, i: int) -> str | None:
     return None
 
 
-def _no_minimum(bend: Bend, labels: Sequence[str]) -> str | None:
+def _without_lone_part(
+    rows: np.ndarray, found: Sequence[Coordinate], reasons: list[str | None]
+) -> np.ndarray:
+    """The places (d,) without a weight that has all others held: their sum holds it, too."""
+    parts = [i for i in rows if found[i].part]
+    if len(parts) != 1:
+        return rows
+    reasons[parts[0]] = "at the end of its range"
+    return rows[rows != parts[0]]
+
+
+def _flat_parts(bend: Bend, ways: np.ndarray | None) -> np.ndarray:
+    """What part parameters have in directions in which the objective does not rise: (d, F)."""
+    if ways is None or not len(bend.gradient):
+        return bend.flat_directions() if len(bend.gradient) else np.zeros((0, 0))
+    found = ways @ bend.mixed(ways).along_flat()
+    found = found * np.sqrt(np.abs(np.diag(bend.total)))[:, None]
+    parts: np.ndarray = found / np.linalg.norm(found, axis=0)
+    return parts
+
+
+def _no_minimum(flat: np.ndarray, labels: Sequence[str]) -> str | None:
     """Why the objective has no curvature to speak of; None where it has."""
     if not labels:
         return "each parameter is at the end of its range, or without effect on the map here"
-    flat = bend.flat_directions()
     if not flat.size:
         return None
     parts = np.abs(flat).max(axis=1)
@@ -378,12 +408,9 @@ def _no_minimum(bend: Bend, labels: Sequence[str]) -> str | None:
     return f"{NO_MINIMUM} {', '.join(named)}"
 
 
-def _determined(bend: Bend) -> np.ndarray:
+def _determined(flat: np.ndarray) -> np.ndarray:
     """Places of the parameters that have no part in any direction without a minimum."""
-    if not len(bend.gradient):
-        return np.zeros(0, np.int64)
-    parts = np.abs(bend.flat_directions()).max(axis=1, initial=0.0)
-    return np.flatnonzero(parts < _NO_PART)
+    return np.flatnonzero(np.abs(flat).max(axis=1, initial=0.0) < _NO_PART)
 
 
 def _step(of_one: Coordinate, step: float) -> float:

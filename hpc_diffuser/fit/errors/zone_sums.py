@@ -85,6 +85,35 @@ class ZoneSums:
                 found[group] += total[1:, 1:] - np.outer(total[0, 1:], total[0, 1:]) / total[0, 0]
         return found[(found[:, 0, 0] > 0) & (found[:, 1, 1] > 0)]
 
+    def held_back(self) -> np.ndarray:
+        """What of zones' pulls is not their noise where the data's gradient g is not 0: (Z, D).
+
+        With d = u̇ − βu and the data's own minimum by −δ away, δ = H⁻¹g and H = mean ρ⟨d dᵀ⟩, a
+        voxel pulls by −w d (t − ρu), of which w ρ d (d·δ) is the distance; and where it counts
+        twice it takes its part w (u² + t²)/2 of the sum of that, as a CC has no scale.
+        """
+        moments = self.moments(np.ones(int(self.zones.max()) + 1))
+        variances, gradient = moments[:, 0, 0], parabola_at(np.zeros(self._d), moments)[0]
+        rho, beta = moments[:, 0, 1] / np.sqrt(variances * moments[:, 1, 1]), moments[:, 0, 2:]
+        beta = beta / variances[:, None]
+        products = moments[:, 2:, 2:] / variances[:, None, None]
+        products = rho[:, None, None] * (products - beta[:, :, None] * beta[:, None])
+        away = np.linalg.pinv(products.mean(axis=0), 1e-9, hermitian=True) @ gradient
+        found = np.zeros((int(self.zones.max()) + 1, self._d))
+        for shell, group in enumerate(self.groups):
+            own, b = self.shells == shell, beta[group]
+            sums = self.sums[own].astype(np.float64)
+            of_u = sums[:, 1, _MAPS:] @ away - sums[:, 1, 1] * (b @ away)
+            along = sums[:, _MAPS:, _MAPS:] @ away - sums[:, _MAPS:, 1] * (b @ away)
+            bent = rho[group] * (along - of_u[:, None] * b) / variances[group]
+            part = (sums[:, 1, 1] / variances[group] + sums[:, 2, 2] / moments[group, 1, 1]) / 2
+            found[self.zones[own]] += bent - part[:, None] * (products[group] @ away)
+        return found / len(rho)
+
+    @property
+    def _d(self) -> int:
+        return int(self.sums.shape[-1]) - _MAPS
+
     def along_shapes(self, halves: np.ndarray) -> "ZoneSums":
         """With u̇ − hu in the place of u̇, h (D,) half of what a shape's change changes by itself.
 
