@@ -372,6 +372,7 @@ def linearising(sizes: Sizes, share: Share) -> list[Phase]:
     voxels = math.ceil(share.voxels / sizes.mates)
     rows = normal_equations.kept_bytes(voxels, sizes.refined)
     rows += likelihood_equations.more_kept_bytes(voxels) * sizes.likely
+    rows += [4 * voxels] * (sizes.refined * bool(sizes.springs[0]))  # see `common_growth`
     of_plane = int(sizes.plane_voxels.max(initial=0))
     maps = [8 * voxels] * 4  # the present one, two to its sides, their difference
     phases = [maps + phase for phase in evaluating(sizes, share)]

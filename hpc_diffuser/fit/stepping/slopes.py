@@ -4,11 +4,13 @@ In φ of the parameters, the square of all amplitudes; see `coordinates.Coordina
 """
 
 from collections.abc import Container, Iterator
+from itertools import chain
 
 import numpy as np
 
 from hpc_diffuser.fit.coordinates import Coordinate, coordinates
 from hpc_diffuser.fit.space import SearchSpace
+from hpc_diffuser.fit.stepping.common_growth import Column, corrected, shares_of_motion
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.motion.registry import BY_NAME
@@ -54,7 +56,8 @@ def slopes(
     frames = np.flatnonzero(space.of_frames)
     held = {*expanded, *springs, *frames.tolist()}
     others = [i for i in range(len(found)) if i not in held and i in asked]
-    expanded = {i: mode for i, mode in expanded.items() if i in asked}
+    if not springs:
+        expanded = {i: mode for i, mode in expanded.items() if i in asked}
     sampled = _needs_samples(space)
     for i in others:
         if not sampled[i]:
@@ -62,12 +65,11 @@ def slopes(
     if len(frames):
         of_frames = model.frame_slopes(parameters, normals)
         yield from zip(frames.tolist(), of_frames, strict=True)
-    if expanded:
-        of_modes = model.mode_slopes(parameters, normals, list(expanded.values()))
-        yield from zip(expanded, of_modes, strict=True)
-    springs = {i: number for i, number in springs.items() if i in asked}
     if springs:
-        yield from _by_squares(model.spring_slopes(parameters, normals), springs, found)
+        columns = _with_springs(model, modes, space, point, normals, expanded, springs)
+        yield from _asked_for(columns, {*expanded, *springs}, asked)
+    elif expanded:
+        yield from _along_modes(model, parameters, normals, expanded)
     for i in others:
         if sampled[i]:
             yield i, _difference(model, space, point, normals, i, found[i])
@@ -84,13 +86,11 @@ def expanded_modes(modes: Modes, space: SearchSpace, parameters: Parameters) -> 
 
 def n_sampled_maps(modes: Modes, space: SearchSpace, point: np.ndarray) -> int:
     """How many maps with moments of their own the slopes about a point are made from."""
-    known = {
-        *expanded_modes(modes, space, space.parameters(point)),
-        *expanded_springs(modes, space, space.parameters(point)),
-        *np.flatnonzero(space.of_frames),
-    }
+    about = modes, space, space.parameters(point)
+    springs = expanded_springs(*about)
+    known = {*expanded_modes(*about), *springs, *np.flatnonzero(space.of_frames)}
     others = (needs for i, needs in enumerate(_needs_samples(space)) if i not in known)
-    return 2 * sum(others)
+    return 2 * (sum(others) + bool(springs))
 
 
 def expanded_springs(modes: Modes, space: SearchSpace, parameters: Parameters) -> dict[int, int]:
@@ -103,14 +103,53 @@ def expanded_springs(modes: Modes, space: SearchSpace, parameters: Parameters) -
     return space.springs
 
 
+def _asked_for(
+    columns: Iterator[Column], places: set[int], asked: Container[int]
+) -> Iterator[Column]:
+    """Those that are asked for of columns that are made together, if any is."""
+    if any(i in asked for i in places):
+        yield from (column for column in columns if column[0] in asked)
+
+
+def _with_springs(
+    model: Model,
+    modes: Modes,
+    space: SearchSpace,
+    point: np.ndarray,
+    normals: np.ndarray,
+    expanded: dict[int, int],
+    springs: dict[int, int],
+) -> Iterator[Column]:
+    """By modes' variances and the squares of springs' lengths; see `common_growth`."""
+    parameters = space.parameters(point)
+    of_springs = _by_squares(model.spring_slopes(parameters, normals), springs, point)
+    every = chain(_along_modes(model, parameters, normals, expanded), of_springs)
+    columns = [(i, slope.astype(np.float32)) for i, slope in every]
+
+    def calculated(moved: np.ndarray) -> np.ndarray:
+        return model.internal_motion(space.parameters(moved), normals)
+
+    shares = shares_of_motion(modes, parameters, expanded, springs)
+    yield from corrected(columns, point, shares, calculated)
+
+
+def _along_modes(
+    model: Model, parameters: Parameters, normals: np.ndarray, expanded: dict[int, int]
+) -> Iterator[Column]:
+    """By the variances of modes at their places."""
+    if expanded:
+        of_modes = model.mode_slopes(parameters, normals, list(expanded.values()))
+        yield from zip(expanded, of_modes, strict=True)
+
+
 def _by_squares(
-    slopes: Iterator[np.ndarray], springs: dict[int, int], found: list[Coordinate]
-) -> Iterator[tuple[int, np.ndarray]]:
+    slopes: Iterator[np.ndarray], springs: dict[int, int], point: np.ndarray
+) -> Iterator[Column]:
     """By φ = ℓ² of the refined ones, from slopes by all lengths ℓ."""
     places = {number: i for i, number in springs.items()}
     for number, slope in enumerate(slopes):
         if number in places:
-            yield places[number], slope / (2 * found[places[number]].value)
+            yield places[number], slope / (2 * point[places[number]])
 
 
 def _needs_samples(space: SearchSpace) -> list[bool]:
