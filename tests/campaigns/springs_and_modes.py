@@ -144,9 +144,7 @@ def closed_loop(
 ) -> None:
     """A restart's search for the truth, and what came of it."""
     problem = problem_of(folder, target, target, truth, given)
-    began = time.process_time()
-    history = searched(problem, restart)
-    seconds = time.process_time() - began
+    history, seconds = searched(problem, restart, None, Ranks())
     point = history.points[history.best]
     free = cc_free(problem, problem.space.parameters(point))
     there = problem_of(folder, target, "kept", truth, given)
