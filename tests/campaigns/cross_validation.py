@@ -5,8 +5,8 @@
 Of a small map CC_free depends on which voxels are free: here the Brillouin zones are dealt into as
 many parts as `--folds` says, Laue mates together, and each part is held out of a fit of its own.
 First all voxels are fitted, by steps of least squares from `--start` or the middle of the ranges.
-Each part's fit goes on from there, by `--rounds` steps along the slopes of that answer, whose map
-is computed anew after each; of two, the last changes next to nothing. The free set of the config's
+Each part's fit goes on from there, by `--rounds` steps along the slopes of that answer, with a map
+of its own after each; one that is worse is not taken. The free set of the config's
 target plays no part, its score and its prior do. Printed: CC of what each fit has seen and has not
 seen, its parameters; the mean and scatter over parts; and the CC of one map, put together of what
 each fit has not seen, with the scale of what it has.
@@ -22,7 +22,7 @@ import numpy as np
 from hpc_diffuser.crystal.lattice import centring, laue_operations, laue_zones
 from hpc_diffuser.fit.problem import FINAL, Problem, anisotropic_scale, compare, load_problem
 from hpc_diffuser.fit.scoring import Comparison, score_at_voxels
-from hpc_diffuser.fit.search.trial_step import DAMPING, LEAST_DAMPING, braked, relieved, trial_point
+from hpc_diffuser.fit.search.trial_step import DAMPING, braked, relieved, trial_point
 from hpc_diffuser.fit.stepping.normal_equations import NormalEquations
 from hpc_diffuser.fit.stepping.slopes import slopes
 from hpc_diffuser.interface.source import open_config
@@ -30,7 +30,8 @@ from hpc_diffuser.maps.target import Target
 from hpc_diffuser.motion.random_numbers import generator
 from hpc_diffuser.parallel.communicator import Ranks
 
-_WORTH = 1e-5  # of CC: a step that gains less is the last
+WORTH = 1e-5  # of CC: a step that gains less is the last
+MOST_REJECTED = 3  # steps in a row
 
 
 def main() -> None:
@@ -112,31 +113,33 @@ class Fit:
         added = None if prior is None else lambda there: prior.added_about(there, None)
         return trial_point(point, space.bounds, space.squared, about, added, damping)[0]
 
-    def settled(self, point: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
-        """The least of the objective from a point, and the map there."""
+    def settled(
+        self, point: np.ndarray, steps: int, columns: list | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The least of the objective from a point, and the map there.
+
+        By the slopes of every point that is better, or by the given ones, never made anew.
+        """
         here, damping, rejected = self.map(point), DAMPING, 0
-        columns = list(self.columns(point))
+        by = list(self.columns(point)) if columns is None else columns
         for _ in range(steps):
-            there = self._step(point, here, columns, damping)
+            there = self._step(point, here, by, damping)
             found = self.map(there)
             gain = self._objective(point, here) - self._objective(there, found)
             if gain > 0:
                 point, here, damping, rejected = there, found, relieved(damping, rejected), 0
             else:
                 damping, rejected = braked(damping, rejected), rejected + 1
-            if rejected > 3 or 0 <= gain < _WORTH:
+            if rejected > MOST_REJECTED or 0 <= gain < WORTH:
                 break
-            if gain > 0:
-                columns = list(self.columns(point))
+            if gain > 0 and columns is None:
+                by = list(self.columns(point))
         return point, here
 
     def part(self, unseen: np.ndarray, point: np.ndarray, columns: list, rounds: int) -> np.ndarray:
-        """The map of a fit that has not seen some voxels, a row of the table printed."""
+        """The map of a fit that has not seen some voxels; its row of the table is printed."""
         self._take(held_out(self.target, unseen))
-        calculated = self.map(point)
-        for _ in range(rounds):
-            point = self._step(point, calculated, columns, LEAST_DAMPING)
-            calculated = self.map(point)
+        point, calculated = self.settled(point, rounds, columns)
         score = self.score(calculated)
         label = f"{unseen.sum()} voxels held out"
         print(f"{label:22s}{score.cc_work:.4f}   {score.cc_free:.4f}   {text(point)}", flush=True)
