@@ -98,7 +98,8 @@ class PriorConfig:
     That of `amplitudes` may be "auto": then CC_free chooses it.
     `anisou` is of displacements beyond the crystal's ANISOU records in any direction.
     `tau` is how far the logarithms of the modes' amplitudes scatter about the source's. That of
-    frames' `weights` is by default "auto" where they are refined.
+    frames' `weights` is by default "auto" where they are refined. `springs` is of how springs of
+    any shape differ from those of pairs of atoms, `springs_tau` how far their logarithms scatter.
     """
 
     b_factors: float = 0.0
@@ -106,6 +107,8 @@ class PriorConfig:
     amplitudes: float | str = 0.0
     tau: float = 0.5
     weights: float | str | None = None
+    springs: float = 0.0
+    springs_tau: float = 1.0
 
 
 # A field for each row of the registry, in its order. What is not given is absent, 0; but modes.

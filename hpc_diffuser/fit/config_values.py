@@ -259,6 +259,8 @@ _SPECIAL = {
     "prior.amplitudes": _weight_or_auto,
     "prior.tau": _positive,
     "prior.weights": _weight_or_auto,
+    "prior.springs": _weight,
+    "prior.springs_tau": _positive,
     "lattice.contact_A": _positive,
     "models.compare": _models,
     "model.samples": _samples,

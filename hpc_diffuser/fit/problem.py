@@ -201,6 +201,11 @@ def load_problem(config: Config) -> Problem:
             f'"{config.search.method}" is not: expected [search] method = "least-squares", or a '
             "number"
         )
+    if "lattice_shape" in space.refined_names and config.search.method != "least-squares":
+        raise InputError(
+            f"parameters.lattice_shape has {dict(space.layout)['lattice_shape']} numbers, too many "
+            f'for a search by "{config.search.method}": expected [search] method = "least-squares"'
+        )
     tell_contacts(modes)
     return Problem(config, modes, target, space)
 

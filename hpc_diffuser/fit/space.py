@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpc_diffuser.fit.config import REFINE, Config, ParametersConfig
+from hpc_diffuser.motion.lattice.full_springs import N_SHAPE
 from hpc_diffuser.motion.lattice.rigid_lattice import RigidLattice
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters, Value, parameters_from
@@ -103,10 +104,13 @@ class SearchSpace:
 
     @property
     def springs(self) -> dict[int, int]:
-        """The same of each refined length of springs; 0 of one that is for all."""
+        """The same of each refined number of springs; 0 of one length that is for all."""
         named = [name.split() for name in self.names]
-        springs = [(i, words) for i, words in enumerate(named) if words[0] == "lattice_spring_A"]
-        return {place: int(words[-1]) - 1 if words[1:] else 0 for place, words in springs}
+        lengths = [(i, words) for i, words in enumerate(named) if words[0] == "lattice_spring_A"]
+        found = {place: int(words[-1]) - 1 if words[1:] else 0 for place, words in lengths}
+        shapes = [(i, words) for i, words in enumerate(named) if words[0] == "lattice_shape"]
+        first = self.lattice.springs.n_interfaces if self.lattice is not None else 0
+        return found | {place: first + int(words[-1]) - 1 for place, words in shapes}
 
     def at_most(self, name: str) -> float:
         """The largest value that a parameter may take; 0 where the model lacks it."""
@@ -242,7 +246,7 @@ def search_space(
     layout, ranges = [], []
     for row in PARAMETERS:
         given = getattr(config, row.name)
-        size = _size(row, given, len(amplitudes_A), n_correlated)
+        size = _size(row, given, len(amplitudes_A), n_correlated, lattice)
         if given is None:
             given = tuple((float(a), float(a)) for a in amplitudes_A)
         if not row.always and not np.any(given):
@@ -285,7 +289,11 @@ def held_space(
 
 
 def _size(
-    row: Parameter, given: Range | tuple[Range, ...] | None, n_modes: int, n_correlated: int
+    row: Parameter,
+    given: Range | tuple[Range, ...] | None,
+    n_modes: int,
+    n_correlated: int,
+    lattice: RigidLattice | None,
 ) -> int | None:
     """How many numbers a parameter is; None for one that is no list."""
     sizes = {
@@ -295,6 +303,7 @@ def _size(
         "axes": 3 if np.ndim(given) == 2 else None,
         "crystal axes": len(given) if given is not None and np.ndim(given) == 2 else None,
         "interfaces": len(given) if given is not None and np.ndim(given) == 2 else None,
+        "interface springs": N_SHAPE * lattice.springs.n_interfaces if lattice else None,
     }
     return sizes.get(row.several)
 
@@ -332,6 +341,7 @@ def _refuse_incomplete(config: ParametersConfig, n_correlated: int) -> None:
             "parameters.halo_alpha and halo_sigma_A are two models of the same halos: give one"
         )
     _refuse_beside_lattice(names)
+    _refuse_two_scales(config, names)
     _refuse_too_short(config, names)
     _refuse_beside_crystal(names)
     for motion in ("translation", "llm", "crystal_llm"):
@@ -354,6 +364,16 @@ def _refuse_beside_lattice(present: set[str]) -> None:
         raise InputError(
             f"parameters.{beside[0]}: the springs of the lattice say how the molecule moves as a "
             "whole, lattice_spring_A: give one of both"
+        )
+
+
+def _refuse_two_scales(config: ParametersConfig, present: set[str]) -> None:
+    """Raise InputError where both lengths and shapes say how stiff a spring is."""
+    lengths = np.atleast_2d(config.lattice_spring_A)
+    if "lattice_shape" in present and np.any(lengths[:, 0] < lengths[:, 1]):
+        raise InputError(
+            "parameters.lattice_shape changes how stiff springs are in all, as lattice_spring_A "
+            "does: hold lattice_spring_A at numbers, as a fit of lengths found them"
         )
 
 

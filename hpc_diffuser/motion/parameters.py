@@ -6,7 +6,12 @@ from typing import Any
 import numpy as np
 
 from hpc_diffuser.motion.disorder import Disorder
-from hpc_diffuser.motion.lattice.rigid_lattice import RigidLattice, RigidMotion, rigid_motion
+from hpc_diffuser.motion.lattice.rigid_lattice import (
+    Lengths,
+    RigidLattice,
+    RigidMotion,
+    rigid_motion,
+)
 from hpc_diffuser.motion.registry import FRAME_WEIGHT, PARAMETERS
 from hpc_diffuser.system.arrays import Floats
 
@@ -78,6 +83,8 @@ class Parameters:
         Of an ensemble's frames, on any scale, in place of those that it has.
     lattice_spring_A : float, or floats, Å
         Lengths of the springs between molecules, see `RigidLattice`: of all, or of each interface.
+    lattice_shape : floats, or none
+        How the springs of interfaces differ from those of their pairs of atoms: 21 for each.
     lattice : RigidLattice or None
         What these springs hold; needed where they are not 0.
     """
@@ -92,6 +99,7 @@ class Parameters:
     b_sol_A2: float = 0.0
     frame_weight: tuple[float, ...] = ()
     lattice_spring_A: float | tuple[float, ...] = 0.0
+    lattice_shape: tuple[float, ...] = ()
     lattice: RigidLattice | None = None
 
     @property
@@ -101,7 +109,15 @@ class Parameters:
             return None
         if self.lattice is None:
             raise ValueError("springs without the lattice that they hold")
-        return rigid_motion(self.lattice.covariance(self.lattice_spring_A))
+        return rigid_motion(self.lattice.covariance(self.springs))
+
+    @property
+    def springs(self) -> Lengths:
+        """Lengths, and after those of all interfaces their springs' shapes: see `RigidLattice`."""
+        if not len(self.lattice_shape) or self.lattice is None:
+            return self.lattice_spring_A
+        lengths = np.broadcast_to(self.lattice_spring_A, self.lattice.springs.n_interfaces)
+        return (*lengths.tolist(), *self.lattice_shape)
 
     @property
     def sampled(self) -> Sampled:

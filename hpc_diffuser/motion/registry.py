@@ -39,6 +39,7 @@ FRACTION = Quantity("a fraction", "", (0.0, 10.0))
 DENSITY = Quantity("a density in e/Å³", "e/Å³", (0.0, 1.0))
 B_FACTOR = Quantity("a B-factor in Å²", "Å²", (0.0, 1e4))
 POWER = Quantity("a power", "", (0.0, 100.0))
+LOGARITHM = Quantity("a logarithm", "", (-10.0, 10.0))
 SHARE = Quantity("a share", "", (0.0, 1.0))
 
 
@@ -137,6 +138,7 @@ class Parameter:
         "mode pairs",
         "frames",
         "interfaces",
+        "interface springs",
     ] = ""
     needs: tuple[str, ...] = ()
     beside: str = ""
@@ -150,7 +152,7 @@ class Parameter:
     @property
     def is_amplitude(self) -> bool:
         """True where it is how far a motion goes: at 0 there is none."""
-        return bool(self.motion) and self.quantity is not CORRELATION
+        return bool(self.motion) and self.quantity not in (CORRELATION, LOGARITHM)
 
     @property
     def list_lengths(self) -> tuple[int, ...]:
@@ -187,7 +189,7 @@ class Parameter:
             return [""]
         if self.several in ("axes", "crystal axes"):
             return list(AXES) if size == len(AXES) else ["xy", "z"]
-        if self.several in ("modes", "frames", "interfaces"):
+        if self.several in ("modes", "frames", "interfaces", "interface springs"):
             return [str(i + 1) for i in range(size)]
         pairs = [(i, j) for i in range(size + 1) for j in range(i)][:size]
         if self.several == "axis pairs":
@@ -409,6 +411,19 @@ PARAMETERS = (
         "for all, or one for each interface",
         default_range=(0.0, 6.0),
         several="interfaces",
+        sampled=True,
+        motion="lattice",
+        pair_sum=False,
+    ),
+    Parameter(
+        "lattice_shape",
+        "lattice shape",
+        "lat",
+        LOGARITHM,
+        "how the 6 x 6 spring of each interface differs from that of its pairs of atoms: 21 "
+        "logarithms each, one interface after the other",
+        several="interface springs",
+        needs=("lattice_spring_A",),
         sampled=True,
         motion="lattice",
         pair_sum=False,

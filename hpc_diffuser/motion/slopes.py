@@ -157,7 +157,7 @@ def parameter_slopes(
     for name in names:
         if BY_NAME[name].term == "lat":
             moved = RigidMotion(motion.turn, motion.screw, rigid)
-            found[name] = _by_springs(modes, parameters, moved, motion.dims)
+            found[name] = _by_springs(modes, parameters, moved, motion.dims, name)
             continue
         direct = _through_configurations(parameters, motion, name)
         places = range(np.size(values[name])) if _counts(name, motion) else ()
@@ -166,15 +166,28 @@ def parameter_slopes(
     return found
 
 
-def _by_springs(modes: Modes, parameters: Parameters, by: RigidMotion, dims: Floats) -> Floats:
-    """By the springs' lengths, from derivatives by the motion that they make: (n,)."""
+def _by_springs(
+    modes: Modes, parameters: Parameters, by: RigidMotion, dims: Floats, name: str
+) -> Floats:
+    """By the springs' lengths, or shapes, from derivatives by the motion that they make: (n,)."""
     moved, lattice = parameters.lattice_motion, parameters.lattice
     if moved is None or lattice is None:  # springs of length 0 move nothing
-        return np.zeros(np.size(parameters.lattice_spring_A))
+        return np.zeros(np.size(getattr(parameters, name)))
     by_covariance = rigid_motion_slopes(moved, by)
     if len(dims):
         by_covariance += _through_residuals(modes, parameters, dims)
-    return lattice.length_slopes(parameters.lattice_spring_A, by_covariance)
+    return _of_springs(parameters, lattice.length_slopes(parameters.springs, by_covariance), name)
+
+
+def _of_springs(parameters: Parameters, slopes: Floats, name: str) -> Floats:
+    """Those by lengths, or by shapes, of derivatives by all numbers of springs."""
+    if not len(parameters.lattice_shape):
+        return slopes if name == "lattice_spring_A" else np.empty(0)
+    n = len(slopes) - len(parameters.lattice_shape)
+    if name != "lattice_spring_A":
+        return slopes[n:]
+    alike = np.ndim(parameters.lattice_spring_A) == 0
+    return slopes[:n].sum(keepdims=True) if alike else slopes[:n]
 
 
 def _through_residuals(modes: Modes, parameters: Parameters, dims: Floats) -> Floats:
@@ -234,8 +247,9 @@ def neighbour_slopes(
     by_covariance = by.covariance + np.einsum("aki,akl,alj->ij", p, by.atoms, p, optimize=True)
     for name in names:
         if BY_NAME[name].term == "lat":
-            of = (parameters.lattice_spring_A, by_covariance, by.stiffness)
-            found[name] = found[name] + lattice.length_slopes(*of)
+            of = (parameters.springs, by_covariance, by.stiffness)
+            more = _of_springs(parameters, lattice.length_slopes(*of), name)
+            found[name] = found[name] + more
     return found
 
 

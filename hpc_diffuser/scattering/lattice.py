@@ -312,7 +312,7 @@ class LatticeNeighbours:
         ------
         (v,) float
         """
-        lattice, lengths_A = self._lattice, parameters.lattice_spring_A
+        lattice, lengths_A = self._lattice, parameters.springs
         stiffer, wider = lattice.stiffness_slopes(lengths_A), lattice.covariance_slopes(lengths_A)
         volumes, values = self._volumes(parameters, factors), self._values(parameters, factors)
         scalars = [samples.scalars(volumes) for samples in self._samples]
@@ -346,7 +346,7 @@ class LatticeNeighbours:
     def _values(self, parameters: Parameters, factors: AtomFactors) -> list[Floats]:
         """The intensity at each point of the voxels: of each (v,)."""
         volumes, found = self._volumes(parameters, factors), list[Floats]()
-        tables = self._tables(parameters.lattice_spring_A)
+        tables = self._tables(parameters.springs)
         for samples, own in zip(self._samples, tables, strict=True):
             found.append(samples.forms(samples.scalars(volumes), own) / self._n_forms)
         return found
@@ -384,7 +384,7 @@ class LatticeNeighbours:
         dict of (n,) float64
             By name; the same on all ranks.
         """
-        lattice, lengths_A = self._lattice, parameters.lattice_spring_A
+        lattice, lengths_A = self._lattice, parameters.springs
         volumes = self._volumes(parameters, factors)
         share = by_values / self._n_forms
         stiffness, covariance = np.zeros((lattice.springs.n_interfaces, 6, 6)), np.zeros((6, 6))
@@ -426,7 +426,7 @@ class LatticeNeighbours:
 
 def _at(places: Floats, lattice: RigidLattice, parameters: Parameters) -> Floats:
     """U of atoms at some places (N, 3) Å by the lattice, and on their own: (N, 3, 3) Å²."""
-    covariance = lattice.covariance(parameters.lattice_spring_A)
+    covariance = lattice.covariance(parameters.springs)
     total = atom_covariances(covariance, places, lattice.springs.centre)
     own = parameters.disorder.own_covariance()
     blurred: Floats = total + (own if isinstance(own, np.ndarray) else own * np.eye(3))

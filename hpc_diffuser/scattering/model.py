@@ -322,7 +322,7 @@ class ForwardModel:
             raise ValueError("springs between molecules need a model of their lattice")
         neighbours = self._neighbours(parameters.disorder)
         factors = self._factors(parameters, normals)
-        changes = lattice.covariance_slopes(parameters.lattice_spring_A)
+        changes = lattice.covariance_slopes(parameters.springs)
         parts = self.molecule.rigid_slopes(parameters, normals, changes)
         more = in_lattice.spring_slopes(parameters, self.molecule.moments.factors_of(parameters))
         for part in parts:

@@ -160,7 +160,7 @@ class DirectModel:
         """Slopes along changes of the lattice's C at the voxels `rows`; see `MoleculeModel`."""
         lattice, disorder = parameters.lattice, parameters.disorder
         assert lattice is not None
-        rest = rest_changes(lattice.covariance(parameters.lattice_spring_A), changes)
+        rest = rest_changes(lattice.covariance(parameters.springs), changes)
         turning = changes.copy()
         turning[:, :3, :3] -= rest
         variances, squares = self._of_changes(parameters, turning)

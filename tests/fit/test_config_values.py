@@ -15,6 +15,7 @@ NUMBERS = ("parameters.halo_sigma_A", "parameters.llm_gamma_A", "grid.d_min_A")
 PARAMETERS = tuple(f"parameters.{k}" for s, k in KEYS if s == "parameters")
 CORRELATIONS = tuple(name for name in PARAMETERS if name.endswith("correlation"))
 LISTS = tuple(f"parameters.{row.name}" for row in ROWS if row.several)
+SIGNED = (*CORRELATIONS, "parameters.lattice_shape")
 
 
 COUNTS = {
@@ -60,10 +61,10 @@ def test_bounds_reversed(name):
     assert "bounds reversed" in complaint(name, "[0.5, 0.1]")
 
 
-@pytest.mark.parametrize("name", [name for name in PARAMETERS if name not in CORRELATIONS])
+@pytest.mark.parametrize("name", [name for name in PARAMETERS if name not in SIGNED])
 @pytest.mark.parametrize("value", ["-0.1", "[-0.1, 0.5]", "[-0.5, -0.1]"])
 def test_negative_length(name, value):
-    """All parameters but correlations are amounts: of displacement, mostly."""
+    """All parameters but correlations and logarithms are amounts: of displacement, mostly."""
     assert "negative" in complaint(name, value)
 
 

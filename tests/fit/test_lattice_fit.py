@@ -112,11 +112,32 @@ def test_one_length_by_bayesian_search(call, project):
     assert summary["cc_free"] > 0.9
 
 
+@pytest.mark.slow
+def test_springs_of_any_shape_are_found_again(call, project):
+    """What the data determine, by the errors: within four of them, and the map to its noise."""
+    shape = np.random.default_rng(7).normal(0, 0.4, 63).round(2)
+    held = ", ".join(f"[{x}, {x}]" for x in shape)
+    made(call, project, motion=f"lattice_shape = [{held}]")
+    ranges = "lattice_shape = [-3, 3]\n[prior]\nsprings = 1"
+    lengths = "[[3, 3], [5, 5], [4, 4]]"
+    summary = fitted(call, project, springs=lengths, motion=ranges, search=STEPS)
+    found = np.array(summary["answer"]["lattice_shape"])
+    errors = np.array(summary["standard_errors"]["lattice_shape"], float)
+    known = errors < 0.2
+    assert known.sum() > 15 and summary["cc_free"] > 0.98
+    assert np.all(np.abs(found - shape)[known] < 4 * errors[known])
+
+
 REFUSED = {
     "[[1, 2], [1, 2]]": "lattice_spring_A has 2 entries for the crystal's 3 interfaces, -1 0 0, 0",
     "[1, 2]\ntranslation_sigma_A = 0.3": "translation_sigma_A: the springs of the lattice say how",
     "[1, 2]\nlibration_sigma_deg = 2": "libration_sigma_deg: the springs of the lattice say",
     "[1, 2]\nhalo_sigma_A = 0.2\nhalo_gamma_A = 20": "halo_sigma_A: the springs of the lattice",
+    "[1, 2]\nlattice_shape = [-1, 1]": "lattice_shape changes how stiff springs are in all",
+    "3\nlattice_shape = [-1, 1]": "lattice_shape has 63 numbers, too many for a search by",
+    "3\nlattice_shape = [[0, 0], [0, 1]]": "lattice_shape has 2 entries: expected 63, or one",
+    "0\nlattice_shape = [-1, 1]": "lattice_shape means nothing without lattice_spring_A",
+    "[1, 2]\n[prior]\nsprings = 1": "prior.springs: no shapes of springs are refined",
     "-1": "lattice_spring_A is a length in Å and cannot be negative",
 }
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import UNIT_CELL, tiny_modes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -16,6 +17,7 @@ from hpc_diffuser.motion.lattice.full_springs import (
     shape_basis,
 )
 from hpc_diffuser.motion.lattice.rigid import moved_centre, turned
+from hpc_diffuser.motion.lattice.rigid_lattice import rigid_lattice
 
 RNG = np.random.default_rng
 
@@ -79,3 +81,18 @@ def test_positive_for_any_springs(screwed, seed, numbers):
     levels = np.linalg.eigvalsh(screwed.dynamical_matrices(stiffness, hkl))
     assert levels.min() > -1e-10 * levels.max()
     assert np.abs(levels[0, :3]).max() < 1e-9 * levels.max()
+
+
+@pytest.mark.parametrize("at", [0, 2, 3, 3 + 21 + 5])
+def test_slopes_of_a_lattice(at):
+    """By a length, and by a number of shape, against central differences."""
+    structure = tiny_modes().structure
+    lattice = rigid_lattice(structure, UNIT_CELL, "P 1", contact_A=12.0)
+    numbers = np.concatenate([[3.0, 5.0, 4.0], RNG(6).normal(0, 0.5, 63)])
+    step = np.zeros(66)
+    step[at] = 1e-4
+    high, low = (lattice.stiffness(tuple((numbers + sign * step).tolist())) for sign in (1, -1))
+    found = lattice.stiffness_slopes(tuple(numbers.tolist()))
+    assert found.shape == (66, 3, 6, 6)
+    expected = (high - low) / 2e-4
+    np.testing.assert_allclose(found[at], expected, rtol=1e-5, atol=1e-6 * np.abs(expected).max())

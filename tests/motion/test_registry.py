@@ -48,6 +48,7 @@ EVERYTHING = {
     "halo_gamma_A": 30.0,
     "halo_alpha": 0.0,
     "lattice_spring_A": 0.0,
+    "lattice_shape": [],
 }
 # What these springs hold: they take the place of the other motions of the molecule as a whole.
 IN_LATTICE = {
@@ -57,6 +58,7 @@ IN_LATTICE = {
     "halo_sigma_A": 0.0,
     "halo_gamma_A": 0.0,
     "lattice_spring_A": 1.0,
+    "lattice_shape": [0.1] * 63,
 }
 
 
@@ -107,7 +109,7 @@ def test_names_in_a_row_are_names_of_rows(name):
 
 def scaled(name: str, factor: float) -> Parameters:
     """The model of everything with one parameter larger."""
-    values = EVERYTHING | (IN_LATTICE if name == "lattice_spring_A" else {})
+    values = EVERYTHING | (IN_LATTICE if BY_NAME[name].term == "lat" else {})
     return parameters_of({**values, name: np.multiply(values[name], factor).tolist()})
 
 
@@ -143,8 +145,8 @@ def test_what_is_computed_anew(modes, diffuse, monkeypatch, row):
     found = moments.Moments(with_b, diffuse.grid, indices, Ranks(), "direct")
     normals = np.random.default_rng(1).normal(size=(4, 5))
     calm = {"screw_correlation": 0.0, "residual_b_fraction": 0.0}
-    value = np.add(EVERYTHING[row.name], 0.1).tolist()
-    one, other = ({**EVERYTHING, **calm}, {**EVERYTHING, **calm, row.name: value})
+    base = {**EVERYTHING, **calm, **(IN_LATTICE if row.name == "lattice_shape" else {})}
+    one, other = base, {**base, row.name: np.add(base[row.name], 0.1).tolist()}
     counts = []
     for values in (one, one, other):
         found.of(parameters_of(values), normals)

@@ -146,7 +146,7 @@ def source(group="P 1 21 1", lengths=LENGTH_A) -> Source:
     structure, lattice = crystal(group)
     modes = Modes(structure, np.empty((0, 20, 3)), np.empty(0), CELLS[group], group)
     modes = modes.__class__(**vars(modes) | {"lattice": lattice})
-    parameters = SimpleNamespace(lattice_spring_A=lengths, lattice=lattice)
+    parameters = SimpleNamespace(springs=lengths, lattice=lattice)
     return Source("run", modes, parameters, (), None)
 
 

@@ -50,6 +50,21 @@ def test_springs_of_a_run(answer, errors):
     assert [ax.get_xlabel() for ax in drawn.axes] == ["h", "k", "l"]
 
 
+def test_springs_of_any_shape():
+    """Stiffness along and about axes, of K itself; which of its numbers are known."""
+    run = run_of([2.0, 4.0, 5.0], None)
+    run.summary.outcome.answer["lattice_shape"] = [0.0] * 63
+    run.summary.outcome.standard_errors["lattice_shape"] = [0.1] * 5 + [None] + [0.8] * 57
+    table = springs_of_run(run).tables[1]
+    stiffness = run.modes.lattice.stiffness((2.0, 4.0, 5.0))
+    for row, k in zip(table.rows, stiffness, strict=True):
+        np.testing.assert_allclose(row[1:4], np.linalg.eigvalsh(k[:3, :3]), rtol=1e-9)
+        np.testing.assert_allclose(
+            np.array(row[4:7]) * np.degrees(1) ** 2, np.linalg.eigvalsh(k[3:, 3:]), rtol=1e-9
+        )
+    assert [row[-1] for row in table.rows] == [5, 0, 0]
+
+
 def test_nothing_without_springs():
     """Of another model, and of a run that is not finished."""
     run = run_of([2.0, 2.0, 2.0], None)

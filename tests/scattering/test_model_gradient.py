@@ -26,6 +26,7 @@ SCREWED = (16.0, 16.0, 19.0, 90.0, 90.0, 90.0)
 D_MIN = 3.0
 MODES = {"mode_amplitude_A": [0.3, 0.2, 0.25]}
 # Of every term its model; what is refined in it is all that is not 0.
+SHAPE = np.random.default_rng(4).normal(0, 0.4, 63).tolist()
 MODELS = {
     "modes": MODES,
     "correlated": MODES | {"mode_correlation": [0.6, -0.3, 0.2]},
@@ -66,6 +67,8 @@ MODELS = {
         "uncorrelated_sigma_A": [0.3, 0.2, 0.1],
         "residual_b_fraction": 0.05,
     },
+    "shaped springs": MODES
+    | {"lattice_spring_A": 1.5, "lattice_shape": SHAPE, "uncorrelated_sigma_A": 0.2},
     "residual": MODES
     | {
         "translation_sigma_A": [0.2, 0.3, 0.1],

@@ -50,7 +50,7 @@ def along_phonon(source: Source, options: Options) -> Made:
 
 def _wave(source: Source, options: Options) -> tuple[RigidLattice, Wave]:
     """The lattice of a run's answer, and the phonon that is asked for."""
-    lattice, lengths = source.modes.lattice, source.parameters.lattice_spring_A
+    lattice, lengths = source.modes.lattice, source.parameters.springs
     if lattice is None or not np.any(lengths):
         raise InputError(
             f"{source.path}: has no springs between molecules: expected a run with [parameters] "

@@ -52,7 +52,7 @@ from hpc_diffuser.system.errors import InputError
 AUTO = "auto"  # a weight that CC_free chooses: see `prior_path`
 FLOOR = 0.01  # ε: of the source's amplitude; smaller ones are as improbable as this
 STEP = 1e-4  # of a range in φ, for the slopes of B-factors
-_MODES, _RESIDUAL = "mode_amplitude_A", "residual_b_fraction"
+_MODES, _RESIDUAL, _SHAPE = "mode_amplitude_A", "residual_b_fraction", "lattice_shape"
 
 
 def log_normal(variances: np.ndarray, source: np.ndarray, tau: float) -> tuple[Penalty, float]:
@@ -125,7 +125,7 @@ class Prior:
 
     def value(self, point: np.ndarray) -> float:
         """Of a point (D,) of the search, all penalties with their weights; without the unit."""
-        return sum(self.shares(point))
+        return sum(self.shares(point)) + self.config.springs * self._of_springs(point).value
 
     def shares(self, point: np.ndarray) -> tuple[float, float, float]:
         """The same, of amplitudes, of B-factors and of ANISOU records apart."""
@@ -154,10 +154,18 @@ class Prior:
             known, parameters = self._known(), self.space.parameters(point)
             b, crystal = self._b_factors(parameters)[known], self._crystal()[known]
             found = found.plus(excess(b, crystal, self.b_slopes(point)[known]).times(weight))
+        if weight := self.config.springs:
+            found = found.plus(self._of_springs(point).times(weight))
         if weight := self.config.anisou:
             penalty = self._directions(self.space.parameters(point), self.u_slopes(point))
             found = found.plus(penalty.times(weight))
         return found
+
+    def _of_springs(self, point: np.ndarray) -> Penalty:
+        """½‖log K⁰^{−½} K K⁰^{−½}‖²/τ² of all interfaces: the numbers' own sum of squares."""
+        shape = np.array([name == _SHAPE for name, _ in self._refined()], float)
+        slopes = shape / self.config.springs_tau**2
+        return Penalty(float(slopes @ point**2 / 2), slopes * point, np.diag(slopes))
 
     def of_weights(self, point: np.ndarray) -> Penalty:
         """About the frames' weights at a point (D,), in the objective's own unit.
@@ -358,7 +366,12 @@ def prior_of(config: PriorConfig, modes: Modes, space: SearchSpace, voxels: int)
             "prior.weights: no weights of frames are refined, so that it says nothing: expected "
             '[structure] weights = "refine" with an ensemble, or leave it out'
         )
-    if not (config.amplitudes or config.b_factors or config.anisou or weighs):
+    if config.springs and "lattice_shape" not in space.refined_names:
+        raise InputError(
+            "prior.springs: no shapes of springs are refined, so that it says nothing: expected "
+            "[parameters] lattice_shape = [low, high], or leave it out"
+        )
+    if not (config.amplitudes or config.b_factors or config.anisou or config.springs or weighs):
         return None
     if config.amplitudes:
         _require_amplitudes(modes, space)

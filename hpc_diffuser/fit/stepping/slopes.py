@@ -122,8 +122,12 @@ def _with_springs(
 ) -> Iterator[Column]:
     """By modes' variances and the squares of springs' lengths; see `common_growth`."""
     parameters = space.parameters(point)
-    of_springs = _by_squares(model.spring_slopes(parameters, normals), springs, point)
+    by_numbers = model.spring_slopes(parameters, normals)
+    of_springs = _by_squares(by_numbers, springs, point, space.squared)
     every = chain(_along_modes(model, parameters, normals, expanded), of_springs)
+    if len(parameters.lattice_shape):
+        yield from every
+        return
     columns = [(i, slope.astype(np.float32)) for i, slope in every]
 
     def calculated(moved: np.ndarray) -> np.ndarray:
@@ -143,13 +147,17 @@ def _along_modes(
 
 
 def _by_squares(
-    slopes: Iterator[np.ndarray], springs: dict[int, int], point: np.ndarray
+    slopes: Iterator[np.ndarray],
+    springs: dict[int, int],
+    point: np.ndarray,
+    squared: np.ndarray,
 ) -> Iterator[Column]:
-    """By φ = ℓ² of the refined ones, from slopes by all lengths ℓ."""
+    """By φ of the refined ones, ℓ² of a length ℓ, from slopes by all numbers of springs."""
     places = {number: i for i, number in springs.items()}
     for number, slope in enumerate(slopes):
         if number in places:
-            yield places[number], slope / (2 * point[places[number]])
+            i = places[number]
+            yield i, slope / (2 * point[i]) if squared[i] else slope
 
 
 def _needs_samples(space: SearchSpace) -> list[bool]:

@@ -28,7 +28,8 @@ def shape_basis() -> Floats:
 def roots(stiffness: Floats) -> Floats:
     """K^½ of positive semidefinite K (I, 6, 6), symmetric."""
     levels, axes = np.linalg.eigh(stiffness)
-    return (axes * np.sqrt(np.maximum(levels, 0.0))[:, None]) @ axes.swapaxes(1, 2)
+    found: Floats = (axes * np.sqrt(np.maximum(levels, 0.0))[:, None]) @ axes.swapaxes(1, 2)
+    return found
 
 
 def changed_stiffness(geometric: Floats, shape: Floats) -> Floats:
@@ -43,7 +44,8 @@ def changed_stiffness(geometric: Floats, shape: Floats) -> Floats:
     """
     root = roots(geometric)
     levels, axes = np.linalg.eigh(np.tensordot(shape, shape_basis(), 1))
-    return root @ (axes * np.exp(levels)[:, None]) @ axes.swapaxes(1, 2) @ root
+    found: Floats = root @ (axes * np.exp(levels)[:, None]) @ axes.swapaxes(1, 2) @ root
+    return found
 
 
 def changed_stiffness_slopes(geometric: Floats, shape: Floats) -> Floats:

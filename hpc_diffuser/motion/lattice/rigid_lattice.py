@@ -19,6 +19,11 @@ from hpc_diffuser.motion.lattice.correlations import (
     Divisions,
     lattice_correlations,
 )
+from hpc_diffuser.motion.lattice.full_springs import (
+    N_SHAPE,
+    changed_stiffness,
+    changed_stiffness_slopes,
+)
 from hpc_diffuser.motion.lattice.springs import Springs, contact_springs
 from hpc_diffuser.system.arrays import Floats
 
@@ -50,12 +55,21 @@ class RigidLattice:
     )
 
     def stiffness(self, lengths_A: Lengths) -> Floats:
-        """K of each interface (I, 6, 6) of one length of all springs, or one for each interface."""
+        """K of each interface (I, 6, 6) of one length of all springs, or one for each interface.
+
+        After those of all interfaces may come 21 numbers of each: see `full_springs`.
+        """
+        lengths_A, shape = self._parts(lengths_A)
+        if shape is not None:
+            return changed_stiffness(self.stiffness(lengths_A), shape)
         lengths = np.maximum(np.broadcast_to(lengths_A, self.springs.n_interfaces), SHORTEST_A)
         return self.springs.of_pairs(1 / lengths**2)
 
     def stiffness_slopes(self, lengths_A: Lengths) -> Floats:
-        """Derivatives of K by each length: (n, I, 6, 6), of one length for all n = 1."""
+        """Derivatives of K by each number: (n, I, 6, 6), of one length for all n = 1."""
+        lengths_A, shape = self._parts(lengths_A)
+        if shape is not None:
+            return self._shaped_slopes(lengths_A, shape)
         n = self.springs.n_interfaces
         lengths = np.maximum(np.broadcast_to(lengths_A, n), SHORTEST_A)
         slopes = self.springs.of_pairs(-2 / lengths**3)
@@ -63,6 +77,23 @@ class RigidLattice:
             return slopes[None]
         each: Floats = np.eye(n)[:, :, None, None] * slopes
         return each
+
+    def _parts(self, lengths_A: Lengths) -> tuple[Lengths, Floats | None]:
+        n = self.springs.n_interfaces
+        if isinstance(lengths_A, tuple) and len(lengths_A) == n * (1 + N_SHAPE):
+            return lengths_A[:n], np.array(lengths_A[n:]).reshape(n, N_SHAPE)
+        return lengths_A, None
+
+    def _shaped_slopes(self, lengths_A: Lengths, shape: Floats) -> Floats:
+        """By all lengths, which scale K, and then by all numbers of shape."""
+        n, geometric = self.springs.n_interfaces, self.stiffness(lengths_A)
+        scaled = -2 / np.maximum(lengths_A, SHORTEST_A)[:, None, None]
+        by_lengths, each = scaled * changed_stiffness(geometric, shape), np.arange(n)
+        found = np.zeros((n * (1 + N_SHAPE), n, 6, 6))
+        found[each, each] = by_lengths
+        of_shape = found[n:].reshape(n, N_SHAPE, n, 6, 6)
+        of_shape[each, :, each] = changed_stiffness_slopes(geometric, shape)
+        return found
 
     def length_slopes(
         self, lengths_A: Lengths, by_covariance: Floats, by_stiffness: Floats | float = 0.0

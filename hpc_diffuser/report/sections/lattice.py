@@ -3,6 +3,7 @@
 import numpy as np
 
 from hpc_diffuser.interface.run import Run
+from hpc_diffuser.motion.lattice.full_springs import N_SHAPE
 from hpc_diffuser.motion.lattice.phonons import ROOM_K, dispersion, mass_matrix, sound_velocities
 from hpc_diffuser.motion.lattice.rigid_lattice import RigidLattice
 from hpc_diffuser.motion.modes import Modes
@@ -11,7 +12,9 @@ from hpc_diffuser.plots.lattice import plot_dispersion
 from hpc_diffuser.report.section import Cell, Column, Contents, Figure, Table
 from hpc_diffuser.system.arrays import Floats
 
-_NAME = "lattice_spring_A"
+_NAME, _SHAPE = "lattice_spring_A", "lattice_shape"
+_KNOWN = 0.5  # of a logarithm: a stiffness that is known to a factor of 1.6
+_PER_DEGREE = float(np.radians(1.0) ** 2)
 
 
 def springs_of_run(run: Run) -> Contents | None:
@@ -26,13 +29,17 @@ def springs_of_run(run: Run) -> Contents | None:
     n = modes.lattice.springs.n_interfaces
     lengths = np.broadcast_to(np.asarray(answer, np.float64), n)
     told = errors if isinstance(errors, list) else [errors] * n
-    stiffness = modes.lattice.stiffness(tuple(lengths.tolist()))
-    covariance = modes.lattice.covariance(tuple(lengths.tolist()))
+    found = outcome.answer.get(_SHAPE)
+    shape = tuple(found) if isinstance(found, list) else ()
+    of_shape = (outcome.standard_errors or {}).get(_SHAPE)
+    springs = (*lengths.tolist(), *shape)
+    stiffness, covariance = modes.lattice.stiffness(springs), modes.lattice.covariance(springs)
     return Contents(
         words=(_words(modes.lattice, covariance), _MASSES),
         figures=(_figure(modes, stiffness),),
         tables=(
             _interfaces(modes.lattice, lengths, told),
+            *((_shapes(modes.lattice, stiffness, of_shape),) if shape else ()),
             _motion(covariance),
             _sound(modes, stiffness),
         ),
@@ -84,6 +91,31 @@ def _interfaces(lattice: RigidLattice, lengths: Floats, errors: list[float | Non
             Column(name="stiffness (kT/Å²)", digits=4),
             Column(name="its error (kT/Å²)", digits=4),
             Column(name="of all pairs (kT/Å²)", digits=2),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def _shapes(lattice: RigidLattice, stiffness: Floats, errors: object) -> Table:
+    """Springs of any shape: how stiff they are along and about axes, and what is known of them."""
+    told = errors if isinstance(errors, list) else [None] * (N_SHAPE * len(stiffness))
+    rows: list[tuple[Cell, ...]] = []
+    for i, (label, k) in enumerate(zip(lattice.springs.packing.labels(), stiffness, strict=True)):
+        own = told[N_SHAPE * i : N_SHAPE * (i + 1)]
+        along, about = np.linalg.eigvalsh(k[:3, :3]), np.linalg.eigvalsh(k[3:, 3:])
+        known = sum(error is not None and error < _KNOWN for error in own)
+        rows.append((label, *map(float, along), *map(float, about * _PER_DEGREE), known))
+    stiff = [f"{what} {n}" for what in ("along", "about") for n in (1, 2, 3)]
+    return Table(
+        name="lattice_shapes",
+        caption="Springs of any shape: stiffness along the three axes of each at the middle of its "
+        "contacts (kT/Å²), and about three (kT/degree²), ascending; how many of its 21 numbers "
+        f"have a standard error below {_KNOWN:g}. The others are not determined by the data: they "
+        "are what the prior or the springs of pairs of atoms make them.",
+        columns=(
+            Column(name="interface"),
+            *(Column(name=name, digits=3) for name in stiff),
+            Column(name="determined of 21"),
         ),
         rows=tuple(rows),
     )
