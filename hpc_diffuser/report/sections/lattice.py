@@ -13,7 +13,7 @@ from hpc_diffuser.report.section import Cell, Column, Contents, Figure, Table
 from hpc_diffuser.system.arrays import Floats
 
 _NAME, _SHAPE = "lattice_spring_A", "lattice_shape"
-_KNOWN = 0.5  # of a logarithm: a stiffness that is known to a factor of 1.6
+_KNOWN = 0.5  # of the largest standard error: that of numbers that the prior alone holds
 _PER_DEGREE = float(np.radians(1.0) ** 2)
 
 
@@ -99,19 +99,21 @@ def _interfaces(lattice: RigidLattice, lengths: Floats, errors: list[float | Non
 def _shapes(lattice: RigidLattice, stiffness: Floats, errors: object) -> Table:
     """Springs of any shape: how stiff they are along and about axes, and what is known of them."""
     told = errors if isinstance(errors, list) else [None] * (N_SHAPE * len(stiffness))
+    least = _KNOWN * max((error for error in told if error is not None), default=0.0)
     rows: list[tuple[Cell, ...]] = []
     for i, (label, k) in enumerate(zip(lattice.springs.packing.labels(), stiffness, strict=True)):
         own = told[N_SHAPE * i : N_SHAPE * (i + 1)]
         along, about = np.linalg.eigvalsh(k[:3, :3]), np.linalg.eigvalsh(k[3:, 3:])
-        known = sum(error is not None and error < _KNOWN for error in own)
+        known = sum(error is not None and error < least for error in own)
         rows.append((label, *map(float, along), *map(float, about * _PER_DEGREE), known))
     stiff = [f"{what} {n}" for what in ("along", "about") for n in (1, 2, 3)]
     return Table(
         name="lattice_shapes",
         caption="Springs of any shape: stiffness along the three axes of each at the middle of its "
         "contacts (kT/Å²), and about three (kT/degree²), ascending; how many of its 21 numbers "
-        f"have a standard error below {_KNOWN:g}. The others are not determined by the data: they "
-        "are what the prior or the springs of pairs of atoms make them.",
+        f"have a standard error below {_KNOWN:g} of the largest. The others are not determined by "
+        "the data: they are what the prior makes them. The prior draws all of them to 0, by more "
+        "than their standard errors where its weight is large.",
         columns=(
             Column(name="interface"),
             *(Column(name=name, digits=3) for name in stiff),
