@@ -170,10 +170,12 @@ def _of_the_minimum(summary: Summary, outcome: Outcome) -> Iterator[str]:
     """Answers that the search, or its samples, keep from where the data would have them."""
     why = outcome.intervals.without_minimum if outcome.intervals else None
     if why:
+        # A weight alone cannot be held: its frame is there, or it is not.
+        fewer = "leave one of the frames out" if "frame " in why else "hold one of them"
         yield (
             f"{why}: these have no standard error, as the data do not tell them apart, or the "
-            "search has not come to a minimum; raise [search] evaluations, and hold one of them "
-            "where that changes nothing"
+            f"search has not come to a minimum; raise [search] evaluations, and {fewer} where that "
+            "changes nothing"
         )
     far = outcome.intervals.off_minimum(summary.refined) if outcome.intervals else []
     if not far:

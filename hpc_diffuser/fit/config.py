@@ -311,7 +311,18 @@ def _section(kind: type, table: Any, prefix: str, folder: Path) -> Any:
     return kind(**values)
 
 
+# What is no key, though summaries name it so, and where it is said.
+_ELSEWHERE = {
+    "parameters.frame_weight": (
+        'weights of an ensemble\'s frames are [structure] weights = "refine", or numbers that are '
+        "held"
+    )
+}
+
+
 def _unknown_key(prefix: str, key: str, known: list[str]) -> str:
+    if prefix + key in _ELSEWHERE:
+        return f'unknown key "{prefix}{key}": {_ELSEWHERE[prefix + key]}'
     every = [f"{s.name}.{f.name}" for s in fields(Config) for f in fields(s.default_factory)]
     # A right key in a wrong section, a misspelt one, then whatever looks most like it.
     nearest = [name for name in every if name.endswith("." + key)]

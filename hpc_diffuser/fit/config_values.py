@@ -199,20 +199,30 @@ def _weights_or_refine(name: str, value: Any) -> tuple[float, ...] | str:
         raise InputError(
             f'{name} should be a list of numbers above 0, or "refine", found {shown(value)}'
         )
-    return _frame_weights(name, value)
+    found = _weights(name, value)
+    if not sum(found):
+        raise InputError(f"{name} are all 0: expected some frames to count")
+    return found
 
 
 def _given_weights(name: str, value: Any) -> tuple[float, ...]:
-    found = _frame_weights(name, value)
+    found = _weights(name, value)
+    if min(found) == 0:
+        raise InputError(
+            f"{name} should be above 0, found 0: the prior's logarithm has no slope there"
+        )
     if abs(sum(found) - 1) > _SUM_OFF:
         raise InputError(f"{name} should add up to 1, but they add up to {sum(found):.6g}")
     return found
 
 
-def _frame_weights(name: str, value: Any) -> tuple[float, ...]:
+def _weights(name: str, value: Any) -> tuple[float, ...]:
     if not isinstance(value, list) or not value:
-        raise InputError(f"{name} should be a list of numbers above 0, found {shown(value)}")
-    return tuple(_positive(name, v) for v in value)
+        raise InputError(f"{name} should be a list of numbers, found {shown(value)}")
+    found = tuple(_number(name, v) for v in value)
+    if min(found) < 0:
+        raise InputError(f"{name} cannot be negative, found {shown(min(found))}")
+    return found
 
 
 def _resolution(name: str, value: Any) -> float:

@@ -25,8 +25,8 @@ class Coordinate:
         That it can ever have.
     squared : bool
         φ is its square, as of all amplitudes; otherwise the parameter itself.
-    part : bool
-        It is a frame's weight, one of those that add up to 1.
+    part : int
+        Of so many frames' weights, which add up to 1, it is one; 0 of others.
     """
 
     label: str
@@ -35,7 +35,7 @@ class Coordinate:
     high: float
     limits: tuple[float, float]
     squared: bool
-    part: bool = False
+    part: int = 0
 
     def phi(self, value: float) -> float:
         """φ of a value."""
@@ -75,6 +75,8 @@ class Coordinate:
     def held(self) -> bool:
         """True at an end of the range that is not the end of what can be, as an amplitude's 0."""
         margin = AT_END * (self.high - self.low)
+        if self.part:  # many alike are small, and not at 0
+            margin = min(margin, 0.1 / self.part)
         natural = self.squared and self.low == 0
         at_low = self.value < self.low + margin and not natural
         return at_low or self.value > self.high - margin
@@ -94,10 +96,11 @@ def coordinates(space: SearchSpace, answer: Values) -> list[Coordinate]:
     values = np.concatenate([np.atleast_1d(answer[name]).ravel() for name, _ in space.layout])
     found = []
     places = np.flatnonzero(space.refined)
-    named = zip(space.names, places, space.bounds, squared, space.of_frames, strict=True)
+    parts = space.of_frames * int(space.of_frames.sum())
+    named = zip(space.names, places, space.bounds, squared, parts, strict=True)
     for label, place, (low, high), is_square, part in named:
         value = float(np.clip(values[place], low, high))
         limits = rows[place].quantity.limits
-        kind = bool(is_square), bool(part)
+        kind = bool(is_square), int(part)
         found.append(Coordinate(label, value, float(low), float(high), limits, *kind))
     return found

@@ -127,6 +127,8 @@ def _source(config: Config) -> Modes:
     weights = _weights(given, len(frames))
     if given.weights == REFINE:
         require_refinable(frames)
+    elif weights is not None:
+        frames, weights = _with_weight(frames, weights)
     ensemble = with_frames(_without_modes(structure, crystal), frames, weights)
     return _mean_alone(ensemble) if given.n_modes == 0 else ensemble
 
@@ -150,6 +152,17 @@ def _weights(given: StructureConfig, n_frames: int) -> np.ndarray | None:
             f"{given.ensemble}: give one for each"
         )
     return np.array(weights)
+
+
+def _with_weight(frames: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Frames (F, N, 3) and their weights without those of weight 0, which no map has."""
+    some = weights > 0
+    if not some.all():
+        log(
+            f"structure.weights: {(~some).sum()} of {len(frames)} frames have no weight and are "
+            "left out"
+        )
+    return frames[some], weights[some]
 
 
 def require_refinable(frames: np.ndarray) -> None:

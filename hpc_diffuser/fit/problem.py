@@ -212,7 +212,8 @@ def load_problem(config: Config) -> Problem:
 
 def _tell_of_no_modes(config: Config, modes: Modes) -> None:
     """Say where a range of amplitudes is of modes that a file should have, and has not."""
-    given, source = config.parameters.mode_amplitude_A, config.structure.modes
+    given, structure = config.parameters.mode_amplitude_A, config.structure
+    source = structure.modes or structure.file or structure.ensemble
     if np.any(given) and source and config.structure.n_modes != 0 and not len(modes.vectors):
         log(f"parameters.mode_amplitude_A plays no part: {source} has no modes")
 

@@ -90,6 +90,8 @@ def with_frames(modes: Modes, frames: Floats, weights: Floats | None = None) -> 
 
 def why_no_b_factors(modes: Modes) -> str | None:
     """Why the crystal's B-factors of these atoms are not known; None where some are."""
+    if modes.crystal_b_A2 is None and modes.frames is not None:
+        return "an ensemble does not hold them, the crystal's file does"
     if modes.crystal_b_A2 is None:
         return "the model's file does not hold them, as modes.h5 of this version does"
     if np.isnan(modes.crystal_b_A2).all():

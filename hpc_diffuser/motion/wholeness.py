@@ -87,11 +87,11 @@ class _Molecules:
         torn = (excess > _TORN_A) & (self.bonds.lengths_A < _CHEMICAL_A)
         if number == self.first and torn.any():
             return _OTHER_ATOMS
-        before = f"--last {number - 1}, or " if number > self.first else ""
+        last = f", or --last {number - 1} of a command that has it" if number > self.first else ""
         order = f", for frame {self.first} is in order" if number > self.first else ""
         return (
             f"the frame is damaged, or atoms have jumped{order}: copy the file again, or leave "
-            f"the frame out ({before}cut it out of the file)"
+            f"the frame out (cut it out of the file{last})"
         )
 
 

@@ -200,6 +200,10 @@ def test_a_fit_and_what_it_leaves(folder, tmp_path, call, quick_figures):
     np.testing.assert_allclose(places, frames_of_example()[[3, 8, 15]], atol=1e-3)
     done = call("export", "run", "two.pdb", "--write", "frames", "--models", "2", folder=tmp_path)
     assert "2 of 20 frames" in done.stdout, done.stderr
+    remarks = [x for x in (tmp_path / "two.pdb").read_text().splitlines() if "REMARK" in x]
+    assert len(remarks) == 2 and remarks[0].startswith("REMARK  99 FRAME 4, WEIGHT 0.4")
+    done = call("export", "run", "99.pdb", "--write", "frames", "--models", "99", folder=tmp_path)
+    assert "20 of 20 frames" in done.stdout and "99 is more than there are" in done.stdout
     assert "hummer2015" in {reference.key for reference in citations(used_in(run))}
     again = simulate(run)
     assert np.isfinite(again.intensity).any()
@@ -252,6 +256,16 @@ REFUSED = {
         'expected [search] method = "least-squares"',
     ),
     "another word": (('"refine"', '"refined"'), 'a list of numbers above 0, or "refine"'),
+    "no weight": (('"refine"', "[0.0, 0.0]"), "structure.weights are all 0"),
+    "below 0": (('"refine"', "[1.0, -1.0]"), "structure.weights cannot be negative, found -1"),
+    "given 0": (
+        ('"refine"', '"refine"\ngiven_weights = [1.0, 0.0]'),
+        "structure.given_weights should be above 0",
+    ),
+    "a parameter": (
+        ("[prior]", "frame_weight = [0, 1]\n[prior]"),
+        "weights of an ensemble's frames are [structure] weights",
+    ),
     "no sum": (
         ('"refine"', '"refine"\ngiven_weights = [0.5, 0.4]'),
         "structure.given_weights should add up to 1, but they add up to 0.9",
@@ -289,6 +303,19 @@ def test_refused_in_one_line(folder, case):
     assert message in str(refused.value) and "\n" not in str(refused.value)
 
 
+def test_held_weights_may_be_0(folder, capsys):
+    """A refined answer given back: frames without weight are left out, which is said."""
+    weights = [float(w) for w in TRUE_WEIGHTS]
+    text = CONFIG.replace('"refine"', str(weights)).replace("[prior]\nweights = 1e-4\n", "")
+    modes = problem_of(folder, text).modes
+    np.testing.assert_allclose(modes.weights, [0.5, 0.3, 0.2])
+    np.testing.assert_allclose(modes.frames, frames_of_example()[[3, 8, 15]], atol=1e-6)
+    assert "17 of 20 frames have no weight and are left out" in capsys.readouterr().err
+    ranged = text.replace("[search]", "mode_amplitude_A = [0, 1]\n[search]")
+    problem_of(folder, ranged)
+    assert "mode_amplitude_A plays no part" in capsys.readouterr().err
+
+
 def test_frames_that_tell_nothing_are_refused():
     """One alone; several that are the same."""
     with pytest.raises(InputError, match="the ensemble has one frame"):
@@ -307,7 +334,8 @@ def test_memory_grows_with_the_frames(folder):
     """What is kept of every frame is its slope at the voxels; a limit refuses it as any fit."""
     problem = problem_of(folder, CONFIG)
     few = problem_of(
-        folder, CONFIG.replace('weights = "refine"\n', "").replace("weights = 1e", "tau = 1e")
+        folder,
+        CONFIG.replace('weights = "refine"\n', "").replace("weights = 1e", "b_factors = 0 #"),
     )
     footprint, without = predict(problem, 1), predict(few, 1)
     more = footprint.of_rank(0) - without.of_rank(0)

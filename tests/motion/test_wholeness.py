@@ -252,7 +252,7 @@ def test_a_damaged_frame(frames, bonds, protein, boxed, share):
         message = str(caught.value)
         assert "frame 51: the " in message and "the frame is damaged, or atoms have" in message
         assert "frame 1 is in order: copy the file again, or leave the frame out" in message
-        assert "--last 50, or cut it out" in message and "another order" not in message
+        assert "--last 50 of a command" in message and "another order" not in message
         assert float(message.split(" Å long")[0].split()[-1]) > 2.8
 
 

@@ -9,6 +9,7 @@ from hpc_diffuser.crystal.structure import atom_label
 from hpc_diffuser.fit.frame_weights import MOST, carrying
 from hpc_diffuser.io.motions.conformations import conformation_files
 from hpc_diffuser.io.motions.nmd import nmd_bytes
+from hpc_diffuser.io.structures.files import remarked
 from hpc_diffuser.motion.configurations import residual_b_factors
 from hpc_diffuser.motion.drawn import drawn_ensemble, mode_path
 from hpc_diffuser.motion.ensemble import weights_of
@@ -113,12 +114,17 @@ def heaviest_frames(source: Source, options: Options) -> Made:
         f"{options.output}: {len(rows)} of {len(weights)} frames, which carry "
         f"{100 * weights[rows].sum():.1f} % of the weight"
     )
+    is_pdb = options.output.suffix.lower() == ".pdb"
+    if options.models is not None and options.models > len(rows):
+        said += f": --models {options.models} is more than there are"
     made = _conformations(source, options, source.modes.frames[rows], said)
-    named = [
-        f"model {model}: frame {number}, weight {weights[number - 1]:.4f}"
-        for model, number in enumerate(numbers, start=1)
-    ]
-    return Made(made.files, (*made.said, *named))
+    named = [f"frame {number}, weight {weights[number - 1]:.4f}" for number in numbers]
+    files = {
+        path: remarked(content, named) if path == options.output and is_pdb else content
+        for path, content in made.files.items()
+    }
+    of_models = [f"model {model}: {name}" for model, name in enumerate(named, start=1)]
+    return Made(files, (*made.said, *of_models))
 
 
 def _conformations(source: Source, options: Options, frames: np.ndarray, said: str) -> Made:

@@ -91,7 +91,11 @@ def _modes_of(row: ModelRow) -> str:
 
 def _shuffled_table(rows: Sequence[ModelRow], width: int) -> str:
     """Of the models with modes; empty without one."""
-    with_modes = [row for row in rows if "int" in terms_of(row.name)]
+    with_modes = [
+        row
+        for row in rows
+        if "int" in terms_of(row.name) and np.size(row.answer.get("mode_amplitude_A", ()))
+    ]
     if not with_modes:
         return ""
     lines = [

@@ -57,6 +57,7 @@ class Intervals:
     low, high : tuple of float or None
         Ends of the 95 % interval about the answer, 1.96 times √(standard error² + distance to the
         minimum²) wide to either side. Of an amplitude it is symmetric in its square, and ends at 0.
+        Of a frame's weight that is at 0, from there to what it is below with 95 %: see `plane`.
     low_68, high_68 : tuple of float or None
         The same of 68 %, with 1 in the place of 1.96.
     bootstrap_errors : tuple of float or None

@@ -23,7 +23,14 @@ from hpc_diffuser.fit.errors.directions import directions, free_on_both_sides
 from hpc_diffuser.fit.errors.effective_number import FEWEST_ZONES, effective_voxels
 from hpc_diffuser.fit.errors.intervals import NO_MINIMUM, Intervals
 from hpc_diffuser.fit.errors.likelihood_curvature import curvature_of
-from hpc_diffuser.fit.errors.plane import breadths_along, plane_of, spread_over
+from hpc_diffuser.fit.errors.plane import (
+    AT_NONE,
+    at_none,
+    breadths_along,
+    plane_of,
+    spread_over,
+    upper_bounds,
+)
 from hpc_diffuser.fit.priors.prior import background_alone
 from hpc_diffuser.fit.problem import INTERVALS, Problem
 from hpc_diffuser.fit.scoring import score_at_voxels
@@ -39,6 +46,7 @@ from hpc_diffuser.system.memory import give_back
 
 MANY = 20  # refined parameters: of more, the modes' slopes are to one-phonon order
 WITHIN = 1.959964  # standard errors: 95 % of a normal distribution
+PROBABLE = 0.95
 ONE_ERROR = 0.682689  # of it, within one
 _NO_EFFECT = 1e-9  # on the objective, over the whole range
 _NO_PART = 0.03  # at most, of one that is determined where others are not
@@ -299,6 +307,7 @@ def intervals_of(bend: Bend, found: Sequence[Coordinate], samples: int) -> Inter
     drawn = drawn if ways is None else drawn @ ways.T
     columns = _columns(known, errors, steps) | _resampled(drawn, known)
     placed: dict[str, Any] = {n: _at(rows, x, len(found)) for n, x in columns.items()}
+    placed |= _bounds(bend, found, rows, reasons, placed)
     correlation = np.full((len(found), len(found)), np.nan)
     correlation[np.ix_(rows, rows)] = covariance / np.outer(errors, errors)
     return Intervals(
@@ -315,6 +324,29 @@ def intervals_of(bend: Bend, found: Sequence[Coordinate], samples: int) -> Inter
         zones=len(bend.pulls),
         samples=samples,
     )
+
+
+def _bounds(
+    bend: Bend,
+    found: Sequence[Coordinate],
+    rows: np.ndarray,
+    reasons: list[str | None],
+    placed: dict[str, Any],
+) -> dict[str, Any]:
+    """Intervals, by field, with those of weights at 0 from there to their upper bounds.
+
+    They may grow at the expense of all weights that are free, and of one that has all.
+    """
+    ends = {name: list(placed[name]) for name in ("low", "high", "low_68", "high_68")}
+    lone = [i for i, c in enumerate(found) if c.part and not at_none(c) and i not in rows]
+    free = [*rows.tolist(), *lone]
+    for i in [i for i, c in enumerate(found) if at_none(c)]:
+        bounds = upper_bounds(bend, found, free, i, (PROBABLE, ONE_ERROR))
+        if bounds is not None:
+            ends["low"][i] = ends["low_68"][i] = 0.0
+            ends["high"][i], ends["high_68"][i] = bounds
+            reasons[i] = AT_NONE
+    return {name: tuple(numbers) for name, numbers in ends.items()}
 
 
 def _columns(

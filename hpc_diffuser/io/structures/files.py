@@ -1,6 +1,6 @@
 """PDB and mmCIF in, PDB out, through gemmi."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -199,6 +199,21 @@ def pdb_bytes(
         return model_file.make_pdb_string().encode()
     except RuntimeError as exc:
         raise InputError(f"{path}: the structure does not fit the PDB format: {exc}") from exc
+
+
+def remarked(pdb: bytes, remarks: Sequence[str]) -> bytes:
+    """A PDB file of as many models, or of one alone, with a remark in each.
+
+    Remark 99 is free for whatever a program has to say.
+    """
+    lines = pdb.decode().splitlines(keepends=True)
+    texts = iter([f"REMARK  99 {text.upper()}\n" for text in remarks])
+    if not any(line.startswith("MODEL ") for line in lines):
+        first = next(i for i, line in enumerate(lines) if line.startswith(("ATOM", "HETATM")))
+        lines.insert(first, next(texts))
+    else:
+        lines = [x for line in lines for x in (line, *([next(texts)] * line.startswith("MODEL ")))]
+    return "".join(lines).encode()
 
 
 def _model(structure: Structure, covariances_A2: np.ndarray | None) -> gemmi.Model:

@@ -12,6 +12,7 @@ from hpc_diffuser.fit.coordinates import Coordinate
 from hpc_diffuser.fit.errors.bend import Bend
 from hpc_diffuser.fit.errors.curvature import Curvature
 from hpc_diffuser.fit.errors.intervals import Intervals
+from hpc_diffuser.fit.errors.plane import AT_NONE, upper_bounds
 from hpc_diffuser.fit.errors.uncertainty import intervals_of
 from hpc_diffuser.fit.priors.entropy import entropy_penalty, sum_penalty
 from hpc_diffuser.maps.target import Target
@@ -135,3 +136,30 @@ def test_a_prior_pulls_and_does_not_scatter():
     ratios = [np.mean(told_by, axis=0) / scatter for told_by in (errors, boot, rough)]
     assert all(abs(np.log(ratio)).max() < np.log(1.25) for ratio in ratios[:2])
     assert ratios[2].mean() > 1.3 > 1.1 > ratios[0].mean() > 0.9
+
+
+@pytest.mark.parametrize("slope", [-2e-3, 0.0, 5e-3])
+def test_the_bound_of_a_weight_at_0(slope):
+    """Of exp(−O/s), summed along the weight; at each the two others are where O is least."""
+    rng, s = np.random.default_rng(5), 1e-4
+    root = rng.normal(size=(3, 3))
+    hessian = root @ root.T + np.eye(3)
+    pulls = np.concatenate([np.linalg.cholesky(hessian).T] * 100)
+    pulls *= np.sqrt(s * 299 / 300 / 100)
+    bend = Bend(np.array([0.0, 0.0, slope]), hessian, pulls)
+    found = [Coordinate(f"w {i}", w, 0, 1, (0, 1), False, 3) for i, w in enumerate([0.6, 0.4, 0.0])]
+    x = np.linspace(0, 0.1, 100001)
+    # What the first gains, the second loses beside what the third gains.
+    bent = hessian[0, 0] - 2 * hessian[0, 1] + hessian[1, 1]
+    first = -(hessian[0] - hessian[1]) @ np.array([0 * x, -x, x]) / bent
+    steps = np.array([first, -x - first, x])
+    least = slope * x + np.einsum("ik,ij,jk->k", steps, hessian, steps) / 2
+    below = np.cumsum(np.exp(-least / s))
+    for part in (0.95, 0.6827):
+        expected = x[np.searchsorted(below, part * below[-1])]
+        (bound,) = upper_bounds(bend, found, [0, 1], 2, [part])
+        assert bound == pytest.approx(expected, rel=1e-3)
+    held = intervals_of(bend, found, 1)
+    assert held.standard_errors[2] is None and held.low[2] == 0 and held.reasons[2] == AT_NONE
+    assert held.high[2] == pytest.approx(x[np.searchsorted(below, 0.95 * below[-1])], rel=1e-3)
+    assert held.standard_errors[0] == pytest.approx(held.standard_errors[1])
