@@ -207,12 +207,11 @@ def remarked(pdb: bytes, remarks: Sequence[str]) -> bytes:
     Remark 99 is free for whatever a program has to say.
     """
     lines = pdb.decode().splitlines(keepends=True)
-    texts = iter([f"REMARK  99 {text.upper()}\n" for text in remarks])
-    if not any(line.startswith("MODEL ") for line in lines):
-        first = next(i for i, line in enumerate(lines) if line.startswith(("ATOM", "HETATM")))
-        lines.insert(first, next(texts))
-    else:
-        lines = [x for line in lines for x in (line, *([next(texts)] * line.startswith("MODEL ")))]
+    models = [i + 1 for i, line in enumerate(lines) if line.startswith("MODEL ")]
+    first = next((i for i, line in enumerate(lines) if line.startswith(("ATOM", "HETATM"))), 0)
+    rows = list(zip(models or [first], remarks, strict=True))
+    for row, text in reversed(rows):
+        lines.insert(row, f"REMARK  99 {text.upper()}\n")
     return "".join(lines).encode()
 
 
