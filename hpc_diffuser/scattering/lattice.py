@@ -9,6 +9,10 @@ are those of atoms blurred by all their motion, U_a = P_a C P_aᵀ and what they
 result does not depend on which point a molecule turns about. The bracket adds up to nothing over a
 Brillouin zone, and rises as 1/k² to a Bragg peak, where D⁻¹ is averaged over the voxel.
 
+A voxel that is a whole Brillouin zone has no G of its own: G†D⁻¹G and the last term are averaged
+over 4³ points of it, G†CG is taken where I_ind is, at the peak. What is left of I_ind, of second
+order and internal, is then that of the peak.
+
 The last term is of second order in the correlation of different molecules, ½ (g_aᵀC(R)g_b)²: see
 `motion.lattice.pairs`. W(k) = Σ_R B(R) e^{−ik·R} rises as 1/k.
 """
@@ -54,6 +58,7 @@ from hpc_diffuser.scattering.lattice_transforms import (
 )
 from hpc_diffuser.scattering.lattice_zone import (
     STEPS,
+    Terms,
     ZonePoints,
     zone_changes,
     zone_matrices,
@@ -65,7 +70,10 @@ _AT_ONE_VOXEL = 2**10  # molecules of all ranks' voxels, at most, whose scalars 
 
 
 class _Samples:
-    """Some voxels, where the transforms of all molecules are for each, and their k."""
+    """Some voxels, where the transforms of all molecules are for each, and their k.
+
+    With the terms that are taken there, and what they count in a voxel.
+    """
 
     def __init__(
         self,
@@ -75,8 +83,10 @@ class _Samples:
         indices: Integers,
         zone_divisions: tuple[int, int, int],
         duals: Floats,
+        terms: Terms = Terms(),
+        share: float = 1.0,
     ):
-        self._duals = duals
+        self._duals, self.terms, self.share = duals, terms, share
         packing = lattice.springs.packing
         self._hkl = indices / np.array(grid.divisions)
         of_molecules = [indices @ rotation for rotation in packing.rotations]
@@ -233,6 +243,7 @@ class LatticeNeighbours:
         # A voxel that is a whole Brillouin zone has no G of its own.
         self._whole = parts_of_voxels(self._divisions) > 1
         fine, parts = _parts(grid, indices[rows], self._whole)
+        of_parts = [Terms(coupled=True, own=False)] * PARTS**3 + [Terms(coupled=False, own=True)]
         _, every = _parts(grid, indices, self._whole)
         s_squared = max(float(fine.inverse_d_squared(own).max(initial=0.0)) for own in every)
         d_min = 1 / np.sqrt(s_squared)
@@ -248,8 +259,10 @@ class LatticeNeighbours:
                 own,
                 fine.whole_divisions(),
                 self._pairs.duals,
+                terms,
+                1 / PARTS**3 if self._whole and terms.coupled else 1.0,
             )
-            for own in parts
+            for own, terms in zip(parts, of_parts if self._whole else [Terms()], strict=True)
         ]
 
     def intensity(self, parameters: Parameters, factors: AtomFactors) -> Floats:
@@ -323,8 +336,9 @@ class LatticeNeighbours:
             pairs = self._pairs.changes(lengths_A, of_stiffness, of_covariance, self._points)
             for samples, own, second in zip(self._samples, scalars, pairs, strict=True):
                 about = lattice, lengths_A, samples.points.hkl, self._divisions
-                table = zone_changes(*about, of_stiffness, of_covariance)
-                total += samples.forms(own, (table, second)) / self._n_forms
+                table = zone_changes(*about, of_stiffness, of_covariance, samples.terms)
+                forms = samples.forms(own, (table, second * samples.terms.coupled))
+                total += samples.share * forms / self._n_molecules
             yield total
 
     @property
@@ -335,20 +349,21 @@ class LatticeNeighbours:
     def _tables(self, lengths_A: Lengths) -> Iterator[tuple[Complexes, Complexes]]:
         """W of first and second order at these."""
         pairs = self._pairs.tables(lengths_A, self._points)
-        for hkl, second in zip(self._points, pairs, strict=True):
-            yield zone_matrices(self._lattice, lengths_A, hkl, self._divisions), second
+        for samples, second in zip(self._samples, pairs, strict=True):
+            at = lengths_A, samples.points.hkl, self._divisions, samples.terms
+            yield zone_matrices(self._lattice, *at), second * samples.terms.coupled
 
     @property
-    def _n_forms(self) -> int:
-        """Molecules whose forms are added up, at each point of a voxel."""
-        return self._lattice.springs.packing.n_molecules * len(self._samples)
+    def _n_molecules(self) -> int:
+        return self._lattice.springs.packing.n_molecules
 
     def _values(self, parameters: Parameters, factors: AtomFactors) -> list[Floats]:
-        """The intensity at each point of the voxels: of each (v,)."""
+        """What each point of the voxels counts in the intensity: of each (v,)."""
         volumes, found = self._volumes(parameters, factors), list[Floats]()
         tables = self._tables(parameters.springs)
         for samples, own in zip(self._samples, tables, strict=True):
-            found.append(samples.forms(samples.scalars(volumes), own) / self._n_forms)
+            forms = samples.forms(samples.scalars(volumes), own)
+            found.append(samples.share * forms / self._n_molecules)
         return found
 
     def _dimmed(self, values: list[Floats], blurred: Floats) -> Floats:
@@ -386,15 +401,16 @@ class LatticeNeighbours:
         """
         lattice, lengths_A = self._lattice, parameters.springs
         volumes = self._volumes(parameters, factors)
-        share = by_values / self._n_forms
         stiffness, covariance = np.zeros((lattice.springs.n_interfaces, 6, 6)), np.zeros((6, 6))
         pulled = [(np.zeros_like(real), np.zeros_like(real)) for real, _ in volumes]
         of_pairs = []
         for samples, tables in zip(self._samples, self._tables(lengths_A), strict=True):
+            share = samples.share * by_values / self._n_molecules
             of = (volumes, tables, share, self._n_all, self._group)
             (at, at_pairs), by_volumes = samples.slopes(*of)
-            of_pairs.append(at_pairs)
-            for_k = zone_slopes(lattice, lengths_A, at[0], self._divisions, at[1])
+            of_pairs.append((at_pairs[0], at_pairs[1] * samples.terms.coupled))
+            about = lattice, lengths_A, at[0], self._divisions, at[1]
+            for_k = zone_slopes(*about, samples.terms)
             stiffness, covariance = stiffness + for_k[0], covariance + for_k[1]
             for totals, parts in zip(pulled, by_volumes, strict=True):
                 for total, part in zip(totals, parts, strict=True):
@@ -445,8 +461,11 @@ def blurring(modes: Modes, lattice: RigidLattice, parameters: Parameters) -> Flo
 
 
 def parts_of_voxels(divisions: tuple[float, float, float]) -> int:
-    """How many points each voxel is computed at: 1, unless one is a whole Brillouin zone."""
-    return PARTS**3 if min(divisions) == 1 else 1
+    """How many points each voxel is computed at: 1, unless one is a whole Brillouin zone.
+
+    Of that, points within and the peak.
+    """
+    return PARTS**3 + 1 if min(divisions) == 1 else 1
 
 
 def kept_bytes(voxels: int, molecules: int, parts: int) -> list[float]:
@@ -484,7 +503,7 @@ def slope_bytes(voxels: int, molecules: int) -> list[float]:
 
 
 def _parts(grid: HklGrid, indices: Integers, whole: bool) -> tuple[HklGrid, list[Integers]]:
-    """The grid and the voxels on it; with `whole`, the points that each is averaged over."""
+    """The grid and the voxels on it; with `whole`, the points of each, and the peak."""
     if not whole:
         return grid, [indices]
     n, reach = 2 * PARTS, max(STEPS)
@@ -493,7 +512,8 @@ def _parts(grid: HklGrid, indices: Integers, whole: bool) -> tuple[HklGrid, list
         along_hkl(n * d for d in grid.divisions),
         along_hkl(n * e + reach for e in grid.extent),
     )
-    return fine, [n * indices + np.array(step) for step in product(STEPS, repeat=3)]
+    within = [n * indices + np.array(step) for step in product(STEPS, repeat=3)]
+    return fine, [*within, n * indices]
 
 
 def _unique(indices: Integers) -> tuple[Integers, Integers]:

@@ -45,8 +45,20 @@ class ZonePoints:
         return cls(hkl, rows.reshape(-1), place > other)
 
 
+@dataclass(frozen=True)
+class Terms:
+    """Which of D⁻¹(k) − blockdiag C count."""
+
+    coupled: bool = True  # D⁻¹
+    own: bool = True  # C
+
+
 def zone_matrices(
-    lattice: RigidLattice, lengths_A: Lengths, points: Floats, divisions: tuple[int, int, int]
+    lattice: RigidLattice,
+    lengths_A: Lengths,
+    points: Floats,
+    divisions: tuple[int, int, int],
+    terms: Terms = Terms(),
 ) -> Complexes:
     """D⁻¹(k) − blockdiag C at some k (K, 3): (K, 6Z, 6Z).
 
@@ -54,12 +66,13 @@ def zone_matrices(
     """
     stiffness, covariance = lattice.stiffness(lengths_A), lattice.covariance(lengths_A)
     z = lattice.springs.packing.n_molecules
-    found = np.empty((len(points), 6 * z, 6 * z), complex)
-    at_peak = ~points.any(axis=1)
-    found[~at_peak] = _inverses(lattice, stiffness, points[~at_peak])
-    if at_peak.any():
-        found[at_peak] = _inverses(lattice, stiffness, _around_peak(divisions)).mean(axis=0)
-    between: Complexes = found - np.kron(np.eye(z), covariance)
+    found = np.zeros((len(points), 6 * z, 6 * z), complex)
+    if terms.coupled:
+        at_peak = ~points.any(axis=1)
+        found[~at_peak] = _inverses(lattice, stiffness, points[~at_peak])
+        if at_peak.any():
+            found[at_peak] = _inverses(lattice, stiffness, _around_peak(divisions)).mean(axis=0)
+    between: Complexes = found - terms.own * np.kron(np.eye(z), covariance)
     return between
 
 
@@ -70,6 +83,7 @@ def zone_changes(
     divisions: tuple[int, int, int],
     change: Floats,
     of_covariance: Floats,
+    terms: Terms = Terms(),
 ) -> Complexes:
     """What `zone_matrices` changes by with K, (I, 6, 6), and C, (6, 6): −D⁻¹ dD D⁻¹ − dC."""
     springs, stiffness = lattice.springs, lattice.stiffness(lengths_A)
@@ -79,12 +93,14 @@ def zone_changes(
         found: Complexes = -inverses @ springs.dynamical_matrices(change, hkl) @ inverses
         return found
 
-    found = np.empty((len(points), *(6 * springs.packing.n_molecules,) * 2), complex)
-    at_peak = ~points.any(axis=1)
-    found[~at_peak] = moved(points[~at_peak])
-    if at_peak.any():
-        found[at_peak] = moved(_around_peak(divisions)).mean(axis=0)
-    whole: Complexes = found - np.kron(np.eye(springs.packing.n_molecules), of_covariance)
+    found = np.zeros((len(points), *(6 * springs.packing.n_molecules,) * 2), complex)
+    if terms.coupled:
+        at_peak = ~points.any(axis=1)
+        found[~at_peak] = moved(points[~at_peak])
+        if at_peak.any():
+            found[at_peak] = moved(_around_peak(divisions)).mean(axis=0)
+    own = np.kron(np.eye(springs.packing.n_molecules), of_covariance)
+    whole: Complexes = found - terms.own * own
     return whole
 
 
@@ -94,12 +110,13 @@ def zone_slopes(
     points: Floats,
     divisions: tuple[int, int, int],
     by_matrices: Complexes,
+    terms: Terms = Terms(),
 ) -> tuple[Floats, Floats]:
     """The transpose of `zone_matrices`: by K of each interface (I, 6, 6), and by C (6, 6).
 
     Parameters
     ----------
-    lattice, lengths_A, points, divisions
+    lattice, lengths_A, points, divisions, terms
         As of `zone_matrices`.
     by_matrices : (K, 6Z, 6Z) complex
         X of dO = Σ_k Re tr(X dW).
@@ -107,7 +124,9 @@ def zone_slopes(
     springs, stiffness = lattice.springs, lattice.stiffness(lengths_A)
     z = springs.packing.n_molecules
     own = by_matrices.reshape(-1, z, 6, z, 6).real
-    by_covariance = -np.einsum("kminj,mn->ij", own, np.eye(z))
+    by_covariance = -terms.own * np.einsum("kminj,mn->ij", own, np.eye(z))
+    if not terms.coupled:
+        by_matrices, points = by_matrices[:0], points[:0]
     at_peak = ~points.any(axis=1)
     hkl, pulled = points[~at_peak], by_matrices[~at_peak]
     if at_peak.any():
