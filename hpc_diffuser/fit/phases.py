@@ -42,10 +42,11 @@ from hpc_diffuser.scattering import (
     moment_bytes,
     volume,
 )
-from hpc_diffuser.scattering import lattice as springs
+from hpc_diffuser.scattering import lattice_bytes as springs
 from hpc_diffuser.scattering import mates as symmetry_mates
 from hpc_diffuser.scattering.density import DensityTransform
 from hpc_diffuser.scattering.estimator_costs import expanding_bytes
+from hpc_diffuser.scattering.lattice_zone import parts_of_voxels
 from hpc_diffuser.scattering.molecule import Computation
 from hpc_diffuser.scattering.slab import BLOCK, Slab, slab
 from hpc_diffuser.scattering.transform import MakeTransform, choose_transform
@@ -223,7 +224,7 @@ def _springs(problem: Problem) -> tuple[int, int]:
     if lattice is None:
         return 0, 0
     divisions = problem.target.grid.divisions
-    return lattice.springs.packing.n_molecules, springs.parts_of_voxels(divisions)
+    return lattice.springs.packing.n_molecules, parts_of_voxels(divisions)
 
 
 def _expanding(problem: Problem, coarse: Slab, drawn: bool) -> tuple[Phase, Phase]:

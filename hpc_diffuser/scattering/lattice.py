@@ -43,7 +43,6 @@ from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.motion.slopes import NeighbourSlopes, neighbour_slopes
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.scattering import interpolation
 from hpc_diffuser.scattering.lattice_frames import FrameTransforms
 from hpc_diffuser.scattering.lattice_pairs import (
     NeighbourPairs,
@@ -57,9 +56,11 @@ from hpc_diffuser.scattering.lattice_transforms import (
     RigidTransforms,
 )
 from hpc_diffuser.scattering.lattice_zone import (
+    ALL,
     STEPS,
     Terms,
     ZonePoints,
+    parts_of_voxels,
     zone_changes,
     zone_matrices,
     zone_slopes,
@@ -83,7 +84,7 @@ class _Samples:
         indices: Integers,
         zone_divisions: tuple[int, int, int],
         duals: Floats,
-        terms: Terms = Terms(),
+        terms: Terms = ALL,
         share: float = 1.0,
     ):
         self._duals, self.terms, self.share = duals, terms, share
@@ -262,7 +263,7 @@ class LatticeNeighbours:
                 terms,
                 1 / PARTS**3 if self._whole and terms.coupled else 1.0,
             )
-            for own, terms in zip(parts, of_parts if self._whole else [Terms()], strict=True)
+            for own, terms in zip(parts, of_parts if self._whole else [ALL], strict=True)
         ]
 
     def intensity(self, parameters: Parameters, factors: AtomFactors) -> Floats:
@@ -458,48 +459,6 @@ def blurring(modes: Modes, lattice: RigidLattice, parameters: Parameters) -> Flo
     along_modes = np.einsum("mni,mnj->nij", fields, fields)
     blurred: Floats = _at(modes.structure.positions, lattice, parameters) + along_modes
     return blurred
-
-
-def parts_of_voxels(divisions: tuple[float, float, float]) -> int:
-    """How many points each voxel is computed at: 1, unless one is a whole Brillouin zone.
-
-    Of that, points within and the peak.
-    """
-    return PARTS**3 + 1 if min(divisions) == 1 else 1
-
-
-def kept_bytes(voxels: int, molecules: int, parts: int) -> list[float]:
-    """Bytes of each array that `LatticeNeighbours` keeps for so many voxels of a rank.
-
-    Parameters
-    ----------
-    voxels : int
-    molecules : int
-        Of a cell.
-    parts : int
-        As of `parts_of_voxels`.
-    """
-    points = parts * voxels
-    of_molecules = [molecules * points, 4 * molecules * points, 6 * molecules * points]
-    interpolated = interpolation.kept_bytes(molecules * points)
-    return [24 * points, 8 * points, points, *of_molecules, *interpolated]
-
-
-def building_bytes(voxels: int, molecules: int) -> list[float]:
-    """The same of what one of these parts is made with."""
-    return [*[24 * molecules * voxels] * 4, *[8 * molecules * voxels] * 4]
-
-
-def intensity_bytes(voxels: int, molecules: int) -> list[float]:
-    """The same of `intensity`: transforms of each molecule, and what they add up to."""
-    return [8 * TRANSFORMS * molecules * voxels, 4 * molecules * voxels, 8 * voxels, 8 * voxels]
-
-
-def slope_bytes(voxels: int, molecules: int) -> list[float]:
-    """The same of `gradient`, which takes more than slopes along springs: pulls, their sums."""
-    pulls = [*[32 * molecules * voxels] * 2, 64 * molecules * voxels]
-    from_voxels = [*[8 * molecules * voxels] * 7]
-    return intensity_bytes(voxels, molecules) + pulls + from_voxels
 
 
 def _parts(grid: HklGrid, indices: Integers, whole: bool) -> tuple[HklGrid, list[Integers]]:

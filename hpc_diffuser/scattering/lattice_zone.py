@@ -16,6 +16,14 @@ from hpc_diffuser.system.arrays import Complexes, Floats, Integers, Mask
 STEPS = tuple(2 * i + 1 - PARTS for i in range(PARTS))  # in 2·PARTS of a voxel
 
 
+def parts_of_voxels(divisions: tuple[float, float, float]) -> int:
+    """How many points each voxel is computed at: 1, unless one is a whole Brillouin zone.
+
+    Of that, points within and the peak.
+    """
+    return PARTS**3 + 1 if min(divisions) == 1 else 1
+
+
 @dataclass(frozen=True)
 class ZonePoints:
     """The different k of some voxels, one of ±k.
@@ -53,12 +61,15 @@ class Terms:
     own: bool = True  # C
 
 
+ALL = Terms()
+
+
 def zone_matrices(
     lattice: RigidLattice,
     lengths_A: Lengths,
     points: Floats,
     divisions: tuple[int, int, int],
-    terms: Terms = Terms(),
+    terms: Terms = ALL,
 ) -> Complexes:
     """D⁻¹(k) − blockdiag C at some k (K, 3): (K, 6Z, 6Z).
 
@@ -83,7 +94,7 @@ def zone_changes(
     divisions: tuple[int, int, int],
     change: Floats,
     of_covariance: Floats,
-    terms: Terms = Terms(),
+    terms: Terms = ALL,
 ) -> Complexes:
     """What `zone_matrices` changes by with K, (I, 6, 6), and C, (6, 6): −D⁻¹ dD D⁻¹ − dC."""
     springs, stiffness = lattice.springs, lattice.stiffness(lengths_A)
@@ -110,7 +121,7 @@ def zone_slopes(
     points: Floats,
     divisions: tuple[int, int, int],
     by_matrices: Complexes,
-    terms: Terms = Terms(),
+    terms: Terms = ALL,
 ) -> tuple[Floats, Floats]:
     """The transpose of `zone_matrices`: by K of each interface (I, 6, 6), and by C (6, 6).
 

@@ -18,9 +18,10 @@ from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.lattice.rigid_lattice import rigid_lattice
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.scattering import lattice, liquid, volume
+from hpc_diffuser.scattering import lattice, lattice_bytes, liquid, volume
 from hpc_diffuser.scattering.boxes import FARTHEST, farthest_box
 from hpc_diffuser.scattering.exact_sums import CHUNK
+from hpc_diffuser.scattering.lattice_zone import parts_of_voxels
 from hpc_diffuser.scattering.slab import slab
 from hpc_diffuser.scattering.transform import TRANSFORMS
 
@@ -138,7 +139,7 @@ def test_target_and_its_comparison(has_errors):
 
 @pytest.mark.parametrize("divisions", [(3, 3, 3), (1, 1, 1)])
 def test_neighbours_on_springs(modes, divisions):
-    """What they keep for each voxel; of whole Brillouin zones, for each of 64 points."""
+    """What they keep for each voxel; of whole Brillouin zones, for 64 points and the peak."""
     springs = rigid_lattice(modes.structure, CELL, "P 1", contact_A=12.0)
     grid = grid_to_resolution(CELL, divisions, 2.5)
     indices = grid.indices_between(10, 2.5)
@@ -146,8 +147,8 @@ def test_neighbours_on_springs(modes, divisions):
     made = lattice.LatticeNeighbours(own, grid, indices, np.arange(len(indices)), Ranks())
     arrays = [a for part in made._samples for a in (*arrays_of(part), *arrays_of(part.points))]
     found = sum(a.nbytes for a in arrays if len(a) >= len(indices))
-    parts = lattice.parts_of_voxels(divisions)
-    assert found == sum(lattice.kept_bytes(len(indices), 1, parts)[:6])
+    parts = parts_of_voxels(divisions)
+    assert found == sum(lattice_bytes.kept_bytes(len(indices), 1, parts)[:6])
 
 
 def test_liquid_motion_and_volume():
