@@ -122,7 +122,8 @@ class Case:
         operations = grid_operations(target, space_group)
         indices = unique_indices(target, 8.0, D_MIN, operations)
         disorder = self.parameters.disorder
-        gammas = disorder.llm_gamma_A, disorder.crystal_llm_gamma_A
+        of_crystal = disorder.crystal_llm_gamma_A
+        gammas = disorder.llm_gamma_A or of_crystal, of_crystal
         how = Computation(0.5, grid, transform, *gammas)
         if self.parameters.k_sol_eA3:
             how = replace(how, factors=atom_factors(self.modes.structure, 0.4, 40.0))

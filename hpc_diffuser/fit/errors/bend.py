@@ -88,13 +88,35 @@ class Bend:
         are independent of each other have that product, in which edges and corners are too. A
         mean over all parameters, as that of one is hardly known.
         """
+        shared = self._shared()
+        return 1.0 if shared is None else max(1.0, float(np.prod(_grown(shared.sum(axis=0)))))
+
+    def parts_of_inflation(self) -> np.ndarray | None:
+        """(Z,) what each zone counts in the logarithm of t Π_a (1 + c_a/t), relative to all: its
+        scatter is that number's. None as of `inflations`, or where nothing pulls.
+        """
+        inside = self.inflations()
+        if inside is None or not inside.any():
+            return None
+        parts, shared = inside / inside.sum(), self._shared()
+        if shared is None:
+            return parts
+        total = shared.sum(axis=0)
+        of_faces: np.ndarray = (shared - parts[:, None] * total) @ (1 / _grown(total))
+        return parts + of_faces
+
+    def _shared(self) -> np.ndarray | None:
+        """(Z, 3) of c_a/t what each zone counts; None where no faces are known, or nothing pulls.
+
+        Each pair is there twice, once of either zone.
+        """
         whitened = self._whitened()
         if whitened is None or self.neighbours is None or not (whitened != 0).any():
-            return 1.0
+            return None
         axis, one, other = self.neighbours.T
-        shared = np.bincount(axis, (whitened[one] * whitened[other]).sum(axis=1), 3)
-        factor = np.prod(1 + np.maximum(shared / (whitened**2).sum(), -0.5))
-        return max(1.0, float(factor))
+        products = (whitened[one] * whitened[other]).sum(axis=1) / (whitened**2).sum()
+        shared = np.bincount(3 * one + axis, products, 3 * len(whitened))
+        return shared.reshape(-1, 3)
 
     def _whitened(self) -> np.ndarray | None:
         """The pulls (Z, D) in coordinates in which single voxels' covariance M₀ is 1."""
@@ -224,3 +246,9 @@ class Bend:
             None if self.prior is None else self.prior[both],
             None if self.systematic is None else self.systematic[:, some],
         )
+
+
+def _grown(shared: np.ndarray) -> np.ndarray:
+    """1 + c_a/t of each axis: what faces share by chance is taken as half of all at most."""
+    grown: np.ndarray = 1 + np.maximum(shared, -0.5)
+    return grown

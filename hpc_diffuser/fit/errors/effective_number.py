@@ -16,8 +16,9 @@ parameters, in the coordinates in which M₀ is 1, the mean over all directions 
 whatever the parameters' units are, and however they are combined. M is measured from how zones
 disagree, Σ_z g_z g_zᵀ, g_z = Σ_{v in z} ψ_v: all pairs of voxels inside a zone, or a block of
 zones, count, and pairs across its faces do not. tr(M₀⁻¹ M) = Σ_z g_zᵀ M₀⁻¹ g_z is a sum over
-zones, whose scatter is its error. No fit of a correlation length is needed, and a residual that
-is a model's error, correlated over more than noise is, counts as what it is.
+zones, whose scatter, with that of what their faces share, is its error. No fit of a correlation
+length is needed, and a residual that is a model's error, correlated over more than noise is,
+counts as what it is.
 """
 
 import numpy as np
@@ -40,7 +41,8 @@ def effective_voxels(bend: Bend) -> EffectiveVoxels | None:
     if of_zones is None or n_zones < 2 or not of_zones.any():
         return None
     inside = of_zones.sum() * n_zones / (n_zones - 1) / len(bend.gradient)
-    relative = np.sqrt(n_zones) * of_zones.std(ddof=1) / of_zones.sum()
+    parts = bend.parts_of_inflation()
+    relative = 0.0 if parts is None else np.sqrt(n_zones) * parts.std(ddof=1)
     independent = bend.voxels / (inside * bend.across_faces())
     return EffectiveVoxels(
         voxels=bend.voxels, independent=float(independent), error=float(independent * relative)
