@@ -283,7 +283,7 @@ def held_space(
     if space.refined.any():
         raise InputError(
             f"parameters: {space.names[0]} is a range, which only a fit can use: "
-            "give one number to simulate"
+            "give one number to simulate, or [[a, a], [b, b]] of two such as springs"
         )
     return space
 

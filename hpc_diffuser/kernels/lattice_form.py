@@ -66,7 +66,7 @@ def quadratic_form(
                 _fill(g, 6 * m, scalars, rows[v, m], sign, (h, k, l), to_q[m], angle)
             if turned[v]:  # as well as the conjugate of the matrix
                 g[1] *= -1
-            values[v] = _form(g, product, real_part[points[v]], imaginary_part[points[v]])
+            values[v] = hermitian_form(g, product, real_part[points[v]], imaginary_part[points[v]])
 
 
 @njit(cache=True, parallel=True)
@@ -117,7 +117,7 @@ def form_slopes(
                 _fill(g, 6 * m, scalars, rows[v, m], sign, at, to_q[m], angle)
             if turned[v]:
                 g[1] *= -1
-            _form(g, product, real_part[point], imaginary_part[point])
+            hermitian_form(g, product, real_part[point], imaginary_part[point])
             _add_products(own, g, slopes[v], large)
             product *= 2 * slopes[v]
             if turned[v]:
@@ -193,10 +193,10 @@ def _fill(
     qz = hkl[0] * to_q[0, 2] + hkl[1] * to_q[1, 2] + hkl[2] * to_q[2, 2]
     for part in range(2):
         f, x, y, z = (
-            _part(scalars[0, row], sign, c, s, part),
-            _part(scalars[1, row], sign, c, s, part),
-            _part(scalars[2, row], sign, c, s, part),
-            _part(scalars[3, row], sign, c, s, part),
+            turned_part(scalars[0, row], sign, c, s, part),
+            turned_part(scalars[1, row], sign, c, s, part),
+            turned_part(scalars[2, row], sign, c, s, part),
+            turned_part(scalars[3, row], sign, c, s, part),
         )
         out = g[part]
         out[first], out[first + 1], out[first + 2] = qx * f, qy * f, qz * f
@@ -206,14 +206,14 @@ def _fill(
 
 
 @njit(cache=True)
-def _part(scalar: complex, sign: float, c: float, s: float, part: int) -> float:
+def turned_part(scalar: complex, sign: float, c: float, s: float, part: int) -> float:
     """Real or imaginary part of a scalar, or its conjugate, times c + is."""
     a, b = np.float64(scalar.real), sign * np.float64(scalar.imag)
     return a * c - b * s if part == 0 else a * s + b * c
 
 
 @njit(cache=True)
-def _form(g: Floats, product: Floats, real: Floats, imaginary: Floats) -> float:
+def hermitian_form(g: Floats, product: Floats, real: Floats, imaginary: Floats) -> float:
     """Re Ḡ W G with W Hermitian: W G is added up column by column."""
     n = g.shape[1]
     product[:] = 0

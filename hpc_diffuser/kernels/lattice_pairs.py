@@ -8,7 +8,7 @@ of the products of these.
 import numpy as np
 from numba import njit, prange
 
-from hpc_diffuser.kernels.lattice_form import BLOCK, _form, _part
+from hpc_diffuser.kernels.lattice_form import BLOCK, hermitian_form, turned_part
 from hpc_diffuser.kernels.rounding import rounded
 from hpc_diffuser.system.arrays import Complexes, Floats, Integers, Mask
 
@@ -56,7 +56,7 @@ def add_pair_form(
                 _combine(h, r * m, packed, duals)
             if turned[v]:
                 h[1] *= -1
-            values[v] += _form(h, product, real_part[points[v]], imaginary_part[points[v]])
+            values[v] += hermitian_form(h, product, real_part[points[v]], imaginary_part[points[v]])
 
 
 @njit(cache=True, parallel=True)
@@ -107,7 +107,7 @@ def pair_form_slopes(
                 _combine(h, r * m, packed, duals)
             if turned[v]:
                 h[1] *= -1
-            _form(h, product, real_part[point], imaginary_part[point])
+            hermitian_form(h, product, real_part[point], imaginary_part[point])
             _add_products(products[point], h, slopes[v], large)
             product *= 2 * slopes[v]
             if turned[v]:
@@ -167,16 +167,16 @@ def _fill(
     """Σ f g_i g_j of one molecule: real and imaginary part, (21, 2)."""
     for part in range(2):
         of_part = (
-            _part(scalars[0, row], sign, phase[0], phase[1], part),
-            _part(scalars[1, row], sign, phase[0], phase[1], part),
-            _part(scalars[2, row], sign, phase[0], phase[1], part),
-            _part(scalars[3, row], sign, phase[0], phase[1], part),
-            _part(scalars[4, row], sign, phase[0], phase[1], part),
-            _part(scalars[5, row], sign, phase[0], phase[1], part),
-            _part(scalars[6, row], sign, phase[0], phase[1], part),
-            _part(scalars[7, row], sign, phase[0], phase[1], part),
-            _part(scalars[8, row], sign, phase[0], phase[1], part),
-            _part(scalars[9, row], sign, phase[0], phase[1], part),
+            turned_part(scalars[0, row], sign, phase[0], phase[1], part),
+            turned_part(scalars[1, row], sign, phase[0], phase[1], part),
+            turned_part(scalars[2, row], sign, phase[0], phase[1], part),
+            turned_part(scalars[3, row], sign, phase[0], phase[1], part),
+            turned_part(scalars[4, row], sign, phase[0], phase[1], part),
+            turned_part(scalars[5, row], sign, phase[0], phase[1], part),
+            turned_part(scalars[6, row], sign, phase[0], phase[1], part),
+            turned_part(scalars[7, row], sign, phase[0], phase[1], part),
+            turned_part(scalars[8, row], sign, phase[0], phase[1], part),
+            turned_part(scalars[9, row], sign, phase[0], phase[1], part),
         )
         _pack(packed[:, part], of_part, hkl, to_q)
 

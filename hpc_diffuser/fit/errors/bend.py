@@ -134,10 +134,17 @@ class Bend:
 
         It turns an objective O into minus the logarithm of a likelihood, O/scatter. tr A⁻¹M over
         tr A⁻¹H, A = H + P: in whatever coordinates, a mean over directions in which each counts
-        for as much as data, and not a prior, know of it.
+        for as much as data, and not a prior, know of it. Of those in which the data alone bend
+        downwards, as where the model is wrong and a prior holds it, they know nothing: these are
+        left out. 0 where there are no others.
         """
-        scattered, bent = (np.linalg.solve(self.total, x) for x in (self.meat, self.hessian))
-        return float(np.trace(scattered) / np.trace(bent))
+        scale, values, directions = self._scaled()
+        known = values >= LEAST_EIGENVALUE
+        ways = scale[:, None] * directions[:, known] / np.sqrt(values[known])
+        bent, turned = np.linalg.eigh(ways.T @ self.hessian @ ways)
+        ways, upwards = ways @ turned, bent > LEAST_EIGENVALUE
+        scattered = np.einsum("ik,ij,jk->k", ways, self.meat, ways)
+        return float(scattered[upwards].sum() / bent[upwards].sum()) if upwards.any() else 0.0
 
     def less_the_prior(self) -> "Bend":
         """The same, with what a prior does to the pulls known.

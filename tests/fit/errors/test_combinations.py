@@ -65,6 +65,22 @@ def test_a_prior_lifts_what_is_flat():
     assert shares == pytest.approx([0.5 / 2.5, 1.0])
 
 
+def test_what_data_alone_bend_downwards_tells_no_scatter():
+    """Zones pull by 1e-3 times 1, 0.5 and 0.2; the last is −0.2 of the data, held by the prior.
+
+    In the mean over all, (1/1.1 + 0.5/0.6 + 0.2/0.8)/(1/1.1 + 0.5/0.6 − 0.2/0.8) times too large
+    (1.33), and below 0 for a deeper saddle: every deviation is a number, whatever the prior.
+    """
+    bend = right(np.diag([1.0, 0.5, 0.2]), prior=np.diag([0.1, 0.1, 1.0]))
+    for deep in (0.2, 0.999):
+        saddle = replace(bend, hessian=np.diag([1.0, 0.5, -deep]))
+        assert saddle.scatter == pytest.approx(1e-3, rel=2e-2)
+        assert all(one.deviation > 0 for one in combinations_of(saddle, (1.0, 1.0, 1.0)))
+    nothing = replace(bend, hessian=-0.05 * np.eye(3))
+    assert nothing.scatter == 0
+    assert all(one.deviation > 0 for one in combinations_of(nothing, (1.0, 1.0, 1.0)))
+
+
 def test_only_some_parameters():
     """What is held takes its part of everything with it."""
     bend = replace(
