@@ -321,8 +321,8 @@ def _range(name: str, value: Any) -> Range:
         raise InputError(f"{name} is {what}: expected {least:g} to {most:g}, found {shown(value)}")
     if low > high:
         raise InputError(
-            f"{name} has its bounds reversed: expected [low, high], or [[a, a], [b, b]] of two that "
-            f"are held, found {shown(value)}"
+            f"{name} has its bounds reversed: expected [low, high], or [[a, a], [b, b]] of two "
+            f"that are held, found {shown(value)}"
         )
     return low, high
 
