@@ -25,7 +25,7 @@ from hpc_diffuser.motion.lattice.correlations import Correlations, Divisions
 from hpc_diffuser.motion.lattice.rigid import displacements
 from hpc_diffuser.system.arrays import Complexes, Floats, Integers
 
-KEPT = 10  # combinations of the 21 numbers
+KEPT = 8  # combinations of the 21 numbers
 _SMALL = 1e-12  # of the largest combination's square: q · (r × q) is always 0
 _ROUNDING = 1e-9  # of a grid's step
 _ROWS, _COLUMNS = np.triu_indices(6)
