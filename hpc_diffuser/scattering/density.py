@@ -350,7 +350,7 @@ class DensityTransform:
     def _inputs(self, half_box: Integers) -> tuple[Tables, Planes, Integers]:
         """The transform kernels' common arguments for a box."""
         s = self.slab
-        extents = (int(s.h.max()), *s.table_extent)
+        extents = (int(s.h.max(initial=0)), *s.table_extent)
         x, y, z = (
             kernel.axis_tables(extent, divisions, points)
             for extent, divisions, points in zip(extents, self._divisions, half_box, strict=True)

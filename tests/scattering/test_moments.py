@@ -57,14 +57,21 @@ def computed_for(moments, *of_values):
     return len(computed)
 
 
+def beside(name, n_interfaces):
+    """What a parameter does nothing without."""
+    if name == "lattice_shape":
+        return {"lattice_spring_A": 0.3, "lattice_shape": [0.1] * (21 * n_interfaces)}
+    return {"screw_correlation": 0.2} if name == "screw_correlation" else {}
+
+
 @pytest.mark.parametrize("row", PARAMETERS, ids=lambda row: row.name)
 def test_moments_are_computed_anew_where_a_parameter_is_sampled(row):
     """As the registry says of every parameter: only then are there other configurations.
 
     What atoms scatter is in the sums that are kept, too.
     """
-    values = STILL | ({"screw_correlation": 0.2} if row.name == "screw_correlation" else {})
     moments = moments_of_molecule()
+    values = STILL | beside(row.name, moments.modes.lattice.springs.n_interfaces)
     anew = row.sampled or row.scatters
     assert computed_for(moments, values, with_more(values, row.name)) == 1 + anew
 
