@@ -31,8 +31,7 @@ from hpc_diffuser.crystal.lattice import (
     first_of_friedel_pair,
     fractionalization,
 )
-from hpc_diffuser.kernels.lattice_form import form_slopes, quadratic_form
-from hpc_diffuser.kernels.lattice_pairs import add_pair_form, pair_form_slopes
+from hpc_diffuser.kernels.lattice_form import Where, form_slopes, quadratic_forms
 from hpc_diffuser.kernels.rounding import large_number, rounded
 from hpc_diffuser.motion.configurations import independent_fields
 from hpc_diffuser.motion.ensemble import weights_of
@@ -107,6 +106,10 @@ class _Samples:
         self._places = packing.rotations @ middle + packing.translations
         self.points = ZonePoints.of(indices, zone_divisions)
 
+    @property
+    def _where(self) -> Where:
+        return self._rows, self._mated, self._hkl, self._to_q, self._places
+
     def scalars(self, volumes: list[tuple[Floats, Floats]]) -> Complexes:
         """F, S and Q at the voxels, for `forms`."""
         return self._at_voxels.of(volumes)
@@ -114,10 +117,8 @@ class _Samples:
     def forms(self, scalars: Complexes, tables: tuple[Complexes, Complexes]) -> Floats:
         """G†WG of the cell to first and h†Wh to second order: (v,)."""
         values = np.empty(len(self._hkl))
-        where = self._rows, self._mated, self._hkl, self._to_q, self._places
         points = self.points.rows, self.points.turned
-        quadratic_form(scalars, *where, tables[0], *points, values)
-        add_pair_form(scalars, *where, self._duals, tables[1], *points, values)
+        quadratic_forms(scalars, self._duals, self._where, tables, *points, values)
         return values
 
     def along_q(self, covariance: Floats) -> Floats:
@@ -156,17 +157,13 @@ class _Samples:
         scalars, n = self._at_voxels.of(volumes), len(self.points.hkl)
         order = np.argsort(self.points.rows, kind="stable")
         starts = np.searchsorted(self.points.rows[order], np.arange(n + 1))
-        where = scalars, self._rows, self._mated, self._hkl, self._to_q, self._places
-        at, by_values = ((order, starts), self.points.turned), by_values.astype(np.float64)
-        pulls = np.zeros((*self._rows.shape, TRANSFORMS), np.complex64)
-        of_first = np.empty((*self._rows.shape, 4), np.complex64)
-        products = [np.empty(table.shape, complex) for table in tables]
+        by_values = by_values.astype(np.float64)
         largest = self._largest(scalars, by_values, group)
-        large = large_products(largest, n_all)
-        form_slopes(*where, tables[0], *at, by_values, large, products[0], of_first)
-        large = large_pair_products(largest, self._duals, n_all)
-        pair_form_slopes(*where, self._duals, tables[1], *at, by_values, large, products[1], pulls)
-        pulls[..., :4] += of_first
+        large = large_products(largest, n_all), large_pair_products(largest, self._duals, n_all)
+        products = np.empty(tables[0].shape, complex), np.empty(tables[1].shape, complex)
+        pulls = np.empty((*self._rows.shape, TRANSFORMS), np.complex64)
+        at = (order, starts), self.points.turned, by_values, large
+        form_slopes(scalars, self._duals, self._where, tables, *at, products, pulls)
         by_volumes = FromVoxels(self._transforms, self._grid, self._expanded, group).volumes(
             self._by_scalars(pulls, group)
         )

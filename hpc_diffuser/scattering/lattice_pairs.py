@@ -77,9 +77,7 @@ class NeighbourPairs:
 
 
 def large_products(largest: list[float], n_all: int) -> Floats:
-    """What sums of products of G are rounded with, no smaller than any of them can be: (3,).
-
-    Of two translations, of one, and of none.
+    """What sums of products of G are rounded with, no smaller than any of them can be: (6, 6).
 
     Parameters
     ----------
@@ -91,7 +89,10 @@ def large_products(largest: list[float], n_all: int) -> Floats:
     slope, q, of_f, *others = largest
     moved, turned = q * of_f, 2 * q * max(others[:3])
     bounds = np.array([moved**2, moved * turned, turned**2]) * slope * n_all
-    return np.array([large_number(float(bound)) for bound in bounds])
+    of_rotations = np.repeat([0, 1], 3)
+    steps = np.array([large_number(float(bound)) for bound in bounds])
+    every: Floats = steps[of_rotations[:, None] + of_rotations]
+    return every
 
 
 def large_pair_products(largest: list[float], duals: Floats, n_all: int) -> Floats:

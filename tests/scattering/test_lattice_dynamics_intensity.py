@@ -21,8 +21,7 @@ from hpc_diffuser.crystal.lattice import (
     grid_to_resolution,
 )
 from hpc_diffuser.crystal.symmetry import grid_operations, unique_indices
-from hpc_diffuser.kernels import lattice_form
-from hpc_diffuser.kernels.lattice_pairs import add_pair_form
+from hpc_diffuser.kernels.lattice_form import quadratic_forms
 from hpc_diffuser.motion.lattice.correlations import Correlations, zone_divisions
 from hpc_diffuser.motion.lattice.pairs import PairBasis, pair_basis, pair_table
 from hpc_diffuser.motion.lattice.rigid import atom_covariances, displacements
@@ -349,33 +348,8 @@ def test_at_a_peak_it_is_the_average_over_the_voxel(group, rms_A, off):
     assert np.linalg.norm(found - expected) < off * np.linalg.norm(expected)
 
 
-def test_form_of_the_kernel():
-    """Against numpy, for three molecules."""
-    rng = np.random.default_rng(2)
-    z, v, k = 3, 5, 4
-    scalars = (rng.normal(size=(4, 7)) + 1j * rng.normal(size=(4, 7))).astype(np.complex64)
-    rows, mated = rng.integers(0, 7, (v, z)), rng.random((v, z)) < 0.5
-    hkl, to_q, places = rng.normal(size=(v, 3)), rng.normal(size=(z, 3, 3)), rng.random((z, 3))
-    roots = rng.normal(size=(k, 6 * z, 6 * z)) + 1j * rng.normal(size=(k, 6 * z, 6 * z))
-    table = roots + roots.conj().swapaxes(1, 2)
-    points, turned = rng.integers(0, k, v), rng.random(v) < 0.5
-    values = np.empty(v)
-    lattice_form.quadratic_form(
-        scalars, rows, mated, hkl, to_q, places, table, points, turned, values
-    )
-    for i in range(v):
-        g = []
-        for m in range(z):
-            f, *s = scalars[:, rows[i, m]].conj() if mated[i, m] else scalars[:, rows[i, m]]
-            q, phase = hkl[i] @ to_q[m], np.exp(2j * np.pi * hkl[i] @ places[m])
-            g.append(1j * phase * np.concatenate([q * f, np.cross(s, q)]))
-        g = np.concatenate(g)
-        matrix = table[points[i]].conj() if turned[i] else table[points[i]]
-        assert values[i] == pytest.approx((g.conj() @ matrix @ g).real, rel=1e-5)
-
-
-def test_second_order_of_the_kernel():
-    """Against numpy, for three molecules: Σ f (gᵀYg) of two atoms each."""
+def test_forms_of_the_kernel():
+    """Both orders against numpy, for three molecules of two atoms each: Σ f (gᵀYg) the second."""
     rng = np.random.default_rng(2)
     z, v, k, r = 3, 5, 4, 4
     levers, weights = rng.normal(size=(2, 3)), rng.normal(size=(7, 2, 2)) @ [1, 1j]
@@ -384,22 +358,30 @@ def test_second_order_of_the_kernel():
     scalars = (weights @ np.array([np.ones(2), *levers.T, *products]).T).T.astype(np.complex64)
     rows, mated = rng.integers(0, 7, (v, z)), rng.random((v, z)) < 0.5
     hkl, to_q, places = rng.normal(size=(v, 3)), rng.normal(size=(z, 3, 3)), rng.random((z, 3))
-    roots = rng.normal(size=(k, r * z, r * z)) + 1j * rng.normal(size=(k, r * z, r * z))
-    table = roots + roots.conj().swapaxes(1, 2)
+    roots = [rng.normal(size=(2, k, n * z, n * z)) for n in (6, r)]
+    tables = [a + 1j * b + (a - 1j * b).swapaxes(1, 2) for a, b in roots]
     duals = rng.normal(size=(r, 6, 6))
     basis = PairBasis(duals, duals + duals.swapaxes(1, 2))
     points, turned = rng.integers(0, k, v), rng.random(v) < 0.5
-    values = np.ones(v)
-    add_pair_form(
-        scalars, rows, mated, hkl, to_q, places, basis.packed_duals, table, points, turned, values
-    )
+    where = rows, mated, hkl, to_q, places
+
+    def forms(first: float, second: float) -> np.ndarray:
+        values, used = np.empty(v), (first * tables[0], second * tables[1])
+        quadratic_forms(scalars, basis.packed_duals, where, used, points, turned, values)
+        return values
+
+    expected = np.zeros((2, v))
     for i in range(v):
-        h = []
+        of_cell = [], []
         for m in range(z):
             f = weights[rows[i, m]].conj() if mated[i, m] else weights[rows[i, m]]
             q, phase = hkl[i] @ to_q[m], np.exp(2j * np.pi * hkl[i] @ places[m])
             g = np.concatenate([np.tile(q, (2, 1)), np.cross(levers, q)], axis=1)
-            h.append(phase * np.einsum("a,ai,sij,aj->s", f, g, basis.duals, g))
-        h = np.concatenate(h)
-        matrix = table[points[i]].conj() if turned[i] else table[points[i]]
-        assert values[i] == pytest.approx(1 + (h.conj() @ matrix @ h).real, rel=1e-4)
+            of_cell[0].append(1j * phase * f @ g)
+            of_cell[1].append(phase * np.einsum("a,ai,sij,aj->s", f, g, basis.duals, g))
+        for order, numbers in enumerate(map(np.concatenate, of_cell)):
+            table = tables[order][points[i]]
+            matrix = table.conj() if turned[i] else table
+            expected[order, i] = (numbers.conj() @ matrix @ numbers).real
+    for used, rel in (((1, 0), 1e-5), ((0, 1), 1e-4), ((1, 1), 1e-4)):
+        assert forms(*used) == pytest.approx(np.array(used) @ expected, rel=rel), used
