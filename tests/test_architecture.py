@@ -139,6 +139,7 @@ WITH_RANKS = {
     "scattering.lattice_transforms",
     "scattering.mates",
     "scattering.model",
+    "scattering.models",
     "scattering.interpolated",
     "scattering.molecule",
     "scattering.moment_slopes",

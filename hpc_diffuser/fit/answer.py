@@ -15,7 +15,7 @@ from hpc_diffuser.fit.problem import FINAL, Problem
 from hpc_diffuser.fit.scoring import Comparison, Score, plain
 from hpc_diffuser.fit.summary import AS_GOOD, AtBounds, Findings, Scores, Values
 from hpc_diffuser.motion.parameters import Parameters, parameters_from
-from hpc_diffuser.scattering.model import Model
+from hpc_diffuser.scattering.models import Model
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from hpc_diffuser.fit.sampling_error import Convergence, SamplingError
 from hpc_diffuser.fit.scoring import Comparison
 from hpc_diffuser.motion.ensemble import Sampler
 from hpc_diffuser.motion.parameters import Parameters
-from hpc_diffuser.scattering.model import Model
+from hpc_diffuser.scattering.models import Model
 
 RANDOMISATIONS = 4
 FEWEST, MOST = 32, 4096

@@ -53,7 +53,8 @@ from hpc_diffuser.motion.modes import why_no_b_factors
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering.collecting import collect
-from hpc_diffuser.scattering.model import ForwardModel, Model
+from hpc_diffuser.scattering.model import ForwardModel
+from hpc_diffuser.scattering.models import Model
 from hpc_diffuser.system.memory import give_back, peak_memory_MB
 
 ALPHAS = np.arange(0, 8.1, 0.4)  # powers of the empirical halo profile that are tried

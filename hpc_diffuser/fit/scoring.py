@@ -29,7 +29,7 @@ from hpc_diffuser.maps.statistics import (
 )
 from hpc_diffuser.maps.target import Target, target_arrays
 from hpc_diffuser.parallel.ordered_sums import PlaneOrder
-from hpc_diffuser.scattering.model import Model
+from hpc_diffuser.scattering.models import Model
 from hpc_diffuser.system.errors import DiffuserError, InputError
 
 

@@ -8,7 +8,7 @@ from hpc_diffuser.crystal.lattice import HklGrid
 from hpc_diffuser.maps.diffuse_map import DiffuseMap
 from hpc_diffuser.maps.target import map_from_voxels
 from hpc_diffuser.motion.modes import Modes
-from hpc_diffuser.scattering.model import Model
+from hpc_diffuser.scattering.models import Model
 from hpc_diffuser.system.arrays import Floats, Integers
 
 

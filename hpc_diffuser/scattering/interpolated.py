@@ -20,8 +20,8 @@ from hpc_diffuser.scattering.interpolation import (
     choose_band_grid,
     pair_separations,
 )
+from hpc_diffuser.scattering.models import MoleculeModel
 from hpc_diffuser.scattering.molecule import Computation, DirectModel
-from hpc_diffuser.scattering.molecule_model import MoleculeModel
 from hpc_diffuser.scattering.slab import plane_costs
 from hpc_diffuser.scattering.volume import Volume, volume_of_all
 from hpc_diffuser.system.arrays import Complexes, Floats, Integers

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Protocol
 
 import numpy as np
 
@@ -25,123 +24,14 @@ from hpc_diffuser.scattering.intensity import Intensity
 from hpc_diffuser.scattering.interpolated import molecule_model
 from hpc_diffuser.scattering.lattice import LatticeNeighbours
 from hpc_diffuser.scattering.mates import Mates
+from hpc_diffuser.scattering.models import MoleculeModel
 from hpc_diffuser.scattering.molecule import Computation, molecule_moments
-from hpc_diffuser.scattering.molecule_model import MoleculeModel
 from hpc_diffuser.scattering.moments import Moments
 from hpc_diffuser.system.arrays import Floats, Integers
 
 _STEP = 0.01  # of a parameter, part of it: differences of the whole intensity
 _HALO_STEP = 1e-4  # of a halo parameter: differences of its factor
 _SOLVENT_STEPS = {"k_sol_eA3": 0.01, "b_sol_A2": 0.5}  # e/Å³, Å²: differences of intensities
-
-
-class Model(Protocol):
-    """Diffuse intensity of a crystal, on the ranks of a group.
-
-    All that scoring, the number of samples, a search, `simulate` and the final map ask of a
-    model; `ForwardModel` is one. Another kind of crystal, as one with lattice dynamics, offers
-    the same.
-
-    Attributes
-    ----------
-    group : Ranks
-    rows : (v,) int
-        Which of the V voxels asked for this rank holds the intensity of; every voxel is one
-        rank's.
-    """
-
-    group: Ranks
-    rows: Integers
-
-    def internal_motion(self, parameters: Parameters, normals: Floats) -> Floats:
-        """Intensity with the internal motion sampled.
-
-        Parameters
-        ----------
-        parameters : Parameters
-        normals : (S, ·) float
-            Standard normal points, the same on all ranks; see `ensemble.ensemble_points`.
-
-        Returns
-        -------
-        (v,) float
-            At the voxels `rows`, in electrons² per molecule.
-        """
-        ...
-
-    def rigid(self, parameters: Parameters) -> Floats:
-        """Intensity of the mean structure without sampled motion; see above."""
-        ...
-
-    def expands(self, parameters: Parameters) -> bool:
-        """Whether there is a one-phonon order: not of frames, rotations, or motion too large."""
-        ...
-
-    def steps(self, parameters: Parameters) -> bool:
-        """Whether `mode_slopes` and `spring_slopes` are known: of springs, with rotations too."""
-        ...
-
-    def mode_slopes(
-        self, parameters: Parameters, normals: Floats, modes: Sequence[int]
-    ) -> Iterator[Floats]:
-        """Derivatives of the intensity with respect to the variances of some modes.
-
-        What a search steps by: to one-phonon order, that is exact for small motion, and at
-        0.3-0.5 Å they correlate with the exact ones as 0.9 to 0.99. All ranks go through them
-        together.
-
-        Parameters
-        ----------
-        parameters : Parameters
-            That `moments.can_be_stepped`: with frames or rotations but a lattice's there are none.
-        normals : (S, ·) float
-            As of `internal_motion`; the first order needs none of them.
-        modes : sequence of int
-            Which ones; not among the correlated.
-
-        Yields
-        ------
-        (v,) float
-            ∂I/∂σ² of one mode after the other at the voxels `rows`, electrons²/Å²; at σ = 0 it is
-            that of the mode that begins to move.
-        """
-        ...
-
-    def spring_slopes(self, parameters: Parameters, normals: Floats) -> Iterator[Floats]:
-        """Derivatives of the intensity by the lengths of springs, in the same approximation.
-
-        What neighbours add is exact but for its dimming, that of all atoms alike. All ranks go
-        through them together.
-
-        Parameters
-        ----------
-        parameters, normals
-            As of `internal_motion`.
-
-        Yields
-        ------
-        (v,) float
-            ∂I/∂ℓ of one length after the other at the voxels `rows`.
-        """
-        ...
-
-    def frame_slopes(self, parameters: Parameters, normals: Floats) -> Iterator[Floats]:
-        """Derivatives of the intensity by the weights of an ensemble's frames: exact.
-
-        All ranks go through them together.
-
-        Parameters
-        ----------
-        parameters, normals
-            As of `internal_motion`.
-
-        Yields
-        ------
-        (v,) float
-            ∂I/∂w of one frame after the other at the voxels `rows`, where all weights add up to 1:
-            what one gains, the others lose in proportion.
-        """
-        ...
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ from hpc_diffuser.maps.zones import Zones, blocks_of, error_and_interval
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering.collecting import collect
-from hpc_diffuser.scattering.model import Model
+from hpc_diffuser.scattering.models import Model
 from hpc_diffuser.system.memory import give_back
 
 MANY = 20  # refined parameters: of more, the modes' slopes are to one-phonon order

@@ -16,7 +16,7 @@ from hpc_diffuser.fit.errors.likelihood_curvature import curvature_of
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.maps.zones import Zones, blocks_of
 from hpc_diffuser.scattering.collecting import collect
-from hpc_diffuser.scattering.model import Model
+from hpc_diffuser.scattering.models import Model
 
 DIRECTIONS = 4  # parameters that are asked: each tells a mean over all zones
 _VOXELS_OF_ONE = 15.0  # voxels that tell as much as an independent one, where a unit has 343

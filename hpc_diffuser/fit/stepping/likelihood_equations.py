@@ -22,7 +22,7 @@ from hpc_diffuser.maps.likelihood import (
 )
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.parallel.ordered_sums import PlaneOrder
-from hpc_diffuser.scattering.model import Model
+from hpc_diffuser.scattering.models import Model
 
 
 class LikelihoodEquations:

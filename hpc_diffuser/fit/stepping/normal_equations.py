@@ -30,7 +30,7 @@ from hpc_diffuser.fit.search.linearised import Linearised
 from hpc_diffuser.kernels.correlation import moment_sums
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.parallel.ordered_sums import PlaneOrder
-from hpc_diffuser.scattering.model import Model
+from hpc_diffuser.scattering.models import Model
 
 _ONE = 2.0**52  # as an integer
 _LEAST_RHO = 0.1  # a CC below bends the objective as this would: the other way round is no minimum

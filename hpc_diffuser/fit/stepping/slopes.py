@@ -14,7 +14,7 @@ from hpc_diffuser.fit.stepping.common_growth import Column, corrected, shares_of
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.motion.registry import BY_NAME
-from hpc_diffuser.scattering.model import Model
+from hpc_diffuser.scattering.models import Model
 from hpc_diffuser.scattering.moments import can_be_stepped
 
 
