@@ -20,6 +20,7 @@ from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering import lattice, lattice_bytes, liquid, volume
 from hpc_diffuser.scattering.boxes import FARTHEST, farthest_box
+from hpc_diffuser.scattering.drawing import Drawing
 from hpc_diffuser.scattering.exact_sums import CHUNK
 from hpc_diffuser.scattering.lattice_zone import parts_of_voxels
 from hpc_diffuser.scattering.slab import slab
@@ -29,12 +30,14 @@ CELL = (14.0, 15.0, 16.0, 88.0, 105.0, 98.0)
 
 
 def arrays_of(thing: Any) -> list[np.ndarray]:
-    """All arrays that a value's attributes hold, also in tuples."""
+    """All arrays that a value's attributes hold, also in tuples and drawings."""
     found, left = [], list(vars(thing).values())
     while left:
         value = left.pop()
         if isinstance(value, tuple | list):
             left += value
+        elif isinstance(value, Drawing):
+            left += vars(value).values()
         elif isinstance(value, np.ndarray):
             found.append(value)
     return found
@@ -78,16 +81,16 @@ def test_a_box_holds_atoms_at_their_farthest(modes):
     """
     grid = grid_to_resolution((14.0, 15.0, 16.0, 90.0, 90.0, 90.0), (2, 2, 2), 2.0)
     planes = slab(grid, 2.0, np.arange(grid.extent[0] + 1))
-    made = TRANSFORMS["density"](modes.structure, planes)
+    made = TRANSFORMS["density"](modes.structure, planes).drawing
     still = Parameters(np.zeros(len(modes.vectors)), Disorder())
-    own = 2 * made._half_box(made._steps(modes.structure.positions[None]))
+    own = 2 * made.half_box(made.steps(modes.structure.positions[None]))
     np.testing.assert_array_equal(farthest_box(modes, planes, still), own)
     sigma = 0.5
     moving = Parameters(np.full(len(modes.vectors), sigma), Disorder())
-    rms = sigma * np.sqrt(np.sum(modes.vectors**2, axis=0)) @ np.diag(np.diag(made._to_steps))
-    steps = np.abs(made._steps(modes.structure.positions[None])[0])
-    order = made._order
-    expected = 2 * np.ceil((steps + FARTHEST * rms[order]).max(axis=0) + made._reach + 1)
+    rms = sigma * np.sqrt(np.sum(modes.vectors**2, axis=0)) @ np.diag(np.diag(made.to_steps))
+    steps = np.abs(made.steps(modes.structure.positions[None])[0])
+    order = made.order
+    expected = 2 * np.ceil((steps + FARTHEST * rms[order]).max(axis=0) + made.reach + 1)
     np.testing.assert_array_equal(farthest_box(modes, planes, moving), expected)
 
 

@@ -144,7 +144,7 @@ def test_skewed_cells(angles):
     indices = part.grid.indices_between(np.inf, 2.5)[::50]
     expected = direct_sum(PROTEIN, s_vectors(part.grid, indices))
     found = factors_at(transform, indices, PROTEIN.positions)
-    assert relative_rms(found, expected) < 2 * max(DRAWING_ERROR, transform.shapes.error)
+    assert relative_rms(found, expected) < 2 * max(DRAWING_ERROR, transform.drawing.base.error)
 
 
 def test_the_cheaper_transform_is_chosen():

@@ -11,6 +11,7 @@ from hpc_diffuser.kernels import density_adjoint as adjoint
 from hpc_diffuser.kernels.rounding import large_number
 from hpc_diffuser.kernels.transforms import BEHIND
 from hpc_diffuser.scattering.direct import sample_weights
+from hpc_diffuser.scattering.drawing import planes_of
 from hpc_diffuser.scattering.slab import BLOCK
 from hpc_diffuser.scattering.transform import TRANSFORMS
 
@@ -116,15 +117,16 @@ def test_products_back_are_the_transposed_products():
     """⟨A ρ, y⟩ = ⟨ρ, Aᵀ y⟩ for a random density and random pulls, of each block of planes."""
     case = Case("density", divisions=(11, 3, 3))
     rng = np.random.default_rng(0)
-    half_box = case.transform._half_box(case.transform._steps(case.structure.positions[None]))
+    drawing = case.transform.drawing
+    half_box = drawing.half_box(drawing.steps(case.structure.positions[None]))
     points = int(np.prod(2 * half_box))
     densities = np.zeros((2, points + BEHIND), np.float32)
     densities[:, :points] = rng.normal(size=(2, points))
     pulls, _ = pulls_at_samples(case)
     pulls[0] = 0
-    inputs = case.transform._inputs(half_box)
+    inputs = drawing.inputs(half_box)
     folded = densities.copy()
-    kernel.fold_x(folded, *case.transform._planes_of(half_box))
+    kernel.fold_x(folded, *planes_of(half_box))
     n_blocks = len(case.slab.blocks) - 1
     pulled = np.empty((n_blocks, *densities.shape), np.float32)
     weights = np.array([1.0, 3.0], np.float32)
