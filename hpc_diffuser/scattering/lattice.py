@@ -20,14 +20,12 @@ The last term is of second order in the correlation of different molecules, ½ (
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import product
 
 import numpy as np
 
 from hpc_diffuser.crystal.atom_factors import AtomFactors
 from hpc_diffuser.crystal.lattice import (
     HklGrid,
-    along_hkl,
     first_of_friedel_pair,
     fractionalization,
 )
@@ -56,10 +54,10 @@ from hpc_diffuser.scattering.lattice_transforms import (
 )
 from hpc_diffuser.scattering.lattice_zone import (
     ALL,
-    STEPS,
     Terms,
     ZonePoints,
     parts_of_voxels,
+    points_of_voxels,
     zone_changes,
     zone_matrices,
     zone_slopes,
@@ -240,9 +238,9 @@ class LatticeNeighbours:
         self._group, self._n_all = group, len(indices)
         # A voxel that is a whole Brillouin zone has no G of its own.
         self._whole = parts_of_voxels(self._divisions) > 1
-        fine, parts = _parts(grid, indices[rows], self._whole)
+        fine, parts = points_of_voxels(grid, indices[rows], self._whole)
         of_parts = [Terms(coupled=True, own=False)] * PARTS**3 + [Terms(coupled=False, own=True)]
-        _, every = _parts(grid, indices, self._whole)
+        _, every = points_of_voxels(grid, indices, self._whole)
         s_squared = max(float(fine.inverse_d_squared(own).max(initial=0.0)) for own in every)
         d_min = 1 / np.sqrt(s_squared)
         self._transforms = FrameTransforms(
@@ -276,6 +274,36 @@ class LatticeNeighbours:
         for values in self._values(parameters, factors):
             total += values
         return total
+
+    def frame_slopes(self, parameters: Parameters, factors: AtomFactors) -> Iterator[Floats]:
+        """Derivatives by the weight of each frame, where what it gains the others lose: exact.
+
+        F, S and so G are linear in the weights: dI = 2 Re (G_f − G)†W G, a difference of forms.
+
+        Parameters
+        ----------
+        parameters, factors
+            As of `intensity`.
+
+        Yields
+        ------
+        (v,) float
+        """
+        frames, tables = self._modes.frames, list(self._tables(parameters.springs))
+        volumes = self._volumes(parameters, factors)
+        means = [samples.scalars(volumes) for samples in self._samples]
+
+        def of_places(places: Floats) -> Floats:
+            return _at(places, self._lattice, parameters)
+
+        for frame in () if frames is None else frames:
+            volumes = self._transforms.of_frames(frame[None], np.ones(1), of_places, factors)
+            total: Floats = np.zeros(self._n_rows)
+            for samples, mean, own in zip(self._samples, means, tables, strict=True):
+                alone = samples.scalars(volumes)
+                two_sided = samples.forms(alone, own) - samples.forms(2 * mean - alone, own)
+                total += samples.share * two_sided / (2 * self._n_molecules)
+            yield total
 
     def _volumes(self, parameters: Parameters, factors: AtomFactors) -> list[tuple[Floats, Floats]]:
         """F and S on the coarse grid: along modes atoms are blurred, of frames each has its own."""
@@ -456,20 +484,6 @@ def blurring(modes: Modes, lattice: RigidLattice, parameters: Parameters) -> Flo
     along_modes = np.einsum("mni,mnj->nij", fields, fields)
     blurred: Floats = _at(modes.structure.positions, lattice, parameters) + along_modes
     return blurred
-
-
-def _parts(grid: HklGrid, indices: Integers, whole: bool) -> tuple[HklGrid, list[Integers]]:
-    """The grid and the voxels on it; with `whole`, the points of each, and the peak."""
-    if not whole:
-        return grid, [indices]
-    n, reach = 2 * PARTS, max(STEPS)
-    fine = HklGrid(
-        grid.unit_cell,
-        along_hkl(n * d for d in grid.divisions),
-        along_hkl(n * e + reach for e in grid.extent),
-    )
-    within = [n * indices + np.array(step) for step in product(STEPS, repeat=3)]
-    return fine, [*within, n * indices]
 
 
 def _unique(indices: Integers) -> tuple[Integers, Integers]:

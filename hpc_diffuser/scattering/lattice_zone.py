@@ -6,9 +6,11 @@ At a Bragg peak, where D⁻¹ is infinite, it is averaged over the voxel.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
+from hpc_diffuser.crystal.lattice import HklGrid, along_hkl
 from hpc_diffuser.motion.lattice.correlations import PARTS, half_steps
 from hpc_diffuser.motion.lattice.rigid_lattice import Lengths, RigidLattice
 from hpc_diffuser.system.arrays import Complexes, Floats, Integers, Mask
@@ -22,6 +24,22 @@ def parts_of_voxels(divisions: tuple[float, float, float]) -> int:
     Of that, points within and the peak.
     """
     return PARTS**3 + 1 if min(divisions) == 1 else 1
+
+
+def points_of_voxels(
+    grid: HklGrid, indices: Integers, whole: bool
+) -> tuple[HklGrid, list[Integers]]:
+    """The grid and the voxels on it; with `whole`, the points of each, and the peak."""
+    if not whole:
+        return grid, [indices]
+    n, reach = 2 * PARTS, max(STEPS)
+    fine = HklGrid(
+        grid.unit_cell,
+        along_hkl(n * d for d in grid.divisions),
+        along_hkl(n * e + reach for e in grid.extent),
+    )
+    within = [n * indices + np.array(step) for step in product(STEPS, repeat=3)]
+    return fine, [*within, n * indices]
 
 
 @dataclass(frozen=True)

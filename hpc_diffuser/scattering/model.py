@@ -13,7 +13,7 @@ from hpc_diffuser.crystal.symmetry import grid_operations, laue_expansion
 from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters, values_of
-from hpc_diffuser.motion.registry import BY_NAME
+from hpc_diffuser.motion.registry import BY_NAME, FRAME_WEIGHT
 from hpc_diffuser.motion.slopes import with_number
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.parallel.ordered_sums import sum_over_planes
@@ -224,14 +224,17 @@ class ForwardModel:
         Raises
         ------
         ValueError
-            Of what neighbours add, by springs or as a liquid, they are not known.
+            Of what neighbours add as a liquid they are not known.
         """
-        if parameters.disorder.is_crystal_liquid or parameters.lattice_motion is not None:
-            raise ValueError("slopes along weights of frames are of one molecule's intensity")
+        if parameters.disorder.is_crystal_liquid:
+            raise ValueError("slopes along weights of frames are not those of a liquid crystal")
         neighbours = self._neighbours(parameters.disorder)
         factors = self._factors(parameters, normals)
+        more: Iterator[Floats | float] = repeat(0.0)
+        if self._in_lattice is not None and parameters.lattice_motion is not None:
+            more = self._in_lattice.frame_slopes(parameters, self.molecule.moments.factors)
         for part in self.molecule.frame_slopes(parameters, normals):
-            yield self._combined(part, neighbours) * factors
+            yield (self._combined(part, neighbours) + next(more)) * factors
 
     def of_crystal(self, part: Intensity, parameters: Parameters) -> Floats:
         """The voxels `rows` from this rank's part of one molecule's intensity."""
@@ -304,6 +307,10 @@ class ForwardModel:
             factors = self.molecule.moments.factors
             more = self._in_lattice.gradient(parameters, factors, slope, names)
             found = {name: of_one + more.get(name, 0.0) for name, of_one in found.items()}
+            if FRAME_WEIGHT.name in names:
+                by_frames = self._in_lattice.frame_slopes(parameters, factors)
+                parts = [self._total(self._indices[self.rows], slope * own) for own in by_frames]
+                found[FRAME_WEIGHT.name] += np.concatenate(parts) / sum(parameters.frame_weight)
         for name in names:
             if BY_NAME[name].term == "halo":
                 found[name] = found[name] + self._by_halos(part, spread, disorder, name)

@@ -83,7 +83,7 @@ REFUSED = {
     }.items()
 }
 # Of these, slopes along weights of frames are not known.
-NOT_BESIDE_WEIGHTS = {"res", "lat", "cllm"}
+NOT_BESIDE_WEIGHTS = {"res", "cllm"}
 QUICK = ("rbt+lib", "llm+lat", "cllm+lat")
 PAIRS = ["+".join(pair) for pair in combinations(TERMS, 2)]
 
@@ -208,9 +208,10 @@ def test_halos_that_are_refused(folders):
 
 
 def test_frames_on_springs(folders):
-    """Whose weights are held."""
+    """Whose weights are held, or refined; beside the crystal's liquid they are held alone."""
     evaluated(config_of(folders["P 1"], "frames"), "int+lat")
-    refused(config_of(folders["P 1"], "weights"), "int+lat", "structure.weights")
+    evaluated(config_of(folders["P 1"], "weights"), "int+lat")
+    refused(config_of(folders["P 1"], "weights"), "int+cllm", "structure.weights")
 
 
 @pytest.mark.slow

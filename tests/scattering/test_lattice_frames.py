@@ -12,6 +12,8 @@ import pytest
 from builders import gemmi_form_factors, s_vectors
 from test_lattice_dynamics_intensity import N, Supercell, scale_and_cc
 
+from hpc_diffuser.crystal.lattice import grid_to_resolution
+from hpc_diffuser.crystal.symmetry import grid_operations, unique_indices
 from hpc_diffuser.motion.lattice.rigid import displacements
 from hpc_diffuser.motion.modes import with_frames
 from hpc_diffuser.motion.parameters import Parameters, parameters_from
@@ -31,13 +33,13 @@ def frames_of(crystal: Supercell) -> np.ndarray:
     return crystal.structure.positions + away - np.average(away, axis=0, weights=WEIGHTS)
 
 
-def pair_sum(crystal: Supercell, frames, grid, indices) -> np.ndarray:
+def pair_sum(crystal: Supercell, frames, grid, indices, weights=WEIGHTS) -> np.ndarray:
     """All pairs of atoms of all frames of all molecules, to first order in rotation."""
     s = s_vectors(grid, indices)
     q = 2 * np.pi * s
     single = gemmi_form_factors(crystal.structure.elements, np.sum(s**2, axis=1))
     of_frame = np.repeat(np.arange(3), len(crystal.structure))
-    factors = np.tile(single, 3) * WEIGHTS[of_frame]
+    factors = np.tile(single, 3) * weights[of_frame]
     _, _, places, _ = crystal.scattering(grid, indices[:1])
     turns, own_places = crystal.packing.turns, crystal.structure.positions
     shifts = [x[0] - t @ own_places[0] for x, t in zip(places, turns, strict=True)]
@@ -49,7 +51,7 @@ def pair_sum(crystal: Supercell, frames, grid, indices) -> np.ndarray:
     blocks = crystal.inverses.reshape(-1, crystal.z, 6, crystal.z, 6)
     between = np.einsum("rk,kminj->rminj", phases, blocks).real
     # Of one molecule both atoms are in one frame, which has its weight once.
-    alike = (of_frame[:, None] == of_frame) / WEIGHTS[of_frame]
+    alike = (of_frame[:, None] == of_frame) / weights[of_frame]
     found = np.zeros(len(q))
     for v in range(len(q)):
         waves = np.exp(2j * np.pi * cells @ (indices[v] / np.array(grid.divisions)))
@@ -127,3 +129,62 @@ def test_gradient(monkeypatch):
         ]
         expected = (8 * (ends[2] - ends[1]) - (ends[3] - ends[0])) / (12 * h)
         assert found[name][0] == pytest.approx(expected, 1e-4), name
+
+
+def model_of_frames(group: str, rms_A: float, every: int, divisions=(N,) * 3) -> tuple:
+    """A crystal, its frames, some samples, its model, and what weights make of parameters."""
+    crystal = Supercell(group, rms_A)
+    frames = frames_of(crystal)
+    grid, indices = crystal.samples(every)
+    if divisions != (N,) * 3:
+        grid = grid_to_resolution(crystal.cell, divisions, 2.0)
+        indices = unique_indices(grid, 8.0, 2.0, grid_operations(grid, group))[::every]
+    modes = with_frames(replace(crystal.modes(), crystal_b_A2=None), frames, WEIGHTS)
+    model = forward_model(modes, grid, indices, Ranks(), Computation(0.7, "target", "direct"))
+
+    def at(weights, **more):
+        values = {"lattice_spring_A": crystal.length, "frame_weight": list(weights)} | more
+        return parameters_from(values, crystal.lattice)
+
+    return crystal, frames, grid, indices, model, at
+
+
+@pytest.mark.parametrize(
+    ("group", "every", "divisions"),
+    [("P 1", 200, (N,) * 3), ("P 1 21 1", 16, (1, 1, 1))],
+)
+def test_slopes_along_weights(group, every, divisions):
+    """Differences of fourth order, and the gradient; of one voxel a peak, too."""
+    *_, indices, model, at = model_of_frames(group, 0.3, every, divisions)
+    normals = np.repeat(normal_samples("sobol", 4, 3, generator(1)), 3, axis=0)
+    own = {"uncorrelated_sigma_A": 0.2}
+    found = np.array(list(model.frame_slopes(at(WEIGHTS, **own), normals)))
+    h = 0.02
+
+    def two(step):
+        ends = (model.internal_motion(at(WEIGHTS + s * step, **own), normals) for s in (1, -1))
+        return np.subtract(*ends)
+
+    expected = np.array([(8 * two(h * e) - two(2 * h * e)) / (12 * h) for e in np.eye(3)])
+    off = np.linalg.norm(found - expected, axis=1) / np.linalg.norm(expected, axis=1)
+    assert off.max() < 3e-4, off
+    pulls = np.random.default_rng(2).uniform(0.5, 1.5, len(indices))
+    for scale in (1.0, 4.0):
+        of = at(WEIGHTS * scale, **own)
+        gradient = model.gradient(of, normals, pulls, ("frame_weight",))["frame_weight"]
+        np.testing.assert_allclose(gradient, found @ pulls / scale, 1e-4)
+
+
+def test_slopes_along_weights_against_a_pair_sum():
+    """To what lattice dynamics itself is right to."""
+    crystal, frames, grid, indices, model, at = model_of_frames("P 1", 0.2, 2500)
+    normals = np.repeat(normal_samples("sobol", 256, 3, generator(1)), 3, axis=0)
+    found = np.array(list(model.frame_slopes(at(WEIGHTS), normals)))
+
+    def exact(weights) -> np.ndarray:
+        return pair_sum(crystal, frames, grid, indices, weights / weights.sum())
+
+    for own, e in zip(found, np.eye(3), strict=True):
+        expected = (exact(WEIGHTS + 1e-3 * e) - exact(WEIGHTS - 1e-3 * e)) / 2e-3
+        scale, cc = scale_and_cc(own, expected)
+        assert scale == pytest.approx(1, abs=0.02) and cc > 0.999
