@@ -27,6 +27,7 @@ from hpc_diffuser.crystal.atom_factors import atomic_numbers, form_factors
 from hpc_diffuser.crystal.lattice import fractionalization, grid_to_resolution, laue_operations
 from hpc_diffuser.crystal.structure import Structure
 from hpc_diffuser.fit.config import Config, ModelConfig, load_config
+from hpc_diffuser.fit.config_needs import require_effect
 from hpc_diffuser.fit.inputs import load_modes, load_target
 from hpc_diffuser.fit.problem import Problem, computation, ensemble_sampler
 from hpc_diffuser.fit.scoring import Comparison
@@ -136,7 +137,7 @@ def bench(path: Path | None) -> dict[str, Any]:
         Plain numbers, with units in their names.
     """
     config_path = choose_config(path)[0]
-    case = Case(load_config(config_path))
+    case = Case(_read(config_path))
     _refuse_without_closed_form(case)
     case = case.as_fitted()
     own = _own_cost(case)
@@ -160,9 +161,16 @@ def prediction(path: Path | None) -> dict[str, Any]:
     ----------
     path : Path or None
     """
-    case = Case(load_config(choose_config(path)[0])).as_fitted()
+    case = Case(_read(choose_config(path)[0])).as_fitted()
     sizes = {"atoms": len(case.modes.structure), "voxels": len(case.target.indices)}
     return sizes | fit_costs(case.problem)
+
+
+def _read(path: Path) -> Config:
+    """The config of a fit; what of it plays no part is told."""
+    config = load_config(path)
+    require_effect(config, begun=True)
+    return config
 
 
 def _costs_at_equal_accuracy(own: dict[str, Any], accuracy: dict[str, Any]) -> list[float]:

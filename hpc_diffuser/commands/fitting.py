@@ -9,14 +9,14 @@ from hpc_diffuser.commands.examples import four_helices
 from hpc_diffuser.commands.pages.citing import cite_text
 from hpc_diffuser.commands.pages.comparison import comparison_text
 from hpc_diffuser.commands.pages.report import report_text
-from hpc_diffuser.fit.comparison import compare_models, with_models
+from hpc_diffuser.fit.comparison import compare_models, model_config, with_models
 from hpc_diffuser.fit.comparison_table import ModelComparison
-from hpc_diffuser.fit.config import Config, PriorConfig, load_config
+from hpc_diffuser.fit.config import Config, load_config
+from hpc_diffuser.fit.config_needs import is_begun, require_effect
 from hpc_diffuser.fit.problem import Problem, load_problem, shrunk_problem
 from hpc_diffuser.fit.refinement import Resumption, refine
 from hpc_diffuser.fit.summary import Summary
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.streams import say
 
 
@@ -41,7 +41,7 @@ def fit(
     resumption : Resumption
     """
     config_path, is_example = world.from_root(lambda: choose_config(path))
-    config = world.from_root(lambda: with_models(_meant(load_config(config_path)), models))
+    config = world.from_root(lambda: _read(config_path, models))
     if test:
         _try_out(config, world)
         return
@@ -54,6 +54,14 @@ def fit(
     summary = refine(load_problem, config, text, world, resumption)
     if world.is_root:
         say(_outcome(summary, config.run.directory, is_example))
+
+
+def _read(path: Path, models: str | None) -> Config:
+    """The config, with the models of the command line; what of it plays no part is told."""
+    config = with_models(load_config(path), models)
+    compared = [model_config(config, name) for name in config.models.compare]
+    require_effect(config, compared, is_begun(config.run.directory))
+    return config
 
 
 def _try_out(config: Config, world: Ranks) -> None:
@@ -93,14 +101,3 @@ def _outcome(summary: Summary, directory: Path, is_example: bool) -> str:
     parts.append(cite_text(directory))
     parts.append(f"Final map: {directory / 'calculated.h5'}; more: hpc-diffuser report {directory}")
     return "\n\n".join(parts)
-
-
-def _meant(config: Config) -> Config:
-    """The config; InputError where it says of a prior what plays no part."""
-    prior = config.prior
-    if prior.tau != PriorConfig().tau and not prior.amplitudes:
-        raise InputError(
-            "prior.tau: is of the prior on the modes' amplitudes, which has no weight: expected "
-            "[prior] amplitudes, or leave it out"
-        )
-    return config

@@ -64,13 +64,17 @@ def run(options: Options) -> None:
     """
     one_rank("hpc-diffuser halos")
     from hpc_diffuser.commands.pages.halos import halos_csv, halos_text
+    from hpc_diffuser.fit.comparison import model_config
     from hpc_diffuser.fit.config import load_config
+    from hpc_diffuser.fit.config_needs import require_effect
     from hpc_diffuser.fit.config_values import checked_models
     from hpc_diffuser.fit.halo_models import compare_halos, halos_data
     from hpc_diffuser.system.storage import write_bytes, write_json
 
     names = checked_models("--models", list(options.models))
-    found = compare_halos(load_config(options.config), names, options.halo_radius, log)
+    config = load_config(options.config)
+    require_effect(config, [model_config(config, name) for name in names])
+    found = compare_halos(config, names, options.halo_radius, log)
     say(halos_text(found))
     if options.json:
         write_json(options.json, halos_data(found))

@@ -80,12 +80,14 @@ def _simulate(options: Options, path: Path, output: Path) -> None:
     ranks = all_ranks()
     from hpc_diffuser.commands.pages.contents import describe
     from hpc_diffuser.fit.config import load_config
+    from hpc_diffuser.fit.config_needs import require_effect_in_simulation
     from hpc_diffuser.fit.simulation import simulate
 
     given = options.of_trajectory()
     if any(given) and not all(given):
         raise InputError("--trajectory, --topology and --reference go together: give all three")
     config = ranks.from_root(lambda: load_config(path))
+    ranks.from_root(lambda: require_effect_in_simulation(config, all(given)))
     text = path.read_text(encoding="utf-8") if ranks.is_root else ""
     files = _files(options, config.structure.conformer, config.structure.hydrogens)
     simulate(config, text, output, files, ranks, options.noise)

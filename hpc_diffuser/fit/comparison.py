@@ -157,6 +157,7 @@ def model_config(config: Config, name: str) -> Config:
             structure = replace(structure, weights=structure.given_weights, given_weights=None)
     search = config.search
     prior = config.prior if "int" in terms else replace(config.prior, amplitudes=0.0, weights=None)
+    prior = prior if "lat" in terms else replace(prior, springs=0.0)
     if not _refines(kept.values()) and structure.weights != REFINE:
         search, prior = replace(search, restarts=1, evaluations=1), PriorConfig()
     return replace(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hpc_diffuser.crystal.atom_factors import atom_factors
+from hpc_diffuser.crystal.lattice import laue_operations
 from hpc_diffuser.fit.anisotropic_scale import AnisotropicScale
 from hpc_diffuser.fit.config import Config, ModelConfig
 from hpc_diffuser.fit.convergence import with_fewer
@@ -132,10 +133,16 @@ def _require_held_frames(space: SearchSpace) -> None:
         )
 
 
-def _require_coupled(options: ModelConfig, space: SearchSpace) -> None:
+def _require_coupled(options: ModelConfig, space: SearchSpace, modes: Modes) -> None:
     """Raise InputError for halos of the whole cell that have no correlation, or refined weights."""
     if options.halos != "cell":
         return
+    of_one = len(laue_operations(modes.space_group, modes.unit_cell)) == 2
+    if of_one and space.at_most("halo_sigma_A"):
+        log(
+            'model.halos = "cell" plays no part: all molecules of space group '
+            f'"{modes.space_group}" have one orientation'
+        )
     if space.at_most("halo_alpha"):
         raise InputError(
             'model.halos = "cell" is of halo_sigma_A and halo_gamma_A: parameters.halo_alpha takes '
@@ -182,7 +189,7 @@ def load_problem(config: Config) -> Problem:
             "[search] evaluations = 1 to score the model as it is"
         )
     require_expansion(config.model, modes, space)
-    _require_coupled(config.model, space)
+    _require_coupled(config.model, space, modes)
     _tell_of_no_modes(config, modes)
     _require_distinct(modes, space)
     target = load_target(config, modes)
@@ -219,7 +226,7 @@ def _tell_of_no_modes(config: Config, modes: Modes) -> None:
 
 
 # Of what these do, slopes along weights are not known.
-_NOT_BESIDE_WEIGHTS = ("residual_b_fraction", "lattice_spring_A", "crystal_llm_sigma_A")
+_NOT_BESIDE_WEIGHTS = ("residual_b_fraction", "crystal_llm_sigma_A")
 
 
 def _require_frame_steps(config: Config, space: SearchSpace) -> None:

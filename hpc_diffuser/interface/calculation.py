@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from hpc_diffuser.fit.cc_text import cc_text
 from hpc_diffuser.fit.config import Config, GridConfig
+from hpc_diffuser.fit.config_needs import require_effect, require_effect_in_simulation
 from hpc_diffuser.fit.map_score import MapScore, score_map
 from hpc_diffuser.fit.sampling_error import final_estimator
 from hpc_diffuser.interface.checked import path_of, require_kind
@@ -132,7 +133,10 @@ def simulate(
     settings = open_config(config)
     if isinstance(config, Run):
         settings = _at_answer(config, settings)
-    found = simulated_map(with_values(settings, parameters or {}), None, Ranks(), noise)
+    settings = with_values(settings, parameters or {})
+    if not isinstance(config, Run):
+        require_effect_in_simulation(settings)
+    found = simulated_map(settings, None, Ranks(), noise)
     if found is None:
         raise AssertionError("one process is the root of its ranks")
     return found
@@ -322,6 +326,7 @@ def fit_restart(config: Source, number: int = 0) -> Restart:
     if number < 0:
         raise InputError(f"number: expected a whole number from 0, found {number}")
     settings = open_config(config)
+    require_effect(settings, begun=isinstance(config, Run))
     if number >= settings.search.restarts:
         raise InputError(
             f"number: the config has {settings.search.restarts} restarts, counted from 0; found "

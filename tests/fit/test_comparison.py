@@ -60,7 +60,7 @@ def compared(inputs, program, tmp_path_factory) -> tuple[Path, str]:
         ("rbt,md", "--models: expected models made of the terms rbt, int"),
         ("int,sol", "model sol: nothing moves: expected a motion too"),
         ("int,halo", "model halo: expected [parameters] halo_alpha"),
-        ("int,res", "model res: parameters.residual_b_fraction: expected [crystal]"),
+        ("rbt,int,res", "model res: parameters.residual_b_fraction: expected [crystal]"),
     ],
 )
 def test_mistakes_are_told_before_the_first_fit(call, project, edit, names, complaint):
