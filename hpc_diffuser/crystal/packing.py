@@ -6,7 +6,7 @@ import numpy as np
 
 from hpc_diffuser.crystal.contacts import check_room, contacts_with, images
 from hpc_diffuser.crystal.lattice import cell_text, fractionalization
-from hpc_diffuser.crystal.symmetry import operators
+from hpc_diffuser.crystal.symmetry import operators, triplet
 from hpc_diffuser.system.arrays import Floats, Integers
 from hpc_diffuser.system.errors import InputError
 
@@ -105,6 +105,13 @@ class Packing:
             return labels
         operators = [str(n.operator + 1) for n in self.firsts()]
         return [f"{operator}: {cell}" for operator, cell in zip(operators, labels, strict=True)]
+
+    def images(self) -> list[str]:
+        """Of each interface that neighbour as the image of x, y, z: `-y,x+1,z+1/4`."""
+        return [
+            triplet(self.rotations[n.operator], self.translations[n.operator] + n.cell)
+            for n in self.firsts()
+        ]
 
 
 def crystal_packing(

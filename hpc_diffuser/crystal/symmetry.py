@@ -62,6 +62,14 @@ def operators(space_group: str, unit_cell: tuple[float, ...] | None) -> tuple[In
     return rotations, np.array([op.tran for op in found]) / gemmi.Op.DEN
 
 
+def triplet(rotation: Integers, translation: Floats) -> str:
+    """An operator W x + w of fractions as `-y,x,z+1/4`, as structure files have them."""
+    found = gemmi.Op()
+    found.rot = (gemmi.Op.DEN * np.asarray(rotation)).tolist()
+    found.tran = np.rint(gemmi.Op.DEN * np.asarray(translation)).astype(int).tolist()
+    return str(found.triplet())
+
+
 def one_of_each_inverse(operations: Integers) -> Integers:
     """Of each two operations W, −W the one whose first element that is not 0 is positive."""
     flat = operations.reshape(-1, 9)

@@ -11,7 +11,6 @@ from hpc_diffuser.fit.sampling_error import Convergence
 from hpc_diffuser.fit.search.method import METHODS
 from hpc_diffuser.fit.summary import (
     AS_GOOD,
-    BFactors,
     Cluster,
     Findings,
     Outcome,
@@ -47,7 +46,7 @@ def cautions(summary: Summary, search: SearchConfig) -> list[str]:
         *(_of_the_samples(summary, outcome) if outcome else ()),
         *(_of_the_minimum(summary, outcome) if outcome else ()),
         *_of_bounds(summary, findings),
-        *(_of_b_factors(outcome.b_factors) if outcome and outcome.b_factors else ()),
+        *(_of_b_factors(outcome) if outcome else ()),
     ]
 
 
@@ -272,13 +271,15 @@ def percent(share: float) -> str:
     return "> 99" if text == "100" and share < 1 else text
 
 
-def _of_b_factors(found: BFactors) -> Iterator[str]:
-    if found.moves_more <= MOVE_MORE:
+def _of_b_factors(outcome: Outcome) -> Iterator[str]:
+    found = outcome.b_factors
+    if found is None or found.moves_more <= MOVE_MORE:
         return
+    ranges = "springs" if "lattice" in outcome.motion.kinds else "modes and translation"
     n_atoms = round(found.moves_more * found.atoms)
     yield (
         f"the model moves more than the crystal: {n_atoms} of {found.atoms} atoms "
         f"({percent(found.moves_more)} %), {found.farthest_beyond} most, mean B "
         f"{found.mean_A2:.1f} against {found.crystal_mean_A2:.1f} Å²; such motion would "
-        "have blurred the Bragg data: narrow the ranges of modes and translation, or use fewer"
+        f"have blurred the Bragg data: narrow the ranges of {ranges}, or use fewer"
     )

@@ -78,6 +78,11 @@ def restarts_of(histories: Mapping[int, History], summary: Summary | None) -> li
     ]
 
 
+def searches_cc(histories: Mapping[int, History]) -> bool:
+    """Whether the objective of the searches is 1 − CC, with no prior beside it."""
+    return all(history.cc_work is None for history in histories.values())
+
+
 def course(histories: Mapping[int, History]) -> list[tuple[int, int, float, float, float]]:
     """How the best CC of restarts rose.
 

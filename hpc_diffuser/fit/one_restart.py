@@ -72,7 +72,7 @@ def _search(problem: Problem, number: int, ranks: Ranks) -> History:
     last: dict[int, History] = {}
 
     def note(report: Report) -> None:
-        progress.step(report.restart, report.cc)
+        progress.step(report.restart, report.cc, report.objective)
 
     try:
         deal = dealer(ranks, [0], [number], note)

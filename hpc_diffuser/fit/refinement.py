@@ -145,8 +145,8 @@ class Report(NamedTuple):
     ----------
     restart, evaluations : int
         So many the restart has made.
-    cc : float
-        Of the last one.
+    cc, objective : float
+        Of its best point so far.
     finished, ended, stands_still : bool
         The restart has; and has said so itself; and not since it has converged.
     """
@@ -154,6 +154,7 @@ class Report(NamedTuple):
     restart: int
     evaluations: int
     cc: float
+    objective: float
     finished: bool
     ended: bool
     stands_still: bool = False
@@ -195,7 +196,7 @@ class Ledger:
 
     def note(self, report: Report) -> None:
         """A restart has made another evaluation."""
-        self._progress.step(report.restart, report.cc)
+        self._progress.step(report.restart, report.cc, report.objective)
         if report.ended:
             log(f"restart {report.restart}: {ended_text(report.evaluations, report.stands_still)}")
             self._progress.forgo(self._problem.config.search.evaluations - report.evaluations)
@@ -360,7 +361,8 @@ class RestartSearch:
                 self._save(restart, history)
             finished = history.finished(self._problem.config.search.evaluations)
             how = history.ended, history.stands_still
-            report = Report(restart, len(history), score.cc_work, finished, *how)
+            best = float(history.best_cc_so_far()[-1]), float(history.lowest_so_far()[-1])
+            report = Report(restart, len(history), *best, finished, *how)
             self._deal.report(report)
         return history
 

@@ -8,6 +8,8 @@ be lacking in a file where it has a default.
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from hpc_diffuser.fit.errors.intervals import Intervals
 from hpc_diffuser.fit.frame_weights import FrameWeights
 from hpc_diffuser.fit.sampling_error import Convergence
@@ -475,3 +477,10 @@ def by_label(values: Values | Spread) -> dict[str, float | None]:
         numbers = value if isinstance(value, list) else [value]
         found |= zip(parameter_labels(name, size), numbers, strict=True)
     return found
+
+
+def without_stand_ins(values: Values) -> Values:
+    """Without the translation, 0, of molecules whose springs say how they translate."""
+    if not any(np.atleast_1d(values.get("lattice_spring_A", 0.0))):
+        return values
+    return {name: value for name, value in values.items() if name != "translation_sigma_A"}

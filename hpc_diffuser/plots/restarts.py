@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from hpc_diffuser.fit.courses import DEVIATES, FAILED, FINISHED, RUNNING, Restart
+from hpc_diffuser.fit.courses import DEVIATES, FAILED, FINISHED, RUNNING, Restart, searches_cc
 from hpc_diffuser.fit.search.history import History
 from hpc_diffuser.fit.summary import AS_GOOD
 from hpc_diffuser.interface.checked import numbers_of, texts_of
@@ -117,7 +117,9 @@ def _groups(restarts: Sequence[Restart]) -> list[tuple[dict[str, Any], str, list
 def plot_courses(
     histories: Mapping[int, History], restarts: Sequence[Restart], ax: Any = None
 ) -> Any:
-    """What the best CC of each restart lacks to the best of all, against evaluations.
+    """What the best of each restart lacks to the best of all, against evaluations.
+
+    In CC, or, where a prior or a likelihood makes the objective another number, in that.
 
     Parameters
     ----------
@@ -132,21 +134,25 @@ def plot_courses(
     matplotlib Axes
     """
     ax = new_axes(ax, (7.5, 4.2))
-    best, many = max(r.cc for r in restarts), len(restarts) > 20
+    of_cc, many = searches_cc(histories), len(restarts) > 20
+    lowest = {r.number: histories[r.number].lowest_so_far() for r in restarts}
+    best = min(float(found[-1]) for found in lowest.values())
     seen: set[str] = set()
     for restart in restarts:
         colour, line = _LINES[restart.state]
-        lacks = np.maximum(best - histories[restart.number].best_cc_so_far(), _LEAST)
+        lacks = np.maximum(lowest[restart.number] - best, _LEAST)
         label = None if restart.state in seen else restart.state
         seen.add(restart.state)
         look = {"color": colour, "lw": 0.7 if many else 1.2, "alpha": 0.45 if many else 0.9}
         ax.step(np.arange(1, len(lacks) + 1), lacks, line, where="post", label=label, **look)
         at = restart.found_at
         ax.plot(at, lacks[at - 1], "o", ms=3 if many else 5, color=colour, zorder=3)
-    ax.axhline(AS_GOOD, color="black", lw=0.8, ls=(0, (6, 3)), label=f"{AS_GOOD:g}: as good")
+    if of_cc:
+        ax.axhline(AS_GOOD, color="black", lw=0.8, ls=(0, (6, 3)), label=f"{AS_GOOD:g}: as good")
     ax.set_yscale("log")
     ax.set_ylim(1.0, 0.8 * _LEAST)
-    ax.set(xlabel="evaluations of a restart", ylabel="CC below the best of all restarts")
+    lacking = "CC below the best" if of_cc else "objective above the least"
+    ax.set(xlabel="evaluations of a restart", ylabel=f"{lacking} of all restarts")
     ax.set_xlim(left=0)
     ax.xaxis.get_major_locator().set_params(integer=True)
     finish(ax, ncols=5, **ABOVE)

@@ -6,7 +6,15 @@ from typing import Any, NamedTuple
 
 from hpc_diffuser.fit.run.jobs import cost as cost_so_far
 from hpc_diffuser.fit.search.method import METHODS
-from hpc_diffuser.fit.summary import Cost, Findings, Outcome, PriorShare, Summary, Values
+from hpc_diffuser.fit.summary import (
+    Cost,
+    Findings,
+    Outcome,
+    PriorShare,
+    Summary,
+    Values,
+    without_stand_ins,
+)
 from hpc_diffuser.interface.run import Run
 from hpc_diffuser.motion.registry import BY_NAME
 from hpc_diffuser.report.section import Cell, Rounded
@@ -184,7 +192,7 @@ def _parameters(run: Run) -> Iterator[Fact]:
     if summary.outcome:
         yield Fact(part, "the answer is", summary.outcome.answer_is)
     scatters, errors = _scatters(summary.findings), errors_of(summary)
-    for label, shown, value in numbered(values):
+    for label, shown, value in numbered(without_stand_ins(values)):
         if not is_shown(label):
             continue
         if label in summary.refined:

@@ -24,7 +24,7 @@ class Progress:
 
     def __init__(self, total: int, done: int, shown: bool):
         self._shown = shown
-        self._best = -1.0
+        self._best: dict[int, tuple[float, float]] = {}
         self._total, self._first, self._done = total, done, done
         self._start = self._last = time.monotonic()
         self._bar = None
@@ -33,19 +33,23 @@ class Progress:
 
             self._bar = tqdm(total=total, initial=done, unit="eval", desc="fit")
 
-    def step(self, restart: int, cc: float) -> None:
-        """One more evaluation, of this restart, with this CC."""
+    def step(self, restart: int, cc: float, objective: float) -> None:
+        """One more evaluation of this restart, whose best point so far has these.
+
+        What is shown is the CC where the objective is least, which a prior may have lowered.
+        """
         self._done += 1
-        self._best = max(self._best, cc)
+        self._best[restart] = objective, cc
+        best = min(self._best.values())[1]
         if self._bar is not None:
             with contextlib.suppress(OSError):  # the terminal may be gone
-                self._bar.set_postfix_str(f"restart {restart}, best CC {self._best:.4f}")
+                self._bar.set_postfix_str(f"restart {restart}, best CC {best:.4f}")
                 self._bar.update()
         elif self._shown and time.monotonic() - self._last > LOG_EVERY_S:
             self._last = time.monotonic()
             log(
                 f"evaluation {self._done}/{self._total}, restart {restart}, "
-                f"best CC {self._best:.4f}, {duration(self._remaining())} left"
+                f"best CC {best:.4f}, {duration(self._remaining())} left"
             )
 
     def forgo(self, evaluations: int) -> None:

@@ -69,11 +69,12 @@ class Fit:
     def __init__(self, problem: Problem, samples: int):
         self._problem, self._normals = problem, problem.normals(samples, FINAL)
         self.model, _ = compare(problem, Ranks())
-        self._take(problem.target)
+        self.see(~problem.target.free)
 
-    def _take(self, target: Target) -> None:
-        """What is seen from here on: the target's working voxels."""
-        self._problem, options = replace(self._problem, target=target), self._problem.config.target
+    def see(self, seen: np.ndarray) -> None:
+        """Which voxels (V,) are seen from here on."""
+        target, options = held_out(self.target, ~seen), self._problem.config.target
+        self._problem = replace(self._problem, target=target)
         rule = options.cc_rule, options.weights
         self._comparison = Comparison(target, self.model, *rule)
         self._equations = NormalEquations(target, self.model, *rule)
@@ -102,6 +103,12 @@ class Fit:
     def score(self, calculated: np.ndarray):
         """CC of what is seen, and what is not."""
         return self._comparison.score(calculated)
+
+    def agreement(self, rows: np.ndarray, calculated: np.ndarray) -> float:
+        """CC of some voxels (V,) of a map."""
+        options = self._problem.config.target
+        target = held_out(self.target, rows)
+        return score_at_voxels(target, calculated, options.cc_rule, options.weights).cc_free
 
     def _objective(self, point: np.ndarray, calculated: np.ndarray) -> float:
         prior, found = self._problem.prior, 1 - self.score(calculated).cc_work
@@ -138,7 +145,7 @@ class Fit:
 
     def part(self, unseen: np.ndarray, point: np.ndarray, columns: list, rounds: int) -> np.ndarray:
         """The map of a fit that has not seen some voxels; its row of the table is printed."""
-        self._take(held_out(self.target, unseen))
+        self.see(~unseen)
         point, calculated = self.settled(point, rounds, columns)
         score = self.score(calculated)
         label = f"{unseen.sum()} voxels held out"
@@ -169,8 +176,7 @@ def put_together(fit: Fit, parts: np.ndarray, found: list, given: argparse.Names
     for i, calculated in enumerate(found):
         rows = parts == i
         unseen[rows] = on_scale(target.intensity, calculated, shells, ~rows)[rows]
-        fit._take(held_out(target, rows))
-        of_parts.append(fit.score(calculated).cc_free)
+        of_parts.append(fit.agreement(rows, calculated))
     mean, scatter = np.mean(of_parts), np.std(of_parts, ddof=1)
     print(
         f"unseen, mean of parts {mean:.4f}, scatter {scatter:.4f}, "

@@ -52,6 +52,11 @@ def test_neighbours_are_those_that_gemmi_makes(group):
     packing = crystal_packing(positions, cell, group, REACH_A)
     found = {n.place: len(n.atoms) for n in packing.neighbours}
     assert found == by_gemmi(positions, cell, group, REACH_A)
+    to_fraction = gemmi.UnitCell(*cell)
+    for image, first in zip(packing.images(), packing.firsts(), strict=True):
+        there = to_fraction.fractionalize(gemmi.Position(*first.turn @ positions[0] + first.shift))
+        here = to_fraction.fractionalize(gemmi.Position(*positions[0])).tolist()
+        np.testing.assert_allclose(gemmi.Op(image).apply_to_xyz(here), there.tolist(), atol=1e-9)
     sides = np.bincount(packing.interfaces)
     assert set(sides) <= {1, 2} and len(sides) == packing.n_interfaces
     for i in np.flatnonzero(sides == 2):

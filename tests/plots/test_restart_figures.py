@@ -1,5 +1,7 @@
 """Figures of restarts: what is drawn where; that 128 of them can be."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ pytest.importorskip("matplotlib")
 from made_up_searches import bowl, searches, unit_bounds
 
 from hpc_diffuser.fit.courses import DEVIATES, FAILED, FINISHED, RUNNING, Restart
+from hpc_diffuser.fit.search.history import new_history
 from hpc_diffuser.fit.search.surrogate import surrogate_of
 from hpc_diffuser.plots.restarts import (
     histogram_edges,
@@ -73,6 +76,16 @@ def test_courses_end_at_what_is_lacking():
     assert len(steps) == 128
     np.testing.assert_allclose(steps[0].get_ydata()[1:], 0.05)
     assert ax.get_yscale() == "log" and "0.002: as good" in ax.get_legend_handles_labels()[1]
+
+
+def test_courses_beside_a_prior_are_of_the_objective():
+    """A point of higher CC, and worse by the prior, lacks what its objective is above the least."""
+    objectives, cc = np.array([0.9, 0.5, 0.45]), np.array([0.7, 0.6, 0.55])
+    history = replace(new_history(2), points=np.zeros((3, 2)), objectives=objectives, cc_work=cc)
+    ax = plot_courses({0: history}, [restart(0, [0, 0], cc=0.55)])
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), [0.45, 0.05, 1e-4])
+    assert ax.get_ylabel() == "objective above the least of all restarts"
+    assert ax.get_legend_handles_labels()[1] == [FINISHED]
 
 
 def test_histogram_has_few_bins():

@@ -33,11 +33,12 @@ def test_springs_of_a_run(answer, errors):
     table, motion, sound = found.tables
     lengths = np.broadcast_to(answer, 3)
     assert [row[0] for row in table.rows] == ["-1 0 0", "0 -1 0", "0 0 -1"]
+    assert [row[1] for row in table.rows] == ["x-1,y,z", "x,y-1,z", "x,y,z-1"]
     for row, length in zip(table.rows, lengths, strict=True):
-        assert row[4] == pytest.approx(1 / length**2)
-        assert (row[5] is None) == (row[3] is None)
-        if row[3] is not None:
-            assert row[5] == pytest.approx(2 * row[3] / length**3)
+        assert row[5] == pytest.approx(1 / length**2)
+        assert (row[6] is None) == (row[4] is None)
+        if row[4] is not None:
+            assert row[6] == pytest.approx(2 * row[4] / length**3)
     covariance = run.modes.lattice.covariance(tuple(lengths.tolist()))
     assert motion.rows[0][1] == pytest.approx(covariance[0, 0])
     assert motion.rows[3][4] == pytest.approx(np.degrees(np.degrees(covariance[3, 3])))

@@ -180,6 +180,16 @@ def test_a_prior_has_its_share(copy, content):
     assert len(found.figures[0].draw().axes) == 2  # with a scale of shares
 
 
+def test_a_prior_is_told_beside_the_answer(copy, content):
+    """By its weight and its part of the objective; without one nothing is said."""
+    told = " ".join(parameters_of_run(copy(content)).words)
+    assert "there is a prior" not in told
+    prior = {"amplitudes": 0.0, "tau": 1.0, "scale_of_source": None}
+    prior |= {"b_factors": 15.0, "of_b_factors": 0.0123, "of_amplitudes": 0.0}
+    told = " ".join(parameters_of_run(copy(content | {"prior": prior})).words)
+    assert "there is a prior on B-factors, of weight 15, 0.012 of the objective" in told
+
+
 def test_what_has_no_intervals_says_why(copy, content):
     """An older summary, a run without a final map, one whose objective has no minimum."""
     older = {k: v for k, v in content.items() if k != "intervals"}

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -94,6 +95,28 @@ def test_pairs_are_listed_by_how_much_they_change(run):
     changes = columns(every)["its change (Å)"]
     assert columns(most)["its change (Å)"][0] == max(changes)
     assert f"by {max(changes):.2f} Å" in found.words[0]
+
+
+def of_atoms_alone(run, residual):
+    """The run with an answer in which atoms move on their own, by residual B or without."""
+    still = {"mode_amplitude_A": [0.0] * len(run.modes.amplitudes_A), "uncorrelated_sigma_A": 0.3}
+    kinds = dict.fromkeys(["uncorrelated", *["residual B"] * residual])
+    motion = SimpleNamespace(rms_A=0.5, kinds=kinds)
+    outcome = SimpleNamespace(answer=still, motion=motion)
+    return SimpleNamespace(summary=SimpleNamespace(outcome=outcome), modes=run.modes)
+
+
+def test_atoms_that_move_alone_are_no_pairs(run):
+    """Nothing goes together: there is no matrix, nor a distance, to look at."""
+    found = moving_pairs(of_atoms_alone(run, False))
+    assert found.words[0].startswith("No two residues") and not found.figures + found.tables
+
+
+@pytest.mark.parametrize("residual", [True, False])
+def test_what_was_put_in_is_no_finding(run, residual):
+    """B-factors that the crystal's have been put into agree with them, and it is said why."""
+    words = " ".join(moving_residues(of_atoms_alone(run, residual)).words)
+    assert ("Residual B is not found in the map" in words) == residual
 
 
 @pytest.mark.parametrize("section", ALL)

@@ -33,6 +33,7 @@ from hpc_diffuser.fit.summary import (
     TranslationAlone,
     Values,
     by_label,
+    without_stand_ins,
 )
 from hpc_diffuser.fit.summary_file import NAME, read_summary
 from hpc_diffuser.motion.registry import BY_NAME, FRAME_WEIGHT
@@ -157,7 +158,7 @@ def _parameter_table(summary: Summary, findings: Findings) -> str:
     source, refined = summary.source_mode_amplitude_A, set(summary.refined)
     heading = "".join(f"{_HEADINGS.get(name, name):>9s}" for name in order)
     lines = [f"{'Parameters':22s}{heading}" + "   source" * bool(source)]
-    for name, value in findings.median.items():
+    for name, value in without_stand_ins(findings.median).items():
         if name == FRAME_WEIGHT.name:
             continue  # so many have lines of their own
         values = [_as_list(columns[key][name]) for key in order]
@@ -412,7 +413,8 @@ def _motion_table(outcome: Outcome) -> str:
         lines.append(_motion_row(name, of_one, note))
     lines.append(_motion_row("in all", outcome.motion))
     if outcome.b_factors:
-        return "\n".join([*lines, _b_factor_text(outcome.b_factors)])
+        given = BY_NAME["residual_b_fraction"].motion in outcome.motion.kinds
+        return "\n".join([*lines, _b_factor_text(outcome.b_factors, given)])
     return "\n".join([*lines, *_no_b_factors(outcome.b_factors_missing)])
 
 
@@ -435,12 +437,14 @@ def _no_b_factors(reason: str | None) -> list[str]:
     ]
 
 
-def _b_factor_text(found: BFactors) -> str:
+def _b_factor_text(found: BFactors, given: bool) -> str:
     cc = "none (one does not vary)" if found.cc is None else f"{found.cc:.3f}"
     return wrapped(
         f"B-factors beside the crystal's, {found.atoms} atoms: CC {cc}; mean "
         f"{found.mean_A2:.1f} against {found.crystal_mean_A2:.1f} Å², "
         f"ratio {found.mean_ratio:.2f}"
+        + "; residual B is what is left of the crystal's, and makes them alike"
+        * given
     )
 
 

@@ -98,14 +98,22 @@ class History:
 
     def best_cc_so_far(self) -> np.ndarray:
         """CC_work of the best point up to each evaluation, of those of its stage: (n,)."""
-        ends = pairwise([0, *self.stage_starts, len(self)])
-        return np.concatenate([self._best_so_far(slice(*of_stage)) for of_stage in ends])
+        if self.cc_work is None:
+            return 1 - self.lowest_so_far()
+        return np.concatenate([self._best_so_far(of_stage) for of_stage in self._stages()])
+
+    def lowest_so_far(self) -> np.ndarray:
+        """The least objective up to each evaluation, of those of its stage: (n,)."""
+        of_stages = (self.objectives[of_stage] for of_stage in self._stages())
+        return np.concatenate([np.minimum.accumulate(found) for found in of_stages])
+
+    def _stages(self) -> list[slice]:
+        return [slice(*ends) for ends in pairwise([0, *self.stage_starts, len(self)])]
 
     def _best_so_far(self, of_stage: slice) -> np.ndarray:
+        assert self.cc_work is not None
         objectives = self.objectives[of_stage]
         lowest = np.minimum.accumulate(objectives)
-        if self.cc_work is None:
-            return 1 - lowest
         better = np.append(True, objectives[1:] < lowest[:-1])[: len(objectives)]
         found = np.maximum.accumulate(np.where(better, np.arange(len(objectives)), 0))
         return self.cc_work[of_stage][found]

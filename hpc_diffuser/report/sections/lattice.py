@@ -69,22 +69,24 @@ def _sizes(covariance: Floats) -> tuple[float, float]:
 
 def _interfaces(lattice: RigidLattice, lengths: Floats, errors: list[float | None]) -> Table:
     packing = lattice.springs.packing
-    rows: list[tuple[Cell, ...]] = []
+    images, rows = packing.images(), list[tuple[Cell, ...]]()
     for i, (label, first) in enumerate(zip(packing.labels(), packing.firsts(), strict=True)):
         length, error, pairs = float(lengths[i]), errors[i], len(first.atoms)
         kappa = 1 / length**2 if length else None
         # κ = ℓ⁻²: to first order its error is 2κ dℓ/ℓ.
         of_kappa = 2 * kappa * error / length if kappa and error is not None else None
         whole = pairs * kappa if kappa else None
-        rows.append((label, pairs, length, error, kappa, of_kappa, whole))
+        rows.append((label, images[i], pairs, length, error, kappa, of_kappa, whole))
     return Table(
         name="lattice_springs",
-        caption="Interfaces between molecules, each by where its neighbour is (the operator's "
-        "number, if there are several, and the lattice translation): pairs of atoms that touch; "
+        caption="Interfaces between molecules, each by where its neighbour is: the operator's "
+        "number, if there are several, and the lattice translation; the same as the image of "
+        "x, y, z (fractions of the cell's axes); pairs of atoms that touch; "
         "length ℓ of their springs and its standard error; stiffness κ = 1/ℓ² of one pair, and "
         "its standard error; of all pairs together.",
         columns=(
             Column(name="interface"),
+            Column(name="neighbour"),
             Column(name="pairs"),
             Column(name="length (Å)", digits=3),
             Column(name="its error (Å)", digits=3),

@@ -20,6 +20,11 @@ from hpc_diffuser.system.arrays import Floats
 
 _PAIRS, _SHOWN, _APART = 50, 10, 3
 _SMALL_A = 1e-6
+_ALONE = (
+    "No two residues: within the molecule every atom of this model moves on its own, whatever the "
+    "others do. Translation, libration and the lattice's motion, which change no distance, move "
+    "the molecule as a whole."
+)
 
 
 def moving_pairs(run: Run) -> Contents | None:
@@ -28,6 +33,8 @@ def moving_pairs(run: Run) -> Contents | None:
     if found is None or len(found.trace) < 2 or not found.within.moves:
         return None
     together = covariance(found.within)
+    if not (together - np.diag(np.diag(together))).any():
+        return Contents(words=(_ALONE,))
     matrices = {
         "covariance": together,
         "correlation": correlation(together),

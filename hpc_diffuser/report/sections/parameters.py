@@ -101,6 +101,7 @@ def _words(labels: list[str], outcome: Outcome, found: Intervals) -> tuple[str, 
         _APART,
         *_first_order(found),
         *_effective(found),
+        *_of_priors(outcome),
     ]
     far = found.off_minimum(tuple(labels))
     if far:
@@ -110,6 +111,30 @@ def _words(labels: list[str], outcome: Outcome, found: Intervals) -> tuple[str, 
             "restarts, or more [model] samples, determine them better."
         )
     return tuple(words)
+
+
+def _of_priors(outcome: Outcome) -> tuple[str, ...]:
+    """Which priors the answer, and its errors, owe something to."""
+    found = outcome.prior
+    if found is None:
+        return ()
+    kinds = {
+        "amplitudes": (found.amplitudes, found.of_amplitudes),
+        "B-factors": (found.b_factors, found.of_b_factors),
+        "ANISOU": (found.anisou, found.of_anisou),
+        "the frames' weights": (found.weights, found.of_weights),
+    }
+    told = [
+        f"on {kind}, of weight {weight:.3g}, {part:.2g} of the objective at the answer"
+        for kind, (weight, part) in kinds.items()
+        if weight
+    ]
+    if not told:
+        return ()
+    return (
+        f"The answer is not the map's alone, nor are its errors: there is a prior {'; '.join(told)}"
+        ". Without it the map would lead elsewhere, and what it holds back, CC does not show.",
+    )
 
 
 def _effective_table(found: EffectiveVoxels) -> Table:

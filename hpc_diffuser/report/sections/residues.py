@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from hpc_diffuser.crystal.secondary_structure import UNKNOWN
+from hpc_diffuser.fit.b_factors import RESIDUAL
 from hpc_diffuser.fit.residue_motion import (
     MOBILE,
     Part,
@@ -49,7 +50,9 @@ def moving_residues(run: Run) -> Contents | None:
     if np.isfinite(found.crystal_b_A2).any():
         figures.append(_b_factors(found))
     return Contents(
-        words=_words(found), figures=tuple(figures), tables=(_ranges(found), _table(found))
+        words=(*_words(found), *_of_residual(run)),
+        figures=tuple(figures),
+        tables=(_ranges(found), _table(found)),
     )
 
 
@@ -67,13 +70,25 @@ def _words(found: ResidueMotion) -> tuple[str, ...]:
     return said, _explained(found)
 
 
+def _of_residual(run: Run) -> tuple[str, ...]:
+    """What to make of B-factors that the crystal's have been put into."""
+    outcome = run.summary.outcome if run.summary else None
+    if outcome is None or RESIDUAL not in outcome.motion.kinds:
+        return ()
+    return (
+        "Residual B is not found in the map: each atom is given what the other motions leave of "
+        "its B-factor in the crystal. So the model's B-factors are like the crystal's as they were "
+        "made to be, and which residues move more is the crystal structure's answer.",
+    )
+
+
 def _named(found: ResidueMotion) -> str:
     inside = found.inside_rms_A
     parts = mobile_parts(inside, found.trace.chain)
+    least, middle, most = inside.min(), np.median(inside), inside.max()
     text = (
-        f"Within the molecule, that is without translation and libration, Cα atoms move by "
-        f"{inside.min():.2f} to {inside.max():.2f} Å (rms in space; median {np.median(inside):.2f} "
-        f"Å). "
+        "Within the molecule, that is without translation, libration and the lattice's motion, Cα "
+        f"atoms move by {least:.2f} to {most:.2f} Å (rms in space; median {middle:.2f} Å). "
     )
     if not parts:
         return f"{text}None moves more than {MOBILE:g} times the median."

@@ -12,6 +12,7 @@ from hpc_diffuser.fit.courses import (
     Restart,
     course,
     restarts_of,
+    searches_cc,
     still_rising,
 )
 from hpc_diffuser.fit.summary import by_label
@@ -59,7 +60,7 @@ def convergence(run: Run) -> Contents | None:
     return Contents(
         words=(_rising(run, restarts),),
         figures=(_courses(run, restarts),),
-        tables=(_course_table(rows),),
+        tables=(_course_table(run, rows),),
     )
 
 
@@ -222,21 +223,29 @@ def _rising(run: Run, restarts: list[Restart]) -> str:
 
 def _courses(run: Run, restarts: list[Restart]) -> Figure:
     best = max(r.cc for r in restarts)
+    how = (
+        f"what its best CC so far lacks to the best of all, {best:.4f}"
+        if searches_cc(run.histories)
+        else "how far its least objective so far, prior and all, is above the least of all"
+    )
+    as_good = " The broken line: CC that are as good." if searches_cc(run.histories) else ""
     return Figure(
         name="convergence",
-        caption="How each restart came to its best: what its best CC so far lacks to the best of "
-        f"all, {best:.4f}, on a logarithmic scale; less than 0.0001 is drawn there. Dots: where a "
-        "restart found its best. The broken line: CC that are as good.",
+        caption=f"How each restart came to its best: {how}, on a logarithmic scale; less than "
+        f"0.0001 is drawn there. Dots: where a restart found its best.{as_good}",
         alternative=f"Of {len(restarts)} restarts the best CC so far against evaluations; the "
         "table convergence has their lowest, median and highest.",
         draw=lambda: plot_courses(run.histories, restarts).figure,
     )
 
 
-def _course_table(rows: list[tuple[int, int, float, float, float]]) -> Table:
+def _course_table(run: Run, rows: list[tuple[int, int, float, float, float]]) -> Table:
+    of_cc = searches_cc(run.histories)
+    which = "Best CC so far" if of_cc else "CC of the best point so far, by all of the objective"
+    falls = "" if of_cc else " As it is not the CC alone that is best, it may fall."
     return Table(
         name="convergence",
-        caption="Best CC so far, over the restarts that have come so far, as the searches saw it.",
+        caption=f"{which}, over the restarts that have come so far, as the searches saw it.{falls}",
         columns=(
             Column(name="evaluations"),
             Column(name="restarts"),
