@@ -30,10 +30,11 @@ from hpc_diffuser.scattering.transform import (
 from hpc_diffuser.system.arrays import Floats
 
 COPY_BYTES = 400.0  # of an atom's copy: its place in Å and in steps, its names, its factors
-_COPY_S = 0.9e-6  # to draw a copy, and its gradient
-_POINT_S = 4e-10  # to add a gradient to a field's density
-_SQUARES = 0.5  # of `density_products_s`, where |F|² alone is asked for: see `kernels.squares`
-_BOX_POINT_S = 2e-10  # of a product with densities that lie in memory
+# Beside `density_products_s`, as `python tests/campaigns/estimator_rates.py bench.toml` measures.
+_COPY_S = 0.95e-6  # to draw a copy, and its gradient
+_POINT_S = 2.7e-10  # to add a gradient to a field's density
+_SQUARES = 0.65  # of `density_products_s`, where |F|² alone is asked for: see `kernels.squares`
+_BOX_POINT_S = 6.5e-11  # of a product with densities that lie in memory
 _WAVE_S = 6e-8  # of an atom at a voxel, in double precision
 _ALONG_S = 2.4e-9  # the same of each field
 

@@ -318,7 +318,7 @@ class MakeTransform(Protocol):
         ...
 
 
-ATOM_S = 0.8e-6  # of drawing an atom; see `transform_costs`
+ATOM_S = 0.56e-6  # of drawing an atom, beside `density_products_s`; see `transform_costs`
 # By the name that [model] transform gives them.
 TRANSFORMS: dict[str, MakeTransform] = {"direct": DirectTransform, "density": DensityTransform}
 

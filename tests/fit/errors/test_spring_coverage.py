@@ -14,6 +14,7 @@ from test_coverage import Bent, Case, coverage
 
 from hpc_diffuser.crystal.lattice import grid_to_resolution
 from hpc_diffuser.fit.config import ParametersConfig
+from hpc_diffuser.fit.errors.bend import Bend
 from hpc_diffuser.fit.space import search_space
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.motion.lattice.rigid_lattice import rigid_lattice
@@ -89,7 +90,7 @@ def case_on_springs() -> Case:
 def test_intervals_of_springs_hold_the_truth(monkeypatch):
     """Of 100 data sets, 68 % ± 14 of the 68 % intervals, three standard errors of that part.
 
-    Of the mode beside them 62 and 87 %: its answers scatter by 1.2 of its standard errors.
+    Of the mode beside them 62 and 87 %, as the test below has it.
     """
     monkeypatch.setattr(test_coverage, "POINT", POINT)
     monkeypatch.setattr(test_coverage, "refit", within_ranges)
@@ -98,14 +99,47 @@ def test_intervals_of_springs_hold_the_truth(monkeypatch):
     np.testing.assert_allclose(found.most[1:], 0.95, atol=0.07)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("taps", "of_mode"), [(1, 1.04), (2, 1.22)])
+def test_standard_errors_are_what_answers_scatter_by(monkeypatch, taps, of_mode):
+    """Over 600 data sets, to first order in their noise, beside the errors that 40 are told.
+
+    Known to 4 %, of which 0.12 are three. Errors are some 4 % too small, as answers follow the
+    noise of zones that have much of the curvature. What neighbours share goes across the faces of
+    zones, too: in variance 1.13 in the mean over all parameters, which is all that is told, and
+    1.37 of the mode, whose slope is not in halos alone. Noise of two voxels is half a zone wide
+    at four samples per unit; at seven the ratios are 1.09, 1.09, 1.05, 1.04 and 1.03.
+    """
+    monkeypatch.setattr(test_coverage, "POINT", POINT)
+    case, drawn = case_on_springs(), np.random.default_rng(7)
+    problems = [case.noisy(np.random.default_rng(seed), 0.15, taps) for seed in range(40)]
+    bends = [bend_at(case, one, within_ranges(case, one) ** 2) for one in problems]
+    told = np.sqrt(np.mean([np.diag(bend.covariance()) for bend in bends], axis=0))
+    to_first = -np.linalg.inv(np.mean([bend.hessian for bend in bends], axis=0))
+    slopes = [slope_at_truth(case, case.noisy(drawn, 0.15, taps)) for _ in range(600)]
+    scatter = np.std(np.array(slopes) @ to_first, axis=0)
+    np.testing.assert_allclose(scatter / told, [of_mode, 1.04, 1.04, 1.04, 1.04], atol=0.12)
+
+
+def bend_at(case: Case, problem: SimpleNamespace, phi: np.ndarray) -> Bend:
+    zones = test_coverage.blocks_of(problem.target)
+    curvature = test_coverage.Curvature(problem.target, case.model.map(phi), zones, "shell-mean")
+    for i, slope in enumerate(case.model.slopes(phi)):
+        curvature.add(slope, case.model.bend(i))
+    return curvature.bend()
+
+
+def slope_at_truth(case: Case, problem: SimpleNamespace) -> np.ndarray:
+    zones, phi = test_coverage.blocks_of(problem.target), POINT**2
+    curvature = test_coverage.Curvature(problem.target, case.model.map(phi), zones, "shell-mean")
+    for slope in case.model.slopes(phi):
+        curvature.add_slope(slope)
+    return curvature.gradient()
+
+
 def within_ranges(case: Case, problem: SimpleNamespace) -> np.ndarray:
     """Newton's method, as `refit`, within the ranges of the search."""
-    phi, zones = POINT**2, test_coverage.blocks_of(problem.target)
-    low, high = case.space.bounds.T**2
+    phi, (low, high) = POINT**2, case.space.bounds.T**2
     for _ in range(test_coverage.STEPS):
-        about = (problem.target, case.model.map(phi), zones, "shell-mean")
-        curvature = test_coverage.Curvature(*about)
-        for i, slope in enumerate(case.model.slopes(phi)):
-            curvature.add(slope, case.model.bend(i))
-        phi = phi + curvature.bend().step_within(low - phi, high - phi)
+        phi = phi + bend_at(case, problem, phi).step_within(low - phi, high - phi)
     return np.sqrt(phi)
