@@ -106,6 +106,11 @@ def polymer_chains(structure: Structure) -> list[Chain]:
     ]
 
 
+def chain_letters(structure: Structure) -> list[str]:
+    """Of the chains of proteins and nucleic acids, in the file's order."""
+    return list(dict.fromkeys(structure.chain_ids[polymer_rows(structure)].tolist()))
+
+
 def unbonded_parts(chain: Chain, positions: Floats) -> list[Chain]:
     """A chain, cut where C and the next N, or O3' and the next P, are no bond apart.
 

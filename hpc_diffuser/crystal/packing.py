@@ -73,6 +73,8 @@ class Packing:
         Which molecule is the neighbour of each molecule,
     cells : (Z, n, 3) int
         and in which cell: lattice vector R.
+    middle : (3,) float
+        Of the molecule's atoms, in fractions.
     """
 
     rotations: Integers
@@ -82,11 +84,25 @@ class Packing:
     interfaces: Integers
     targets: Integers
     cells: Integers
+    middle: Floats
 
     @property
     def n_molecules(self) -> int:
         """Z, in a unit cell."""
         return len(self.rotations)
+
+    @property
+    def centring(self) -> Floats:
+        """Where in the cell lattice points are, as fractions: (C, 3), the origin among them."""
+        own = (self.rotations == np.eye(3, dtype=int)).all(axis=(1, 2))
+        found: Floats = self.translations[own]
+        return found
+
+    @property
+    def places(self) -> Floats:
+        """Where the operators put the molecules of the cell, in fractions: (Z, 3)."""
+        found: Floats = self.rotations @ self.middle + self.translations
+        return found
 
     @property
     def n_interfaces(self) -> int:
@@ -152,6 +168,7 @@ def crystal_packing(
         interfaces=_numbered(places, opposite),
         targets=targets,
         cells=cells,
+        middle=to_fraction @ positions.mean(axis=0),
     )
 
 

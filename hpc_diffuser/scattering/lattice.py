@@ -102,7 +102,7 @@ class _Samples:
         self._to_q = np.ascontiguousarray(2 * np.pi * to_fraction @ packing.turns)
         middle = to_fraction @ transforms.middle
         self._places = packing.rotations @ middle + packing.translations
-        self.points = ZonePoints.of(indices, zone_divisions)
+        self.points = ZonePoints.of(indices, zone_divisions, packing.centring)
 
     @property
     def _where(self) -> Where:

@@ -1,5 +1,7 @@
 """The second order of what neighbours have in common: W(k) at a map's k, and its derivatives."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from hpc_diffuser.kernels.rounding import large_number
@@ -52,7 +54,7 @@ class NeighbourPairs:
         stiffness = self._lattice.stiffness(lengths_A)
         change = correlation_changes(springs, stiffness, stiffer, wider, self._divisions).values
         more, less = (
-            self._split(Correlations(own.values + sign * change), points) for sign in (1, -1)
+            self._split(replace(own, values=own.values + sign * change), points) for sign in (1, -1)
         )
         return [(high - low) / 2 for high, low in zip(more, less, strict=True)]
 

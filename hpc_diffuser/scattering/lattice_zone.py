@@ -1,6 +1,7 @@
 """D⁻¹(k) − blockdiag C of a lattice at the k of a map's voxels, what it changes by, and back.
 
-At a Bragg peak, where D⁻¹ is infinite, it is averaged over the voxel.
+At a Bragg peak, where D⁻¹ is infinite, it is averaged over the voxel. Where a centred cell has none
+D⁻¹ is finite but for the translation of all molecules alike, which scatters nothing there.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from hpc_diffuser.motion.lattice.correlations import PARTS, half_steps
 from hpc_diffuser.motion.lattice.rigid_lattice import Lengths, RigidLattice
 from hpc_diffuser.system.arrays import Complexes, Floats, Integers, Mask
 
+_PRIMITIVE = np.zeros((1, 3))
 STEPS = tuple(2 * i + 1 - PARTS for i in range(PARTS))  # in 2·PARTS of a voxel
 
 
@@ -49,7 +51,8 @@ class ZonePoints:
     Attributes
     ----------
     hkl : (K, 3) float
-        In reciprocal-lattice units.
+        In reciprocal-lattice units, from 0 to 1: 0 at Bragg peaks; whole numbers that are not at
+        whole hkl without a peak.
     rows : (v,) int
         Which of them is each voxel's,
     turned : (v,) bool
@@ -61,14 +64,36 @@ class ZonePoints:
     turned: Mask
 
     @classmethod
-    def of(cls, indices: Integers, divisions: tuple[int, int, int]) -> ZonePoints:
-        """Of samples (v, 3) so many to a reciprocal-lattice unit."""
+    def of(
+        cls, indices: Integers, divisions: tuple[int, int, int], centring: Floats = _PRIMITIVE
+    ) -> ZonePoints:
+        """Of samples.
+
+        Parameters
+        ----------
+        indices : (v, 3) int
+        divisions : 3 ints
+            So many to a reciprocal-lattice unit.
+        centring : (C, 3) float
+            Where lattice points are in the cell: see `Packing.centring`.
+        """
         n = np.array(divisions)
         own, mate = indices % n, -indices % n
         place, other = (np.ravel_multi_index(tuple(x.T), divisions) for x in (own, mate))
-        points, rows = np.unique(np.minimum(place, other), return_inverse=True)
-        hkl = np.stack(np.unravel_index(points, divisions), axis=1) / n
+        one_of_both = np.minimum(place, other)
+        one_of_both[_absent(indices, n, centring)] = n.prod()
+        points, rows = np.unique(one_of_both, return_inverse=True)
+        hkl = np.stack(np.unravel_index(points % n.prod(), divisions), axis=1) / n
+        hkl[points == n.prod()] = 1.0
         return cls(hkl, rows.reshape(-1), place > other)
+
+
+def _absent(indices: Integers, n: Integers, centring: Floats) -> Mask:
+    """Mask of samples at whole hkl where a centred cell has no Bragg peak."""
+    phases = (indices / n) @ centring.T
+    off = np.abs(phases - np.rint(phases)).max(axis=1) > 0.1  # halves and thirds
+    found: Mask = off & (indices % n == 0).all(axis=1)
+    return found
 
 
 @dataclass(frozen=True)
@@ -91,7 +116,8 @@ def zone_matrices(
 ) -> Complexes:
     """D⁻¹(k) − blockdiag C at some k (K, 3): (K, 6Z, 6Z).
 
-    At k = 0, where D⁻¹ is infinite, its average over the voxel.
+    At k = 0, where D⁻¹ is infinite, its average over the voxel, in which each molecule's phase is
+    that of its place.
     """
     stiffness, covariance = lattice.stiffness(lengths_A), lattice.covariance(lengths_A)
     z = lattice.springs.packing.n_molecules
@@ -100,7 +126,9 @@ def zone_matrices(
         at_peak = ~points.any(axis=1)
         found[~at_peak] = _inverses(lattice, stiffness, points[~at_peak])
         if at_peak.any():
-            found[at_peak] = _inverses(lattice, stiffness, _around_peak(divisions)).mean(axis=0)
+            around = _around_peak(divisions)
+            slow = _inverses(lattice, stiffness, around) * lattice.springs.between_places(around)
+            found[at_peak] = slow.mean(axis=0)
     between: Complexes = found - terms.own * np.kron(np.eye(z), covariance)
     return between
 
@@ -127,7 +155,8 @@ def zone_changes(
         at_peak = ~points.any(axis=1)
         found[~at_peak] = moved(points[~at_peak])
         if at_peak.any():
-            found[at_peak] = moved(_around_peak(divisions)).mean(axis=0)
+            around = _around_peak(divisions)
+            found[at_peak] = (moved(around) * springs.between_places(around)).mean(axis=0)
     own = np.kron(np.eye(springs.packing.n_molecules), of_covariance)
     whole: Complexes = found - terms.own * own
     return whole
@@ -160,7 +189,7 @@ def zone_slopes(
     hkl, pulled = points[~at_peak], by_matrices[~at_peak]
     if at_peak.any():
         around = _around_peak(divisions)
-        share = np.repeat(by_matrices[at_peak] / len(around), len(around), axis=0)
+        share = by_matrices[at_peak] * springs.between_places(around).conj() / len(around)
         hkl, pulled = np.concatenate([hkl, around]), np.concatenate([pulled, share])
     inverses = _inverses(lattice, stiffness, hkl)
     by_stiffness = springs.stiffness_slopes(-inverses @ pulled @ inverses, hkl)
@@ -174,6 +203,13 @@ def _around_peak(divisions: tuple[int, int, int]) -> Floats:
 
 
 def _inverses(lattice: RigidLattice, stiffness: Floats, hkl: Floats) -> Complexes:
+    """D⁻¹; at whole hkl the pseudoinverse, without the translation of all molecules alike."""
     matrices = lattice.springs.dynamical_matrices(stiffness, hkl)
+    absent = np.flatnonzero((hkl == np.rint(hkl)).all(axis=1))
+    alike = lattice.springs.all_alike()
+    # As stiff as the rest: any stiffness is taken away again.
+    held = np.trace(matrices[absent], axis1=1, axis2=2).real[:, None, None] / matrices.shape[1]
+    matrices[absent] += held * alike
     inverses: Complexes = np.linalg.inv(matrices)
+    inverses[absent] -= alike / held
     return inverses

@@ -1,13 +1,19 @@
 """Springs between molecules through simulate, target and fit: found again, or refused."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from builders import atom
-from conftest import succeeded
+from conftest import succeeded, tiny_modes, tiny_structure
 
-from hpc_diffuser.io.structures.files import read_places
+from hpc_diffuser.crystal.lattice import fractionalization
+from hpc_diffuser.fit.config import parse_config
+from hpc_diffuser.fit.inputs import load_modes, tell_contacts
+from hpc_diffuser.io.structures.files import read_places, write_pdb
+from hpc_diffuser.motion.lattice.rigid_lattice import rigid_lattice
+from hpc_diffuser.system.errors import InputError
 
 SIMULATE = """\
 [structure]
@@ -157,6 +163,66 @@ def test_interfaces_are_told(call, project):
     result = call("simulate", "lattice.toml", "-o", "moved.nxs", folder=project)
     told = "lattice: 3 interfaces, with their pairs of atoms: -1 0 0 (24); 0 -1 0 (12); 0 0 -1"
     assert succeeded(result) and told in result.stderr
+
+
+TOUCHING = """\
+[structure]
+file = "model.pdb"
+[lattice]
+file = "crystal.pdb"
+contact_A = 10
+[parameters]
+lattice_spring_A = 2
+"""
+SCREWED = ((18.0, 15.0, 20.0, 90.0, 105.0, 90.0), "P 1 21 1")
+
+
+def lattice_beside(folder, moved):
+    """Springs of a model, by a crystal structure whose atoms are elsewhere."""
+    structure = replace(tiny_structure(), chain_ids=np.repeat(["A", "B"], [8, 4]))
+    structure = replace(structure, positions=structure.positions + np.array([3.0, 1.0, 5.0]))
+    write_pdb(folder / "model.pdb", structure, SCREWED)
+    write_pdb(folder / "crystal.pdb", replace(structure, positions=moved(structure)), SCREWED)
+    return load_modes(parse_config(TOUCHING, folder)).lattice.springs
+
+
+def another_copy(structure, rows=slice(None)):
+    """By −x, y + ½, −z and some cells."""
+    to_fraction = fractionalization(SCREWED[0])
+    fractions = structure.positions @ to_fraction.T * [-1, 1, -1] + [3, -1.5, 2]
+    there, found = fractions @ np.linalg.inv(to_fraction).T, structure.positions.copy()
+    found[rows] = there[rows]
+    return found
+
+
+def test_contacts_of_another_copy(tmp_path, capfd):
+    """A structure that lies elsewhere in the crystal makes the springs that it makes here."""
+    here = lattice_beside(tmp_path, lambda own: own.positions)
+    assert "another copy" not in capfd.readouterr().err
+    there = lattice_beside(tmp_path, another_copy)
+    assert "crystal.pdb is another copy of the model: its atoms are taken to -x" in (
+        capfd.readouterr().err
+    )
+    assert there.n_interfaces == here.n_interfaces
+    np.testing.assert_allclose(there.units, here.units, rtol=0.02, atol=0.5)  # digits of a PDB
+
+
+def test_contacts_of_another_crystal_are_refused(tmp_path):
+    """Of another origin; of a chain that is beside another copy."""
+    with pytest.raises(InputError, match=r"chain A of .*crystal.pdb lies \d+\.\d Å from the model"):
+        lattice_beside(tmp_path, lambda own: own.positions + np.array([6.0, 0.0, 5.0]))
+    with pytest.raises(InputError, match=r"chain B of .*crystal.pdb lies"):
+        lattice_beside(tmp_path, lambda own: another_copy(own, slice(8, 12)))
+
+
+def test_several_chains_are_told_to_be_one_body(capfd):
+    """Those of the model, in one line."""
+    structure = replace(tiny_structure(), chain_ids=np.repeat(["A", "B"], [8, 4]))
+    modes = replace(tiny_modes(), structure=structure)
+    lattice = rigid_lattice(structure, modes.unit_cell, modes.space_group, contact_A=12)
+    tell_contacts(replace(modes, lattice=lattice))
+    told = capfd.readouterr().err.splitlines()
+    assert "chains A, B move as one body, as they lie in the model" in told[-1]
 
 
 def test_models_with_springs_and_translation_are_refused(call, project):

@@ -73,7 +73,7 @@ class Supercell:
         cells = np.array(list(product(range(N), repeat=3)))
         waves = np.exp(2j * np.pi * cells @ self.hkl.T) / len(self.hkl)
         values = np.einsum("rk,kij->rij", waves, self.inverses).real
-        return Correlations(values.reshape(N, N, N, *values.shape[1:]))
+        return Correlations(values.reshape(N, N, N, *values.shape[1:]), self.packing.places)
 
     @staticmethod
     def _inverses(matrices: np.ndarray) -> np.ndarray:
@@ -135,6 +135,17 @@ class Supercell:
                 found[v] += np.einsum("r,a,rab,b->", waves, f, pairs, g.conj()).real
         return found / self.z
 
+    def inside(self) -> np.ndarray:
+        """⟨u uᵀ⟩ of what atoms do inside their molecule: (N, 3, 3)."""
+        return np.zeros((len(self.structure), 3, 3))
+
+    def scattered(self, factors, q, atoms, frames):
+        """Of molecules with atoms at (R, N, 3), turned by (R, 3, 3): their mean, (R, V).
+
+        And what motion inside adds to the intensity of all of them, (V,).
+        """
+        return np.einsum("va,rav->rv", factors, np.exp(1j * atoms @ q.T)), 0.0
+
     def drawn(self, grid, indices, n_crystals: int) -> np.ndarray:
         """The mean over crystals whose molecules are moved and turned, and summed.
 
@@ -150,8 +161,8 @@ class Supercell:
         ]
         centres = [t @ self.centre + x for t, x in zip(turns, shifts, strict=True)]
         first_order = []
-        for place, own in zip(places, p, strict=True):
-            u = own @ self.covariance @ own.swapaxes(1, 2)
+        for place, own, turn in zip(places, p, turns, strict=True):
+            u = own @ self.covariance @ own.swapaxes(1, 2) + turn @ self.inside() @ turn.T
             dimmed = factors * np.exp(1j * q @ place.T - 0.5 * np.einsum("vi,aij,vj->va", q, u, q))
             first_order.append(1j * np.einsum("va,vi,aij->vj", dimmed, q, own))
         every = np.concatenate(first_order, axis=1)
@@ -166,16 +177,16 @@ class Supercell:
             waves_of = np.fft.fftn(normals, axes=(0, 1, 2)).reshape(-1, 6 * self.z)
             moved = np.einsum("kij,kj->ki", roots, waves_of).reshape(N, N, N, -1)
             moved = np.fft.ifftn(moved, axes=(0, 1, 2)).real.reshape(-1, self.z, 6)
-            whole, linear = np.zeros((2, len(q)), complex)
+            whole, linear, added = np.zeros((3, len(q)), complex)
             for m in range(self.z):
                 body = (self.structure.positions - self.centre) @ turns[m].T
                 turned = Rotation.from_rotvec(moved[:, m, 3:] @ turns[m].T).as_matrix()
                 atoms = np.einsum("rij,aj->rai", turned, body)
                 atoms += centres[m] + (moved[:, m, :3] @ turns[m].T)[:, None]
-                single = np.einsum("va,rav->rv", factors, np.exp(1j * atoms @ q.T))
-                whole += np.sum(waves * single, axis=0)
+                single, own = self.scattered(factors, q, atoms, turned @ turns[m])
+                whole, added = whole + np.sum(waves * single, axis=0), added + own
                 linear += np.einsum("rv,vj,rj->v", waves, first_order[m], moved[:, m])
-            found.append([np.abs(whole) ** 2, np.abs(linear) ** 2])
+            found.append([np.abs(whole) ** 2 + added.real, np.abs(linear) ** 2])
         whole, linear = np.array(found).swapaxes(0, 1) / len(cells)
         away = linear - linear.mean(axis=0)
         share = np.mean(away * (whole - whole.mean(axis=0)), axis=0) / np.mean(away**2, axis=0)

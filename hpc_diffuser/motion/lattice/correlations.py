@@ -32,9 +32,12 @@ class Correlations:
     ----------
     values : (n_a, n_b, n_c, 6Z, 6Z) float
         ⟨ξ_m(R) ξ_n(0)ᵀ⟩, each in its molecule's own frame; at R = 0 its own too.
+    places : (Z, 3) float
+        Of the molecules, as of `Packing.places`.
     """
 
     values: Floats
+    places: Floats
 
     @property
     def divisions(self) -> Divisions:
@@ -75,7 +78,7 @@ def lattice_correlations(
     """
     points, around = _points(divisions)
     inverses = _inverses(springs, stiffness, points)
-    inverses[0] = _inverses(springs, stiffness, around).mean(axis=0)
+    inverses[0] = _mean(springs, around, _inverses(springs, stiffness, around))
     return _of_inverses(springs, inverses, covariance, divisions)
 
 
@@ -95,7 +98,7 @@ def correlation_changes(
     """
     points, around = _points(divisions)
     changes = _inverse_changes(springs, stiffness, stiffer, points)
-    changes[0] = _inverse_changes(springs, stiffness, stiffer, around).mean(axis=0)
+    changes[0] = _mean(springs, around, _inverse_changes(springs, stiffness, stiffer, around))
     return _of_inverses(springs, changes, wider, divisions)
 
 
@@ -107,7 +110,7 @@ def _of_inverses(
     values = np.fft.irfftn(inverses.reshape(shape), s=divisions, axes=(0, 1, 2))
     at_contacts = _at_contacts(springs)
     alike = at_contacts @ (covariance - values[0, 0, 0, :6, :6]) @ at_contacts.T
-    return Correlations(values + _of_all(springs, alike))
+    return Correlations(values + _of_all(springs, alike), springs.packing.places)
 
 
 def _inverse_changes(
@@ -137,7 +140,7 @@ def correlation_slopes(springs: Springs, stiffness: Floats, by_values: Floats) -
     by_inverses[:, :, 1 : (c + 1) // 2] *= 2
     by_inverses = by_inverses.reshape(-1, *by_values.shape[3:])
     points, around = _points((a, b, c))
-    by_around = np.repeat(by_inverses[:1] / len(around), len(around), axis=0)
+    by_around = by_inverses[:1] * springs.between_places(around) / len(around)
     found = covariance_slopes(springs, stiffness, (by_alike + by_alike.T) / 2)
     for hkl, by in ((points[1:], by_inverses[1:]), (around, by_around)):
         inverses = _inverses(springs, stiffness, hkl)
@@ -162,6 +165,12 @@ def _inverses(springs: Springs, stiffness: Floats, hkl: Floats) -> Complexes:
         own = there[first : first + at_once]
         found[own] = np.linalg.inv(springs.dynamical_matrices(stiffness, hkl[own]))
     return found
+
+
+def _mean(springs: Springs, around: Floats, inverses: Complexes) -> Complexes:
+    """Of D⁻¹ around k = 0, between molecules where they are: (6Z, 6Z)."""
+    mean: Complexes = (inverses * springs.between_places(around)).mean(axis=0)
+    return mean
 
 
 def _at_contacts(springs: Springs) -> Floats:

@@ -21,7 +21,7 @@ import numpy as np
 
 from hpc_diffuser.crystal.atom_factors import atomic_numbers
 from hpc_diffuser.crystal.structure import Structure
-from hpc_diffuser.motion.lattice.correlations import Correlations, Divisions
+from hpc_diffuser.motion.lattice.correlations import Correlations
 from hpc_diffuser.motion.lattice.rigid import displacements
 from hpc_diffuser.system.arrays import Complexes, Floats, Integers
 
@@ -91,14 +91,15 @@ def pair_table(forms: Floats, correlations: Correlations, hkl: Floats) -> Comple
         T.
     correlations : Correlations
     hkl : (K, 3) float
-        Points on its grid, or between them: linear in each direction.
+        Points on its grid, or between them: linear in each direction, but for the phases of the
+        molecules' places.
     """
     blocks, r = _blocks(correlations), len(forms)
-    z, corners = blocks.shape[3], _corners(hkl, correlations.divisions)
+    z, corners = blocks.shape[3], _corners(hkl, correlations)
     found = np.empty((len(hkl), z, r, z, r), complex)
     for m, n in np.ndindex(z, z):
         waves = np.fft.fftn(_matrices(forms, blocks[:, :, :, m, n]), axes=(0, 1, 2))
-        found[:, m, :, n] = sum(w[:, None, None] * waves[place] for w, place in corners)
+        found[:, m, :, n] = sum(w[m, n, :, None, None] * waves[place] for w, place in corners)
     return found.reshape(len(hkl), z * r, z * r)
 
 
@@ -115,13 +116,13 @@ def pair_slopes(
         X of dO = Σ_k Re tr(X dW).
     """
     blocks, r = _blocks(correlations), len(forms)
-    z, corners = blocks.shape[3], _corners(hkl, correlations.divisions)
+    z, corners = blocks.shape[3], _corners(hkl, correlations)
     pulled = by_table.reshape(len(hkl), z, r, z, r)
     found = np.zeros_like(blocks)
     for m, n in np.ndindex(z, z):
         waves = np.zeros((*correlations.divisions, r, r), complex)
         for w, place in corners:
-            np.add.at(waves, place, w[:, None, None] * pulled[:, n, :, m].swapaxes(1, 2))
+            np.add.at(waves, place, w[m, n, :, None, None] * pulled[:, n, :, m].swapaxes(1, 2))
         by = np.fft.fftn(waves, axes=(0, 1, 2)).real
         # B_st = ½ tr T_s C T_t Cᵀ: both C's count alike.
         for t, form in enumerate(forms):
@@ -140,8 +141,15 @@ def _matrices(forms: Floats, blocks: Floats) -> Floats:
     return found
 
 
-def _corners(hkl: Floats, divisions: Divisions) -> list[tuple[Floats, tuple[Integers, ...]]]:
-    """Points of a grid around some k, and what each counts."""
+def _corners(
+    hkl: Floats, correlations: Correlations
+) -> list[tuple[Complexes, tuple[Integers, ...]]]:
+    """Points of a grid around some k, and what each counts in W of two molecules: (Z, Z, K).
+
+    That goes as e^{ik·(r_m − r_n)} with their places, and slowly besides.
+    """
+    divisions, at = correlations.divisions, correlations.places
+    between = at[:, None] - at
     places = hkl * np.array(divisions)
     low = np.floor(places + _ROUNDING).astype(int)
     far = np.maximum(places - low, 0.0)
@@ -149,7 +157,9 @@ def _corners(hkl: Floats, divisions: Divisions) -> list[tuple[Floats, tuple[Inte
     for step in product((0, 1), repeat=3):
         weights = np.prod(np.where(step, far, 1 - far), axis=1)
         if weights.any():
-            found.append((weights, tuple(((low + step) % divisions).T)))
+            away = (places - low - step) / divisions
+            waves = weights * np.exp(2j * np.pi * (between @ away.T))
+            found.append((waves, tuple(((low + step) % divisions).T)))
     return found
 
 

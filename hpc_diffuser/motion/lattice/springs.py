@@ -108,6 +108,25 @@ class Springs:
                 found[i] += self.shares[i] * both.T.real
         return found
 
+    def between_places(self, hkl: Floats) -> Complexes:
+        """e^{ik·(r_n − r_m)} of molecules at their places: (k, 6Z, 6Z).
+
+        D⁻¹(k) goes as its conjugate and slowly besides: times this it can be averaged over some k,
+        whichever of its copies the lattice has a molecule for.
+        """
+        places = self.packing.places
+        waves = np.exp(2j * np.pi * ((places - places[:, None]) @ hkl.T))
+        found: Complexes = np.moveaxis(waves, 2, 0).repeat(6, axis=1).repeat(6, axis=2)
+        return found
+
+    def all_alike(self) -> Floats:
+        """The projection on translations of all molecules alike, D's zero modes: (6Z, 6Z)."""
+        z = self.packing.n_molecules
+        moved = np.zeros((z, 6, 3))
+        moved[:, :3] = self.packing.turns.swapaxes(1, 2) / np.sqrt(z)
+        found: Floats = moved.reshape(6 * z, 3) @ moved.reshape(6 * z, 3).T
+        return found
+
     def of_pairs(self, stiffness: Floats) -> Floats:
         """K of one stiffness for all atom pairs of each interface (I,), kT/Å²: (I, 6, 6)."""
         return stiffness[:, None, None] * self.units

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from hpc_diffuser.crystal.chains import chain_letters
 from hpc_diffuser.interface.run import Run
 from hpc_diffuser.motion.lattice.full_springs import N_SHAPE
 from hpc_diffuser.motion.lattice.phonons import ROOM_K, dispersion, mass_matrix, sound_velocities
@@ -35,7 +36,7 @@ def springs_of_run(run: Run) -> Contents | None:
     springs = (*lengths.tolist(), *shape)
     stiffness, covariance = modes.lattice.stiffness(springs), modes.lattice.covariance(springs)
     return Contents(
-        words=(_words(modes.lattice, covariance), _MASSES),
+        words=(_words(modes.lattice, covariance), *_of_chains(modes), _MASSES),
         figures=(_figure(modes, stiffness),),
         tables=(
             _interfaces(modes.lattice, lengths, told),
@@ -58,6 +59,17 @@ def _words(lattice: RigidLattice, covariance: Floats) -> str:
         f"{lattice.springs.n_interfaces} interfaces hold the molecules. By their springs alone a "
         f"molecule translates by {translation:.2f} Å rms along any axis, and turns by "
         f"{libration:.2f}° about any axis through its centre of mass."
+    )
+
+
+def _of_chains(modes: Modes) -> tuple[str, ...]:
+    """That several chains are one body."""
+    chains = chain_letters(modes.structure)
+    if len(chains) < 2:
+        return ()
+    return (
+        f"Chains {', '.join(chains)} move as one body, as they lie in the model; springs between "
+        "them there are none.",
     )
 
 
