@@ -23,6 +23,7 @@ from hpc_diffuser.scattering.molecule import Computation
 
 CELL = (17.0, 18.0, 19.0, 88.0, 105.0, 98.0)
 SCREWED = (16.0, 16.0, 19.0, 90.0, 90.0, 90.0)
+CENTRED = (24.0, 14.0, 19.0, 90.0, 103.0, 90.0)
 D_MIN = 3.0
 MODES = {"mode_amplitude_A": [0.3, 0.2, 0.25]}
 # Of every term its model; what is refined in it is all that is not 0.
@@ -212,9 +213,16 @@ def test_averaged_over_mates(name):
         Case(name, "direct", grid, "P 43 21 2", cell).agrees_with_differences()
 
 
-def test_springs_of_molecules_in_several_orientations():
-    """Neighbours of a cell with screw axes, whose molecules' transforms are at the same voxels."""
-    Case("springs alike", "direct", "target", "P 41", SCREWED).agrees_with_differences()
+@pytest.mark.parametrize(
+    ("group", "cell"),
+    [("P 41", SCREWED), pytest.param("C 1 2 1", CENTRED, marks=pytest.mark.slow)],
+)
+def test_springs_of_molecules_in_several_orientations(group, cell):
+    """Neighbours of a cell with screw axes, whose molecules' transforms are at the same voxels.
+
+    Of a centred cell, which has whole hkl without a peak.
+    """
+    Case("springs alike", "direct", "target", group, cell).agrees_with_differences()
 
 
 @pytest.mark.parametrize(
