@@ -19,7 +19,7 @@ The last term is of second order in the correlation of different molecules, ½ (
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -40,6 +40,7 @@ from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.motion.slopes import NeighbourSlopes, neighbour_slopes
 from hpc_diffuser.parallel.communicator import Ranks
+from hpc_diffuser.scattering.lattice_dimming import dimming
 from hpc_diffuser.scattering.lattice_frames import FrameTransforms
 from hpc_diffuser.scattering.lattice_pairs import (
     NeighbourPairs,
@@ -119,6 +120,18 @@ class _Samples:
         quadratic_forms(scalars, self._duals, self._where, tables, *points, values)
         return values
 
+    def dimming(
+        self, scalars: Complexes, tables: tuple[Complexes, Complexes], squares: Floats
+    ) -> Floats:
+        """Derivatives of the values of `forms` by C, as it blurs atoms: (v, 6, 6)."""
+        ones, large = (
+            np.ones(len(self._hkl)),
+            (np.zeros((6, 6)), np.zeros((self._duals.shape[1],) * 2)),
+        )
+        _, pulls = self._pulls(scalars, tables, ones, large)
+        q = np.einsum("vr,mrs->vms", self._hkl, self._to_q)
+        return dimming(scalars.T[self._rows], pulls, q, squares)
+
     def along_q(self, covariance: Floats) -> Floats:
         """qᵀUq of U (3, 3) Å² in the frame of a molecule, the mean over all: (v,)."""
         of_all = np.einsum("mri,ij,msj->rs", self._to_q, covariance, self._to_q)
@@ -152,20 +165,30 @@ class _Samples:
             By W of either order at all ranks' k, on every rank; see `zone_slopes`.
         by_volumes : 10 pairs of (H, K, L)
         """
-        scalars, n = self._at_voxels.of(volumes), len(self.points.hkl)
-        order = np.argsort(self.points.rows, kind="stable")
-        starts = np.searchsorted(self.points.rows[order], np.arange(n + 1))
-        by_values = by_values.astype(np.float64)
+        scalars, by_values = self._at_voxels.of(volumes), by_values.astype(np.float64)
         largest = self._largest(scalars, by_values, group)
         large = large_products(largest, n_all), large_pair_products(largest, self._duals, n_all)
-        products = np.empty(tables[0].shape, complex), np.empty(tables[1].shape, complex)
-        pulls = np.empty((*self._rows.shape, TRANSFORMS), np.complex64)
-        at = (order, starts), self.points.turned, by_values, large
-        form_slopes(scalars, self._duals, self._where, tables, *at, products, pulls)
+        products, pulls = self._pulls(scalars, tables, by_values, large)
         by_volumes = FromVoxels(self._transforms, self._grid, self._expanded, group).volumes(
             self._by_scalars(pulls, group)
         )
         return [_of_all_points(self.points.hkl, own, group) for own in products], by_volumes
+
+    def _pulls(
+        self,
+        scalars: Complexes,
+        tables: tuple[Complexes, Complexes],
+        by_values: Floats,
+        large: tuple[Floats, Floats],
+    ) -> tuple[tuple[Complexes, Complexes], Complexes]:
+        """Derivatives by W of either order, and by each molecule's scalars: of `form_slopes`."""
+        order = np.argsort(self.points.rows, kind="stable")
+        starts = np.searchsorted(self.points.rows[order], np.arange(len(self.points.hkl) + 1))
+        products = np.empty(tables[0].shape, complex), np.empty(tables[1].shape, complex)
+        pulls = np.empty((*self._rows.shape, TRANSFORMS), np.complex64)
+        at = (order, starts), self.points.turned, by_values, large
+        form_slopes(scalars, self._duals, self._where, tables, *at, products, pulls)
+        return products, pulls
 
     def _largest(self, scalars: Complexes, by_values: Floats, group: Ranks) -> list[float]:
         """Of all ranks the largest of slopes, of q, and of each of F, S and Q."""
@@ -340,7 +363,9 @@ class LatticeNeighbours:
             yield self._dimmed(values, field.T @ field / len(field))
 
     def spring_slopes(self, parameters: Parameters, factors: AtomFactors) -> Iterator[Floats]:
-        """Derivatives by each length of the springs: exact but for the dimming, as `mode_slopes`.
+        """Derivatives by each number of the springs, exact but for the dimming.
+
+        Of lengths that is the mean over all atoms, as of `mode_slopes`; of shapes see `dimming`.
 
         Parameters
         ----------
@@ -353,12 +378,11 @@ class LatticeNeighbours:
         """
         lattice, lengths_A = self._lattice, parameters.springs
         stiffer, wider = lattice.stiffness_slopes(lengths_A), lattice.covariance_slopes(lengths_A)
-        volumes, values = self._volumes(parameters, factors), self._values(parameters, factors)
+        volumes = self._volumes(parameters, factors)
         scalars = [samples.scalars(volumes) for samples in self._samples]
-        p = displacements(self._modes.structure.positions, lattice.springs.centre)
+        dimmed = self._dimming_along(parameters, factors, scalars)
         for of_stiffness, of_covariance in zip(stiffer, wider, strict=True):
-            blurred = np.mean(p @ of_covariance @ p.swapaxes(1, 2), axis=0)
-            total = self._dimmed(values, blurred)
+            total = dimmed(of_covariance)
             pairs = self._pairs.changes(lengths_A, of_stiffness, of_covariance, self._points)
             for samples, own, second in zip(self._samples, scalars, pairs, strict=True):
                 about = lattice, lengths_A, samples.points.hkl, self._divisions
@@ -366,6 +390,22 @@ class LatticeNeighbours:
                 forms = samples.forms(own, (table, second * samples.terms.coupled))
                 total += samples.share * forms / self._n_molecules
             yield total
+
+    def _dimming_along(
+        self, parameters: Parameters, factors: AtomFactors, scalars: list[Complexes]
+    ) -> Callable[[Floats], Floats]:
+        """What a change of C (6, 6) does to the intensity as it blurs the atoms: (v,)."""
+        p = displacements(self._modes.structure.positions, self._lattice.springs.centre)
+        if not len(parameters.lattice_shape):
+            values = self._values(parameters, factors)
+            return lambda change: self._dimmed(values, np.mean(p @ change @ p.swapaxes(1, 2), 0))
+        levers = self._modes.structure.positions - self._lattice.springs.centre
+        total = np.zeros((self._n_rows, 6, 6), np.float32)
+        parts = zip(self._samples, scalars, self._tables(parameters.springs), strict=True)
+        for samples, own, tables in parts:
+            found = samples.dimming(own, tables, levers.T @ levers / len(levers))
+            total += np.float32(samples.share / self._n_molecules) * found
+        return lambda change: np.einsum("vij,ij->v", total, change)
 
     @property
     def _points(self) -> list[Floats]:
