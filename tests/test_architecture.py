@@ -136,6 +136,7 @@ def reached(module: str) -> set[str]:
 WITH_RANKS = {
     "scattering.crystal_liquid",
     "scattering.lattice",
+    "scattering.lattice_samples",
     "scattering.lattice_transforms",
     "scattering.mates",
     "scattering.model",

@@ -109,6 +109,8 @@ class Sizes:
         Whether the target has errors, its CC is weighted, and there is a likelihood.
     springs : (int, int)
         Molecules of a cell that springs join, and points of a voxel; 0 without.
+    shaped : bool
+        Whether shapes of springs are refined.
     """
 
     voxels: int
@@ -139,6 +141,7 @@ class Sizes:
     likely: bool = False
     crystal_points: int = 0
     springs: tuple[int, int] = (0, 0)
+    shaped: bool = False
 
 
 def _crystal_points(target: Target, gamma_A: float) -> int:
@@ -215,6 +218,7 @@ def measured_sizes(problem: Problem) -> Sizes:
         weighted=problem.config.target.weights == "errors",
         likely=problem.config.target.knots is not None,
         springs=_springs(problem),
+        shaped="lattice_shape" in problem.space.refined_names,
     )
 
 
@@ -388,6 +392,10 @@ def linearising(sizes: Sizes, share: Share) -> list[Phase]:
     if sizes.springs[0]:
         of_springs = springs.slope_bytes(share.voxels, sizes.springs[0])
         phases.append(held(sizes, share) + maps + of_springs)
+        if sizes.shaped:
+            of_shapes = springs.dimming_bytes(share.voxels, sizes.springs[0])
+            of_shapes += [4 * share.voxels * sizes.refined] * 2  # of `Molecule.rigid_slopes`
+            phases.append(held(sizes, share) + maps + of_shapes)
     phases.append(held(sizes, share) + least_squares.stepping_bytes(sizes.refined))
     measuring = held(sizes, share) + maps + measuring_bytes(sizes.voxels)
     bending = bending_bytes(sizes.largest_shell, DIRECTIONS, sizes.parts)

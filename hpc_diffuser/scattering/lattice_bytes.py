@@ -32,7 +32,13 @@ def intensity_bytes(voxels: int, molecules: int) -> list[float]:
 
 
 def slope_bytes(voxels: int, molecules: int) -> list[float]:
-    """The same of `gradient`, which takes more than slopes along springs: pulls, their sums."""
+    """The same of `gradient`, which takes more than slopes along lengths: pulls, their sums."""
     pulls = [*[32 * molecules * voxels] * 2, 64 * molecules * voxels]
     from_voxels = [*[8 * molecules * voxels] * 7]
     return intensity_bytes(voxels, molecules) + pulls + from_voxels
+
+
+def dimming_bytes(voxels: int, molecules: int) -> list[float]:
+    """The same of slopes along shapes of springs: see `lattice_dimming.dimming`."""
+    of_molecules = [*[8 * TRANSFORMS * molecules * voxels] * 2, 24 * molecules * voxels]
+    return intensity_bytes(voxels, molecules) + of_molecules + [*[144 * voxels] * 2]

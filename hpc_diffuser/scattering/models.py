@@ -113,9 +113,10 @@ class Model(Diffuse[Floats], Protocol):
         ...
 
     def spring_slopes(self, parameters: Parameters, normals: Floats) -> Iterator[Floats]:
-        """Derivatives of the intensity by the lengths of springs, in the same approximation.
+        """Derivatives of the intensity by the numbers of springs, in the same approximation.
 
-        What neighbours add is exact but for its dimming, that of all atoms alike.
+        What neighbours add is exact but for its dimming: of lengths that of all atoms alike, of
+        shapes atom by atom but for high powers of their distances.
 
         Parameters
         ----------
