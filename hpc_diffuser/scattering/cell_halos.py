@@ -24,6 +24,9 @@ from hpc_diffuser.scattering.halos import period, power_series, series_terms, zo
 from hpc_diffuser.system.arrays import Complexes, Floats, Integers
 
 _REACH = 16.0  # in correlation lengths: e^{-16} = 1e-7
+_KEPT_BYTES = 1 << 26  # of lattice points that are kept for the next evaluation, at most
+_POINT_BYTES = 16
+_MORE = 1 + 1e-9  # no point at the edge is lost by rounding
 
 
 class CellHalos:
@@ -51,7 +54,6 @@ class CellHalos:
         expanded: Integers,
     ):
         cell, positions = grid.unit_cell, modes.structure.positions
-        self._cell, self._divisions = cell, grid.whole_divisions()
         self._lattice = centring(modes.space_group, cell)
         voxels = indices[rows]
         placed = placed_molecules(voxels, grid.divisions, cell, modes.space_group)
@@ -63,7 +65,17 @@ class CellHalos:
         centre = to_fraction @ centre_of_mass(modes.structure)
         self._centres = placed.rotations @ centre + placed.translations
         self.middle: Floats = (positions.min(axis=0) + positions.max(axis=0)) / 2
-        self._places = zone_positions(voxels, period(self._divisions, self._lattice))
+        shape = period(grid.whole_divisions(), self._lattice)
+        n = len(self._molecules)
+        most = _KEPT_BYTES // (_POINT_BYTES * max(1, n * (n - 1) // 2))
+        self._points = {
+            (i, j): NearPoints(
+                self._centres[m] - self._centres[k], shape, cell, self._lattice, most
+            )
+            for i, m in enumerate(self._molecules)
+            for j, k in enumerate(self._molecules[:i])
+        }
+        self._places = zone_positions(voxels, shape)
         self._q_squared = 4 * np.pi**2 * grid.inverse_d_squared(voxels)
         self._largest = 4 * np.pi**2 * float(grid.inverse_d_squared(indices).max())
 
@@ -80,15 +92,11 @@ class CellHalos:
         placed = [self._placed.transform(m, own, self.middle) for m in self._molecules]
         x, terms = self._q_squared * sigma_A**2, series_terms(self._largest * sigma_A**2)
         total = np.zeros(len(x))
-        for i, m in enumerate(self._molecules):
-            for j, n in enumerate(self._molecules[:i]):
-                apart = self._centres[m] - self._centres[n]
-                waves = coupling_waves(
-                    apart, gamma_A, terms, self._divisions, self._cell, self._lattice
-                )
-                both = placed[i] * placed[j].conj()
-                total += both.real * self._series(waves.real, x)
-                total -= both.imag * self._series(waves.imag, x)
+        for (i, j), points in self._points.items():
+            waves = coupling_waves(points, gamma_A, terms)
+            both = placed[i] * placed[j].conj()
+            total += both.real * self._series(waves.real, x)
+            total -= both.imag * self._series(waves.imag, x)
         mean: Floats = 2 * total / len(self._molecules)
         return mean
 
@@ -97,67 +105,91 @@ class CellHalos:
         return power_series(waves / factorials[:, None], self._places, x)
 
 
-def coupling_waves(
-    apart: Floats,
-    gamma_A: float,
-    terms: int,
-    divisions: tuple[int, int, int],
-    unit_cell: tuple[float, ...],
-    lattice: Centring,
-) -> Complexes:
-    """Σ_R e^{−n|R + d|/γ} e^{2πi hkl·R} for n = 1, 2, ... at every position in a `halos.period`.
+class NearPoints:
+    """|R + d| of the lattice vectors R near to −d, and where each R is in a `halos.period`.
+
+    They depend on no parameter: up to some cells away those that were made last are kept.
 
     Parameters
     ----------
     apart : (3,) float
         d, in fractions of the cell.
+    shape : 3 ints
+        Of the period.
+    unit_cell : 6 floats, Å and degrees
+    lattice : Centring
+    most : int
+        So many are kept, at most.
+    """
+
+    def __init__(
+        self,
+        apart: Floats,
+        shape: tuple[int, int, int],
+        unit_cell: tuple[float, ...],
+        lattice: Centring,
+        most: int,
+    ):
+        self.shape, self._apart, self._lattice, self._most = shape, apart, lattice, most
+        to_fraction = fractionalization(unit_cell)
+        to_cartesian = np.linalg.inv(to_fraction)
+        self._metric: Floats = to_cartesian.T @ to_cartesian
+        self._planes: Floats = np.linalg.norm(to_fraction, axis=1)  # to an Å, along each axis
+        self._kept: tuple[list[int], Floats, Integers] | None = None
+
+    def within(self, radius_A: float) -> tuple[Floats, Integers]:
+        """|R + d| in Å up to a radius, and the places of R."""
+        # The sphere's largest u = R·a* is at R ∥ a*.
+        reach = np.ceil(radius_A * self._planes).astype(int) + 1
+        if self._kept is not None and self._kept[0] == reach.tolist():
+            squared, places = self._kept[1:]
+        else:
+            squared, places = self._made(reach, _MORE * float(((reach - 1) / self._planes).min()))
+            kept = reach.tolist(), squared, places
+            self._kept = kept if len(squared) <= self._most else None
+        near = squared < radius_A**2
+        return np.sqrt(squared[near]), places[near]
+
+    def _made(self, reach: Integers, radius_A: float) -> tuple[Floats, Integers]:
+        """|R + d|² and places of all that are so many cells away, up to a radius."""
+        steps, found = self._lattice.steps, list[tuple[Floats, Integers]]()
+        for point in np.array(self._lattice.points):
+            start = np.floor(-self._apart - point / steps).astype(int)
+            axes = [np.arange(s - r, s + r + 2) for s, r in zip(start, reach, strict=True)]
+            for u in axes[0]:
+                planes = np.meshgrid([u], axes[1], axes[2], indexing="ij")
+                cells = np.stack(planes, -1).reshape(-1, 3)
+                away = cells + point / steps + self._apart
+                squared = np.einsum("ri,ij,rj->r", away, self._metric, away, optimize=True)
+                near = squared <= radius_A**2
+                places = tuple((steps * cells[near] + point).T)
+                found.append((squared[near], np.ravel_multi_index(places, self.shape, "wrap")))
+        squares, of_all = zip(*found, strict=True)
+        return np.concatenate(squares), np.concatenate(of_all)
+
+
+def coupling_waves(points: NearPoints, gamma_A: float, terms: int) -> Complexes:
+    """Σ_R e^{−n|R + d|/γ} e^{2πi hkl·R} for n = 1, 2, ... at every position in a `halos.period`.
+
+    Parameters
+    ----------
+    points : NearPoints
     gamma_A : float, Å
     terms : int
         Largest n.
-    divisions : 3 ints
-    unit_cell : 6 floats, Å and degrees
-    lattice : Centring
 
     Returns
     -------
     (terms, P) complex
     """
-    shape = period(divisions, lattice)
-    lengths, bins = _lattice_points(apart, _REACH * gamma_A, shape, unit_cell, lattice)
-    found = np.zeros((terms, int(np.prod(shape))), complex)
+    lengths, bins = points.within(_REACH * gamma_A)
+    found = np.zeros((terms, int(np.prod(points.shape))), complex)
     for n in range(1, terms + 1):
         near = lengths < _REACH * gamma_A / n
         lengths, bins = lengths[near], bins[near]
         folded = np.bincount(bins, np.exp(-n / gamma_A * lengths), found.shape[1])
-        found[n - 1] = np.fft.fftn(folded.reshape(shape)).conj().ravel()
+        found[n - 1] = np.fft.fftn(folded.reshape(points.shape)).conj().ravel()
     return found
-
-
-def _lattice_points(
-    apart: Floats,
-    radius_A: float,
-    bins: tuple[int, int, int],
-    unit_cell: tuple[float, ...],
-    lattice: Centring,
-) -> tuple[Floats, Integers]:
-    """|R + d| in Å up to a radius, and the places of R among the bins."""
-    to_fraction = fractionalization(unit_cell)
-    metric = np.linalg.inv(to_fraction).T @ np.linalg.inv(to_fraction)
-    # The sphere's largest u = R·a* is at R ∥ a*.
-    reach = np.ceil(radius_A * np.linalg.norm(to_fraction, axis=1)).astype(int) + 1
-    lengths, places = [], []
-    for point in np.array(lattice.points):
-        start = np.floor(-apart - point / lattice.steps).astype(int)
-        axes = [np.arange(s - r, s + r + 2) for s, r in zip(start, reach, strict=True)]
-        for u in axes[0]:
-            cells = np.stack(np.meshgrid([u], axes[1], axes[2], indexing="ij"), -1).reshape(-1, 3)
-            away = cells + point / lattice.steps + apart
-            squared = np.einsum("ri,ij,rj->r", away, metric, away, optimize=True)
-            near = squared < radius_A**2
-            lengths.append(np.sqrt(squared[near]))
-            steps = lattice.steps * cells[near] + point
-            places.append(np.ravel_multi_index(tuple(steps.T), bins, mode="wrap"))
-    return np.concatenate(lengths), np.concatenate(places)
 
 
 def _rows_of(some: Integers, every: Integers) -> Integers:

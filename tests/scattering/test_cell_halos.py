@@ -8,7 +8,7 @@ import pytest
 from builders import gemmi_form_factors, random_structure, s_vectors
 from ranks_in_turn import on_ranks
 
-from hpc_diffuser.crystal.lattice import fractionalization, grid_to_resolution
+from hpc_diffuser.crystal.lattice import centring, fractionalization, grid_to_resolution
 from hpc_diffuser.crystal.structure import centre_of_mass
 from hpc_diffuser.crystal.symmetry import grid_operations, unique_indices
 from hpc_diffuser.motion.disorder import Disorder
@@ -16,6 +16,8 @@ from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.motion.random_numbers import generator, normal_samples
 from hpc_diffuser.parallel.communicator import Ranks
+from hpc_diffuser.scattering.cell_halos import NearPoints, coupling_waves
+from hpc_diffuser.scattering.halos import period
 from hpc_diffuser.scattering.model import ForwardModel, forward_model
 from hpc_diffuser.scattering.molecule import Computation
 
@@ -204,3 +206,16 @@ def dimmed_transforms(crystal: Crystal, u_A2: np.ndarray) -> tuple[np.ndarray, l
         dimming = np.exp(-0.5 * np.einsum("vi,aij,vj->va", q, u, q))
         found.append(np.sum(factors * dimming * np.exp(1j * q @ own.T), axis=1))
     return np.array(found), centres, q
+
+
+@pytest.mark.parametrize("group", CELLS)
+def test_what_is_kept_changes_no_bit(group):
+    """Lattice points from evaluations before: as if each were the first."""
+    cell = CELLS[group]
+    lattice, apart = centring(group, cell), np.array([0.3, -0.8, 0.6])
+    shape = period((3, 3, 3), lattice)
+    many, none = (NearPoints(apart, shape, cell, lattice, most) for most in (10**6, 0))
+    for gamma_A in (4.0, 4.01, 6.0, 3.99, 4.0):
+        kept = coupling_waves(many, gamma_A, 6)
+        np.testing.assert_array_equal(kept, coupling_waves(none, gamma_A, 6))
+        assert many._kept is not None and none._kept is None
