@@ -33,6 +33,7 @@ from hpc_diffuser.maps.zones import most_blocks, zones_bytes
 from hpc_diffuser.motion.ensemble import n_configurations
 from hpc_diffuser.parallel.decomposition import Work, choose_layout, share_planes
 from hpc_diffuser.scattering import (
+    cell_halos,
     collecting,
     crystal_liquid,
     dealing,
@@ -44,9 +45,10 @@ from hpc_diffuser.scattering import (
 )
 from hpc_diffuser.scattering import lattice_bytes as springs
 from hpc_diffuser.scattering import mates as symmetry_mates
+from hpc_diffuser.scattering.cell_halos import CellHaloSizes
 from hpc_diffuser.scattering.density import DensityTransform
 from hpc_diffuser.scattering.estimator_costs import expanding_bytes
-from hpc_diffuser.scattering.lattice_zone import parts_of_voxels
+from hpc_diffuser.scattering.lattice_bytes import SpringSizes
 from hpc_diffuser.scattering.molecule import Computation
 from hpc_diffuser.scattering.slab import BLOCK, Slab, slab
 from hpc_diffuser.scattering.transform import MakeTransform, choose_transform
@@ -107,8 +109,11 @@ class Sizes:
         Of shells, in Brillouin zones or blocks of them that are resampled; at most about so many.
     has_errors, weighted, likely : bool
         Whether the target has errors, its CC is weighted, and there is a likelihood.
-    springs : (int, int)
-        Molecules of a cell that springs join, and points of a voxel; 0 without.
+    springs : SpringSizes or None
+        Of neighbours on springs, where there are any.
+    frames : bool
+        Whether slopes along frames' weights are taken.
+    cell_halos : CellHaloSizes or None
     shaped : bool
         Whether shapes of springs are refined.
     """
@@ -140,7 +145,9 @@ class Sizes:
     weighted: bool
     likely: bool = False
     crystal_points: int = 0
-    springs: tuple[int, int] = (0, 0)
+    springs: SpringSizes | None = None
+    frames: bool = False
+    cell_halos: CellHaloSizes | None = None
     shaped: bool = False
 
 
@@ -217,18 +224,20 @@ def measured_sizes(problem: Problem) -> Sizes:
         has_errors=target.errors is not None,
         weighted=problem.config.target.weights == "errors",
         likely=problem.config.target.knots is not None,
-        springs=_springs(problem),
+        springs=springs.spring_sizes(
+            problem.modes, target.grid, target.d_min, how.motion_A, problem.space.farthest
+        ),
+        frames=bool(problem.space.of_frames.any()),
+        cell_halos=_cell_halos(problem, how),
         shaped="lattice_shape" in problem.space.refined_names,
     )
 
 
-def _springs(problem: Problem) -> tuple[int, int]:
+def _cell_halos(problem: Problem, how: Computation) -> CellHaloSizes | None:
     """See `Sizes`."""
-    lattice = problem.modes.lattice
-    if lattice is None:
-        return 0, 0
-    divisions = problem.target.grid.divisions
-    return lattice.springs.packing.n_molecules, parts_of_voxels(divisions)
+    if how.halos != "cell":
+        return None
+    return cell_halos.halo_sizes(problem.modes, problem.space.at_most("halo_gamma_A"))
 
 
 def _expanding(problem: Problem, coarse: Slab, drawn: bool) -> tuple[Phase, Phase]:
@@ -307,7 +316,10 @@ def held(sizes: Sizes, share: Share) -> Phase:
         kept += symmetry_mates.mates_bytes(sizes.expanded, sizes.mates, own)
     kept += liquid.kept_bytes(sizes.liquid_points)
     kept += crystal_liquid.kept_bytes(sizes.crystal_points)
-    kept += springs.kept_bytes(own, *sizes.springs)
+    if sizes.springs is not None:
+        kept += springs.kept_bytes(own, sizes.springs.molecules, sizes.springs.parts)
+    if sizes.cell_halos is not None:
+        kept += cell_halos.kept_bytes(own, share.voxels, sizes.cell_halos)
     if sizes.interpolated:
         kept += volume.volume_bytes(computed_voxels(sizes))
         kept += interpolation.kept_bytes(share.voxels)
@@ -332,8 +344,9 @@ def building(sizes: Sizes, share: Share) -> list[Phase]:
             coarse + kept + interpolated.rows_bytes(every),
             coarse + kept + interpolation.building_bytes(voxels),
         ]
-    if sizes.springs[0]:
-        phases.append(kept + springs.building_bytes(voxels, sizes.springs[0]))
+    if sizes.springs is not None:
+        own = math.ceil(voxels / sizes.mates)
+        phases.append(kept + springs.building_bytes(own, sizes.springs.molecules))
     if sizes.mates > 1:
         phases.append(expansion_bytes(sizes.voxels, sizes.mates, every, sizes.box))
     return phases
@@ -341,7 +354,8 @@ def building(sizes: Sizes, share: Share) -> list[Phase]:
 
 def evaluating(sizes: Sizes, share: Share) -> list[Phase]:
     """`internal_motion`, beside maps that were calculated before."""
-    own, stored = share.computed, share.stored
+    own, stored, voxels = share.computed, share.stored, math.ceil(share.voxels / sizes.mates)
+    part = stored / max(sizes.coarse.size, 1)
     per_voxel = 4 if sizes.interpolated else 8
     kept = held(sizes, share) + [per_voxel * share.voxels] * _KEPT_MAPS
     sums = moment_bytes.sampling_bytes(sizes.atoms, stored)
@@ -358,8 +372,13 @@ def evaluating(sizes: Sizes, share: Share) -> list[Phase]:
         phases.append(kept + volume.volume_filling_bytes(own, computed_voxels(sizes), points))
     if sizes.mates > 1:
         phases.append(kept + symmetry_mates.averaging_bytes(sizes.expanded))
-    if sizes.springs[0]:
-        phases.append(kept + springs.intensity_bytes(share.voxels, sizes.springs[0]))
+    if sizes.springs is not None:
+        on_springs = kept + springs.table_bytes(sizes.springs)
+        phases.append(on_springs + springs.transform_bytes(sizes.springs, part))
+        phases.append(on_springs + springs.intensity_bytes(voxels, sizes.springs.molecules))
+    if sizes.cell_halos is not None:
+        of_cell = voxels, share.voxels, own, sizes.expanded, sizes.cell_halos
+        phases.append(kept + cell_halos.intensity_bytes(*of_cell))
     if sizes.liquid_points:
         phases.append(kept + liquid.series_bytes(own, sizes.liquid_points))
     if sizes.crystal_points:
@@ -377,7 +396,7 @@ def linearising(sizes: Sizes, share: Share) -> list[Phase]:
     voxels = math.ceil(share.voxels / sizes.mates)
     rows = normal_equations.kept_bytes(voxels, sizes.refined)
     rows += likelihood_equations.more_kept_bytes(voxels) * sizes.likely
-    rows += [4 * voxels] * (sizes.refined * bool(sizes.springs[0]))  # see `common_growth`
+    rows += [4 * voxels] * (sizes.refined * (sizes.springs is not None))  # see `common_growth`
     of_plane = int(sizes.plane_voxels.max(initial=0))
     maps = [8 * voxels] * 4  # the present one, two to its sides, their difference
     phases = [maps + phase for phase in evaluating(sizes, share)]
@@ -389,13 +408,14 @@ def linearising(sizes: Sizes, share: Share) -> list[Phase]:
     phases.append(held(sizes, share) + maps + along_modes)
     if sizes.forcing[0]:
         phases.append(held(sizes, share) + maps + polishing(sizes, share))
-    if sizes.springs[0]:
-        of_springs = springs.slope_bytes(share.voxels, sizes.springs[0])
-        phases.append(held(sizes, share) + maps + of_springs)
+    if sizes.springs is not None:
+        kept = held(sizes, share) + maps + springs.table_bytes(sizes.springs)
+        kept += springs.transform_bytes(sizes.springs, share.stored / max(sizes.coarse.size, 1))
+        phases.append(kept + springs.slope_bytes(voxels, sizes.springs.molecules))
+        changes = springs.table_change_bytes(sizes.springs)
+        phases.append(kept + changes + springs.column_bytes(voxels, share.computed, sizes.springs))
         if sizes.shaped:
-            of_shapes = springs.dimming_bytes(share.voxels, sizes.springs[0])
-            of_shapes += [4 * share.voxels * sizes.refined] * 2  # of `Molecule.rigid_slopes`
-            phases.append(held(sizes, share) + maps + of_shapes)
+            phases.append(kept + springs.dimming_bytes(voxels, sizes.springs.molecules))
     phases.append(held(sizes, share) + least_squares.stepping_bytes(sizes.refined))
     measuring = held(sizes, share) + maps + measuring_bytes(sizes.voxels)
     bending = bending_bytes(sizes.largest_shell, DIRECTIONS, sizes.parts)

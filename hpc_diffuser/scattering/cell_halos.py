@@ -13,12 +13,15 @@ equal q² this, too, averages to nothing over a Brillouin zone.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.special import gammaln
 
 from hpc_diffuser.crystal.lattice import Centring, HklGrid, centring, fractionalization
 from hpc_diffuser.crystal.placed import placed_molecules
 from hpc_diffuser.crystal.structure import centre_of_mass
+from hpc_diffuser.crystal.symmetry import operators
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.scattering.halos import period, power_series, series_terms, zone_positions
 from hpc_diffuser.system.arrays import Complexes, Floats, Integers
@@ -103,6 +106,62 @@ class CellHalos:
     def _series(self, waves: Floats, x: Floats) -> Floats:
         factorials = np.exp(gammaln(np.arange(len(waves)) + 2.0))
         return power_series(waves / factorials[:, None], self._places, x)
+
+
+@dataclass(frozen=True)
+class CellHaloSizes:
+    """What does not go with a rank's voxels.
+
+    Attributes
+    ----------
+    molecules, orientations : int
+        Of a cell, and of those the ones that no centring makes of each other.
+    points : float
+        Lattice points in reach of the longest correlation.
+    """
+
+    molecules: int
+    orientations: int
+    points: float
+
+    @property
+    def pairs(self) -> int:
+        """Of molecules of two orientations."""
+        return self.orientations * (self.orientations - 1) // 2
+
+
+def halo_sizes(modes: Modes, gamma_A: float) -> CellHaloSizes:
+    """Of a crystal, and the longest correlation length."""
+    molecules = len(operators(modes.space_group, modes.unit_cell)[0])
+    centred = len(centring(modes.space_group, modes.unit_cell).points)
+    a_point = 1 / float(np.linalg.det(fractionalization(modes.unit_cell))) / centred
+    points = 4 / 3 * np.pi * (_REACH * gamma_A) ** 3 / a_point
+    return CellHaloSizes(molecules, molecules // centred, float(points))
+
+
+def kept_bytes(voxels: int, expanded: int, sizes: CellHaloSizes) -> list[float]:
+    """Bytes of each array that `CellHalos` keeps for so many voxels of a rank, and all mates."""
+    of_molecules = [4 * sizes.molecules * voxels, sizes.molecules * voxels]
+    points = min(_POINT_BYTES * sizes.points * sizes.pairs, _KEPT_BYTES)
+    return [24 * voxels, 4 * voxels, 8 * voxels, *of_molecules, 24 * expanded, 8 * expanded, points]
+
+
+def intensity_bytes(
+    voxels: int, expanded: int, computed: int, all_expanded: int, sizes: CellHaloSizes
+) -> list[float]:
+    """The same of `intensity`, and of the average transform that it is given.
+
+    Parameters
+    ----------
+    voxels, expanded, computed : int
+        Of a rank: asked for, those with their mates, and those that its molecule is computed at.
+    all_expanded : int
+        Of all ranks.
+    sizes : CellHaloSizes
+    """
+    average = [24 * computed, *[16 * computed] * 3, *[8 * all_expanded] * 3]
+    placed = [16 * voxels] * (sizes.orientations + 5)
+    return [*average, 8 * expanded, *placed, 2 * _POINT_BYTES * sizes.points]
 
 
 class NearPoints:

@@ -41,6 +41,15 @@ _FIRST, _SECOND = (0, 1, 2, 0, 0, 1), (0, 1, 2, 1, 2, 2)  # xx, yy, zz, xy, xz, 
 _ATOM_WIDTH_A = PAIR_WIDTH_A / np.sqrt(2)
 
 
+def rigid_band(modes: Modes, grid: HklGrid, d_min: float, motion_A: float) -> BandGrid:
+    """The coarse grid that carries them; see `RigidTransforms`."""
+    positions = modes.structure.positions
+    still = positions - (positions.min(axis=0) + positions.max(axis=0)) / 2
+    electrons, width = atomic_numbers(modes.structure), _ATOM_WIDTH_A + motion_A
+    distances = atom_distances(still, electrons, width, modes.unit_cell)
+    return choose_band_grid(grid, d_min, distances, _ERROR)
+
+
 class RigidTransforms:
     """F, S and Q of one molecule on a coarse grid, by all ranks of a group.
 
@@ -83,11 +92,7 @@ class RigidTransforms:
         still = replace(modes.structure, positions=positions - self.middle)
         self._structure, self._centre = modes.structure, centre
         self._weights = self._weights_at(positions)
-        electrons = atomic_numbers(modes.structure)
-        distances = atom_distances(
-            still.positions, electrons, _ATOM_WIDTH_A + motion_A, modes.unit_cell
-        )
-        self.band: BandGrid = choose_band_grid(grid, d_min, distances, _ERROR)
+        self.band: BandGrid = rigid_band(modes, grid, d_min, motion_A)
         coarse = self.band.grid
         costs = plane_costs(coarse, self.band.d_min)
         blocks = np.add.reduceat(costs, np.arange(0, len(costs), BLOCK))

@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 
 from hpc_diffuser.crystal.lattice import grid_to_resolution
-from hpc_diffuser.crystal.symmetry import expansion_bytes, grid_operations, laue_expansion
+from hpc_diffuser.crystal.symmetry import (
+    expansion_bytes,
+    grid_operations,
+    laue_expansion,
+    unique_indices,
+)
 from hpc_diffuser.fit import scoring
 from hpc_diffuser.fit.stepping import normal_equations
 from hpc_diffuser.fit.stepping.likelihood_equations import LikelihoodEquations, more_kept_bytes
@@ -18,8 +23,9 @@ from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.lattice.rigid_lattice import rigid_lattice
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.scattering import lattice, lattice_bytes, liquid, volume
+from hpc_diffuser.scattering import cell_halos, lattice, lattice_bytes, liquid, volume
 from hpc_diffuser.scattering.boxes import FARTHEST, farthest_box
+from hpc_diffuser.scattering.cell_halos import coupling_waves
 from hpc_diffuser.scattering.drawing import Drawing
 from hpc_diffuser.scattering.exact_sums import CHUNK
 from hpc_diffuser.scattering.lattice_zone import parts_of_voxels
@@ -163,3 +169,23 @@ def test_liquid_motion_and_volume():
     assert [made._distances.nbytes] == liquid.kept_bytes(points)
     filled = volume.Volume(grid, indices, np.arange(len(indices)), Ranks())
     assert [filled._filled.nbytes] == volume.volume_bytes(len(indices))
+
+
+def test_halos_of_the_cell(modes):
+    """What they keep for each voxel, and at most of lattice points."""
+    cell, group = (21.0, 23.0, 24.0, 90.0, 90.0, 90.0), "P 21 21 21"
+    grid = grid_to_resolution(cell, (3, 3, 3), 3.0)
+    operations = grid_operations(grid, group)
+    indices = unique_indices(grid, 10.0, 3.0, operations)
+    expanded, _ = laue_expansion(indices, grid.divisions, operations)
+    own, rows = replace(modes, unit_cell=cell, space_group=group), np.arange(len(indices))
+    made = cell_halos.CellHalos(own, grid, indices, rows, expanded)
+    coupling_waves(next(iter(made._points.values())), 20.0, 3)
+    placed = [a for a in arrays_of(made._placed) if a.size >= len(indices)]
+    every = [a for a in arrays_of(made) if a.size >= len(indices)]
+    sizes = cell_halos.halo_sizes(own, 20.0)
+    *of_voxels, points = cell_halos.kept_bytes(len(indices), len(expanded), sizes)
+    found = sum(a.nbytes for a in [*placed, *every])
+    assert 0.8 * sum(of_voxels) < found <= sum(of_voxels)
+    kept = sum(a.nbytes for a in next(iter(made._points.values()))._kept[1:])
+    assert 0.8 * points < kept * sizes.pairs < 2 * points
