@@ -32,7 +32,8 @@ from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.motion.random_numbers import generator, normal_samples
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering import lattice as lattice_module
-from hpc_diffuser.scattering.lattice import LatticeNeighbours, ZonePoints, zone_matrices
+from hpc_diffuser.scattering.lattice import LatticeNeighbours
+from hpc_diffuser.scattering.lattice_zone import ZonePoints, zone_matrices
 from hpc_diffuser.scattering.model import forward_model
 from hpc_diffuser.scattering.molecule import Computation
 
