@@ -69,6 +69,7 @@ class Fit:
     def __init__(self, problem: Problem, samples: int):
         self._problem, self._normals = problem, problem.normals(samples, FINAL)
         self.model, _ = compare(problem, Ranks())
+        self._made: dict[bytes, np.ndarray] = {}
         self.see(~problem.target.free)
 
     def see(self, seen: np.ndarray) -> None:
@@ -92,8 +93,12 @@ class Fit:
         return bounds.mean(axis=1) if given is None else np.clip(given, *bounds.T)
 
     def map(self, point: np.ndarray) -> np.ndarray:
-        """Of a point: (V,)."""
-        return self.model.internal_motion(self._problem.space.parameters(point), self._normals)
+        """Of a point: (V,); where all begin it is asked for again and again."""
+        if self.model.scaling is None and point.tobytes() in self._made:
+            return self._made[point.tobytes()]
+        found = self.model.internal_motion(self._problem.space.parameters(point), self._normals)
+        self._made[point.tobytes()] = found
+        return found
 
     def columns(self, point: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """Its slopes."""
@@ -128,8 +133,9 @@ class Fit:
         By the slopes of every point that is better, or by the given ones, never made anew.
         """
         here, damping, rejected = self.map(point), DAMPING, 0
-        by = list(self.columns(point)) if columns is None else columns
+        by = columns
         for _ in range(steps):
+            by = by or list(self.columns(point))
             there = self._step(point, here, by, damping)
             found = self.map(there)
             gain = self._objective(point, here) - self._objective(there, found)
@@ -140,7 +146,7 @@ class Fit:
             if rejected > MOST_REJECTED or 0 <= gain < WORTH:
                 break
             if gain > 0 and columns is None:
-                by = list(self.columns(point))
+                by = None
         return point, here
 
     def part(self, unseen: np.ndarray, point: np.ndarray, columns: list, rounds: int) -> np.ndarray:
