@@ -123,11 +123,13 @@ class Packing:
         return [f"{operator}: {cell}" for operator, cell in zip(operators, labels, strict=True)]
 
     def images(self) -> list[str]:
-        """Of each interface that neighbour as the image of x, y, z: `-y,x+1,z+1/4`."""
-        return [
-            triplet(self.rotations[n.operator], self.translations[n.operator] + n.cell)
-            for n in self.firsts()
-        ]
+        """Of each interface that neighbour, as of `image`."""
+        return [self.image(n.place) for n in self.firsts()]
+
+    def image(self, place: Place) -> str:
+        """A molecule as the image of x, y, z: `-y,x+1,z+1/4`."""
+        operator, cell = place
+        return triplet(self.rotations[operator], self.translations[operator] + cell)
 
 
 def crystal_packing(

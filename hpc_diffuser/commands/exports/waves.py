@@ -9,7 +9,7 @@ from hpc_diffuser.commands.export import Options
 from hpc_diffuser.commands.exports.made import Made
 from hpc_diffuser.commands.exports.motions import checked_path
 from hpc_diffuser.commands.exports.source import Source
-from hpc_diffuser.crystal.packing import Place
+from hpc_diffuser.crystal.packing import Packing, Place
 from hpc_diffuser.crystal.structure import Structure
 from hpc_diffuser.io.motions.conformations import conformation_files
 from hpc_diffuser.motion.lattice.phonons import ROOM_K, mass_matrix
@@ -42,7 +42,7 @@ def along_phonon(source: Source, options: Options) -> Made:
     said = [
         f"{options.output}: {n_models} models of {len(places)} molecules, {_told(wave)}, "
         f"{options.reach:g} standard deviations; rms {rms:.2f} Å per atom",
-        *_chains(modes.structure, structure, places),
+        *_chains(modes.structure, structure, packing, places),
         *(f"its atoms: {path}" for path in files if path != options.output),
     ]
     return Made(files, tuple(said))
@@ -85,12 +85,12 @@ def _copies(structure: Structure, n: int, positions: np.ndarray) -> Structure:
     return replace(every, positions=positions, chain_ids=names)
 
 
-def _chains(one: Structure, whole: Structure, places: list[Place]) -> list[str]:
+def _chains(one: Structure, whole: Structure, packing: Packing, places: list[Place]) -> list[str]:
     """Which chains are which molecule."""
     own = whole.chain_ids.reshape(len(places), len(one))
     lines = []
     for (operator, cell), names in zip(places, own, strict=True):
-        where = " ".join(map(str, cell))
+        where = f"operator {operator + 1}, cell {' '.join(map(str, cell))}"
         chains = ", ".join(dict.fromkeys(names.tolist()))
-        lines.append(f"chain {chains}: operator {operator + 1}, cell {where}")
+        lines.append(f"chain {chains}: {where}, {packing.image((operator, cell))}")
     return lines
