@@ -23,6 +23,7 @@ from hpc_diffuser.motion.registry import PARAMETERS
 MOVE_MORE = 0.05  # of the atoms: fewer that move more than the crystal says are no warning
 FAILED = 0.1  # of the restarts: fewer are no warning
 DEVIATIONS = 2.0  # standard deviations that a difference has to exceed to be one
+FAR_FROM_BAYES = 3.0  # times: a prior's weight that is right to within that is no warning
 _POINTS = ("answer", "median", "best")
 # How far motions go; single modes have names of their own.
 _AMPLITUDES = tuple(row.name for row in PARAMETERS if row.is_amplitude)
@@ -47,7 +48,35 @@ def cautions(summary: Summary, search: SearchConfig) -> list[str]:
         *(_of_the_minimum(summary, outcome) if outcome else ()),
         *_of_bounds(summary, findings),
         *(_of_b_factors(outcome) if outcome else ()),
+        *(_of_springs(outcome) if outcome else ()),
     ]
+
+
+def _of_springs(outcome: Outcome) -> Iterator[str]:
+    """A prior of springs that is not worth what it says, and stiffness that no data tell."""
+    found, prior = outcome.intervals, outcome.prior
+    if found is None:
+        return
+    times = found.springs_prior_times
+    if prior and times is not None and not 1 / FAR_FROM_BAYES < times < FAR_FROM_BAYES:
+        does = "draws springs to those of pairs of atoms" if times > 1 else "hardly holds springs"
+        yield (
+            f"[prior] springs = {prior.springs:.3g} is {times:.2g} times what springs_tau = "
+            f"{prior.springs_tau:.3g} means beside data that scatter as these do: it {does}: set "
+            f"springs = {prior.springs / times:.2g}"
+        )
+    unknown = [
+        f"{one.interface} {way} axis {axis}"
+        for one in found.stiffness
+        for way, told in (("along", one.along_undetermined), ("about", one.about_undetermined))
+        for axis, yes in enumerate(told, start=1)
+        if yes
+    ]
+    if unknown:
+        yield (
+            "the data do not determine all of the springs' stiffness; of these interfaces and axes "
+            f"the prior says more than they do: {', '.join(unknown)}"
+        )
 
 
 def _of_the_search(summary: Summary, findings: Findings, search: SearchConfig) -> Iterator[str]:

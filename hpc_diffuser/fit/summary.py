@@ -192,6 +192,8 @@ class PriorShare:
         Parts of the objective.
     weights, of_weights : float
         θ of the relative entropy of frames' weights, and its part of the objective.
+    springs, springs_tau, of_springs : float
+        Weight of the prior of springs of any shape, τ, and its part of the objective.
     """
 
     amplitudes: float
@@ -204,6 +206,9 @@ class PriorShare:
     of_anisou: float = 0.0
     weights: float = 0.0
     of_weights: float = 0.0
+    springs: float = 0.0
+    springs_tau: float = 1.0
+    of_springs: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

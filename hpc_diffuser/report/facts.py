@@ -265,6 +265,10 @@ def _prior(part: str, found: PriorShare) -> Iterator[Fact]:
     if found.weights:
         yield Fact(part, "θ of the entropy of frames' weights", significant(found.weights, 3))
         yield Fact(part, "that of the objective", significant(found.of_weights, 2))
+    if found.springs:
+        yield Fact(part, "weight of the prior on springs", significant(found.springs, 3))
+        yield Fact(part, "τ of springs", significant(found.springs_tau, 3))
+        yield Fact(part, "what it adds to the objective", significant(found.of_springs, 2))
 
 
 def _rule(run: Run) -> str:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from conftest import tiny_modes
 
+from hpc_diffuser.fit.errors.stiffness import told
 from hpc_diffuser.motion.lattice.rigid_lattice import rigid_lattice
+from hpc_diffuser.motion.parameters import parameters_from
 from hpc_diffuser.report.sections.lattice import springs_of_run
 
 
@@ -17,7 +19,9 @@ def run_of(answer, errors):
     modes = tiny_modes()
     lattice = rigid_lattice(modes.structure, modes.unit_cell, "P 1", contact_A=12.0)
     outcome = SimpleNamespace(
-        answer={"lattice_spring_A": answer}, standard_errors={"lattice_spring_A": errors}
+        answer={"lattice_spring_A": answer},
+        standard_errors={"lattice_spring_A": errors},
+        intervals=SimpleNamespace(stiffness=()),
     )
     summary = SimpleNamespace(outcome=outcome)
     return SimpleNamespace(summary=summary, modes=replace(modes, lattice=lattice))
@@ -52,18 +56,23 @@ def test_springs_of_a_run(answer, errors):
 
 
 def test_springs_of_any_shape():
-    """Stiffness along and about axes, of K itself; which of its numbers are known."""
+    """Stiffness along and about axes, of K itself; what is known of it."""
     run = run_of([2.0, 4.0, 5.0], None)
     run.summary.outcome.answer["lattice_shape"] = [0.0] * 63
-    run.summary.outcome.standard_errors["lattice_shape"] = [0.1] * 5 + [None] + [0.8] * 57
     table = springs_of_run(run).tables[1]
     stiffness = run.modes.lattice.stiffness((2.0, 4.0, 5.0))
-    for row, k in zip(table.rows, stiffness, strict=True):
-        np.testing.assert_allclose(row[1:4], np.linalg.eigvalsh(k[:3, :3]), rtol=1e-9)
-        np.testing.assert_allclose(
-            np.array(row[4:7]) * np.degrees(1) ** 2, np.linalg.eigvalsh(k[3:, 3:]), rtol=1e-9
-        )
-    assert [row[-1] for row in table.rows] == [5, 0, 0]
+    for i, k in enumerate(stiffness):
+        along, about = ([row[2] for row in table.rows[6 * i + n : 6 * i + n + 3]] for n in (0, 3))
+        np.testing.assert_allclose(along, np.linalg.eigvalsh(k[:3, :3]), rtol=1e-9)
+        np.testing.assert_allclose(about, np.linalg.eigvalsh(k[3:, 3:]), rtol=1e-9)
+    assert {row[4:] for row in table.rows} == {(None, None, "no")}
+    springs = run_of([2.0, 4.0, 5.0], None).modes.lattice, [0.1] * 17 + [None], [0.2] * 17 + [0.7]
+    parameters = parameters_from({"lattice_spring_A": [2.0, 4.0, 5.0]}, springs[0])
+    run.summary.outcome.intervals.stiffness = told(parameters, *springs[1:])
+    rows = springs_of_run(run).tables[1].rows
+    assert [row[-1] for row in rows] == ["yes"] * 17 + ["no"]
+    for row in rows[:17]:
+        assert row[4] == pytest.approx(0.1 * row[2]) and row[5] == 0.2
 
 
 def test_nothing_without_springs():

@@ -35,6 +35,10 @@ class Bend:
         Of the objective, where that of `sums` is 1 − CC.
     prior : (D, D) float or None
         Curvature of what is added to the objective whatever the data are.
+    stated : (D, D) float or None
+        Of the prior that part which says itself how far parameters scatter: see `covariance`.
+    stated_unit : float
+        What that part of the objective is minus the logarithm of a probability times.
     systematic : (Z, D) float or None
         What of the pulls is a prior's doing, and no noise; see `less_the_prior`.
     """
@@ -49,6 +53,8 @@ class Bend:
     unit: float = 1.0
     prior: np.ndarray | None = None
     systematic: np.ndarray | None = None
+    stated: np.ndarray | None = None
+    stated_unit: float = 0.0
 
     @property
     def noise(self) -> np.ndarray:
@@ -177,12 +183,16 @@ class Bend:
         model is right (Huber 1967; White 1980, Econometrica 48, 817; by clusters, Liang & Zeger
         1986, Biometrika 73, 13). Of a prior of curvature P, where the parameters scatter by it
         as by data that say as much: A⁻¹ (Σ g gᵀ + s P) A⁻¹, A = H + P, s the `scatter`; where
-        the model is right that is s A⁻¹, the curvature of the posterior.
+        the model is right that is s A⁻¹, the curvature of the posterior. Of a prior that states
+        its own scatter, −u ln p of curvature Q, parameters scatter by u Q⁻¹, whatever s is: u Q
+        in the place of s Q.
         """
         inverse = np.linalg.inv(self.total)
         meat = self.meat
         if self.prior is not None:
             meat = meat + self.scatter * self.prior
+        if self.stated is not None:
+            meat = meat + (self.stated_unit - self.scatter) * self.stated
         return inverse @ meat @ inverse.T
 
     def flat_directions(self) -> np.ndarray:
@@ -227,6 +237,8 @@ class Bend:
             self.unit,
             None if self.prior is None else ways.T @ self.prior @ ways,
             None if self.systematic is None else self.systematic @ ways,
+            None if self.stated is None else ways.T @ self.stated @ ways,
+            self.stated_unit,
         )
 
     def flat_direction(self) -> np.ndarray | None:
@@ -252,6 +264,8 @@ class Bend:
             self.unit,
             None if self.prior is None else self.prior[both],
             None if self.systematic is None else self.systematic[:, some],
+            None if self.stated is None else self.stated[both],
+            self.stated_unit,
         )
 
 

@@ -43,6 +43,37 @@ class Combination:
 
 
 @dataclass(frozen=True, kw_only=True)
+class InterfaceStiffness:
+    """How stiff an interface's spring is, of any shape, at the middle of its contacts.
+
+    Attributes
+    ----------
+    interface : str
+    axes : 3 times 3 floats
+        The principal axes of its contacts, Cartesian.
+    along_kT_A2, about_kT_rad2 : 3 floats
+        A force for a shift along one of them alone; a torque for a turn about it.
+    along_errors, about_errors : 3 floats or None
+        Their standard errors; None where a number that they depend on has none.
+    along_prior_shares, about_prior_shares : 3 floats or None
+        Of the prior, in what is known of them; None without one.
+    along_undetermined, about_undetermined : 3 bools
+        Whether that is more than half, or nothing is known.
+    """
+
+    interface: str
+    axes: tuple[tuple[float, ...], ...]
+    along_kT_A2: tuple[float, ...]
+    along_errors: tuple[float | None, ...]
+    along_prior_shares: tuple[float | None, ...]
+    along_undetermined: tuple[bool, ...]
+    about_kT_rad2: tuple[float, ...]
+    about_errors: tuple[float | None, ...]
+    about_prior_shares: tuple[float | None, ...]
+    about_undetermined: tuple[bool, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Intervals:
     """How well each refined parameter is determined.
 
@@ -89,6 +120,11 @@ class Intervals:
         Modes whose derivatives were taken to one-phonon order, and not from maps beside the answer.
     missing : str or None
         Why there are none at all.
+    stiffness : tuple of InterfaceStiffness
+        Where shapes of springs are refined.
+    springs_prior_times : float or None
+        How many times as hard the prior of springs pulls as it would beside data with this scatter,
+        if all that it says were meant; None without one.
     """
 
     standard_errors: tuple[float | None, ...] = ()
@@ -111,6 +147,8 @@ class Intervals:
     samples: int
     first_order: int = 0
     missing: str | None = None
+    stiffness: tuple[InterfaceStiffness, ...] = ()
+    springs_prior_times: float | None = None
 
     def off_minimum(self, labels: tuple[str, ...]) -> list[str]:
         """Of all labels, of the parameters that are over a standard error from the minimum."""

@@ -22,6 +22,7 @@ from hpc_diffuser.fit.errors.curvature import Curvature
 from hpc_diffuser.fit.errors.directions import directions, free_on_both_sides
 from hpc_diffuser.fit.errors.effective_number import FEWEST_ZONES, effective_voxels
 from hpc_diffuser.fit.errors.intervals import NO_MINIMUM, Intervals
+from hpc_diffuser.fit.errors.known_slopes import known_slopes
 from hpc_diffuser.fit.errors.likelihood_curvature import curvature_of
 from hpc_diffuser.fit.errors.plane import (
     AT_NONE,
@@ -31,20 +32,19 @@ from hpc_diffuser.fit.errors.plane import (
     spread_over,
     upper_bounds,
 )
+from hpc_diffuser.fit.errors.stiffness import shares_of_prior, stiffness_slopes
+from hpc_diffuser.fit.errors.stiffness import told as told_stiffness
 from hpc_diffuser.fit.priors.prior import background_alone
 from hpc_diffuser.fit.problem import INTERVALS, Problem
 from hpc_diffuser.fit.scoring import score_at_voxels
 from hpc_diffuser.fit.space import SearchSpace
-from hpc_diffuser.fit.stepping.slopes import expanded_modes
 from hpc_diffuser.fit.summary import Spread, Values
 from hpc_diffuser.maps.zones import Zones, blocks_of, error_and_interval
-from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.scattering.collecting import collect
 from hpc_diffuser.scattering.models import Model
 from hpc_diffuser.system.memory import give_back
 
-MANY = 20  # refined parameters: of more, the modes' slopes are to one-phonon order
 WITHIN = 1.959964  # standard errors: 95 % of a normal distribution
 PROBABLE = 0.95
 ONE_ERROR = 0.682689  # of it, within one
@@ -83,10 +83,7 @@ def parameter_intervals(
     normals = problem.normals(samples, INTERVALS)
     point = np.array([c.value for c in found])
     parameters = problem.space.parameters(point)
-    expanded = _first_order(problem, parameters, len(found))
-    of_modes = model.mode_slopes(parameters, normals, list(expanded.values())) if expanded else None
-    frames = set(np.flatnonzero(problem.space.of_frames).tolist())
-    of_frames = model.frame_slopes(parameters, normals) if frames else iter(())
+    given = known_slopes(problem, model, point, normals)
 
     def calculated(at: np.ndarray) -> np.ndarray | None:
         intensity = model.internal_motion(problem.space.parameters(at), normals)
@@ -102,15 +99,10 @@ def parameter_intervals(
     if root.from_root(lambda: why is not None):
         return Intervals(zones=n_zones, samples=samples, missing=why) if root.is_root else None
     at_final = None if curvature is None or final is None else curvature.about(final)
-    both = [] if expanded.keys() | frames else free_on_both_sides(found)
+    both = [] if given else free_on_both_sides(found)
     for i, of_one in enumerate(found):
-        if i in expanded and of_modes is not None:
-            slope = collect(model, next(of_modes), len(problem.target.indices))
-            _add(slope, None, curvature, at_final)
-            give_back()
-            continue
-        if i in frames:
-            slope = collect(model, next(of_frames), len(problem.target.indices))
+        if i in given:
+            slope = collect(model, next(given[i]), len(problem.target.indices))
             _add(slope, None, curvature, at_final)
             give_back()
             continue
@@ -123,13 +115,15 @@ def parameter_intervals(
     bend = curvature.bend()
     if at_final is not None:
         bend = replace(bend, gradient=at_final.gradient())
-    told = intervals_of(_with_prior(bend, problem, point, here), found, samples)
-    return replace(told, first_order=len(expanded))
+    asked = stiffness_slopes(problem.space, parameters) if _has_shapes(problem) else None
+    told, known = _intervals_of(_with_prior(bend, problem, point, here), found, samples, asked)
+    if known is not None:
+        told = replace(told, stiffness=told_stiffness(parameters, *known))
+    return replace(told, first_order=len(given.keys() & problem.space.modes.keys()))
 
 
-def _first_order(problem: Problem, parameters: Parameters, n: int) -> dict[int, int]:
-    """The modes whose slopes are to one-phonon order, by their places among n parameters."""
-    return expanded_modes(problem.modes, problem.space, parameters) if n > MANY else {}
+def _has_shapes(problem: Problem) -> bool:
+    return "lattice_shape" in problem.space.refined_names
 
 
 def _with_prior(bend: Bend, problem: Problem, point: np.ndarray, here: np.ndarray) -> Bend:
@@ -138,8 +132,11 @@ def _with_prior(bend: Bend, problem: Problem, point: np.ndarray, here: np.ndarra
         return bend
     options = problem.config.target
     score = score_at_voxels(problem.target, here, options.cc_rule, options.weights, options.knots)
-    penalty = problem.prior.added_about(point, background_alone(score))
-    return replace(bend, gradient=bend.gradient + penalty.gradient, prior=penalty.matrix)
+    background = background_alone(score)
+    penalty = problem.prior.added_about(point, background)
+    bend = replace(bend, gradient=bend.gradient + penalty.gradient, prior=penalty.matrix)
+    stated = problem.prior.stated(background)
+    return bend if stated is None else replace(bend, stated=stated[0], stated_unit=stated[1])
 
 
 def standard_errors(space: SearchSpace, found: Intervals | None) -> Spread:
@@ -283,6 +280,16 @@ def intervals_of(bend: Bend, found: Sequence[Coordinate], samples: int) -> Inter
     found : sequence of Coordinate
     samples : int
     """
+    return _intervals_of(bend, found, samples, None)[0]
+
+
+_Known = tuple[tuple[float | None, ...], tuple[float | None, ...]]
+
+
+def _intervals_of(
+    bend: Bend, found: Sequence[Coordinate], samples: int, asked: np.ndarray | None
+) -> tuple[Intervals, _Known | None]:
+    """The same; and of functions with slopes (F, D) their errors, and the prior's share in them."""
     reasons = [_reason(c, bend, i) for i, c in enumerate(found)]
     rows = np.array([i for i, reason in enumerate(reasons) if reason is None], np.int64)
     rows = _without_lone_part(rows, found, reasons)
@@ -292,7 +299,7 @@ def intervals_of(bend: Bend, found: Sequence[Coordinate], samples: int) -> Inter
     if why:
         kept = _determined(_flat_parts(own, ways))
         if not len(kept):
-            return Intervals(zones=len(bend.pulls), samples=samples, missing=why)
+            return Intervals(zones=len(bend.pulls), samples=samples, missing=why), None
         for i in set(range(len(rows))) - set(kept.tolist()):
             reasons[rows[i]] = why
         # Weights that cannot be told apart are held: along the plane others have no say in them.
@@ -310,7 +317,7 @@ def intervals_of(bend: Bend, found: Sequence[Coordinate], samples: int) -> Inter
     placed |= _bounds(bend, found, rows, reasons, placed)
     correlation = np.full((len(found), len(found)), np.nan)
     correlation[np.ix_(rows, rows)] = covariance / np.outer(errors, errors)
-    return Intervals(
+    intervals = Intervals(
         **placed,
         correlation=tuple(_plain(row) for row in correlation),
         bootstrap_without=int(np.isnan(drawn).any(axis=1).sum()),
@@ -323,7 +330,26 @@ def intervals_of(bend: Bend, found: Sequence[Coordinate], samples: int) -> Inter
         effective=effective_voxels(inside),
         zones=len(bend.pulls),
         samples=samples,
+        springs_prior_times=_times(inside),
     )
+    return intervals, None if asked is None else _functions(asked, rows, covariance, own)
+
+
+def _times(bend: Bend) -> float | None:
+    """How many times as hard a prior pulls that states its scatter, as if all that were meant."""
+    scatter = bend.scatter if bend.stated is not None else 0.0
+    return bend.stated_unit / scatter if scatter > 0 else None
+
+
+def _functions(asked: np.ndarray, rows: np.ndarray, covariance: np.ndarray, own: Bend) -> _Known:
+    """Errors (F,) and the prior's shares of functions; None of those of what is not known."""
+    slopes = asked[:, rows]
+    whole = np.isclose((slopes**2).sum(axis=1), (asked**2).sum(axis=1))
+    errors = np.sqrt(np.einsum("fi,ij,fj->f", slopes, covariance, slopes))
+    shares = np.full(len(asked), np.nan)
+    if own.stated is not None:
+        shares = shares_of_prior(slopes, own.total, own.stated)
+    return _plain(np.where(whole, errors, np.nan)), _plain(np.where(whole, shares, np.nan))
 
 
 def _bounds(

@@ -167,6 +167,17 @@ class Prior:
         slopes = shape / self.config.springs_tau**2
         return Penalty(float(slopes @ point**2 / 2), slopes * point, np.diag(slopes))
 
+    def stated(self, background_alone: float | None) -> tuple[np.ndarray, float] | None:
+        """Of what is added to the objective the curvature (D, D) of springs' prior, and its unit.
+
+        In units of the latter it is minus the logarithm of a probability: `springs_tau` says by
+        how much numbers scatter. None without one.
+        """
+        if not self.config.springs:
+            return None
+        unit = self.config.springs * self.unit(background_alone)
+        return unit * self._of_springs(np.zeros(int(self.space.refined.sum()))).matrix, unit
+
     def of_weights(self, point: np.ndarray) -> Penalty:
         """About the frames' weights at a point (D,), in the objective's own unit.
 
@@ -209,6 +220,9 @@ class Prior:
             of_anisou=unit * anisou,
             weights=_number(self.config.weights),
             of_weights=self.of_weights(point).value,
+            springs=self.config.springs,
+            springs_tau=self.config.springs_tau,
+            of_springs=unit * self.config.springs * self._of_springs(point).value,
         )
 
     def b_slopes(self, point: np.ndarray) -> np.ndarray:

@@ -123,7 +123,7 @@ def _with_springs(
     """By modes' variances and the squares of springs' lengths; see `common_growth`."""
     parameters = space.parameters(point)
     by_numbers = model.spring_slopes(parameters, normals)
-    of_springs = _by_squares(by_numbers, springs, point, space.squared)
+    of_springs = by_squares(by_numbers, springs, point, space.squared)
     every = chain(_along_modes(model, parameters, normals, expanded), of_springs)
     if len(parameters.lattice_shape):
         yield from every
@@ -146,7 +146,7 @@ def _along_modes(
         yield from zip(expanded, of_modes, strict=True)
 
 
-def _by_squares(
+def by_squares(
     slopes: Iterator[np.ndarray],
     springs: dict[int, int],
     point: np.ndarray,

@@ -64,3 +64,34 @@ def changed_stiffness_slopes(geometric: Floats, shape: Floats) -> Floats:
     inside = divided[:, None] * (v.swapaxes(2, 3) @ basis @ v)
     slopes: Floats = root @ v @ inside @ v.swapaxes(2, 3) @ root
     return slopes
+
+
+def contact_axes(units: Floats) -> Floats:
+    """Of each interface the principal axes of its contacts, columns: (I, 3, 3).
+
+    Those of the torques that resist rotations about the middle, the least first.
+
+    Parameters
+    ----------
+    units : (I, 6, 6) float
+        See `Springs.units`.
+    """
+    axes: Floats = np.linalg.eigh(units[:, 3:, 3:])[1]
+    return axes
+
+
+def along_axes(axes: Floats, stiffness: Floats) -> Floats:
+    """How stiff springs are along axes and about them, or what that changes by: (..., I, 6).
+
+    A force for a shift along one axis alone, kT/Å², and a torque for a turn about it, kT/rad².
+
+    Parameters
+    ----------
+    axes : (I, 3, 3) float
+        Columns.
+    stiffness : (..., I, 6, 6) float
+        K, or dK.
+    """
+    along = np.einsum("pja,...pjk,pka->...pa", axes, stiffness[..., :3, :3], axes)
+    about = np.einsum("pja,...pjk,pka->...pa", axes, stiffness[..., 3:, 3:], axes)
+    return np.concatenate([along, about], axis=-1)

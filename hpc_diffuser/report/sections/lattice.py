@@ -3,8 +3,9 @@
 import numpy as np
 
 from hpc_diffuser.crystal.chains import chain_letters
+from hpc_diffuser.fit.errors.intervals import InterfaceStiffness, Intervals
 from hpc_diffuser.interface.run import Run
-from hpc_diffuser.motion.lattice.full_springs import N_SHAPE
+from hpc_diffuser.motion.lattice.full_springs import along_axes, contact_axes
 from hpc_diffuser.motion.lattice.phonons import ROOM_K, dispersion, mass_matrix, sound_velocities
 from hpc_diffuser.motion.lattice.rigid_lattice import RigidLattice
 from hpc_diffuser.motion.modes import Modes
@@ -14,8 +15,8 @@ from hpc_diffuser.report.section import Cell, Column, Contents, Figure, Table
 from hpc_diffuser.system.arrays import Floats
 
 _NAME, _SHAPE = "lattice_spring_A", "lattice_shape"
-_KNOWN = 0.5  # of the largest standard error: that of numbers that the prior alone holds
-_PER_DEGREE = float(np.radians(1.0) ** 2)
+_WAYS = [f"{what} axis {n}" for what in ("shift along", "turn about") for n in (1, 2, 3)]
+_UNITS = ("kT/Å²", "kT/rad²")
 
 
 def springs_of_run(run: Run) -> Contents | None:
@@ -32,7 +33,6 @@ def springs_of_run(run: Run) -> Contents | None:
     told = errors if isinstance(errors, list) else [errors] * n
     found = outcome.answer.get(_SHAPE)
     shape = tuple(found) if isinstance(found, list) else ()
-    of_shape = (outcome.standard_errors or {}).get(_SHAPE)
     springs = (*lengths.tolist(), *shape)
     stiffness, covariance = modes.lattice.stiffness(springs), modes.lattice.covariance(springs)
     return Contents(
@@ -40,7 +40,7 @@ def springs_of_run(run: Run) -> Contents | None:
         figures=(_figure(modes, stiffness),),
         tables=(
             _interfaces(modes.lattice, lengths, told),
-            *((_shapes(modes.lattice, stiffness, of_shape),) if shape else ()),
+            *((_shapes(modes.lattice, stiffness, outcome.intervals),) if shape else ()),
             _motion(covariance),
             _sound(modes, stiffness),
         ),
@@ -110,31 +110,43 @@ def _interfaces(lattice: RigidLattice, lengths: Floats, errors: list[float | Non
     )
 
 
-def _shapes(lattice: RigidLattice, stiffness: Floats, errors: object) -> Table:
-    """Springs of any shape: how stiff they are along and about axes, and what is known of them."""
-    told = errors if isinstance(errors, list) else [None] * (N_SHAPE * len(stiffness))
-    least = _KNOWN * max((error for error in told if error is not None), default=0.0)
+def _shapes(lattice: RigidLattice, stiffness: Floats, found: Intervals | None) -> Table:
+    """Springs of any shape: how stiff they are along and about axes, and who says so."""
+    told = found.stiffness if found else ()
+    values = along_axes(contact_axes(lattice.springs.units), stiffness)
     rows: list[tuple[Cell, ...]] = []
-    for i, (label, k) in enumerate(zip(lattice.springs.packing.labels(), stiffness, strict=True)):
-        own = told[N_SHAPE * i : N_SHAPE * (i + 1)]
-        along, about = np.linalg.eigvalsh(k[:3, :3]), np.linalg.eigvalsh(k[3:, 3:])
-        known = sum(error is not None and error < least for error in own)
-        rows.append((label, *map(float, along), *map(float, about * _PER_DEGREE), known))
-    stiff = [f"{what} {n}" for what in ("along", "about") for n in (1, 2, 3)]
+    for i, label in enumerate(lattice.springs.packing.labels()):
+        known = _known(told[i]) if told else [(None, None, "no")] * 6
+        for n, (way, k, own) in enumerate(zip(_WAYS, values[i], known, strict=True)):
+            error, share, determined = own
+            rows.append((label, way, float(k), _UNITS[n // 3], error, share, determined))
     return Table(
         name="lattice_shapes",
-        caption="Springs of any shape: stiffness along the three axes of each at the middle of its "
-        "contacts (kT/Å²), and about three (kT/degree²), ascending; how many of its 21 numbers "
-        f"have a standard error below {_KNOWN:g} of the largest. The others are not determined by "
-        "the data: they are what the prior makes them. The prior draws all of them to 0, by more "
-        "than their standard errors where its weight is large.",
+        caption="Springs of any shape: how stiff each is at the middle of its contacts, for a "
+        "shift along one of their three principal axes alone, and for a turn about it (axis 1 is "
+        "the one about which pairs of atoms resist least); its standard error; which share the "
+        "prior has in what is known of it. Where that is above a half the data do not determine "
+        "it: it is what the prior makes it.",
         columns=(
             Column(name="interface"),
-            *(Column(name=name, digits=3) for name in stiff),
-            Column(name="determined of 21"),
+            Column(name="for"),
+            Column(name="stiffness", digits=3),
+            Column(name="in"),
+            Column(name="its error", digits=3),
+            Column(name="the prior's share", digits=2),
+            Column(name="determined"),
         ),
         rows=tuple(rows),
     )
+
+
+def _known(one: InterfaceStiffness) -> list[tuple[float | None, float | None, str]]:
+    """Of each axis the error, the prior's share, and whether the data determine the stiffness."""
+    errors = one.along_errors + one.about_errors
+    shares = one.along_prior_shares + one.about_prior_shares
+    unknown = one.along_undetermined + one.about_undetermined
+    rows = zip(errors, shares, unknown, strict=True)
+    return [(error, share, "no" if none else "yes") for error, share, none in rows]
 
 
 def _motion(covariance: Floats) -> Table:

@@ -123,6 +123,7 @@ def _of_priors(outcome: Outcome) -> tuple[str, ...]:
         "B-factors": (found.b_factors, found.of_b_factors),
         "ANISOU": (found.anisou, found.of_anisou),
         "the frames' weights": (found.weights, found.of_weights),
+        "shapes of springs": (found.springs, found.of_springs),
     }
     told = [
         f"on {kind}, of weight {weight:.3g}, {part:.2g} of the objective at the answer"

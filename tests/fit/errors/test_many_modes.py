@@ -9,7 +9,7 @@ from conftest import UNIT_CELL, tiny_structure
 from hpc_diffuser.crystal.atom_factors import form_factors
 from hpc_diffuser.crystal.lattice import fractionalization, grid_to_resolution
 from hpc_diffuser.fit.config import parse_config
-from hpc_diffuser.fit.errors import uncertainty
+from hpc_diffuser.fit.errors import known_slopes
 from hpc_diffuser.fit.errors.intervals import Intervals
 from hpc_diffuser.fit.errors.uncertainty import parameter_intervals
 from hpc_diffuser.fit.problem import Problem, compare
@@ -69,7 +69,7 @@ def found(moving, tmp_path_factory) -> tuple[Intervals, Intervals]:
     values = space.by_name(np.append(modes.amplitudes_A, SIGMA_T))
     exact = parameter_intervals(problem, model, values, SAMPLES)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(uncertainty, "MANY", M)
+        patch.setattr(known_slopes, "MANY", M)
         quick = parameter_intervals(problem, model, values, SAMPLES)
     assert exact is not None and quick is not None
     assert (exact.first_order, quick.first_order) == (0, M)
@@ -91,4 +91,4 @@ def test_correlations_are_nearly_the_exact_ones(found):
 
 def test_few_parameters_have_maps_beside_them(found):
     """As many as until now: nothing changes for a fit of ten modes."""
-    assert uncertainty.MANY == 20 and found[0].first_order == 0
+    assert known_slopes.MANY == 20 and found[0].first_order == 0
