@@ -94,7 +94,8 @@ def test_a_prior_is_added_in_the_objectives_unit(knots):
     options = SimpleNamespace(cc_rule="pooled", weights="none", knots=knots)
     penalty = Penalty(0.3, np.array([1.0, 0, -2]), np.diag([1.0, 2, 3]))
     prior = SimpleNamespace(
-        added_about=lambda point, alone: penalty.times(0.5 if alone is None else 2 / alone)
+        added_about=lambda point, alone: penalty.times(0.5 if alone is None else 2 / alone),
+        stated=lambda alone: None,
     )
     config = SimpleNamespace(target=options)
     problem = SimpleNamespace(prior=prior, config=config, target=toy.target)
