@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import HANG_S
+import warm as forks
+from conftest import HANG_S, warm_server
 
 from hpc_diffuser.commands.examples.four_helices import UNIT_CELL, example_modes
 from hpc_diffuser.crystal.lattice import grid_to_resolution
@@ -71,10 +72,27 @@ def mpirun() -> str:
     return found
 
 
-def launch(n_ranks: int, *arguments: str, folder: Path, code: str | None = None):
-    """Run the program, or a piece of code, on n ranks (without a launcher on one)."""
+def is_mpich() -> bool:
+    """Whether the launcher is MPICH's, of this environment."""
+    return (Path(mpirun()).parent / "mpichversion").exists()
+
+
+def launch(
+    n_ranks: int, *arguments: str, folder: Path, code: str | None = None, warm: bool = False
+):
+    """Run the program, or a piece of code, on n ranks (without a launcher on one).
+
+    `warm` ones are forks of a process that has its imports: for tests of what ranks compute, not
+    of how they start or die.
+    """
     program = ["-c", code] if code else ["-m", "hpc_diffuser", *arguments]
-    launcher = [mpirun(), "-n", str(n_ranks)] if n_ranks > 1 else []
+    options: list[str] = []
+    if warm:
+        stub = ["-SE", forks.__file__, warm_server().address, "--rank"]
+        program = [*stub, *(program if code else arguments)]
+        if n_ranks > 1 and is_mpich():
+            options = ["-disable-auto-cleanup"]  # see `forks.rank`
+    launcher = [mpirun(), *options, "-n", str(n_ranks)] if n_ranks > 1 else []
     return subprocess.run(
         [*launcher, sys.executable, *program],
         cwd=folder,
@@ -161,9 +179,9 @@ def outcome(folder: Path) -> tuple:
     return arrays, read_map(run / "calculated.h5").intensity.tobytes(), summary, session["ranks"]
 
 
-def finished(folder: Path, ranks: int) -> tuple:
+def finished(folder: Path, ranks: int, warm: bool = False) -> tuple:
     """The outcome of a fit in this folder."""
-    result = launch(ranks, "fit", "c.toml", folder=folder)
+    result = launch(ranks, "fit", "c.toml", folder=folder, warm=warm)
     assert result.returncode == 0, result.stderr
     return outcome(folder)
 

@@ -4,8 +4,10 @@ Most of what a small command costs is the import of its libraries, a second or t
 fork has its own memory, folder, environment, signals and streams, and ends with its own code, as
 any process; only its import is missing. What depends on how that went (locales, places for
 compiled kernels) or on a launcher starts cold: `_is_warm` tells them apart by their variables.
+MPICH's ranks may be forks where that is asked for: its launcher speaks to a descriptor of theirs.
 
-As a program, `warm.py SOCKET WORDS...` is the command `hpc-diffuser WORDS...` in such a fork.
+As a program, `warm.py SOCKET WORDS...` is the command `hpc-diffuser WORDS...` in such a fork, and
+`warm.py SOCKET --rank WORDS...` (or `-c CODE` in place of words) a rank that a launcher started.
 """
 
 import contextlib
@@ -21,7 +23,7 @@ import tempfile
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 # Imports depend on these: a process that has others must have imports of its own.
 _PYTHON = ("PYTHONHOME", "PYTHONHASHSEED", "PYTHONIOENCODING", "PYTHONUTF8", "PYTHONUNBUFFERED")
@@ -47,9 +49,10 @@ class Forked:
     server : str
         Its socket.
     request : dict
-        "task": "command" or "reader"; "words"; "folder"; "variables".
+        "task": "command", "code" or "reader"; "words"; "folder"; "variables"; of a rank "launcher",
+        the number that its launcher's descriptor has (None of a single one).
     streams : sequence of int
-        Descriptors of its standard input, output and error.
+        Descriptors of its standard input, output and error, and its launcher's.
 
     Raises
     ------
@@ -60,7 +63,7 @@ class Forked:
     stdin: IO[bytes] | None = None
     stdout: IO[bytes] | None = None
 
-    def __init__(self, server: str, request: dict[str, Any], streams: tuple[int, int, int]):
+    def __init__(self, server: str, request: dict[str, Any], streams: tuple[int, ...]):
         self.returncode: int | None = None
         self._connection = socket.socket(socket.AF_UNIX)
         self._connection.connect(server)
@@ -216,10 +219,10 @@ def serve(address: str) -> None:
 
 def _answer(connection: socket.socket, address: str, waiting: selectors.BaseSelector) -> None:
     """Fork for what is asked, unless it must start cold."""
-    _, streams, _, _ = socket.recv_fds(connection, 1, 3)
+    _, streams, _, _ = socket.recv_fds(connection, 1, 4)
     with connection.makefile("rb") as asked:
         request = json.loads(asked.readline())
-    if not _is_warm(request["variables"]):
+    if not _is_warm(request):
         pid = 0
     elif (pid := os.fork()) == 0:
         _end(_run(request, streams, address))
@@ -234,9 +237,19 @@ def _answer(connection: socket.socket, address: str, waiting: selectors.BaseSele
             _tell(connection, os.waitpid(pid, 0)[1])
             waiting.unregister(ended)
             os.close(ended)
+            if connection in waiting.get_map():
+                waiting.unregister(connection)
             connection.close()
 
+        def end(waiting: selectors.BaseSelector) -> None:
+            """A rank ends with the process that stands for it."""
+            waiting.unregister(connection)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
         waiting.register(ended, selectors.EVENT_READ, bury)
+        if "launcher" in request:
+            waiting.register(connection, selectors.EVENT_READ, end)
     else:
         connection.close()
 
@@ -260,10 +273,12 @@ def _tell(connection: socket.socket, number: int) -> None:
         connection.sendall(b"%d\n" % number)
 
 
-def _is_warm(variables: dict[str, str]) -> bool:
-    """True if a process with these variables imports what this one has imported."""
+def _is_warm(request: dict[str, Any]) -> bool:
+    """True if the process that is asked for imports what this one has imported."""
+    variables = request["variables"]
     launched = any(name.startswith(LAUNCHED) for name in variables)
-    return not launched and _imported(variables) == _imported(dict(os.environ))
+    alone = not launched or request.get("launcher") is not None or request["task"] == "reader"
+    return alone and _imported(variables) == _imported(dict(os.environ))
 
 
 def _imported(variables: dict[str, str]) -> dict[str, str]:
@@ -292,6 +307,9 @@ def _work(task: str, words: list[str]) -> None:
     if task == "reader":
         sys.argv = ["child", json.dumps(json.loads(words[0]) | {"parent": os.getppid()})]
         child.main()
+    elif task == "code":
+        sys.argv = ["-c"]
+        exec(compile(words[0], "<string>", "exec"), {"__name__": "__main__"})
     else:
         sys.argv = ["hpc-diffuser", *words]
         run_program()
@@ -301,9 +319,13 @@ def _become(request: dict[str, Any], streams: list[int]) -> None:
     """Its streams, folder and variables; everything else that the server has open is closed."""
     import numba
 
-    for number, descriptor in enumerate(streams):
+    for number, descriptor in enumerate(streams[:3]):
         os.dup2(descriptor, number)
-    os.closerange(3, 1024)
+    kept = request.get("launcher") or 3
+    if len(streams) > 3:
+        os.dup2(streams[3], kept)
+        os.closerange(3, kept)
+    os.closerange(kept + (len(streams) > 3), 1024)
     sys.stdin, sys.stdout, sys.stderr = (
         open(number, mode, closefd=False)  # noqa: SIM115
         for number, mode in enumerate("rww")
@@ -321,6 +343,9 @@ def _end(code: int) -> None:
     import atexit
 
     atexit._run_exitfuncs()
+    mpi = sys.modules.get("mpi4py.MPI")
+    if mpi and mpi.Is_initialized() and not mpi.Is_finalized():
+        mpi.Finalize()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
@@ -337,8 +362,34 @@ def command(server: str, words: list[str]) -> int:
         os.execv(sys.executable, [sys.executable, "-m", "hpc_diffuser", *words])
 
 
+def rank(server: str, words: list[str]) -> NoReturn:
+    """The same of a rank, or of a piece of code.
+
+    MPICH's launcher is asked not to clean up (`-disable-auto-cleanup`): it kills ranks that leave a
+    little later than the first. So it signals them instead.
+    """
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    variables, task = dict(os.environ), "code" if words[0] == "-c" else "command"
+    launcher = int(variables["PMI_FD"]) if "PMI_FD" in variables else None
+    request = {"task": task, "folder": os.getcwd(), "variables": variables, "launcher": launcher}
+    request["words"] = words[1:] if task == "code" else words
+    streams = (0, 1, 2) if launcher is None else (0, 1, 2, launcher)
+    try:
+        forked = Forked(server, request, streams)
+    except ColdError:
+        cold = words if task == "code" else ["-m", "hpc_diffuser", *words]
+        os.execv(sys.executable, [sys.executable, *cold])
+    code = forked.wait()
+    if code < 0:
+        signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    os._exit(code)  # at once: an interpreter that is being taken apart ignores no signals
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "--serve":
         serve(sys.argv[2])
+    elif sys.argv[2] == "--rank":
+        rank(sys.argv[1], sys.argv[3:])
     else:
         sys.exit(command(sys.argv[1], sys.argv[2:]))

@@ -413,7 +413,7 @@ def test_tried_out(call, project):
 
 def test_the_same_on_two_ranks(compared, project):
     """Every bit of models.json."""
-    result = launch(2, *FIT, folder=project)
+    result = launch(2, *FIT, folder=project, warm=True)
     assert result.returncode == 0, result.stderr
     expected = (compared[0] / "run" / "models.json").read_bytes()
     assert (project / "run" / "models.json").read_bytes() == expected

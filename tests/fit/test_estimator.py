@@ -322,7 +322,7 @@ def test_the_same_bits_on_other_ranks(tmp_path, estimator):
     for n_ranks in (1, 2, 3):
         config = RANKS.replace('"auto"', f'"{estimator}"') + f'directory = "run{n_ranks}"\n'
         (tmp_path / "fit.toml").write_text(config)
-        result = launch(n_ranks, "fit", "fit.toml", folder=tmp_path)
+        result = launch(n_ranks, "fit", "fit.toml", folder=tmp_path, warm=True)
         assert result.returncode == 0, result.stderr
         summary = json.loads((tmp_path / f"run{n_ranks}" / "summary.json").read_text())
         kept = ("best", "sampling", "final_map", "shells", "intervals")

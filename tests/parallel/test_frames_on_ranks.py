@@ -44,8 +44,8 @@ def fit_in(inputs: Path, name: str, theta: str, groups: int) -> Path:
 def test_same_bits_on_any_number_of_ranks(inputs, ranks, groups):
     """Two or four share the frames, and hand their slopes to those that hold the map."""
     alone, many = (fit_in(inputs, f"{ranks}-{groups}-{n}", "1e-3", groups) for n in (1, ranks))
-    *expected, _ = finished(alone, 1)
-    *found, used = finished(many, ranks)
+    *expected, _ = finished(alone, 1, warm=True)
+    *found, used = finished(many, ranks, warm=True)
     assert used == ranks
     assert found == expected
 
@@ -54,9 +54,9 @@ def test_same_bits_on_any_number_of_ranks(inputs, ranks, groups):
 def test_interrupted_on_other_ranks(inputs):
     """On the path of θ and in the restarts, on 1 to 4 ranks in turn: the same bits in the end."""
     alone, folder = (fit_in(inputs, name, '"auto"', 1) for name in ("whole", "interrupted"))
-    *expected, _ = finished(alone, 3)
+    *expected, _ = finished(alone, 3, warm=True)
     for attempt in range(40):
-        result = launch(1 + attempt % 4, folder=folder, code=STOPPING)
+        result = launch(1 + attempt % 4, folder=folder, code=STOPPING, warm=True)
         if result.returncode == 0:
             break
         assert result.returncode == 75, result.stderr

@@ -55,7 +55,7 @@ def test_gradient_on_ranks_equals_one(tmp_path, ranks):
     """Of blocks, batches and planes that other ranks hold."""
     found = []
     for n in (1, ranks):
-        result = launch(n, folder=tmp_path, code=PROGRAM)
+        result = launch(n, folder=tmp_path, code=PROGRAM, warm=True)
         assert result.returncode == 0, result.stderr
         found.append(result.stdout)
     assert found[0] == found[1]

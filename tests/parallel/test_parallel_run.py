@@ -19,7 +19,7 @@ def inputs(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def alone(inputs) -> tuple:
     """The outcome on one rank, without any launcher."""
-    return finished(run_directory(inputs, "alone"), 1)
+    return finished(run_directory(inputs, "alone"), 1, warm=True)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,8 @@ def test_same_bits_on_any_number_of_ranks(inputs, alone, ranks, groups):
 
     Eight ranks on these few planes share the samples too, and so add moments across ranks.
     """
-    *found, used = finished(run_directory(inputs, f"ranks{ranks}groups{groups}", groups), ranks)
+    folder = run_directory(inputs, f"ranks{ranks}groups{groups}", groups)
+    *found, used = finished(folder, ranks, warm=True)
     assert used == ranks
     assert found == list(alone[:3])
 
@@ -43,7 +44,7 @@ def test_same_bits_on_any_number_of_ranks(inputs, alone, ranks, groups):
 def test_same_bits_where_the_map_is_interpolated(inputs):
     """The same of the band-limited grid, whose planes and the target's have different owners."""
     found = [
-        finished(run_directory(inputs, f"band{ranks}", 1, "band-limited"), ranks)[:3]
+        finished(run_directory(inputs, f"band{ranks}", 1, "band-limited"), ranks, warm=True)[:3]
         for ranks in (1, 3)
     ]
     assert found[1] == found[0]
@@ -69,7 +70,7 @@ def test_same_bits_of_a_likelihood(inputs, by):
             config = config.replace("[search]", f'[search]\nmethod = "{by}"')
             config += '[prior]\namplitudes = "auto"\n'
         (folder / "c.toml").write_text(config)
-        *outcome, _ = finished(folder, ranks)
+        *outcome, _ = finished(folder, ranks, warm=True)
         outcome.append(path.read_bytes() if path.exists() else by)
         found.append((outcome, [h.cc_work.tobytes() for h in histories(folder).values()]))
     assert found[1] == found[0]
@@ -101,7 +102,9 @@ def _stopping_after(evaluations: int) -> str:
     )
 
 
-@pytest.mark.parametrize("evaluations", [3, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "evaluations", [5, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 3))]
+)
 def test_resumed_on_other_ranks(inputs, alone, evaluations):
     """Cut short again and again, on 1, 2 and 3 ranks in turn: the same bits in the end.
 
@@ -110,7 +113,7 @@ def test_resumed_on_other_ranks(inputs, alone, evaluations):
     folder, code = run_directory(inputs, f"resumed{evaluations}"), _stopping_after(evaluations)
     codes = []
     for attempt in range(20):
-        result = launch(1 + attempt % 3, folder=folder, code=code)
+        result = launch(1 + attempt % 3, folder=folder, code=code, warm=True)
         codes.append(result.returncode)
         if result.returncode == 0:
             break
@@ -129,9 +132,9 @@ def test_least_squares_resumed_on_other_ranks(inputs):
         text = (folder / "c.toml").read_text().replace(*method[:2]).replace(*method[2:])
         text = text.replace("[search]", '[search]\nmethod = "least-squares"')
         (folder / "c.toml").write_text(text.replace("restarts = 3", "restarts = 2"))
-    alone = finished(folders[0], 3)
+    alone = finished(folders[0], 3, warm=True)
     for attempt in range(30):
-        result = launch(1 + attempt % 3, folder=folders[1], code=_stopping_after(5))
+        result = launch(1 + attempt % 3, folder=folders[1], code=_stopping_after(5), warm=True)
         if result.returncode == 0:
             break
         assert result.returncode == 75, result.stderr
@@ -186,7 +189,8 @@ def test_every_term_on_ranks_equals_one(inputs, several):
     (folder / "s.toml").write_text(EVERYTHING)
     maps = []
     for ranks in (1, several):
-        result = launch(ranks, "simulate", "s.toml", "-o", f"{ranks}.nxs", folder=folder)
+        words = "simulate", "s.toml", "-o", f"{ranks}.nxs"
+        result = launch(ranks, *words, folder=folder, warm=True)
         assert result.returncode == 0, result.stderr
         maps.append(read_map(folder / f"{ranks}.nxs").intensity.tobytes())
     assert maps[0] == maps[1]
@@ -209,7 +213,8 @@ def test_a_liquid_crystal_on_ranks_equals_one(inputs, several):
     (folder / "s.toml").write_text(kept.replace("[model]", OF_CRYSTAL + "[model]"))
     maps = []
     for ranks in (1, several):
-        result = launch(ranks, "simulate", "s.toml", "-o", f"{ranks}.nxs", folder=folder)
+        words = "simulate", "s.toml", "-o", f"{ranks}.nxs"
+        result = launch(ranks, *words, folder=folder, warm=True)
         assert result.returncode == 0, result.stderr
         maps.append(read_map(folder / f"{ranks}.nxs").intensity.tobytes())
     assert maps[0] == maps[1]
@@ -225,7 +230,8 @@ def test_simulate_on_ranks_equals_one(inputs):
     )
     maps = []
     for ranks in (1, 3):
-        result = launch(ranks, "simulate", "s.toml", "-o", f"{ranks}.nxs", folder=folder)
+        words = "simulate", "s.toml", "-o", f"{ranks}.nxs"
+        result = launch(ranks, *words, folder=folder, warm=True)
         assert result.returncode == 0, result.stderr
         maps.append(read_map(folder / f"{ranks}.nxs").intensity.tobytes())
     assert maps[0] == maps[1]

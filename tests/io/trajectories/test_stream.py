@@ -334,7 +334,7 @@ def test_too_few_frames(written, protein, n_frames, options, message):
 ALIKE = """
 import os, sys
 from hpc_diffuser.io.trajectories import stream
-stream.CHUNKS, stream._ROUND_BYTES = 8, 8 * 2 * 24 * 50
+stream.CHUNKS, stream._ROUND_BYTES = 8, 8 * 8 * 24 * 50
 from hpc_diffuser.commands.main import run_program
 run_program(sys.argv[1:] if len(sys.argv) > 1 else os.environ["WORDS"].split())
 """
@@ -349,7 +349,7 @@ def test_same_bits_on_1_2_and_3_ranks(written, protein, tmp_path, monkeypatch):
         words = f"modes --trajectory {paths} --topology {files.topology}"
         words += f" --reference {files.reference} --superpose mean -o m{n_ranks}.h5"
         monkeypatch.setenv("WORDS", words)
-        result = launch(n_ranks, folder=tmp_path, code=ALIKE)
+        result = launch(n_ranks, folder=tmp_path, code=ALIKE, warm=True)
         assert result.returncode == 0, result.stderr
         names = ["vectors", "amplitudes", "mean_positions", "b_factors_A2", "convergence/rmsip"]
         found.append(hdf5_arrays(tmp_path / f"m{n_ranks}.h5", names))
@@ -399,6 +399,6 @@ def fatal(self, some):
 TrajectoryReader.frames = fatal
 """
     before = sorted(os.listdir(tmp_path))
-    result = launch(1, folder=tmp_path, code=killed + ALIKE)
+    result = launch(1, folder=tmp_path, code=killed + ALIKE, warm=True)
     assert result.returncode == -9
     assert sorted(os.listdir(tmp_path)) == before
