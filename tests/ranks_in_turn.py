@@ -4,6 +4,7 @@ import threading
 from itertools import pairwise
 
 import numpy as np
+from warm import HANG_S
 
 from hpc_diffuser.parallel.communicator import Ranks
 
@@ -90,7 +91,7 @@ def on_ranks(size, work):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(120)
+        thread.join(HANG_S)
         if errors:
             raise errors[0]
     return found, turns.sent

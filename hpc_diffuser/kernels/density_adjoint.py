@@ -269,7 +269,8 @@ def gather(
     forces : (B, S, N, 4) float64
         Derivatives by the positions in steps, and last by the B-factor: overwritten.
     """
-    for s in prange(len(steps)):
+    for own in prange(len(steps)):
+        s = np.int64(own)  # of one type in every pass: else what it is given to is compiled twice
         for a in range(steps.shape[1]):
             _gather_atom(steps, s, a, atoms, shapes, dimming, box, pulled, forces)
 

@@ -82,7 +82,8 @@ def structure_factors(
     See `add_moments` for the other arguments.
     """
     offsets = planes[3]
-    for p in prange(len(offsets) - 1):
+    for plane in prange(len(offsets) - 1):
+        p = np.int64(plane)  # see `density_adjoint.gather`
         shape = (4, planes[2][p, 0] + 1, planes[2][p, 1] + 1)
         weights = _plane_form_factors(p, planes, form_factors, shape)
         f_re = real[offsets[p] : offsets[p + 1]].reshape(shape)
@@ -131,7 +132,8 @@ def add_moments(
         As of `density.add_moments`.
     """
     offsets = planes[3]
-    for p in prange(len(offsets) - 1):
+    for plane in prange(len(offsets) - 1):
+        p = np.int64(plane)  # see `density_adjoint.gather`
         shape = (4, planes[2][p, 0] + 1, planes[2][p, 1] + 1)
         first, last = offsets[p], offsets[p + 1]
         weights = _plane_form_factors(p, planes, form_factors, shape)

@@ -144,7 +144,7 @@ class DensityPhonons:
             self._places,
             self._copies,
             (fields @ drawing.to_steps).astype(np.float32),
-            (spreads[..., i, j] * twice).astype(np.float32),
+            np.ascontiguousarray(spreads[..., i, j] * twice, np.float32),
             drawing.curved(),
             box,
             min(n_threads(), len(fields)),

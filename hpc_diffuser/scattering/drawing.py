@@ -100,7 +100,9 @@ class Drawing:
         return self._drawn(shapes_of_kinds(self.base, self.slab.d_min, self.factors, **how))
 
     def _drawn(self, coefficients: Floats) -> Shapes:
-        return (coefficients * self._volume).astype(np.float32), self._metric, self.reach
+        # In one order always, or kernels would be compiled for each.
+        in_order = np.ascontiguousarray(coefficients * self._volume, np.float32)
+        return in_order, self._metric, self.reach
 
     def of_copies(self, copies: Copies) -> Drawing:
         """What draws displaced copies of atoms."""

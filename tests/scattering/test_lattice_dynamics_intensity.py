@@ -367,8 +367,8 @@ def test_forms_of_the_kernel():
     levers, weights = rng.normal(size=(2, 3)), rng.normal(size=(7, 2, 2)) @ [1, 1j]
     places_of = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
     products = [levers[:, i] * levers[:, j] for i, j in places_of]
-    scalars = (weights @ np.array([np.ones(2), *levers.T, *products]).T).T.astype(np.complex64)
-    rows, mated = rng.integers(0, 7, (v, z)), rng.random((v, z)) < 0.5
+    scalars = (np.array([np.ones(2), *levers.T, *products]) @ weights.T).astype(np.complex64)
+    rows, mated = rng.integers(0, 7, (v, z), np.int32), rng.random((v, z)) < 0.5
     hkl, to_q, places = rng.normal(size=(v, 3)), rng.normal(size=(z, 3, 3)), rng.random((z, 3))
     roots = [rng.normal(size=(2, k, n * z, n * z)) for n in (6, r)]
     tables = [a + 1j * b + (a - 1j * b).swapaxes(1, 2) for a, b in roots]
