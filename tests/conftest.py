@@ -69,6 +69,16 @@ def one_blas_thread():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def kernels_compiled_once(one_blas_thread, tmp_path_factory) -> None:
+    """By two workers, half of them each."""
+    if os.environ.get("PYTEST_XDIST_WORKER_COUNT") == "2":
+        from compiling import share_compilation
+
+        folder = tmp_path_factory.getbasetemp().parent
+        share_compilation(os.environ["PYTEST_XDIST_WORKER"], folder)
+
+
 @functools.cache
 def warm_server() -> warm.Server:
     """The process that is forked for commands and readers, started when the first is needed."""

@@ -10,8 +10,10 @@ import pytest
 
 from hpc_diffuser.commands import benchmark, reference_algorithm
 from hpc_diffuser.commands.benchmark import Case
-from hpc_diffuser.commands.reference_algorithm import CUBE, reference_sample, splat
+from hpc_diffuser.commands.reference_algorithm import reference_sample, splat
 from hpc_diffuser.fit.config import load_config
+
+SMALLER_CUBE = 41
 
 
 def test_splat_keeps_weight_and_centre():
@@ -24,9 +26,11 @@ def test_splat_keeps_weight_and_centre():
     np.testing.assert_allclose(centre, weights @ points, rtol=1e-6)
 
 
-def test_reference_sample_of_one_atom():
+def test_reference_sample_of_one_atom(monkeypatch):
     """At the origin of reciprocal space F is the atom's charge less the masked solvent's."""
-    moments = [np.zeros((CUBE,) * 3, np.complex64), np.zeros((CUBE,) * 3, np.float32)]
+    cube = (SMALLER_CUBE,) * 3
+    monkeypatch.setattr(reference_algorithm, "CUBE", SMALLER_CUBE)
+    moments = [np.zeros(cube, np.complex64), np.zeros(cube, np.float32)]
     reference_sample(np.zeros((1, 3)), np.array([6.0]), 0.8, moments)
     transform, squared = moments
     np.testing.assert_allclose(squared, np.abs(transform) ** 2, rtol=1e-4, atol=1e-3)
@@ -77,7 +81,7 @@ def test_bench_measures_a_config(call, project, monkeypatch):
     monkeypatch.setattr(benchmark, "_SCALING_REPEATS", 1)
     monkeypatch.setattr(benchmark.os, "sched_getaffinity", lambda pid: {0})
     for module in (benchmark, reference_algorithm):
-        monkeypatch.setattr(module, "CUBE", 41)
+        monkeypatch.setattr(module, "CUBE", SMALLER_CUBE)
     check_measured(call(*BENCH, folder=project), project)
 
 

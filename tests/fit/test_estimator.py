@@ -281,7 +281,9 @@ def test_an_older_run_goes_on_as_it_was(call, project):
     assert {key: resumed[key] for key in same} == {key: whole[key] for key in same}
 
 
-@pytest.mark.parametrize("estimator", EXPANSIONS)
+@pytest.mark.parametrize(
+    "estimator", ["one-phonon", pytest.param("control-variate", marks=pytest.mark.slow)]
+)
 def test_least_squares_by_every_estimator(call, project, edit, estimator):
     """Steps need no moments by samples alone; errors are of as many samples as the last stage."""
     edit(project / "fit.toml", "[search]", '[search]\nmethod = "least-squares"')

@@ -26,7 +26,7 @@ TRUTH = {
     "lattice": {"contact_A": 12.0},
     "grid": {"oversampling": [3, 3, 3], "d_min_A": 3.0},
     "parameters": {"lattice_spring_A": 4.0},
-    "model": {"samples": 64},
+    "model": {"samples": 32},
 }
 CONFIG = """\
 [structure]
@@ -38,8 +38,8 @@ file = "target.h5"
 [parameters]
 lattice_spring_A = [1, 9]
 [model]
-samples = 16
-final_samples = 64
+samples = 8
+final_samples = 32
 """
 
 

@@ -32,6 +32,8 @@ from hpc_diffuser.io.modes_file import write_modes
 from hpc_diffuser.parallel.communicator import Ranks
 from hpc_diffuser.system.errors import InputError
 
+SLOW = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
@@ -39,7 +41,7 @@ def folder(tmp_path_factory) -> Path:
     return write_closed_loop(tmp_path_factory.mktemp("inputs"))
 
 
-@pytest.mark.parametrize("restart", [1, 2, 3])
+@pytest.mark.parametrize("restart", [1, *(pytest.param(r, marks=SLOW) for r in (2, 3))])
 def test_weights_are_found_soon_from_anywhere(folder, restart):
     """From the source's amplitudes and from random ones: within 2 % in 20 evaluations; and it ends.
 
@@ -68,7 +70,7 @@ def _kept(path: Path, _restart: int, history: History) -> None:
     write_checkpoint(path, history)
 
 
-@pytest.mark.parametrize("patience", [11, 14])
+@pytest.mark.parametrize("patience", [11, pytest.param(14, marks=SLOW)])
 def test_interrupted_anywhere_it_ends_with_the_same_bits(folder, tmp_path, patience):
     """Stopped between evaluations and between the maps of a linearisation, in many sessions.
 

@@ -56,10 +56,10 @@ def homeless(inputs, tmp_path) -> Callable[..., subprocess.CompletedProcess]:
     return run
 
 
-@pytest.mark.parametrize("home", ["/proc/none", "~"])
-def test_temporary_folder(homeless, tmp_path, inputs, home):
+@pytest.mark.parametrize(("code", "home"), [(SCORE, "/proc/none"), (FOLDER, "~")])
+def test_temporary_folder(homeless, tmp_path, inputs, code, home):
     """A command that needs kernels is done; where they go is said once; nothing is made here."""
-    result = homeless(SCORE, home)
+    result = homeless(code, home)
     assert result.returncode == 0, result.stderr
     (line,) = result.stderr.splitlines()
     (made,) = tmp_path.iterdir()

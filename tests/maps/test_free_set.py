@@ -38,8 +38,15 @@ def test_free_voxels_beside_working_ones_are_counted(space_group):
     assert 0.5 < found <= 1
 
 
-@pytest.mark.parametrize("divisions", [(4, 4, 4), (2, 2, 2), (1, 1, 1)], ids=str)
-@pytest.mark.parametrize("space_group", CELL_OF)
+# Each group with one of them; the others are slow together.
+GROUPS_AND_DIVISIONS = [
+    pytest.param(group, divisions, marks=[pytest.mark.slow] if (i - j) % 3 else [])
+    for i, group in enumerate(CELL_OF)
+    for j, divisions in enumerate([(4, 4, 4), (2, 2, 2), (1, 1, 1)])
+]
+
+
+@pytest.mark.parametrize(("space_group", "divisions"), GROUPS_AND_DIVISIONS, ids=str)
 def test_blocks_have_no_working_neighbour(space_group, divisions):
     """None of the 26 samples around a free voxel or its mates is a working voxel or its mate."""
     grid = grid_to_resolution(CELL_OF[space_group], divisions, 1.3 if divisions[0] == 1 else 2.2)

@@ -1,7 +1,7 @@
 """Networks in their crystal: finite differences with explicit images, chains, Einstein crystals."""
 
 from dataclasses import replace
-from itertools import product
+from itertools import combinations_with_replacement, product
 
 import gemmi
 import numpy as np
@@ -71,7 +71,7 @@ def test_contacts_are_the_second_derivative_of_their_energy(together):
     """
     rest, step = np.random.default_rng(3).uniform(0, 5, (3, 3)), 1e-3
     expected = np.empty((9, 9))
-    for i, j in product(range(9), repeat=2):
+    for i, j in combinations_with_replacement(range(9), 2):
         total = 0.0
         for first, second in product((1, -1), repeat=2):
             moved = np.zeros(9)
@@ -79,7 +79,7 @@ def test_contacts_are_the_second_derivative_of_their_energy(together):
             moved[j] += second * step
             energy = contact_energy(moved.reshape(3, 3), rest, MONOCLINIC, together)
             total += first * second * energy
-        expected[i, j] = total / (4 * step**2)
+        expected[i, j] = expected[j, i] = total / (4 * step**2)
     contacts = crystal_contacts(rest, *MONOCLINIC, CUTOFF_A)
     hessian = contact_hessian(Neighbours(contacts, 1.0, together), 3, CUTOFF_A).toarray()
     assert np.abs(expected).max() > 1

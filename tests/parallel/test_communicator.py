@@ -225,7 +225,7 @@ assert left == left[:1] * 3 and left[0] <= 2, left
 print("fine")
 """
     )
-    result = launch(2, folder=project, code=code)
+    result = launch(2, folder=project, code=code, warm=True)
     assert result.stdout.count("fine") == 2, result.stderr
 
 

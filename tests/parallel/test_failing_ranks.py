@@ -12,10 +12,11 @@ from launching import mpi_in, write_inputs
 
 CASES = (
     (1, "evaluation", "InputError"),
-    (1, "evaluation", "SIGSTOP"),
     (0, "collective", "RuntimeError"),
 )
+# Of stopped ranks `test_a_silent_rank_is_named` is the quick test.
 MORE_CASES = (
+    (1, "evaluation", "SIGSTOP"),
     (1, "mpi", "InputError"),
     (1, "evaluation", "RuntimeError"),
     (1, "evaluation", "sys.exit(0)"),
@@ -27,11 +28,10 @@ MORE_CASES = (
     (1, "saving", "RuntimeError"),
     (1, "saving", "SIGSTOP"),
 )
-SILENT_CASES = (
-    (1, "collective", "os._exit(0)"),
-    (1, "saving", "SIGKILL"),
-)
+# Other ends without a word: `test_neighbour.py`.
+SILENT_CASES = ((1, "saving", "SIGKILL"),)
 MORE_SILENT_CASES = (
+    (1, "collective", "os._exit(0)"),
     (1, "evaluation", "os._exit(0)"),
     (1, "evaluation", "SIGKILL"),
     (1, "alone", "os._exit(5)"),

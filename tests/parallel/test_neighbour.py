@@ -26,6 +26,10 @@ dismiss_second()
 """
 
 
+# To those who watch, an end like the others: `test_death_without_a_word` has all.
+KILLED = pytest.param("os.kill(os.getpid(), 9)", marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize("end", ["os._exit(0)", "os._exit(5)", "os.kill(os.getpid(), 9)"])
 def test_death_without_a_word(tmp_path, end):
     """Told with the rank's number, and ended, non-zero, before the launcher has anything to say."""
@@ -69,7 +73,11 @@ main.run_program(["status", "run"])
         ("raise RuntimeError('deliberate')", "internal error: RuntimeError: deliberate"),
         ("sys.exit(0)", "left early with exit code 0"),
         ("os._exit(0)", "(rank 1 of 3): before MPI had started, ended without a word"),
-        ("os.kill(os.getpid(), 9)", "(rank 1 of 3): before MPI had started, ended without a word"),
+        pytest.param(
+            "os.kill(os.getpid(), 9)",
+            "(rank 1 of 3): before MPI had started, ended without a word",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_death_before_mpi_has_started(tmp_path, end, told):
@@ -162,7 +170,7 @@ def test_switch_is_on_or_off(monkeypatch):
         watch.watch_start(lambda: None)
 
 
-@pytest.mark.parametrize("end", ["os.kill(os.getpid(), 9)", "os._exit(0)"])
+@pytest.mark.parametrize("end", ["os._exit(0)", KILLED])
 def test_death_before_anybody_watches(tmp_path, end):
     """MPI has started, the neighbours are not yet in place: the second tells, and ends them.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from report_pages import column, read_csv, read_page, unfounded_numbers, wrong_cells
 
+from hpc_diffuser.plots.files import KINDS, figure_bytes
 from hpc_diffuser.report.page import Heading, write_page
 from hpc_diffuser.report.section import (
     Animation,
@@ -235,8 +236,11 @@ def test_failing_storage(tmp_path, contents, monkeypatch):
     assert contents(tmp_path) == before
 
 
-def test_command(call, finished, reported, tmp_path, contents):
-    """The text, and the page in the run directory, or the same to the byte where --output says."""
+def test_command(call, finished, reported, tmp_path, contents, quick_figures):
+    """The text, and the page in the run directory, or the same to the byte where --output says.
+
+    But for the figures' own bytes, which `test_figures_are_the_same_to_the_byte` compares.
+    """
     folder = Path(shutil.copytree(finished, tmp_path / "project"))
     before = contents(folder)
     text = call("report", "--text", "run", folder=folder).stdout
@@ -246,8 +250,23 @@ def test_command(call, finished, reported, tmp_path, contents):
     assert before.items() <= contents(reported).items()
     done = call("report", "run", "-o", "page", folder=folder)
     assert done.returncode == 0 and done.stdout.startswith(text)
-    assert contents(folder / "page") == contents(reported / "run" / "report")
     assert not (folder / "run" / "report").exists()
+    found, whole = contents(folder / "page"), contents(reported / "run" / "report")
+    assert call("report", "run", folder=folder).returncode == 0
+    assert contents(folder / "run" / "report") == found
+    assert set(found) == set(whole)
+    assert {name for name in found if found[name] != whole[name]} <= figures_of(whole)
+
+
+def figures_of(page: dict[str, bytes]) -> set[str]:
+    """The page itself, which holds them, and their files."""
+    return {name for name in page if name.endswith((".html", ".png", ".svg", ".pdf"))}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_figures_are_the_same_to_the_byte(kind):
+    """Drawn twice: nothing in a file tells when it was made."""
+    assert len({figure_bytes(drawn(), kind) for _ in range(2)}) == 1
 
 
 def test_unwritable_folder(call, finished, tmp_path):

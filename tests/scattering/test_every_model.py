@@ -48,7 +48,7 @@ MODELS = {
     "residual": "translation_sigma_A = 0.1\nresidual_b_fraction = [0.2, 1]",
     "liquid": "llm_sigma_A = [0.1, 0.5]\nllm_gamma_A = [3, 20]",
     "liquid axes": "llm_sigma_A = [0.3, 0.4, [0.1, 0.6]]\nllm_gamma_A = 8\nllm_correlation = 0.2",
-    "crystal liquid": "crystal_llm_sigma_A = [0.1, 0.5]\ncrystal_llm_gamma_A = [5, 20]",
+    "crystal liquid": "crystal_llm_sigma_A = [0.1, 0.5]\ncrystal_llm_gamma_A = [5, 8]",
     "crystal liquid, modes": "mode_amplitude_A = [0.0, 0.4]\ncrystal_llm_sigma_A = 0.4\n"
     "crystal_llm_gamma_A = 6",
     "correlated": "mode_amplitude_A = 0.2\nmode_correlation = [-0.9, 0.9]",
@@ -98,7 +98,7 @@ HELD = {
     "[0.1, 0.5]": "0.4",
     "[0.2, 1]": "1",
     "[3, 20]": "6",
-    "[5, 20]": "6",
+    "[5, 8]": "6",
     "[-0.9, 0.9]": "0.8",
     "[0.1, 0.4]": "0.334",
     "[0, 50]": "20",

@@ -43,9 +43,16 @@ def pair_sum(modes: Modes, s: np.ndarray, disorder: Disorder, k_sol: float) -> n
     )
 
 
-@pytest.mark.parametrize("k_sol", [0.0, K_SOL])
-@pytest.mark.parametrize("gamma_A", [5.0, 15.0])
-@pytest.mark.parametrize(("d_max", "d_min", "edge"), RANGES)
+# Any two of range, γ and solvent are there together; the other half are slow.
+EVERY_TWO = [
+    pytest.param(*of_range, gamma, k_sol, marks=[pytest.mark.slow] if (i + j + k) % 2 else [])
+    for i, of_range in enumerate(RANGES)
+    for j, gamma in enumerate([5.0, 15.0])
+    for k, k_sol in enumerate([0.0, K_SOL])
+]
+
+
+@pytest.mark.parametrize(("d_max", "d_min", "edge", "gamma_A", "k_sol"), EVERY_TWO)
 def test_level_does_not_depend_on_the_edge(d_max, d_min, edge, gamma_A, k_sol):
     """Mean intensity at 300 voxels within 0.5 % of the pair sum's, wherever the map ends.
 

@@ -132,7 +132,7 @@ class Case:
         profile = np.random.default_rng(3).uniform(0, 1, (3, 3, 3)) ** 2
         self.model = forward_model(self.modes, target, indices, group or Ranks(), how, profile)
         columns = 3 + 3 * self.parameters.sampled.librates
-        self.normals = normal_samples("sobol", 16, columns, generator(1))
+        self.normals = normal_samples("sobol", 8, columns, generator(1))
         self.weights = np.random.default_rng(2).uniform(0.5, 1.5, len(indices))
 
     @property

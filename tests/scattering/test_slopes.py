@@ -141,7 +141,8 @@ TERMS = {
     "lattice": (Disorder(0.2, halo_sigma_A=HALO, halo_gamma_A=COUPLED), {}),
     "profile": (Disorder(0.3, halo_alpha=3.0), {}),
 }
-QUICK = ("translation", "residual", "lattice")  # tried first; the others are slow together
+# Tried first; the others are slow together. Translation: `test_drawn_interpolated_and_averaged`.
+QUICK = ("residual", "lattice")
 every_term = pytest.mark.parametrize("term", TERMS)
 
 

@@ -35,6 +35,7 @@ from hpc_diffuser.system import stopping
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning", "error::UserWarning")
 
 
+SLOW = pytest.mark.slow
 INTERRUPTED = "restarts = 2\nevaluations = 8\n"
 
 
@@ -175,7 +176,11 @@ def outcome(folder: Path) -> tuple:
     return arrays, read_map(folder / "run" / "calculated.h5").intensity.tobytes(), summary
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number",
+    # That each of them is noted, and how: `test_stopping.py`.
+    [signal.SIGUSR1, *(pytest.param(n, marks=SLOW) for n in (signal.SIGTERM, signal.SIGINT))],
+)
 def test_signal_stops_cleanly_and_resumes(call, project, uninterrupted, clean_environment, number):
     """75 after the evaluation under way, nothing locked; resumed, the same bits as without.
 

@@ -106,7 +106,7 @@ def test_pulls_are_what_a_zone_changes(rule):
     np.testing.assert_allclose(found.pulls.sum(axis=0), 0, atol=1e-8)
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", [RULES[0], pytest.param(RULES[1], marks=pytest.mark.slow)])
 def test_errors_are_those_of_refits(rule):
     """80 data sets with other zones, each refitted: the scatter of the answers is what is said.
 

@@ -1,0 +1,68 @@
+"""Kernels that most tests need, compiled before the first of them by two workers, half each.
+
+In a fresh environment both would compile the same ones at the same time: a minute of either.
+"""
+
+import time
+from pathlib import Path
+
+import numpy as np
+from builders import TRICLINIC, random_structure
+from warm import HANG_S
+
+from hpc_diffuser.crystal.lattice import grid_to_resolution
+from hpc_diffuser.fit.compilation import kernels_compiled
+from hpc_diffuser.motion.lattice.rigid_lattice import rigid_lattice
+from hpc_diffuser.motion.modes import Modes
+from hpc_diffuser.motion.parameters import parameters_from
+from hpc_diffuser.parallel.communicator import Ranks
+from hpc_diffuser.scattering.model import forward_model
+from hpc_diffuser.scattering.molecule import Computation
+
+_VALUES = {"mode_amplitude_A": [0.1], "translation_sigma_A": 0.1}
+
+
+def share_compilation(worker: str, folder: Path) -> None:
+    """Compile this worker's half, and wait for the other's.
+
+    Parameters
+    ----------
+    worker : {"gw0", "gw1"}
+    folder : Path
+        Of both.
+    """
+    if not kernels_compiled():
+        (_density if worker == "gw0" else _others)()
+    (folder / f"compiled-{worker}").touch()
+    other = folder / f"compiled-{'gw1' if worker == 'gw0' else 'gw0'}"
+    end = time.monotonic() + HANG_S
+    while not other.exists() and time.monotonic() < end:
+        time.sleep(0.1)
+
+
+def _density() -> None:
+    _evaluate("band-limited", "density")
+
+
+def _others() -> None:
+    _evaluate("target", "direct")
+    _evaluate("target", "direct", {"lattice_spring_A": 1.0})
+
+
+def _evaluate(grid: str, transform: str, springs: dict[str, float] | None = None) -> None:
+    """A model of a few atoms, by samples and to first order, with all its derivatives."""
+    structure = random_structure(np.random.default_rng(1), 12)
+    crystal = TRICLINIC, "P 1"
+    lattice = rigid_lattice(structure, *crystal, contact_A=9.0) if springs else None
+    modes = Modes(structure, np.ones((1, 12, 3)) / 3**0.5, np.ones(1), *crystal, lattice=lattice)
+    parameters = parameters_from(_VALUES | (springs or {}), lattice)
+    target = grid_to_resolution(TRICLINIC, (3, 3, 3), 4.0)
+    indices = target.indices_between(20.0, 4.0)
+    model = forward_model(modes, target, indices, Ranks(), Computation(0.2, grid, transform))
+    points, slope = np.ones((4, 4))[:, : 4 if springs else 1], np.ones(len(indices))
+    model.internal_motion(parameters, points)
+    model.gradient(parameters, points, slope, tuple(_VALUES))
+    if not springs:
+        list(model.mode_slopes(parameters, points, [0]))
+        model.use_estimator("control-variate")
+        model.internal_motion(parameters, points)
