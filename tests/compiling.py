@@ -14,9 +14,9 @@ from hpc_diffuser.crystal.lattice import grid_to_resolution
 from hpc_diffuser.fit.compilation import kernels_compiled
 from hpc_diffuser.motion.lattice.rigid_lattice import rigid_lattice
 from hpc_diffuser.motion.modes import Modes
-from hpc_diffuser.motion.parameters import parameters_from
+from hpc_diffuser.motion.parameters import Parameters, parameters_from
 from hpc_diffuser.parallel.communicator import Ranks
-from hpc_diffuser.scattering.model import forward_model
+from hpc_diffuser.scattering.model import ForwardModel, forward_model
 from hpc_diffuser.scattering.molecule import Computation
 
 _VALUES = {"mode_amplitude_A": [0.1], "translation_sigma_A": 0.1}
@@ -41,16 +41,27 @@ def share_compilation(worker: str, folder: Path) -> None:
 
 
 def _density() -> None:
-    _evaluate("band-limited", "density")
+    model, of = _example("target", "density")
+    model.internal_motion(*of)
+    model.gradient(*of, np.ones(len(model.rows)), tuple(_VALUES))
 
 
 def _others() -> None:
-    _evaluate("target", "direct")
-    _evaluate("target", "direct", {"lattice_spring_A": 1.0})
+    """The direct sum, interpolation, springs, and densities to first order."""
+    for grid, springs in (("band-limited", {}), ("target", {"lattice_spring_A": 1.0})):
+        model, of = _example(grid, "direct", springs)
+        model.internal_motion(*of)
+        model.gradient(*of, np.ones(len(model.rows)), tuple(_VALUES | springs))
+    model, of = _example("target", "density")
+    model.use_estimator("one-phonon")
+    model.internal_motion(*of)
+    list(model.mode_slopes(*of, [0]))
 
 
-def _evaluate(grid: str, transform: str, springs: dict[str, float] | None = None) -> None:
-    """A model of a few atoms, by samples and to first order, with all its derivatives."""
+def _example(
+    grid: str, transform: str, springs: dict[str, float] | None = None
+) -> tuple[ForwardModel, tuple[Parameters, np.ndarray]]:
+    """A model of a few atoms, with parameters and points."""
     structure = random_structure(np.random.default_rng(1), 12)
     crystal = TRICLINIC, "P 1"
     lattice = rigid_lattice(structure, *crystal, contact_A=9.0) if springs else None
@@ -59,10 +70,4 @@ def _evaluate(grid: str, transform: str, springs: dict[str, float] | None = None
     target = grid_to_resolution(TRICLINIC, (3, 3, 3), 4.0)
     indices = target.indices_between(20.0, 4.0)
     model = forward_model(modes, target, indices, Ranks(), Computation(0.2, grid, transform))
-    points, slope = np.ones((4, 4))[:, : 4 if springs else 1], np.ones(len(indices))
-    model.internal_motion(parameters, points)
-    model.gradient(parameters, points, slope, tuple(_VALUES))
-    if not springs:
-        list(model.mode_slopes(parameters, points, [0]))
-        model.use_estimator("control-variate")
-        model.internal_motion(parameters, points)
+    return model, (parameters, np.ones((4, 4 if springs else 1)))

@@ -278,7 +278,7 @@ def gather(
 @njit(cache=True)
 def _gather_atom(
     steps: Floats,
-    s: int,
+    s: np.int64,
     a: int,
     atoms: Atoms,
     shapes: Shapes,

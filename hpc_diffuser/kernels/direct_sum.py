@@ -170,7 +170,7 @@ def add_moments(
 
 @njit(cache=True)
 def _plane_form_factors(
-    p: int, planes: Planes, form_factors: FormFactors, shape: tuple[int, int, int]
+    p: np.int64, planes: Planes, form_factors: FormFactors, shape: tuple[int, int, int]
 ) -> Floats:
     """f_e at every voxel of plane p: (E, 4, K+1, L+1), by linear interpolation in |s|²."""
     table, per_s2, metric = form_factors
@@ -207,7 +207,7 @@ def _transform(
     k_rows: int,
     l_rows: int,
     atoms: Atoms,
-    p: int,
+    p: np.int64,
     planes: Planes,
     weights: Floats,
     f_re: Floats,

@@ -231,7 +231,7 @@ def test_springs_of_molecules_in_several_orientations(group, cell):
     [("springs", "P 1", CELL), ("springs alike", "P 41", SCREWED)],
 )
 def test_springs_on_ranks(name, space_group, cell):
-    """Gradient and map have the same bits on 1, 2, 3 ranks, though molecules share voxels."""
+    """Gradient and map have the same bits on 1 and 3 ranks, though molecules share voxels."""
 
     def work(group):
         case = Case(name, "density", "band-limited", space_group, cell, group)
@@ -240,12 +240,12 @@ def test_springs_on_ranks(name, space_group, cell):
         return np.concatenate([found[one] for one in case.names]), case.model.rows, values
 
     whole = {}
-    for size in (1, 2, 3):
+    for size in (1, 3):
         ranks = on_ranks(size, work)[0]
         order = np.argsort(np.concatenate([rows for _, rows, _ in ranks]))
         values = np.concatenate([values for _, _, values in ranks])[order]
         whole[size] = values.tobytes(), *{gradient.tobytes() for gradient, _, _ in ranks}
-    assert whole[1] == whole[2] == whole[3]
+    assert whole[1] == whole[3]
 
 
 def test_slopes_that_a_search_steps_by():
