@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from closed_loop import searched
 from conftest import tiny_modes, tiny_project
 
 from hpc_diffuser.crystal.lattice import grid_to_resolution
 from hpc_diffuser.crystal.symmetry import grid_operations, unique_indices
 from hpc_diffuser.fit.comparison import model_config
-from hpc_diffuser.fit.config import Config, parse_config
+from hpc_diffuser.fit.config import Config, SearchConfig, parse_config
 from hpc_diffuser.fit.problem import compare, load_problem
 from hpc_diffuser.fit.stepping.gradient import score_and_gradient
 from hpc_diffuser.fit.stepping.slopes import slopes
@@ -84,6 +85,7 @@ REFUSED = {
 }
 # Of these, slopes along weights of frames are not known.
 NOT_BESIDE_WEIGHTS = {"res", "cllm"}
+SEARCH = SearchConfig("least-squares", restarts=2, evaluations=40)
 QUICK = ("rbt+lib", "llm+lat", "cllm+lat")
 PAIRS = ["+".join(pair) for pair in combinations(TERMS, 2)]
 
@@ -212,6 +214,24 @@ def test_frames_on_springs(folders):
     evaluated(config_of(folders["P 1"], "frames"), "int+lat")
     evaluated(config_of(folders["P 1"], "weights"), "int+lat")
     refused(config_of(folders["P 1"], "weights"), "int+cllm", "structure.weights")
+
+
+@pytest.mark.slow
+def test_weights_and_a_spring_are_found(folders):
+    """Of a map that the model itself has made, from the given weights and from random ones."""
+    config = model_config(config_of(folders["P 1"], "weights"), "int+lat")
+    model = replace(config.model, samples=64)
+    prior = replace(config.prior, weights=0.0)
+    config = replace(config, prior=prior, search=SEARCH, model=model)
+    problem, true = load_problem(config), np.array([2.5, 0.5, 0.1, 0.3, 0.1])
+    assert problem.space.names[0].startswith("lattice_spring_A")
+    model, _ = compare(problem, Ranks())
+    values = model.internal_motion(problem.space.parameters(true), problem.normals(256, 1))
+    made = replace(problem, target=replace(problem.target, intensity=values.astype(np.float32)))
+    for restart in (0, 1):
+        history = searched(made, restart)
+        found = history.points[history.best]
+        np.testing.assert_allclose(found, true, atol=0.005)
 
 
 @pytest.mark.slow

@@ -35,6 +35,7 @@ from hpc_diffuser.fit.problem import Problem, compare, load_problem
 from hpc_diffuser.fit.space import search_space
 from hpc_diffuser.io.maps.native import write_target
 from hpc_diffuser.io.modes_file import write_modes
+from hpc_diffuser.io.structures.files import pdb_bytes
 from hpc_diffuser.kernels import direct_sum
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.motion.ensemble import ensemble_points, n_configurations
@@ -159,6 +160,77 @@ def test_prediction_of_a_symmetric_crystal_with_liquid_motion(tmp_path):
     assert measured_sizes(problem).mates == 8
     predicted = predict(problem, 2)
     assert_predicted(predicted, peaks(launch(2, folder=tmp_path, code=TELLING)))
+
+
+TETRAGONAL = (44.0, 44.0, 48.0, 90.0, 90.0, 90.0)
+SPRINGS = "[lattice]\ncontact_A = 10\n[model]"
+STEPS = '[search]\nmethod = "least-squares"'
+ONCE = {"restarts = 2": "restarts = 1", "evaluations = 3": "evaluations = 2"}
+FRAMES = 'ensemble = "frames.pdb"\nweights = "refine"\n[crystal]\nspace_group = "P 1"'
+# Sampling, resolution, crystal, and what the config has in place of what; on how many ranks.
+COUPLED = {
+    "halos of the cell": (
+        (4, 2.2, "P 43 21 2"),
+        {"[model]": 'halo_sigma_A = [0.1, 0.4]\nhalo_gamma_A = 30\n[model]\nhalos = "cell"'},
+        (1, 2),
+    ),
+    "frames": (
+        (4, 2.7, "P 1"),
+        {
+            'modes = "modes.h5"': FRAMES,
+            "mode_amplitude_A = [0.0, 0.6]\n": "",
+            "translation_sigma_A = 0.4": "lattice_spring_A = [1.5, 4.0]",
+            "[model]": SPRINGS,
+            "[search]": STEPS,
+        },
+        (1, 2),
+    ),
+    "shapes": (
+        (4, 2.7, "P 1"),
+        {
+            "[0.0, 0.6]": "0.3",
+            "translation_sigma_A = 0.4": "lattice_spring_A = 3.0\nlattice_shape = [-2, 2]",
+            "[model]": SPRINGS,
+            "[search]": STEPS,
+        },
+        (1,),
+    ),
+    "tables": (
+        (16, 9.0, "P 43 21 2"),
+        {"translation_sigma_A = 0.4": "lattice_spring_A = [1.5, 4.0]", "[model]": SPRINGS},
+        (1,),
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "n_ranks"), [(name, n) for name, case in COUPLED.items() for n in case[2]]
+)
+def test_prediction_of_molecules_that_are_coupled(tmp_path, name, n_ranks):
+    """By halos of the cell; by springs, with frames that are weighed, with shapes, at many k."""
+    (oversampling, d_min, group), changes, _ = COUPLED[name]
+    cell = UNIT_CELL if group == "P 1" else TETRAGONAL
+    problem = write_project(tmp_path, oversampling, d_min, "auto", cell, group)
+    compile_kernels(problem.target, "none", derivatives=True)
+    write_frames(tmp_path, problem, 30)
+    text = (tmp_path / "fit.toml").read_text()
+    for old, new in {**changes, **ONCE}.items():
+        assert old in text
+        text = text.replace(old, new)
+    (tmp_path / "fit.toml").write_text(text)
+    predicted = predict(load_problem(load_config(tmp_path / "fit.toml")), n_ranks)
+    assert_predicted(predicted, peaks(launch(n_ranks, folder=tmp_path, code=TELLING)))
+
+
+def write_frames(folder: Path, problem: Problem, n_frames: int) -> None:
+    """Random ones, about the mean structure."""
+    modes, path = problem.modes, folder / "frames.pdb"
+    shape = (n_frames, len(modes.structure), 3)
+    away = np.random.default_rng(2).normal(scale=0.3, size=shape)
+    frames = np.round(modes.structure.positions + away, 3)
+    crystal = modes.unit_cell, modes.space_group
+    path.write_bytes(pdb_bytes(path, modes.structure, crystal, frames=frames))
 
 
 def test_prediction_without_interpolation(tmp_path):
