@@ -209,6 +209,13 @@ def test_halos_that_are_refused(folders):
     refused(config_of(folder, "weights", kind="cell"), "int+halo", "weights of frames are not")
 
 
+def test_halos_of_the_cell_where_there_is_one_orientation(folders, capsys):
+    """They are those of molecules, which is told; not where there are two."""
+    for group, told in (("P 1", True), ("P 1 21 1", False)):
+        load_problem(model_config(config_of(folders[group], "modes", kind="cell"), "rbt+halo"))
+        assert ('model.halos = "cell" plays no part' in capsys.readouterr().err) == told
+
+
 def test_frames_on_springs(folders):
     """Whose weights are held, or refined; beside the crystal's liquid they are held alone."""
     evaluated(config_of(folders["P 1"], "frames"), "int+lat")
