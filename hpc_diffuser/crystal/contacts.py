@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from scipy.spatial import KDTree
 
 SAME_PLACE_A = 1.0  # nearer images are an atom on a special position, or of another conformer
+_MOST_ON_IMAGES = 0.5  # of the atoms; by chance few are
 _LEAST_VOLUME_A3 = 3.0  # of an atom; in proteins, hydrogens counted, 10 and more
 
 
@@ -62,16 +63,16 @@ def crystal_contacts(
     Raises
     ------
     InputError
-        Where gemmi does not know the space group, or the cell is too small for the atoms.
+        Where gemmi does not know the space group, the cell is too small for the atoms, or these
+        lie on images of each other.
     """
     check_room(len(positions), unit_cell, space_group)
     from scipy.spatial import KDTree  # who only looks at modes needs none of it
 
-    tree = KDTree(positions)
-    found = [
-        contacts_with(tree, image, reach_A)
-        for image in images(positions, unit_cell, space_group, reach_A)
-    ]
+    tree, found = KDTree(positions), []
+    for image in images(positions, unit_cell, space_group, reach_A):
+        check_apart(tree, image, space_group)
+        found.append(contacts_with(tree, image, reach_A))
     none = Contacts(np.empty(0, int), np.empty(0, int), np.empty((0, 3)), np.empty((0, 3, 3)))
     together = zip(*((c.atoms, c.mates, c.steps, c.turns) for c in (none, *found)), strict=True)
     return Contacts(*(np.concatenate(parts) for parts in together))
@@ -86,6 +87,19 @@ def check_room(n_atoms: int, unit_cell: tuple[float, ...], space_group: str) -> 
             f"unit cell {cell_text(unit_cell)}: {volume:.0f} Å³ do not hold {copies} copies "
             f"(space group {space_group}) of {n_atoms} atoms: correct the cell or the space group, "
             "or leave the crystal's neighbours out"
+        )
+
+
+def check_apart(tree: "KDTree", image: "Image", space_group: str) -> None:
+    """Raise InputError where a model holds more than an asymmetric unit: it is its own image."""
+    near, rows = tree.query(image.positions, distance_upper_bound=SAME_PLACE_A)
+    # One that is on itself is on a special position.
+    on_others = float(np.mean(np.isfinite(near) & (rows != np.arange(len(rows)))))
+    if on_others > _MOST_ON_IMAGES:
+        raise InputError(
+            f"{100 * on_others:.0f} % of the atoms lie on others, as the space group {space_group} "
+            "copies them: the model holds more than one asymmetric unit: give that alone, or the "
+            'space group "P 1"'
         )
 
 

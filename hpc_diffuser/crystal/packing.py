@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpc_diffuser.crystal.contacts import check_room, contacts_with, images
+from hpc_diffuser.crystal.contacts import check_apart, check_room, contacts_with, images
 from hpc_diffuser.crystal.lattice import cell_text, fractionalization
 from hpc_diffuser.crystal.symmetry import operators, triplet
 from hpc_diffuser.system.arrays import Floats, Integers
@@ -181,6 +181,7 @@ def _neighbours(
 
     tree, found = KDTree(positions), []
     for image in images(positions, unit_cell, space_group, reach_A):
+        check_apart(tree, image, space_group)
         contacts = contacts_with(tree, image, reach_A)
         if len(contacts):
             points = positions[contacts.atoms] + contacts.steps / 2

@@ -9,6 +9,7 @@ from builders import TRICLINIC, random_structure
 
 from hpc_diffuser.crystal.contacts import SAME_PLACE_A, crystal_contacts
 from hpc_diffuser.crystal.lattice import fractionalization
+from hpc_diffuser.crystal.packing import crystal_packing
 from hpc_diffuser.system.errors import InputError
 
 CELLS = {
@@ -92,6 +93,19 @@ def test_no_neighbours():
     """A cell that is much larger than the molecule: none, of the right shapes."""
     contacts = crystal_contacts(np.zeros((2, 3)), (90, 90, 90, 90, 90, 90), "P 1", 10.0)
     assert len(contacts) == 0 and contacts.turns.shape == (0, 3, 3)
+
+
+def test_more_than_the_asymmetric_unit_is_refused():
+    """A dimer and the twofold axis that makes one half of the other, some cells away."""
+    half = random_structure(np.random.default_rng(4), 30, 6.0).positions + np.array([9.0, 3.0, 8.0])
+    cell = (40.0, 25.0, 40.0, 90.0, 90.0, 90.0)
+    both = np.concatenate([half, half * [-1, 1, -1] + [40.0, 0.0, 80.0] + 0.2])
+    for made in (crystal_contacts, crystal_packing):
+        with pytest.raises(
+            InputError, match=r"100 % of the atoms lie on others, .* P 1 2 1"
+        ) as told:
+            made(both, cell, "P 1 2 1", 6.0)
+        assert "\n" not in str(told.value)
 
 
 def test_cell_that_holds_no_such_molecule():

@@ -256,10 +256,9 @@ def test_frames(folders, source):
 @pytest.mark.parametrize("group", ["P 1", "P 1 21 1"])
 @pytest.mark.parametrize("source", SOURCES)
 def test_three_terms(folders, source, group, halo):
-    """All that are not refused."""
+    """All that are not refused; of the target's own halos those that have them, on `rbt`."""
     config = config_of(folders[group], source, halo)
     for terms in combinations(TERMS, 3):
-        name = "+".join(terms)
-        needs_translation = halo == EMPIRICAL and "halo" in terms and "rbt" not in terms
-        if why_refused(name, source) is None and not needs_translation:
+        name, with_halos = "+".join(terms), {"halo", "rbt"} <= set(terms)
+        if why_refused(name, source) is None and (halo != EMPIRICAL or with_halos):
             evaluated(config, name)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from builders import random_structure
 
+from hpc_diffuser.crystal.lattice import fractionalization
 from hpc_diffuser.crystal.packing import crystal_packing
 from hpc_diffuser.motion.lattice.averages import mean_covariance
 from hpc_diffuser.motion.lattice.correlations import (
@@ -30,9 +31,9 @@ def molecule():
     return replace(structure, positions=structure.positions + np.array([1.0, 2.0, 1.5]))
 
 
-def springs_of(group):
-    packing = crystal_packing(molecule().positions, CELLS[group], group, 7.0)
-    return contact_springs(packing, CENTRE)
+def springs_of(group, moved=0.0):
+    packing = crystal_packing(molecule().positions + moved, CELLS[group], group, 7.0)
+    return contact_springs(packing, CENTRE + moved)
 
 
 def correlations_of(springs, stiffness, divisions=(3, 2, 4)) -> Correlations:
@@ -91,6 +92,20 @@ def test_between_points():
     ends = pair_table(forms, found, np.array([[1 / 3, 0.5, 0.25], [1 / 3, 0.5, 0.5]]))
     middle = pair_table(forms, found, np.array([[-2 / 3, 1.5, 0.375]]))
     np.testing.assert_allclose(middle[0], ends.mean(axis=0), atol=1e-9 * np.abs(ends).max())
+
+
+def test_between_points_of_molecules_of_any_cell():
+    """Many cells away W is the same, but for phases that go around as e^{ik·(r_m − r_n)}."""
+    edges = np.linalg.inv(fractionalization(CELLS["P 1 21 1"])).T
+    hkl, tables = np.array([[0.4, 0.1, 0.6], [0.05, 0.5, 0.9]]), []
+    for cells in ((0, 0, 0), (11, -8, 7)):
+        springs = springs_of("P 1 21 1", np.array(cells) @ edges)
+        found, at = correlations_of(springs, springs.units), springs.packing.places
+        forms = pair_basis(molecule(), CENTRE, found).forms
+        phases = np.exp(2j * np.pi * ((at - at[:, None]) @ hkl.T)).transpose(2, 0, 1)
+        phases = phases.repeat(len(forms), axis=1).repeat(len(forms), axis=2)
+        tables.append(pair_table(forms, found, hkl) * phases)
+    np.testing.assert_allclose(*tables, atol=1e-9 * np.abs(tables[0]).max())
 
 
 @pytest.mark.parametrize("group", CELLS)
