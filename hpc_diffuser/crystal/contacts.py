@@ -94,7 +94,7 @@ def check_apart(tree: "KDTree", image: "Image", space_group: str) -> None:
     """Raise InputError where a model holds more than an asymmetric unit: it is its own image."""
     near, rows = tree.query(image.positions, distance_upper_bound=SAME_PLACE_A)
     # One that is on itself is on a special position.
-    on_others = float(np.mean(np.isfinite(near) & (rows != np.arange(len(rows)))))
+    on_others = float(np.mean(np.isfinite(near) & (rows != np.arange(len(image.positions)))))
     if on_others > _MOST_ON_IMAGES:
         raise InputError(
             f"{100 * on_others:.0f} % of the atoms lie on others, as the space group {space_group} "

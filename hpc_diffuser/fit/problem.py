@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hpc_diffuser.crystal.atom_factors import atom_factors
+from hpc_diffuser.crystal.atom_factors import AtomFactors, atom_factors
 from hpc_diffuser.crystal.lattice import laue_operations
 from hpc_diffuser.fit.anisotropic_scale import AnisotropicScale
 from hpc_diffuser.fit.config import Config, ModelConfig
@@ -80,11 +80,8 @@ def ensemble_sampler(options: ModelConfig, modes: Modes, space: SearchSpace) -> 
 
 def computation(options: ModelConfig, modes: Modes, space: SearchSpace) -> Computation:
     """How a model is computed: on which grid, for how large a molecule, and which atoms."""
-    densest, factors = space.farthest, None
     _require_held_frames(space)
     require_crystal_axes(space.anywhere.disorder, modes.space_group, modes.unit_cell)
-    if densest.k_sol_eA3:
-        factors = atom_factors(modes.structure, densest.k_sol_eA3, densest.b_sol_A2)
     return Computation(
         motion_A=rms_motion_A(modes, space.middle.sampled),
         grid=options.grid,
@@ -92,10 +89,24 @@ def computation(options: ModelConfig, modes: Modes, space: SearchSpace) -> Compu
         liquid_gamma_A=_inside_gamma_A(modes, space),
         crystal_gamma_A=space.at_least("crystal_llm_gamma_A"),
         halos=options.halos if space.at_most("halo_sigma_A") else "molecule",
-        factors=factors,
+        factors=_hardest_to_draw(modes, space),
         many_kinds=space.at_most("residual_b_fraction") > 0,
         estimator=_estimator(options, modes, space),
     )
+
+
+def _hardest_to_draw(modes: Modes, space: SearchSpace) -> AtomFactors | None:
+    """The densest solvent, and atoms that move on their own as much as the crystal's B-factors say.
+
+    Wider atoms take wider shapes.
+    """
+    densest, fraction = space.farthest, space.at_most("residual_b_fraction")
+    if not densest.k_sol_eA3 and not fraction:
+        return None
+    b = None
+    if fraction and modes.crystal_b_A2 is not None:
+        b = fraction * np.nan_to_num(np.maximum(modes.crystal_b_A2, 0.0))
+    return atom_factors(modes.structure, densest.k_sol_eA3, densest.b_sol_A2, b)
 
 
 def _estimator(options: ModelConfig, modes: Modes, space: SearchSpace) -> str:

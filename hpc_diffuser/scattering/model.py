@@ -27,6 +27,7 @@ from hpc_diffuser.scattering.mates import Mates
 from hpc_diffuser.scattering.models import MoleculeModel
 from hpc_diffuser.scattering.molecule import Computation, molecule_moments
 from hpc_diffuser.scattering.moments import Moments
+from hpc_diffuser.scattering.shapes import can_be_drawn
 from hpc_diffuser.system.arrays import Floats, Integers
 
 _STEP = 0.01  # of a parameter, part of it: differences of the whole intensity
@@ -416,7 +417,8 @@ def forward_model(
     lattice = centring(modes.space_group, grid.unit_cell)
 
     def in_lattice(rows: Integers) -> LatticeNeighbours:
-        drawing = (how.transform, how.factors, how.motion_A)
+        drawn = how.many_kinds and how.transform == "auto" and can_be_drawn(grid.unit_cell)
+        drawing = ("density" if drawn else how.transform, how.factors, how.motion_A)
         return LatticeNeighbours(modes, grid, indices, rows, group, *drawing)
 
     def make_halos(rows: Integers, expanded: Integers) -> CellHalos:

@@ -8,9 +8,11 @@ import pytest
 from conftest import succeeded
 from summaries import outcome
 
+from hpc_diffuser.crystal.lattice import grid_to_resolution
 from hpc_diffuser.fit.b_factors import compare_b_factors, motion
 from hpc_diffuser.fit.cautions import cautions, percent
-from hpc_diffuser.fit.config import ParametersConfig, SearchConfig
+from hpc_diffuser.fit.config import ModelConfig, ParametersConfig, SearchConfig
+from hpc_diffuser.fit.problem import computation
 from hpc_diffuser.fit.restarts import summarise
 from hpc_diffuser.fit.search.history import new_history
 from hpc_diffuser.fit.space import search_space
@@ -19,6 +21,8 @@ from hpc_diffuser.io.modes_file import read_modes, write_modes
 from hpc_diffuser.motion.disorder import Disorder
 from hpc_diffuser.motion.modes import why_no_b_factors, with_frames
 from hpc_diffuser.motion.parameters import Parameters
+from hpc_diffuser.parallel.communicator import Ranks
+from hpc_diffuser.scattering.model import forward_model
 
 
 def test_b_factors_beside_the_crystals(modes):
@@ -153,6 +157,28 @@ def test_report_without_b_factors(call, finished):
     text = succeeded(call("report", "--text", "run", folder=finished))
     assert "No B-factors of the crystal to compare with: the model's file does not" in text
     assert 'give [crystal] file = "crystal.pdb"' in text and "Motion of the model" in text
+
+
+@pytest.mark.parametrize("b_A2", [20.0, 80.0])
+def test_atoms_of_large_b_factors_are_drawn(modes, b_A2):
+    """As the direct sum has them: with shapes as wide as residual B-factors make atoms."""
+    modes = replace(modes, crystal_b_A2=np.full(12, b_A2))
+    ranges = {"translation_sigma_A": (0.2, 0.2), "residual_b_fraction": (0.0, 1.0)}
+    space = search_space(ParametersConfig(**ranges), np.zeros(2))
+    grid = grid_to_resolution(modes.unit_cell, (2, 2, 2), 1.6)
+    indices = grid.indices_between(8.0, 1.6)[::7]
+    parameters = Parameters(np.zeros(2), Disorder(0.2), residual_b_fraction=1.0)
+    exact, drawn = (
+        forward_model(
+            modes,
+            grid,
+            indices,
+            Ranks(),
+            computation(ModelConfig(grid="target", transform=transform), modes, space),
+        ).rigid(parameters)
+        for transform in ("direct", "density")
+    )
+    assert np.linalg.norm(drawn - exact) < 4e-4 * np.linalg.norm(exact)
 
 
 def test_residual_b_of_a_crystal_without_b_factors(call, project, edit):
