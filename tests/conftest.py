@@ -70,6 +70,15 @@ def one_blas_thread():
 
 
 @pytest.fixture(scope="session", autouse=True)
+def no_waits_for_the_disk() -> Iterator[None]:
+    """Of this process, and of the forks for commands: a third of a small fit."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fsync)
+        warm.wait_for_no_disk()
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def kernels_compiled_once(one_blas_thread, tmp_path_factory) -> None:
     """By two workers, half of them each."""
     if os.environ.get("PYTEST_XDIST_WORKER_COUNT") == "2":

@@ -7,7 +7,7 @@ interpolated once per evaluation, axis by axis, with a Kaiser-windowed sinc.
 """
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -280,7 +280,8 @@ def _band_grid(
     taps: int,
 ) -> BandGrid:
     allowed = tolerance / np.sqrt(3)
-    sampling = [_coarsest_sampling(*axis, taps, allowed) for axis in separations]
+    axes = [(d.astype(float).tobytes(), s.astype(float).tobytes()) for d, s in separations]
+    sampling = [_coarsest_sampling(*axis, taps, allowed) for axis in axes]
     divisions = along_hkl(n for n, _, _ in sampling)
     metric = reciprocal_metric(target.unit_cell)
     # Half a kernel, along the axis where it is longest in Å⁻¹.
@@ -296,10 +297,15 @@ def _band_grid(
     )
 
 
+@lru_cache(maxsize=256)  # a run's models are all of one molecule
 def _coarsest_sampling(
-    distance: Floats, share: Floats, taps: int, allowed: float
+    distances: bytes, shares: bytes, taps: int, allowed: float
 ) -> tuple[float, float, float]:
-    """Samples per unit, window and error along one axis: bisection on the sampling."""
+    """Samples per unit, window and error along one axis: bisection on the sampling.
+
+    Of separations as the bytes of double precision.
+    """
+    distance, share = np.frombuffer(distances), np.frombuffer(shares)
     low, high = 2 * distance[0] + 1e-3, 8 * distance[-1]
     best = None
     for _ in range(12):
