@@ -74,8 +74,8 @@ def _of_springs(outcome: Outcome) -> Iterator[str]:
     ]
     if unknown:
         yield (
-            "the data do not determine all of the springs' stiffness; of these interfaces and axes "
-            f"the prior says more than they do: {', '.join(unknown)}"
+            "the data do not determine how stiff these springs are along or about axes of their "
+            f"contacts, if a prior does not: {', '.join(unknown)}"
         )
 
 

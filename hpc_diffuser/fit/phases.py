@@ -447,6 +447,11 @@ def finishing(sizes: Sizes, share: Share) -> list[Phase]:
         *native.writing_bytes(sizes.voxels, sizes.points, sizes.expanded),
     ]
     sides = evaluating(sizes, share)
+    if sizes.shaped and sizes.springs is not None:
+        voxels = math.ceil(share.voxels / sizes.mates)
+        of_shapes = springs.column_bytes(voxels, share.computed, sizes.springs)
+        of_shapes += springs.dimming_bytes(voxels, sizes.springs.molecules)
+        sides.append(held(sizes, share) + of_shapes)
     return [kept + phase for phase in phases] + [maps + curving + phase for phase in sides]
 
 

@@ -12,6 +12,7 @@ from hpc_diffuser.crystal.lattice import fractionalization
 from hpc_diffuser.fit.config import parse_config
 from hpc_diffuser.fit.inputs import load_modes, tell_contacts
 from hpc_diffuser.io.structures.files import read_places, write_pdb
+from hpc_diffuser.motion.lattice.full_springs import along_axes, contact_axes
 from hpc_diffuser.motion.lattice.rigid_lattice import rigid_lattice
 from hpc_diffuser.system.errors import InputError
 
@@ -27,7 +28,7 @@ d_min_A = 2.5
 lattice_spring_A = [[3, 3], [5, 5], [4, 4]]
 {motion}
 [model]
-samples = 64
+samples = {samples}
 """
 FIT = """\
 [structure]
@@ -35,25 +36,27 @@ FIT = """\
 [lattice]
 contact_A = 12
 [target]
-file = "kept.h5"
+{target}
 [parameters]
 lattice_spring_A = {springs}
 {motion}
 [model]
 samples = 32
 seed = 5
-final_samples = 64
+final_samples = {final}
 [search]
 {search}
 """
 ALONE = 'file = "model.pdb"'
+DEFAULTS = {"structure": ALONE, "motion": "", "target": 'file = "kept.h5"', "final": 64}
+RNG = np.random.default_rng
 STEPS = 'method = "least-squares"\nrestarts = 2\nevaluations = 15'
 BAYESIAN = "restarts = 1\nevaluations = 14\ninitial_points = 5"
 
 
-def made(call, project, structure=ALONE, motion=""):
+def made(call, project, structure=ALONE, motion="", samples=64):
     """The map of the twelve atoms on springs with 10 % noise, and a target with its halos."""
-    text = SIMULATE.format(structure=structure, motion=motion)
+    text = SIMULATE.format(structure=structure, motion=motion, samples=samples)
     (project / "lattice.toml").write_text(text)
     succeeded(call("simulate", "lattice.toml", "-o", "moved.nxs", "--noise", "0.1", folder=project))
     limits = ("--halo-radius", "0", "--d-max", "6", "--d-min", "2.5", "--shells", "3")
@@ -61,7 +64,7 @@ def made(call, project, structure=ALONE, motion=""):
 
 
 def fitted(call, project, name="run", **given) -> dict:
-    text = FIT.format(**{"structure": ALONE, "motion": ""} | given)
+    text = FIT.format(**DEFAULTS | given)
     (project / "fit.toml").write_text(text + f'[run]\ndirectory = "{name}"\n')
     succeeded(call("fit", "fit.toml", folder=project))
     return json.loads((project / name / "summary.json").read_text())
@@ -120,15 +123,28 @@ def test_one_length_by_bayesian_search(call, project):
 
 @pytest.mark.slow
 def test_springs_of_any_shape(call, project):
-    """The map to its noise, and some of the 63 numbers by their errors."""
-    shape = np.random.default_rng(7).normal(0, 0.4, 63).round(2)
+    """From those of pairs of atoms: stiffness within its errors, rotation only where it is told."""
+    shape = RNG(7).normal(0, 0.4, 63).round(2)
     held = ", ".join(f"[{x}, {x}]" for x in shape)
-    made(call, project, motion=f"lattice_shape = [{held}]")
+    made(call, project, motion=f"lattice_shape = [{held}]", samples=1024)
     ranges = "lattice_shape = [-3, 3]\n[prior]\nsprings = 1"
-    lengths = "[[3, 3], [5, 5], [4, 4]]"
-    summary = fitted(call, project, springs=lengths, motion=ranges, search=STEPS)
-    errors = np.array(summary["standard_errors"]["lattice_shape"], float)
-    assert np.sum(errors < 0.2) > 15 and summary["cc_free"] > 0.98
+    lengths, likely = "[[3, 3], [5, 5], [4, 4]]", 'file = "kept.h5"\nscore = "likelihood"'
+    search = 'method = "least-squares"\nrestarts = 1\nevaluations = 30'
+    given = {"springs": lengths, "motion": ranges, "search": search, "final": 512}
+    summary = fitted(call, project, target=likely, **given)
+    assert summary["cc_free"] > 0.99
+    modes = tiny_modes()
+    lattice = rigid_lattice(modes.structure, modes.unit_cell, "P 1", contact_A=12.0)
+    true = lattice.stiffness((3.0, 5.0, 4.0, *shape.tolist()))
+    true = along_axes(contact_axes(lattice.springs.units), true).ravel()
+    told = summary["intervals"]["stiffness"]
+    found = np.array([one["along_kT_A2"] + one["about_kT_rad2"] for one in told]).ravel()
+    errors = np.array([one["along_errors"] + one["about_errors"] for one in told]).ravel()
+    z = np.log(found / true) * found / errors
+    assert np.mean(np.abs(z) < 2) > 0.85 and np.abs(z).max() < 4, z
+    unknown = [one["about_undetermined"] for one in told]
+    assert unknown[0] == [False, False, False] and unknown[2] == [True, False, False]
+    assert any("about axis 1" in warning for warning in summary["warnings"])
 
 
 REFUSED = {
@@ -148,7 +164,7 @@ REFUSED = {
 @pytest.mark.parametrize("springs", REFUSED)
 def test_what_is_refused(call, project, springs):
     """In one line, before anything is computed; what plays no part may be told before."""
-    text = FIT.format(structure=ALONE, motion="", springs=springs, search=BAYESIAN)
+    text = FIT.format(**DEFAULTS, springs=springs, search=BAYESIAN)
     (project / "fit.toml").write_text(text.replace("kept.h5", "target.h5"))
     result = call("fit", "fit.toml", folder=project)
     *before, last = result.stderr.strip().splitlines()
@@ -159,7 +175,7 @@ def test_what_is_refused(call, project, springs):
 def test_interfaces_are_told(call, project):
     """In the order of a list of lengths, with the pairs of atoms that touch."""
     (project / "lattice.toml").write_text(
-        SIMULATE.format(structure=ALONE, motion="").replace("[3, 3, 3]", "[1, 1, 1]")
+        SIMULATE.format(structure=ALONE, motion="", samples=64).replace("[3, 3, 3]", "[1, 1, 1]")
     )
     result = call("simulate", "lattice.toml", "-o", "moved.nxs", folder=project)
     told = "lattice: 3 interfaces, with their pairs of atoms: -1 0 0 (24); 0 -1 0 (12); 0 0 -1"
@@ -228,7 +244,7 @@ def test_several_chains_are_told_to_be_one_body(capfd):
 
 def test_models_with_springs_and_translation_are_refused(call, project):
     """By their names, as `--models` has them."""
-    text = FIT.format(structure=ALONE, motion="", springs="[1, 2]", search=BAYESIAN)
+    text = FIT.format(**DEFAULTS, springs="[1, 2]", search=BAYESIAN)
     (project / "fit.toml").write_text(text.replace("kept.h5", "target.h5"))
     result = call("fit", "fit.toml", "--models", "lat,rbt+lat", folder=project)
     assert result.returncode == 65

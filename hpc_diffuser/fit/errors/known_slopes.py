@@ -1,8 +1,8 @@
 """Slopes of a map beside an answer that need no maps to its sides.
 
 Of many parameters two maps each are too much: then those along modes are of the one-phonon
-intensity, and those along shapes of springs as a search steps by; of frames' weights they are exact
-and always known.
+intensity. Those along shapes of springs are the ones that a search steps by: of numbers that data
+hardly tell, second differences of maps are the noise's. Of frames' weights they are exact.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from hpc_diffuser.fit.problem import Problem
 from hpc_diffuser.fit.stepping.slopes import by_squares, expanded_modes, expanded_springs
 from hpc_diffuser.scattering.models import Model
 
-MANY = 20  # refined parameters: of more, slopes are to first order
+MANY = 20  # refined parameters: of more, the modes' slopes are to one-phonon order
 
 
 def known_slopes(
@@ -35,7 +35,7 @@ def known_slopes(
     if modes:
         along = model.mode_slopes(parameters, normals, list(modes.values()))
         found |= dict.fromkeys(modes, along)
-    if many and "lattice_shape" in space.refined_names and model.steps(parameters):
+    if "lattice_shape" in space.refined_names and model.steps(parameters):
         springs = expanded_springs(problem.modes, space, parameters)
         numbers = model.spring_slopes(parameters, normals)
         columns = (column for _, column in by_squares(numbers, springs, point, space.squared))
