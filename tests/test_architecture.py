@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -44,20 +45,27 @@ HOMES = {
 }
 
 
-def modules() -> dict[str, ast.Module]:
+def modules() -> dict[str, Path]:
     """Every module of the package by its dotted name inside it."""
     found = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(PACKAGE).with_suffix("").parts
         name = ".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)
-        found[name] = ast.parse(path.read_text(encoding="utf-8"))
+        found[name] = path
     return found
 
 
-def imports(tree: ast.AST) -> set[str]:
+@cache
+def parsed(module: str) -> ast.Module:
+    """Its tree; only the process that tests it makes one."""
+    return ast.parse(MODULES[module].read_text(encoding="utf-8"))
+
+
+@cache
+def imports(module: str) -> set[str]:
     """Absolute dotted names that a module imports anywhere, also inside functions."""
     names = set()
-    for node in ast.walk(tree):
+    for node in ast.walk(parsed(module)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -66,15 +74,16 @@ def imports(tree: ast.AST) -> set[str]:
     return names
 
 
-def internal_imports(tree: ast.AST, known: set[str]) -> set[str]:
+@cache
+def internal_imports(module: str) -> set[str]:
     """The package's own modules among the imports."""
     found = set()
-    for name in imports(tree):
+    for name in imports(module):
         parts = name.split(".")
         if parts[0] != "hpc_diffuser":
             continue
         inside = ".".join(parts[1:])
-        while inside and inside not in known:
+        while inside and inside not in MODULES:
             inside = inside.rpartition(".")[0]
         found.add(inside or "__init__")
     return found
@@ -99,13 +108,13 @@ def test_rooms_are_the_table_of_contents():
 def test_dependencies_point_down(module):
     """No module imports from a room above its own."""
     allowed = {*ROOMS[: ROOMS.index(room(module)) + 1], "__init__"}
-    above = {o for o in internal_imports(MODULES[module], set(MODULES)) if room(o) not in allowed}
+    above = {o for o in internal_imports(module) if room(o) not in allowed}
     assert not above, f"{module} imports from rooms above its own"
 
 
 def test_no_import_cycles():
     """The graph of imports can be sorted: modules without unsorted imports come out first."""
-    graph = {m: internal_imports(t, set(MODULES)) - {m} for m, t in MODULES.items()}
+    graph = {m: internal_imports(m) - {m} for m in MODULES}
     sorted_modules: set[str] = set()
     while len(sorted_modules) < len(graph):
         ready = {m for m, needs in graph.items() if needs <= sorted_modules} - sorted_modules
@@ -116,7 +125,7 @@ def test_no_import_cycles():
 @pytest.mark.parametrize("library", HOMES)
 def test_libraries_have_one_home(library):
     """A library that the program wraps is imported in one place only."""
-    users = {m for m, t in MODULES.items() if any(n.split(".")[0] == library for n in imports(t))}
+    users = {m for m in MODULES if any(n.split(".")[0] == library for n in imports(m))}
     strangers = {
         u for u in users if not any(u == h or u.startswith(f"{h}.") for h in HOMES[library])
     }
@@ -128,7 +137,7 @@ def reached(module: str) -> set[str]:
     found, new = set(), {module}
     while new:
         found |= new
-        new = {n for m in new for n in internal_imports(MODULES[m], set(MODULES))} - found
+        new = {n for m in new for n in internal_imports(m)} - found
     return found
 
 
@@ -155,7 +164,7 @@ def test_physics_knows_no_ranks(module):
     """Neither itself nor by what it imports; the model is given its ranks."""
     ranks = {m for m in reached(module) if room(m) == "parallel"}
     assert not ranks or WITH_RANKS & reached(module)
-    own = {m for m in internal_imports(MODULES[module], set(MODULES)) if room(m) == "parallel"}
+    own = {m for m in internal_imports(module) if room(m) == "parallel"}
     assert bool(own) == (module in WITH_RANKS)
 
 
@@ -170,7 +179,7 @@ def test_arrays_in_arrays_out():
     """Files are read and written above the physics: no HDF5, no JSON, no paths below."""
     kinds = {"h5py", "json", "pathlib", "tempfile"}
     below = {*ROOMS[1 : ROOMS.index("io")]}
-    known = {m: {n.split(".")[0] for n in imports(MODULES[m])} & kinds for m in MODULES}
+    known = {m: {n.split(".")[0] for n in imports(m)} & kinds for m in MODULES}
     assert {m: found for m, found in known.items() if found and room(m) in below} == FILES_BELOW
 
 
@@ -244,8 +253,8 @@ def test_only_the_streams_print():
     """What is said goes through `say` or `log`, which know of full disks and readers that left."""
     printing = {
         module
-        for module, tree in MODULES.items()
-        for node in ast.walk(tree)
+        for module in MODULES
+        for node in ast.walk(parsed(module))
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"
     }
     assert printing == {"system.streams"}

@@ -281,9 +281,11 @@ def small_disk(folder: Path, size: str) -> Iterator[bool]:
             subprocess.run(["umount", str(run)], check=True)
 
 
-def full_disks(inputs: Path, work: Path, expected: tuple) -> Iterator[tuple]:
+def full_disks(
+    inputs: Path, work: Path, expected: tuple, rooms_kB: tuple[int, ...] = (8, 40, 80, 120, 160)
+) -> Iterator[tuple]:
     """A disk of 1 MB that others fill, at several places of the run, and then clear."""
-    for room_kB in (8, 40, 80, 120, 160):
+    for room_kB in rooms_kB:
         folder = Path(shutil.copytree(inputs, work / f"room-{room_kB}"))
         with small_disk(folder, "1m") as mounted:
             if not mounted:

@@ -163,7 +163,7 @@ unit_cell = [30, 30, 31, 90, 90, 90]
 space_group = "P 43 21 2"
 [grid]
 oversampling = [3, 3, 3]
-d_min_A = 5.0
+d_min_A = 6.5
 [parameters]
 mode_amplitude_A = 0.2
 mode_correlation = [[0.5, 0.5], [0.2, 0.2], [-0.3, -0.3]]
@@ -209,7 +209,7 @@ def test_a_liquid_crystal_on_ranks_equals_one(inputs, several):
     """Liquid-like motion of the whole crystal beside modes and libration: the same map."""
     folder = run_directory(inputs, f"crystal{several}")
     kept = re.sub(r"(translation|screw|llm|k_sol|halo)_.*\n", "", EVERYTHING)
-    kept = kept.replace("d_min_A = 5.0", "d_min_A = 8.0")
+    kept = kept.replace("d_min_A = 6.5", "d_min_A = 8.0")
     (folder / "s.toml").write_text(kept.replace("[model]", OF_CRYSTAL + "[model]"))
     maps = []
     for ranks in (1, several):

@@ -220,7 +220,11 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("name", MODELS)
+# Liquid-like motion alone is what it is beside translation.
+QUICK = [pytest.param(n, marks=[pytest.mark.slow] if n == "liquid" else []) for n in MODELS]
+
+
+@pytest.mark.parametrize("name", QUICK)
 def test_every_model_agrees_with_the_closed_form(name):
     """1 − CC < 1e-3, scale within 1 %: the example's protein, at 400 random voxels."""
     disorder, others = MODELS[name]

@@ -1,5 +1,6 @@
 """A fit on a failing disk: a few of the faults of `fail_storage.py`, and the real disks."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from fail_storage import (
 
 KINDS = ("write", "fsync", "replace")
 SLOW = pytest.mark.slow
+ALL_DISKS = (full_disks, turning_read_only)
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +71,14 @@ def test_damaged_checkpoints(undisturbed, tmp_path, expected):
     assert not {name: wrong for name, wrong in found.items() if wrong}
 
 
+def some_full_disks(*of) -> Iterator[tuple]:
+    """At the beginning, in the middle, and near the end."""
+    return full_disks(*of, (8, 80, 160))
+
+
 @pytest.mark.parametrize(
-    "cases", [full_disks, read_only_disk, pytest.param(turning_read_only, marks=SLOW)]
+    "cases",
+    [some_full_disks, read_only_disk, *(pytest.param(c, marks=SLOW) for c in ALL_DISKS)],
 )
 def test_disks(inputs, tmp_path, expected, cases):
     """Real file systems: full, mounted read-only, and turning read-only in mid-run."""
