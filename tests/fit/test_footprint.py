@@ -180,7 +180,7 @@ COUPLED = {
             'modes = "modes.h5"': FRAMES,
             "mode_amplitude_A = [0.0, 0.6]\n": "",
             "translation_sigma_A = 0.4": "lattice_spring_A = [1.5, 4.0]",
-            "[model]": SPRINGS,
+            "[model]": "[prior]\nweights = 1e-3\n" + SPRINGS,
             "[search]": STEPS,
         },
         (1, 2),

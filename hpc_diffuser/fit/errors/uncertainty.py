@@ -298,6 +298,9 @@ def _intervals_of(
     why = _no_minimum(_flat_parts(own, ways), [c.label for c in known])
     if why:
         kept = _determined(_flat_parts(own, ways))
+        weighs = [i for i in kept if known[i].part]
+        if len(weighs) == 1:  # the sum of all holds it
+            kept = kept[kept != weighs[0]]
         if not len(kept):
             return Intervals(zones=len(bend.pulls), samples=samples, missing=why), None
         for i in set(range(len(rows))) - set(kept.tolist()):

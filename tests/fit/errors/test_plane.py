@@ -104,6 +104,17 @@ def test_a_weight_that_has_all_others_held_has_no_error():
     assert found.missing is not None and not any(found.standard_errors)
 
 
+def test_a_weight_that_only_alike_frames_are_beside_has_no_error():
+    """Two of the same map are not told apart, and are held: then so is the third."""
+    loop, w = Loop(2, 3), np.array([0.5, 0.3, 0.2])
+    loop.maps[2] = loop.maps[1]
+    at = w @ loop.maps
+    bend = loop.bend(at, loop.maps - at, at + loop.rng.normal(size=at.shape))
+    found = told(replace(bend, prior=sum_penalty(w).matrix), 3, w)
+    assert found.missing is not None and "frame 2, frame 3" in found.missing
+    assert not any(found.standard_errors)
+
+
 def test_a_prior_pulls_and_does_not_scatter():
     """Of an answer that a prior holds far from the data's own, as data sets scatter it.
 
