@@ -142,13 +142,7 @@ def _data(run: Run) -> Iterator[Fact]:
     yield Fact(part, "voxels compared, one of each set of Laue mates", working + free)
     yield Fact(part, "of these in the working set", working)
     yield Fact(part, "of these in the free set", free)
-    for key, (quantity, digits) in _CUT.items():
-        if f"target {key}" in told:
-            size = float(told[f"target {key}"])
-            is_none = key == "halo_radius" and not size
-            if key == "halo_radius" and told.get("target halos_only"):
-                quantity = "halos alone, to (reciprocal-lattice units)"
-            yield Fact(part, quantity, "not masked" if is_none else Rounded(size, digits))
+    yield from cut_facts(told)
     if "subtracted" in told:
         yield Fact(part, "subtracted from the data", str(told["subtracted"]))
     yield from _merging(told)
@@ -156,6 +150,21 @@ def _data(run: Run) -> Iterator[Fact]:
     if ceiling:
         yield Fact(part, "CC½ of the half-maps", rounded(ceiling.cc_half, 4))
         yield Fact(part, "CC*, what a perfect model would reach", rounded(ceiling.cc_star, 4))
+
+
+def cut_facts(told: dict[str, Any]) -> Iterator[Fact]:
+    """What options made of the map, which a target keeps as texts: `False`, `(0.4, 0.4, 0.5)`."""
+    for key, (quantity, digits) in _CUT.items():
+        if f"target {key}" not in told:
+            continue
+        sizes = [float(size) for size in str(told[f"target {key}"]).strip("()").split(",")]
+        of_halos = key == "halo_radius"
+        if of_halos and str(told.get("target halos_only")) == "True":
+            quantity = "halos alone, to (reciprocal-lattice units)"
+        value: Cell = ", ".join(f"{size:.{digits}f}" for size in sizes)
+        if len(sizes) == 1:
+            value = "not masked" if of_halos and not sizes[0] else Rounded(sizes[0], digits)
+        yield Fact("Data", quantity, value)
 
 
 def _merging(told: dict[str, Any]) -> Iterator[Fact]:

@@ -18,6 +18,7 @@ from hpc_diffuser.motion.lattice.full_springs import (
 )
 from hpc_diffuser.motion.lattice.rigid import moved_centre, turned
 from hpc_diffuser.motion.lattice.rigid_lattice import rigid_lattice
+from hpc_diffuser.system.errors import InputError
 
 RNG = np.random.default_rng
 
@@ -96,3 +97,14 @@ def test_slopes_of_a_lattice(at):
     assert found.shape == (66, 3, 6, 6)
     expected = (high - low) / 2e-4
     np.testing.assert_allclose(found[at], expected, rtol=1e-5, atol=1e-6 * np.abs(expected).max())
+
+
+def test_springs_too_unlike_each_other_are_refused():
+    """21 numbers of s: e^S has the eigenvalues e^{s(1 + 5/√2)} and e^{s(1 − 1/√2)}."""
+    modes = tiny_modes()
+    lattice = rigid_lattice(modes.structure, UNIT_CELL, "P 1", contact_A=12)
+    n = lattice.springs.n_interfaces
+    with pytest.raises(InputError, match="springs so unlike each other"):
+        lattice.covariance((1.0,) * n + (10.0,) * (n * N_SHAPE))
+    found = lattice.covariance((1.0,) * n + (-10.0,) * (n * N_SHAPE))
+    assert np.linalg.eigvalsh(found)[0] > 0

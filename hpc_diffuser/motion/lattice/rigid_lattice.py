@@ -24,7 +24,7 @@ from hpc_diffuser.motion.lattice.full_springs import (
     changed_stiffness,
     changed_stiffness_slopes,
 )
-from hpc_diffuser.motion.lattice.springs import Springs, contact_springs
+from hpc_diffuser.motion.lattice.springs import Springs, contact_springs, require_computable
 from hpc_diffuser.system.arrays import Floats
 
 K = TypeVar("K")
@@ -120,11 +120,19 @@ class RigidLattice:
         return covariance_changes(self.springs, self.stiffness(lengths_A), slopes)
 
     def covariance(self, lengths_A: Lengths) -> Floats:
-        """C = ⟨ξ ξᵀ⟩ of a molecule about the springs' centre: (6, 6) Å², Å and 1."""
+        """C = ⟨ξ ξᵀ⟩ of a molecule about the springs' centre: (6, 6) Å², Å and 1.
+
+        Raises
+        ------
+        InputError
+            Of springs so unlike each other that rounding is all that is left of it.
+        """
         key = _key(lengths_A)
         if key not in self._covariances:
+            stiffness = self.stiffness(lengths_A)
+            require_computable(self.springs, stiffness)
             _make_room(self._covariances, _KEPT)
-            self._covariances[key] = mean_covariance(self.springs, self.stiffness(lengths_A))
+            self._covariances[key] = mean_covariance(self.springs, stiffness)
         return self._covariances[key]
 
     def correlations(self, lengths_A: Lengths, divisions: Divisions) -> Correlations:
