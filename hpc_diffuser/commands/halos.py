@@ -9,6 +9,11 @@ from hpc_diffuser.system.options import CommandOptions, argument, option
 from hpc_diffuser.system.progress import log
 from hpc_diffuser.system.streams import say
 
+_HELD_BACK = (
+    "[prior] of the config takes part in every fit, that of the rigid body too: none moves as far\n"
+    "as the map alone would have it"
+)
+
 
 def _models(text: str) -> tuple[str, ...]:
     """Names of models with commas between."""
@@ -76,6 +81,8 @@ def run(options: Options) -> None:
     require_effect(config, [model_config(config, name) for name in names])
     found = compare_halos(config, names, options.halo_radius, log)
     say(halos_text(found))
+    if config.prior.b_factors or config.prior.anisou or config.prior.amplitudes:
+        say(_HELD_BACK)
     if options.json:
         write_json(options.json, halos_data(found))
     if options.csv:

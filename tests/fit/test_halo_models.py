@@ -152,3 +152,15 @@ def test_targets_without_halos_are_refused(found, tmp_path):
         (tmp_path / "fit.toml").write_text(CONFIG)
         with pytest.raises(InputError, match=message):
             halos.run(halos.Options(tmp_path / "fit.toml"))
+
+
+@pytest.mark.parametrize("weight", [0, 2])
+def test_a_prior_that_holds_models_back_is_told(found, tmp_path, monkeypatch, capsys, weight):
+    """The rigid body too has less CC then than it could."""
+    comparison, _ = found
+    monkeypatch.setattr("hpc_diffuser.fit.halo_models.compare_halos", lambda *given: comparison)
+    lines = f"[parameters]\nlattice_spring_A = [0.5, 6.0]\n[prior]\nb_factors = {weight}\n"
+    inputs = '[structure]\nfile = "model.pdb"\n[target]\nfile = "target.h5"\n'
+    (tmp_path / "fit.toml").write_text(inputs + lines)
+    halos.run(halos.Options(tmp_path / "fit.toml"))
+    assert ("takes part in every fit" in capsys.readouterr().out) == bool(weight)
