@@ -58,7 +58,7 @@ class MovingInside(Supercell):
         """The whole intensity, and what neighbours add to it."""
         how = Computation(0.6, "target", transform)
         model = forward_model(self.modes(), grid, indices, Ranks(), how)
-        normals = normal_samples("sobol", 2048, 3 + len(AMPLITUDES_A), generator(1))
+        normals = normal_samples("sobol", 1024, 3 + len(AMPLITUDES_A), generator(1))
         whole = model.internal_motion(self.parameters(), normals)
         rows = np.arange(len(indices))
         added = LatticeNeighbours(self.modes(), grid, indices, rows, Ranks(), transform)
@@ -102,12 +102,12 @@ class MovingInside(Supercell):
                 for m, g in enumerate(along)
             ]
             for m, k in product(range(self.z), repeat=2):
-                x = np.einsum("ai,rij,bj->rab", along[m], between[:, m, :, k], along[k])
+                x = along[m] @ between[:, m, :, k] @ along[k].T
                 if m == k:
                     x[0] += modes[m].T @ modes[m] + by_itself * np.eye(len(x[0]))
                 pairs = np.exp(-0.5 * (squares[m][:, None] + squares[k])) * np.expm1(x)
                 f, g = (factors[v] * np.exp(1j * places[t] @ q[v]) for t in (m, k))
-                of_cells = waves * np.einsum("a,rab,b->r", f, pairs, g.conj())
+                of_cells = waves * (f @ pairs @ g.conj())
                 own = of_cells[0].real * (m == k)
                 alone[v] += own
                 added[v] += of_cells.sum().real - own
@@ -126,7 +126,7 @@ class MovingInside(Supercell):
 def summed(group: str, rms_A: float) -> tuple:
     """A crystal, some of its samples, and their intensity by pairs of atoms."""
     crystal = MovingInside(group, rms_A)
-    grid, indices = crystal.samples(900)
+    grid, indices = crystal.samples(900 if rms_A == 0.3 else 150)
     return crystal, grid, indices, *crystal.pair_sums(grid, indices)
 
 
