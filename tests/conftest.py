@@ -89,20 +89,27 @@ def kernels_compiled_once(one_blas_thread, tmp_path_factory) -> None:
 
 
 @functools.cache
-def warm_server() -> warm.Server:
-    """The process that is forked for commands and readers, started when the first is needed."""
+def reader_server() -> warm.Server:
+    """The process that is forked for native readers, started when the first is needed."""
     return warm.Server()
+
+
+@functools.cache
+def warm_server() -> warm.Server:
+    """The same for commands."""
+    return warm.Server(reader_server().address)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def warm_readers() -> Iterator[None]:
     """Native readers without the import of their libraries, a tenth of a second for each file."""
     cold = isolated._start
-    warm.read_by_forks(lambda: warm_server().address)
+    warm.read_by_forks(lambda: reader_server().address)
     yield
     isolated._start = cold
-    if warm_server.cache_info().currsize:
-        warm_server().close()
+    for server in (warm_server, reader_server):
+        if server.cache_info().currsize:
+            server().close()
 
 
 @pytest.fixture

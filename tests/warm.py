@@ -177,13 +177,20 @@ def write_script(server: str, path: Path) -> None:
 
 
 class Server:
-    """The process that is forked, for as long as this object is not closed."""
+    """The process that is forked, for as long as this object is not closed.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    readers : str or None
+        The server that its forks' readers are forks of. None: this is one, with what readers need
+        alone: a fork takes as long as its memory is large, a third of it.
+    """
+
+    def __init__(self, readers: str | None = None) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="warm-")
         self.address = str(Path(self._folder.name) / "socket")
         self.process = subprocess.Popen(
-            [sys.executable, __file__, "--serve", self.address],
+            [sys.executable, __file__, "--serve", self.address, readers or self.address],
             env=os.environ | dict.fromkeys(_THREADS, "1"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -200,10 +207,13 @@ class Server:
 # From here on: in the server.
 
 
-def serve(address: str) -> None:
+def serve(address: str, readers: str) -> None:
     """Fork for every connection, until standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _import_all()
+    if readers == address:
+        _import_readers()
+    else:
+        _import_all()
     wait_for_no_disk()
     gc.freeze()  # what is there by now stays: the forks' collectors need not touch, and so copy, it
     listener = socket.socket(socket.AF_UNIX)
@@ -218,12 +228,12 @@ def serve(address: str) -> None:
             if key.fileobj == 0:
                 return
             if key.fileobj is listener:
-                _answer(listener.accept()[0], address, waiting)
+                _answer(listener.accept()[0], readers, waiting)
             elif key.data is not None:  # not one that was forgotten a moment ago
                 key.data(waiting)
 
 
-def _answer(connection: socket.socket, address: str, waiting: selectors.BaseSelector) -> None:
+def _answer(connection: socket.socket, readers: str, waiting: selectors.BaseSelector) -> None:
     """Fork for what is asked, unless it must start cold."""
     _, streams, _, _ = socket.recv_fds(connection, 1, 4)
     with connection.makefile("rb") as asked:
@@ -231,7 +241,7 @@ def _answer(connection: socket.socket, address: str, waiting: selectors.BaseSele
     if not _is_warm(request):
         pid = 0
     elif (pid := os.fork()) == 0:
-        _end(_run(request, streams, address))
+        _end(_run(request, streams, readers))
     for descriptor in streams:
         os.close(descriptor)
     _tell(connection, pid)
@@ -258,6 +268,17 @@ def _answer(connection: socket.socket, address: str, waiting: selectors.BaseSele
             waiting.register(connection, selectors.EVENT_READ, end)
     else:
         connection.close()
+
+
+def _import_readers() -> None:
+    """What native readers need."""
+    import importlib
+
+    for name in ("h5py", "gemmi", "mdtraj"):
+        importlib.import_module(name)
+    for name in ("hdf5_content", "opened", "structures.files", "maps.files", "trajectories.native"):
+        importlib.import_module(f"hpc_diffuser.io.{name}")
+    importlib.import_module("hpc_diffuser.system.child")
 
 
 def _import_all() -> None:
@@ -292,11 +313,11 @@ def _imported(variables: dict[str, str]) -> dict[str, str]:
     return {k: v for k, v in found.items() if k not in _AT_ANY_TIME}
 
 
-def _run(request: dict[str, Any], streams: list[int], address: str) -> int:
+def _run(request: dict[str, Any], streams: list[int], readers: str) -> int:
     """Become the process that was asked for, and do its work; its exit code."""
     try:
         _become(request, streams)
-        read_by_forks(lambda: address)
+        read_by_forks(lambda: readers)
         _work(request["task"], request["words"])
     except SystemExit as end:
         return int(end.code or 0)
@@ -307,24 +328,23 @@ def _run(request: dict[str, Any], streams: list[int], address: str) -> int:
 
 
 def _work(task: str, words: list[str]) -> None:
-    from hpc_diffuser.commands.main import run_program
-    from hpc_diffuser.system import child
-
     if task == "reader":
+        from hpc_diffuser.system import child
+
         sys.argv = ["child", json.dumps(json.loads(words[0]) | {"parent": os.getppid()})]
         child.main()
     elif task == "code":
         sys.argv = ["-c"]
         exec(compile(words[0], "<string>", "exec"), {"__name__": "__main__"})
     else:
+        from hpc_diffuser.commands.main import run_program
+
         sys.argv = ["hpc-diffuser", *words]
         run_program()
 
 
 def _become(request: dict[str, Any], streams: list[int]) -> None:
     """Its streams, folder and variables; everything else that the server has open is closed."""
-    import numba
-
     for number, descriptor in enumerate(streams[:3]):
         os.dup2(descriptor, number)
     kept = request.get("launcher") or 3
@@ -341,7 +361,8 @@ def _become(request: dict[str, Any], streams: list[int]) -> None:
     os.environ.clear()
     os.environ.update(request["variables"])
     sys.path[:] = request.get("path", sys.path)
-    numba.config.reload_config()
+    if "numba" in sys.modules:
+        sys.modules["numba"].config.reload_config()
 
 
 def _end(code: int) -> None:
@@ -394,7 +415,7 @@ def rank(server: str, words: list[str]) -> NoReturn:
 
 if __name__ == "__main__":
     if sys.argv[1] == "--serve":
-        serve(sys.argv[2])
+        serve(*sys.argv[2:])
     elif sys.argv[2] == "--rank":
         rank(sys.argv[1], sys.argv[3:])
     else:
