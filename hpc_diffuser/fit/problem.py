@@ -224,6 +224,12 @@ def load_problem(config: Config) -> Problem:
             f"parameters.lattice_shape has {dict(space.layout)['lattice_shape']} numbers, too many "
             f'for a search by "{config.search.method}": expected [search] method = "least-squares"'
         )
+    if config.prior.springs and config.target.knots is None:
+        log(
+            "prior.springs: beside a CC, which knows no noise, the weight that means what "
+            "springs_tau says is about 2(1 - CC), 0.2 of a CC of 0.9; with [target] score = "
+            '"likelihood" it is 1'
+        )
     tell_contacts(modes)
     return Problem(config, modes, target, space)
 

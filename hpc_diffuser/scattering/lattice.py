@@ -36,6 +36,7 @@ from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.motion.slopes import NeighbourSlopes, neighbour_slopes
 from hpc_diffuser.parallel.communicator import Ranks
+from hpc_diffuser.scattering.lattice_dimming import dimmed_along
 from hpc_diffuser.scattering.lattice_frames import FrameTransforms
 from hpc_diffuser.scattering.lattice_pairs import (
     NeighbourPairs,
@@ -230,12 +231,12 @@ class LatticeNeighbours:
             values = self._values(parameters, factors)
             return lambda change: self._dimmed(values, np.mean(p @ change @ p.swapaxes(1, 2), 0))
         levers = self._modes.structure.positions - self._lattice.springs.centre
-        total = np.zeros((self._n_rows, 6, 6), np.float32)
+        total: Floats = np.zeros((21, self._n_rows), np.float32)
         parts = zip(self._samples, scalars, self._tables(parameters.springs), strict=True)
         for samples, own, tables in parts:
             found = samples.dimming(own, tables, levers.T @ levers / len(levers))
             total += np.float32(samples.share / self._n_molecules) * found
-        return lambda change: np.einsum("vij,ij->v", total, change)
+        return lambda change: dimmed_along(total, change)
 
     @property
     def _points(self) -> list[Floats]:

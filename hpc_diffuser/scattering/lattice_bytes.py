@@ -162,4 +162,4 @@ def slope_bytes(voxels: int, molecules: int) -> list[float]:
 def dimming_bytes(voxels: int, molecules: int) -> list[float]:
     """The same of slopes along shapes of springs: see `lattice_dimming.dimming`."""
     of_molecules = [*[8 * TRANSFORMS * molecules * voxels] * 2, 24 * molecules * voxels]
-    return intensity_bytes(voxels, molecules) + of_molecules + [*[144 * voxels] * 2]
+    return intensity_bytes(voxels, molecules) + of_molecules + [*[84 * voxels] * 2]

@@ -18,11 +18,12 @@ from hpc_diffuser.motion.lattice.rigid import cross_matrix
 from hpc_diffuser.system.arrays import Complexes, Floats
 
 _PACKED = np.array([[0, 3, 4], [3, 1, 5], [4, 5, 2]])  # where Q_ij is among xx, yy, zz, xy, xz, yz
+_FIRST, _SECOND = np.triu_indices(6)
 _AT_ONCE = 1 << 13  # voxels
 
 
 def dimming(scalars: Complexes, pulls: Complexes, q: Floats, squares: Floats) -> Floats:
-    """Derivatives by C, as far as it blurs the atoms: (v, 6, 6) float32, symmetric.
+    """Derivatives by C_ij, i ≤ j, as far as it blurs the atoms: (21, v) float32.
 
     Parameters
     ----------
@@ -35,26 +36,39 @@ def dimming(scalars: Complexes, pulls: Complexes, q: Floats, squares: Floats) ->
     squares : (3, 3) float, Å²
         The mean of l lᵀ over the atoms.
     """
-    found = np.empty((len(q), 6, 6), np.float32)
+    found = np.empty((len(_FIRST), len(q)), np.float32)
     for first in range(0, len(q), _AT_ONCE):
         own = slice(first, first + _AT_ONCE)
-        found[own] = _dimming(scalars[own], pulls[own], q[own], squares)
+        whole = np.zeros((len(q[own]), 6, 6))
+        # One molecule after the other, and no sums of products: the same bits for any voxels.
+        for m in range(q.shape[1]):
+            whole += _dimming(scalars[own, m], pulls[own, m], q[own, m], squares)
+        found[:, own] = whole[:, _FIRST, _SECOND].T
     return found
 
 
+def dimmed_along(by_covariance: Floats, change: Floats) -> Floats:
+    """What a change of C (6, 6) does, from derivatives of `dimming`: (v,) float64."""
+    total: Floats = np.zeros(by_covariance.shape[1])
+    for own, i, j in zip(by_covariance, _FIRST, _SECOND, strict=True):
+        total += own * np.float64(change[i, j] * (1 if i == j else 2))
+    return total
+
+
 def _dimming(scalars: Complexes, pulls: Complexes, q: Floats, squares: Floats) -> Floats:
-    f, s, of_q = scalars[..., 0], scalars[..., 1:4], scalars[..., 4:][..., _PACKED]
-    by_f, by_s = pulls[..., 0], pulls[..., 1:4]
-    every = _real(pulls, scalars).sum(axis=-1)
-    lever = _real(by_f[..., None], s) + _real(by_s[..., None, :], of_q).sum(axis=-1)
-    both = _real(by_f[..., None, None], of_q)
-    both = both + (every - _real(by_f, f))[..., None, None] * squares
+    """Of one molecule: (v, 6, 6), symmetric."""
+    f, s, of_q = scalars[:, 0], scalars[:, 1:4], scalars[:, 4:][:, _PACKED]
+    by_f, by_s = pulls[:, 0], pulls[:, 1:4]
+    every = _real(pulls, scalars).sum(axis=1)
+    lever = _real(by_f[:, None], s) + _real(by_s[:, None], of_q).sum(axis=2)
+    both = _real(by_f[:, None, None], of_q)
+    both = both + (every - _real(by_f, f))[:, None, None] * squares
     cross = cross_matrix(q)
     found = np.empty((len(q), 6, 6))
-    found[:, :3, :3] = np.einsum("vm,vmi,vmj->vij", every, q, q)
-    found[:, :3, 3:] = np.einsum("vmi,vmj->vij", q, np.cross(lever, q))
+    found[:, :3, :3] = every[:, None, None] * q[:, :, None] * q[:, None]
+    found[:, :3, 3:] = q[:, :, None] * np.cross(lever, q)[:, None]
     found[:, 3:, :3] = found[:, :3, 3:].swapaxes(1, 2)
-    found[:, 3:, 3:] = np.sum(cross @ both @ cross.swapaxes(-1, -2), axis=1)
+    found[:, 3:, 3:] = cross @ both @ cross.swapaxes(1, 2)
     return -found / 2
 
 

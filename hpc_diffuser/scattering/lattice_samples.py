@@ -82,13 +82,14 @@ class LatticeSamples:
     def dimming(
         self, scalars: Complexes, tables: tuple[Complexes, Complexes], squares: Floats
     ) -> Floats:
-        """Derivatives of the values of `forms` by C, as it blurs atoms: (v, 6, 6)."""
+        """Derivatives of the values of `forms` by C, as it blurs atoms: (21, v)."""
         ones, large = (
             np.ones(len(self._hkl)),
             (np.zeros((6, 6)), np.zeros((self._duals.shape[1],) * 2)),
         )
         _, pulls = self._pulls(scalars, tables, ones, large)
-        q = np.einsum("vr,mrs->vms", self._hkl, self._to_q)
+        h, to_q = self._hkl[:, None, :, None], self._to_q
+        q = h[:, :, 0] * to_q[:, 0] + h[:, :, 1] * to_q[:, 1] + h[:, :, 2] * to_q[:, 2]
         return dimming(scalars.T[self._rows], pulls, q, squares)
 
     def along_q(self, covariance: Floats) -> Floats:

@@ -251,6 +251,22 @@ def test_springs_on_ranks(name, space_group, cell):
     assert whole[1] == whole[3]
 
 
+def test_slopes_of_shapes_on_ranks():
+    """The same bits on 1 and 3 ranks."""
+
+    def work(group):
+        case = Case("shaped springs", "density", "band-limited", group=group)
+        found = islice(case.model.spring_slopes(case.parameters, case.normals), 3, 15, 3)
+        return np.array(list(found)), case.model.rows
+
+    whole = set()
+    for size in (1, 3):
+        ranks = on_ranks(size, work)[0]
+        order = np.argsort(np.concatenate([rows for _, rows in ranks]))
+        whole.add(np.concatenate([own for own, _ in ranks], axis=1)[:, order].tobytes())
+    assert len(whole) == 1
+
+
 def test_slopes_that_a_search_steps_by():
     """Of springs and modes, where atoms move by 0.9 Å: alike to the map's differences.
 
@@ -292,6 +308,7 @@ def test_slopes_of_springs_of_any_shape(space_group, cell):
     shape = np.random.default_rng(5).normal(0, 0.4, 21 * first)
     values = MODELS["shaped springs"] | {"lattice_shape": shape.tolist()}
     case.parameters = parameters_from(values, case.modes.lattice)
+    case.normals = normal_samples("sobol", 64, 6, generator(1))
     slopes = case.model.spring_slopes(case.parameters, case.normals)
     found = list(islice(slopes, first + 21))
     for place in (3, 10, 15, 20):
