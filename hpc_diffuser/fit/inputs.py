@@ -7,17 +7,17 @@ import numpy as np
 
 from hpc_diffuser.crystal.atom_factors import form_factors
 from hpc_diffuser.crystal.chains import chain_letters
-from hpc_diffuser.crystal.copy_beside import APART_A, copy_beside, distance_A
 from hpc_diffuser.crystal.lattice import centring, laue_operations, same_unit_cell
 from hpc_diffuser.crystal.matching import same_atoms
 from hpc_diffuser.crystal.solvent import bare_residues, displaced_volumes
 from hpc_diffuser.crystal.structure import Structure
 from hpc_diffuser.fit.config import REFINE, Config, StructureConfig
+from hpc_diffuser.fit.touching import touching_atoms
 from hpc_diffuser.io.maps.native import read_target
 from hpc_diffuser.io.modes_file import read_modes
 from hpc_diffuser.io.opened import opened
 from hpc_diffuser.io.plausible import check_crystal
-from hpc_diffuser.io.structures.files import Crystal, read_models, read_places, read_structure
+from hpc_diffuser.io.structures.files import Crystal, read_models, read_structure
 from hpc_diffuser.io.trajectories.given import TrajectoryFiles
 from hpc_diffuser.io.trajectories.in_crystal import crystal_frames
 from hpc_diffuser.io.trajectories.kinds import is_trajectory
@@ -292,7 +292,7 @@ def _with_lattice(modes: Modes, config: Config) -> Modes:
     if not np.any(given):
         return modes
     crystal, own = (modes.unit_cell, modes.space_group), config.lattice
-    touching = _touching(own.file, modes) if own.file is not None else None
+    touching = touching_atoms(own.file, modes) if own.file is not None else None
     lattice = rigid_lattice(modes.structure, *crystal, touching, own.contact_A)
     n, several = lattice.springs.n_interfaces, np.ndim(given) == 2
     if several and len(given) != n:
@@ -302,35 +302,6 @@ def _with_lattice(modes: Modes, config: Config) -> Modes:
             f"interfaces, {labels}: give one for each, or one for all"
         )
     return replace(modes, lattice=lattice)
-
-
-def _touching(path: Path, modes: Modes) -> np.ndarray:
-    """Where the atoms of a crystal structure are beside the model's: (N, 3) Å.
-
-    Another copy of the molecule, by the crystal's symmetry, is taken to where the model is.
-    """
-    structure, _ = read_structure(path, tell=lambda _: None)
-    rows = same_atoms(modes.structure, structure)
-    known = rows >= 0
-    if not known.any():
-        raise InputError(
-            f"lattice.file: {path} has none of the model's atoms: expected a structure of the same "
-            "crystal, with the same numbering"
-        )
-    places, model = structure.positions[rows[known]], modes.structure.positions[known]
-    copy = copy_beside(places, model, modes.unit_cell, modes.space_group)
-    chains = modes.structure.chain_ids[known]
-    for chain in dict.fromkeys(chains.tolist()):
-        away = distance_A(copy.of(places[chains == chain]), model[chains == chain])
-        if away > APART_A:
-            raise InputError(
-                f"lattice.file: chain {chain} of {path} lies {away:.1f} Å from the model's, in the "
-                "nearest copy that the space group makes of the structure: expected the same "
-                "origin, and the chains in one asymmetric unit"
-            )
-    if copy.label != "x,y,z":
-        log(f"lattice: {path} is another copy of the model: its atoms are taken to {copy.label}")
-    return copy.of(read_places(path))
 
 
 def tell_contacts(modes: Modes) -> None:

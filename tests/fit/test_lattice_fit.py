@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from builders import atom
 from conftest import succeeded, tiny_modes, tiny_structure
+from scipy.spatial.transform import Rotation
 
 from hpc_diffuser.crystal.lattice import fractionalization
 from hpc_diffuser.fit.config import parse_config
@@ -194,12 +195,12 @@ lattice_spring_A = 2
 SCREWED = ((18.0, 15.0, 20.0, 90.0, 105.0, 90.0), "P 1 21 1")
 
 
-def lattice_beside(folder, moved):
+def lattice_beside(folder, moved, crystal=SCREWED):
     """Springs of a model, by a crystal structure whose atoms are elsewhere."""
     structure = replace(tiny_structure(), chain_ids=np.repeat(["A", "B"], [8, 4]))
     structure = replace(structure, positions=structure.positions + np.array([3.0, 1.0, 5.0]))
     write_pdb(folder / "model.pdb", structure, SCREWED)
-    write_pdb(folder / "crystal.pdb", replace(structure, positions=moved(structure)), SCREWED)
+    write_pdb(folder / "crystal.pdb", replace(structure, positions=moved(structure)), crystal)
     return load_modes(parse_config(TOUCHING, folder)).lattice.springs
 
 
@@ -230,6 +231,49 @@ def test_contacts_of_another_crystal_are_refused(tmp_path):
         lattice_beside(tmp_path, lambda own: own.positions + np.array([6.0, 0.0, 5.0]))
     with pytest.raises(InputError, match=r"chain B of .*crystal.pdb lies"):
         lattice_beside(tmp_path, lambda own: another_copy(own, slice(8, 12)))
+
+
+def test_contacts_of_a_model_that_lies_otherwise_are_refused(tmp_path):
+    """Turned about its middle or moved by less than another copy would be; noise is no motion."""
+    turn = Rotation.from_euler("xyz", [30, 20, 10], degrees=True).as_matrix()
+
+    def turned(own):
+        middle = own.positions.mean(axis=0)
+        return (own.positions - middle) @ turn.T + middle
+
+    with pytest.raises(InputError, match=r"turned or shifted .* and 0.0 Å once superposed"):
+        lattice_beside(tmp_path, turned)
+    with pytest.raises(InputError, match=r"turned or shifted as a whole: its atoms are 1.8 Å rms"):
+        lattice_beside(tmp_path, lambda own: own.positions + np.array([1.5, 0.0, 1.0]))
+    noise = np.random.default_rng(1).normal(0, 0.8, (12, 3))
+    assert lattice_beside(tmp_path, lambda own: own.positions + noise).n_interfaces
+
+
+def test_contacts_of_another_cell_or_space_group_are_refused(tmp_path, capfd):
+    """To half a per cent of its edges it is told; a crystal without a cell is taken to be ours."""
+
+    def made(crystal):
+        return lattice_beside(tmp_path, lambda own: own.positions, crystal)
+
+    cell, group = SCREWED
+    with pytest.raises(InputError, match=r"unit cell 18.2 15 20 90 105 90, the model 18 15 20"):
+        made(((18.2, *cell[1:]), group))
+    with pytest.raises(InputError, match='of space group "P 1 2 1", the model of "P 1 21 1"'):
+        made((cell, "P 1 2 1"))
+    made(((18.05, *cell[1:]), group))
+    assert "18.05 15 20 90 105 90: its atoms are taken to touch in" in capfd.readouterr().err
+    made(((1.0, 1.0, 1.0, 90.0, 90.0, 90.0), "P 1"))
+    assert "crystal.pdb names no unit cell: assumed the model's" in capfd.readouterr().err
+
+
+def test_which_of_several_models_touches_is_told(tmp_path, capfd):
+    lattice_beside(tmp_path, lambda own: own.positions)
+    first, *lines = (tmp_path / "crystal.pdb").read_text().splitlines()
+    atoms = "\n".join(line for line in lines if line.startswith("ATOM"))
+    models = "".join(f"MODEL {i:8d}\n{atoms}\nENDMDL\n" for i in (1, 2))
+    (tmp_path / "crystal.pdb").write_text(f"{first}\n{models}END\n")
+    load_modes(parse_config(TOUCHING, tmp_path))
+    assert "crystal.pdb: assumed the first of 2 models" in capfd.readouterr().err
 
 
 def test_several_chains_are_told_to_be_one_body(capfd):
