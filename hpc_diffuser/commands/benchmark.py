@@ -48,6 +48,7 @@ from hpc_diffuser.scattering.pair_sum import pair_sum_intensity
 from hpc_diffuser.scattering.slab import Slab, slab
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.memory import peak_memory_MB
+from hpc_diffuser.system.progress import log
 from hpc_diffuser.system.streams import say
 
 _REPEATS = 3
@@ -137,7 +138,7 @@ def bench(path: Path | None) -> dict[str, Any]:
         Plain numbers, with units in their names.
     """
     config_path = choose_config(path)[0]
-    case = Case(_read(config_path))
+    case = _case(config_path)
     _refuse_without_closed_form(case)
     case = case.as_fitted()
     own = _own_cost(case)
@@ -161,16 +162,17 @@ def prediction(path: Path | None) -> dict[str, Any]:
     ----------
     path : Path or None
     """
-    case = Case(_read(choose_config(path)[0])).as_fitted()
+    case = _case(choose_config(path)[0]).as_fitted()
     sizes = {"atoms": len(case.modes.structure), "voxels": len(case.target.indices)}
     return sizes | fit_costs(case.problem)
 
 
-def _read(path: Path) -> Config:
-    """The config of a fit; what of it plays no part is told."""
-    config = load_config(path)
-    require_effect(config, begun=True)
-    return config
+def _case(path: Path) -> Case:
+    """Of a config's fit; what of it plays no part is told."""
+    case = Case(load_config(path))
+    for line in require_effect(case.config, begun=True):
+        log(line)
+    return case
 
 
 def _costs_at_equal_accuracy(own: dict[str, Any], accuracy: dict[str, Any]) -> list[float]:

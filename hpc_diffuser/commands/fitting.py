@@ -1,6 +1,7 @@
 """A fit from its config to its report: one model or several, the example, the test mode."""
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from hpc_diffuser.fit.problem import Problem, load_problem, shrunk_problem
 from hpc_diffuser.fit.refinement import Resumption, refine
 from hpc_diffuser.fit.summary import Summary
 from hpc_diffuser.parallel.communicator import Ranks
+from hpc_diffuser.system.progress import log
 from hpc_diffuser.system.streams import say
 
 
@@ -41,48 +43,54 @@ def fit(
     resumption : Resumption
     """
     config_path, is_example = world.from_root(lambda: choose_config(path))
-    config = world.from_root(lambda: _read(config_path, models))
+    config, idle = world.from_root(lambda: _read(config_path, models))
+
+    def load(config: Config) -> Problem:
+        problem = load_problem(config)
+        while idle:  # told once, after what is refused
+            log(idle.pop(0))
+        return problem
+
     if test:
-        _try_out(config, world)
+        _try_out(load, config, world)
         return
     text = config_path.read_text(encoding="utf-8") if world.is_root else ""
     if config.models.compare:
-        comparison = compare_models(load_problem, config, text, world, resumption)
+        comparison = compare_models(load, config, text, world, resumption)
         if world.is_root:
             say(_compared(comparison, config.run.directory))
         return
-    summary = refine(load_problem, config, text, world, resumption)
+    summary = refine(load, config, text, world, resumption)
     if world.is_root:
         say(_outcome(summary, config.run.directory, is_example))
 
 
-def _read(path: Path, models: str | None) -> Config:
-    """The config, with the models of the command line; what of it plays no part is told."""
+def _read(path: Path, models: str | None) -> tuple[Config, list[str]]:
+    """The config, with the models of the command line; lines of what of it plays no part."""
     config = with_models(load_config(path), models)
     compared = [model_config(config, name) for name in config.models.compare]
-    require_effect(config, compared, is_begun(config.run.directory))
-    return config
+    return config, require_effect(config, compared, is_begun(config.run.directory))
 
 
-def _try_out(config: Config, world: Ranks) -> None:
+def _try_out(load: Callable[[Config], Problem], config: Config, world: Ranks) -> None:
     """The whole way with few samples and evaluations, in a folder that is removed again."""
     with tempfile.TemporaryDirectory(prefix="hpc-diffuser-test-") as folder:
         directory = Path(folder)
         inputs = replace(config, run=replace(config.run, directory=directory))
-        say(_tried_out(inputs, world))
+        say(_tried_out(load, inputs, world))
     say("\nThe config works; these numbers are of a coarse grid and mean nothing more.")
 
 
-def _tried_out(config: Config, world: Ranks) -> str:
-    def load(config: Config) -> Problem:
-        return shrunk_problem(load_problem(config))
+def _tried_out(load: Callable[[Config], Problem], config: Config, world: Ranks) -> str:
+    def shrunk(config: Config) -> Problem:
+        return shrunk_problem(load(config))
 
     if config.models.compare:
-        comparison = compare_models(load, config, "", world, Resumption())
+        comparison = compare_models(shrunk, config, "", world, Resumption())
         rows = tuple(replace(row, warnings=()) for row in comparison.models)
         return comparison_text(replace(comparison, models=rows))
     # What would be warned of is of the trial, not of the config.
-    return report_text(replace(refine(load, config, "", world), warnings=()))
+    return report_text(replace(refine(shrunk, config, "", world), warnings=()))
 
 
 def _compared(comparison: ModelComparison, directory: Path) -> str:

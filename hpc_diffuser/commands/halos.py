@@ -78,8 +78,10 @@ def run(options: Options) -> None:
 
     names = checked_models("--models", list(options.models))
     config = load_config(options.config)
-    require_effect(config, [model_config(config, name) for name in names])
+    idle = require_effect(config, [model_config(config, name) for name in names])
     found = compare_halos(config, names, options.halo_radius, log)
+    for line in idle:
+        log(line)
     say(halos_text(found))
     if config.prior.b_factors or config.prior.anisou or config.prior.amplitudes:
         say(_HELD_BACK)

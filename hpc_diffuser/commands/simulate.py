@@ -8,6 +8,7 @@ from hpc_diffuser.io.trajectories.given import TrajectoryFiles
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.launcher import launched_rank
 from hpc_diffuser.system.options import CommandOptions, argument, option, option_of, positive
+from hpc_diffuser.system.progress import log
 from hpc_diffuser.system.streams import say
 
 
@@ -87,11 +88,13 @@ def _simulate(options: Options, path: Path, output: Path) -> None:
     if any(given) and not all(given):
         raise InputError("--trajectory, --topology and --reference go together: give all three")
     config = ranks.from_root(lambda: load_config(path))
-    ranks.from_root(lambda: require_effect_in_simulation(config, all(given)))
+    idle = ranks.from_root(lambda: require_effect_in_simulation(config, all(given)))
     text = path.read_text(encoding="utf-8") if ranks.is_root else ""
     files = _files(options, config.structure.conformer, config.structure.hydrogens)
     simulate(config, text, output, files, ranks, options.noise)
     if ranks.is_root:
+        for line in idle:
+            log(line)
         say(describe(output))
 
 

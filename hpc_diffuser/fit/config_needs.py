@@ -16,7 +16,6 @@ from hpc_diffuser.fit.config import LIKELIHOOD, REFINE, Config, flat_config
 from hpc_diffuser.fit.search.method import METHODS
 from hpc_diffuser.motion.registry import PARAMETERS
 from hpc_diffuser.system.errors import InputError
-from hpc_diffuser.system.progress import log
 
 
 @dataclass(frozen=True)
@@ -190,15 +189,20 @@ def _is_taken(key: str, own: Config) -> bool:
     return bool(np.any(getattr(getattr(own, section), name) or 0.0))
 
 
-def require_effect(config: Config, models: Sequence[Config] = (), begun: bool = False) -> None:
-    """Tell which settings play no part; refuse those that can only be a mistake.
+def require_effect(config: Config, models: Sequence[Config] = (), begun: bool = False) -> list[str]:
+    """Refuse settings that can only be a mistake; what else plays no part, in lines to be told.
 
     Parameters
     ----------
     config, models
         As of `without_effect`.
     begun : bool
-        Whether a run was begun with them, by a version that took them: then all are told.
+        Whether a run was begun with them, by a version that took them: then none is refused.
+
+    Returns
+    -------
+    list of str
+        To be told once the inputs are read, as mistakes are one line.
 
     Raises
     ------
@@ -208,10 +212,10 @@ def require_effect(config: Config, models: Sequence[Config] = (), begun: bool = 
     mistaken = [k for k, n in found.items() if n.refused and not (n.of_model and models)]
     if mistaken and not begun:
         raise InputError(_refusal(mistaken[0], found[mistaken[0]]))
-    _tell(found)
+    return _lines(found)
 
 
-def require_effect_in_simulation(config: Config, trajectory: bool = False) -> None:
+def require_effect_in_simulation(config: Config, trajectory: bool = False) -> list[str]:
     """The same of what `simulate` reads: no setting of a search or a target.
 
     Parameters
@@ -224,7 +228,7 @@ def require_effect_in_simulation(config: Config, trajectory: bool = False) -> No
     for key, need in found.items():
         if need.refused:
             raise InputError(_refusal(key, need))
-    _tell(found)
+    return _lines(found)
 
 
 def _is_simulated(key: str, trajectory: bool) -> bool:
@@ -237,12 +241,14 @@ def _refusal(key: str, need: Need) -> str:
     return f"{key} plays no part without {need.without}: give that, or leave {key} out"
 
 
-def _tell(found: dict[str, Need]) -> None:
-    """One line for each thing that is lacking."""
+def _lines(found: dict[str, Need]) -> list[str]:
+    """One for each thing that is lacking."""
+    lines = []
     for lacking in dict.fromkeys(need.without for need in found.values()):
         keys = [key for key, need in found.items() if need.without == lacking]
         verb = "plays" if len(keys) == 1 else "play"
-        log(f"{', '.join(keys)} {verb} no part without {lacking}")
+        lines.append(f"{', '.join(keys)} {verb} no part without {lacking}")
+    return lines
 
 
 def is_begun(directory: Path) -> bool:

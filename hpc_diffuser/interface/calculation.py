@@ -32,6 +32,7 @@ from hpc_diffuser.motion.registry import FRAME_WEIGHT
 from hpc_diffuser.system.arrays import Floats
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.guest import as_found
+from hpc_diffuser.system.progress import log
 from hpc_diffuser.system.threads import pin_threads
 
 _Arguments = ParamSpec("_Arguments")
@@ -134,12 +135,17 @@ def simulate(
     if isinstance(config, Run):
         settings = _at_answer(config, settings)
     settings = with_values(settings, parameters or {})
-    if not isinstance(config, Run):
-        require_effect_in_simulation(settings)
+    idle = [] if isinstance(config, Run) else require_effect_in_simulation(settings)
     found = simulated_map(settings, None, Ranks(), noise)
+    _tell(idle)
     if found is None:
         raise AssertionError("one process is the root of its ranks")
     return found
+
+
+def _tell(lines: list[str]) -> None:
+    for line in lines:
+        log(line)
 
 
 def _at_answer(run: Run, config: Config) -> Config:
@@ -326,13 +332,14 @@ def fit_restart(config: Source, number: int = 0) -> Restart:
     if number < 0:
         raise InputError(f"number: expected a whole number from 0, found {number}")
     settings = open_config(config)
-    require_effect(settings, begun=isinstance(config, Run))
+    idle = require_effect(settings, begun=isinstance(config, Run))
     if number >= settings.search.restarts:
         raise InputError(
             f"number: the config has {settings.search.restarts} restarts, counted from 0; found "
             f"{number}: expected a smaller one, or raise [search] restarts"
         )
     problem, history, final = run_restart(settings, number)
+    _tell(idle)
     return Restart(
         number=number,
         refined=tuple(problem.space.names),
