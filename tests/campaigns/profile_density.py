@@ -37,7 +37,9 @@ def seconds(work: Callable[[], object], repeats: int = 9) -> float:
 def main() -> None:
     """Print milliseconds a sample, stage by stage."""
     case = Case(load_config(Path(sys.argv[1])))
-    transform = case.model(Ranks()).coarse.transform
+    transform = case.model(Ranks()).molecule.moments.transform
+    if not transform.drawn:
+        sys.exit('the model sums over atoms: give [model] transform = "density"')
     drawing = transform.drawing
     positions = np.repeat(case.modes.structure.positions[None], SAMPLES, axis=0)
     steps = drawing.steps(positions)

@@ -56,7 +56,7 @@ def summary_of(folder: Path) -> dict:
     return json.loads((folder / "run" / "summary.json").read_text())
 
 
-def test_a_fit_by_likelihood(likely, call):
+def test_a_fit_by_likelihood(likely, call, quick_figures):
     """Stored objectives are χ²/χ₀², CC beside them; the final map has the χ² that is told."""
     result = call("fit", "fit.toml", folder=likely)
     assert result.returncode == 0, result.stderr

@@ -282,7 +282,7 @@ def expecting(project: Path, edit) -> Path:
 
 
 @pytest.mark.slow
-def test_a_fit_with_priors(expecting, call):
+def test_a_fit_with_priors(expecting, call, quick_figures):
     """The stored objectives are 1 − CC and both penalties; CC are without them."""
     result = call("fit", "fit.toml", folder=expecting)
     assert result.returncode == 0, result.stderr
