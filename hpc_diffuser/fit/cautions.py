@@ -74,8 +74,8 @@ def _of_springs(outcome: Outcome) -> Iterator[str]:
     ]
     if unknown:
         yield (
-            "the data do not determine how stiff these springs are along or about axes of their "
-            f"contacts, if a prior does not: {', '.join(unknown)}"
+            "the data do not determine how stiff springs are (the prior makes that what it is) at "
+            f"these interfaces, along or about axes of their contacts: {', '.join(unknown)}"
         )
 
 

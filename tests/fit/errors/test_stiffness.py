@@ -139,7 +139,7 @@ def test_rotation_is_told_where_the_data_do_not_determine_it(told):
     assert [one.about_undetermined for one in others] == [(True, False, False)] * 2
     assert not any(any(one.along_undetermined) for one in told.stiffness)
     (caution,) = _of_springs(SimpleNamespace(intervals=told, prior=None))
-    assert caution.endswith("does not: 0 -1 0 about axis 1, 0 0 -1 about axis 1")
+    assert caution.endswith("of their contacts: 0 -1 0 about axis 1, 0 0 -1 about axis 1")
 
 
 def test_a_weight_of_one_is_bayes_theorem(told):
