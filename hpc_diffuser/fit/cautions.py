@@ -90,11 +90,17 @@ def _of_the_search(summary: Summary, findings: Findings, search: SearchConfig) -
             "evaluations without converging; raise [search] evaluations, and fit again"
         )
     if summary.restarts_stood_still:
+        sampled = summary.sampling is not None and summary.sampling.estimator == "sampled"
+        remedy = (
+            "raise [model] samples, or refine fewer parameters"
+            if sampled
+            else "raise [model] samples, refine fewer parameters, or "
+            'take [model] estimator = "sampled", whose slopes are exact'
+        )
         yield (
             f"{summary.restarts_stood_still} of {summary.restarts_finished} restarts stood still: "
             "no step made the objective better, though by the map's slopes one should; their ends "
-            "are no minima that are known: raise [model] samples, refine fewer parameters, or "
-            'take [model] estimator = "sampled", whose slopes are exact'
+            f"are no minima that are known: {remedy}"
         )
     if method.learns and search.evaluations <= search.initial_points:
         yield (
