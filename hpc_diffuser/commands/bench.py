@@ -54,10 +54,12 @@ def run(options: Options) -> None:
     )
     from hpc_diffuser.kernels.threads import one_thread
     from hpc_diffuser.system.errors import InputError
-    from hpc_diffuser.system.storage import write_json
+    from hpc_diffuser.system.storage import require_writable, write_json
 
     if options.predict and options.png:
         raise InputError("--predict measures no errors, which --png is a figure of: leave one out")
+    for output in filter(None, (options.json, options.png)):
+        require_writable(output)
     before = read_figures(options.compare) if options.compare else None
     with one_thread():  # core-seconds are seconds of one core
         measured = (prediction if options.predict else bench)(options.config)

@@ -74,8 +74,10 @@ def run(options: Options) -> None:
     from hpc_diffuser.fit.config_needs import require_effect
     from hpc_diffuser.fit.config_values import checked_models
     from hpc_diffuser.fit.halo_models import compare_halos, halos_data
-    from hpc_diffuser.system.storage import write_bytes, write_json
+    from hpc_diffuser.system.storage import require_writable, write_bytes, write_json
 
+    for output in filter(None, (options.json, options.csv, options.png)):
+        require_writable(output)
     names = checked_models("--models", list(options.models))
     config = load_config(options.config)
     idle = require_effect(config, [model_config(config, name) for name in names])

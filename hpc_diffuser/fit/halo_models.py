@@ -12,14 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from hpc_diffuser.crystal.lattice import centring
+from hpc_diffuser.crystal.lattice import Centring, centring
 from hpc_diffuser.fit.comparison import model_config
 from hpc_diffuser.fit.config import Config
-from hpc_diffuser.fit.one_restart import run_restart
+from hpc_diffuser.fit.one_restart import run_of_problem
+from hpc_diffuser.fit.problem import Problem, load_problem
 from hpc_diffuser.fit.scoring import Score, plain, score_at_voxels
 from hpc_diffuser.fit.summary import Values
 from hpc_diffuser.maps.statistics import cc_star
 from hpc_diffuser.maps.target import Target, outside_halos
+from hpc_diffuser.maps.target_options import HALO_RADIUS
 from hpc_diffuser.scattering.halos import empirical_halo, zone_profile
 from hpc_diffuser.system.arrays import Floats, Mask
 from hpc_diffuser.system.errors import InputError
@@ -125,23 +127,19 @@ def compare_halos(
     InputError
         Where no voxel of the target lies in a halo, or all do; as of `model_config` and a fit.
     """
-    voxels: _Voxels | None = None
+    problems = {name: _problem(config, name) for name in dict.fromkeys((RIGID, *names))}
+    voxels = _voxels(problems[RIGID].target, config, halo_radius)
     models: list[HaloModel] = []
     scan: tuple[ScanRow, ...] = ()
-    for name in dict.fromkeys((RIGID, *names)):
+    for name in list(problems):
         tell(f"model {name}")
-        own = model_config(config, name)
-        search = replace(own.search, method="least-squares", restarts=1)
-        problem, history, final = run_restart(replace(own, search=search), 0)
-        if voxels is None:
-            voxels = _voxels(problem.target, config, halo_radius)
+        problem, history, final = run_of_problem(problems.pop(name), 0)
         answer = problem.space.by_name(history.points[history.best])
         refined = {key: answer[key] for key in problem.space.refined_names}
         models.append(_model(voxels, name, refined, final.calculated))
         if name == RIGID:
             empirical, scan = _empirical(voxels, refined, final.calculated)
             models.append(empirical)
-    assert voxels is not None
     return HaloComparison(
         target=str(config.target.file and config.target.file.name),
         halo_radius=halo_radius,
@@ -150,6 +148,13 @@ def compare_halos(
         shells=_shells(voxels),
         scan=scan,
     )
+
+
+def _problem(config: Config, name: str) -> Problem:
+    """A model's, all of whose inputs are checked before the first model is fitted."""
+    own = model_config(config, name)
+    search = replace(own.search, method="least-squares", restarts=1)
+    return load_problem(replace(own, search=search))
 
 
 def halos_data(found: HaloComparison) -> dict[str, Any]:
@@ -181,16 +186,32 @@ def _voxels(
     lattice = centring(target.space_group, target.grid.unit_cell)
     between = outside_halos(target.indices, target.grid, halo_radius, lattice)
     if between.all():
-        raise InputError(
-            f"{config.target.file}: no voxel lies in a halo: expected a target that keeps them: "
-            "make it with hpc-diffuser target --halo-radius 0"
-        )
+        raise InputError(_without_halos(target, config, halo_radius, lattice))
     if not between.any():
         raise InputError(
             f"{config.target.file}: all voxels lie in halos: expected several samples per "
             "reciprocal-lattice unit, or a smaller --halo-radius"
         )
     return _Voxels(target, between, config.target.cc_rule, config.target.weights)
+
+
+def _without_halos(
+    target: Target,
+    config: Config,
+    halo_radius: float | tuple[float, float, float],
+    lattice: Centring,
+) -> str:
+    """Whether the target or the option is why no voxel lies in a halo."""
+    usual = outside_halos(target.indices, target.grid, HALO_RADIUS, lattice)
+    if usual.all() or halo_radius == HALO_RADIUS:
+        return (
+            f"{config.target.file}: no voxel lies in a halo: expected a target that keeps them: "
+            "make it with hpc-diffuser target --halo-radius 0.1, which masks the Bragg peaks alone"
+        )
+    return (
+        f"--halo-radius: no voxel of {config.target.file} lies in a halo as small as that: "
+        f"expected a larger one (default: 3/7, which has {np.sum(~usual)} voxels)"
+    )
 
 
 def _model(voxels: _Voxels, name: str, refined: Values, values: Floats) -> HaloModel:

@@ -56,7 +56,12 @@ def run_restart(config: Config, number: int) -> tuple[Problem, History, Final]:
     InputError
         As of `load_problem` and `require_memory`.
     """
-    ranks, problem = Ranks(), load_problem(config)
+    return run_of_problem(load_problem(config), number)
+
+
+def run_of_problem(problem: Problem, number: int) -> tuple[Problem, History, Final]:
+    """The same of a problem whose inputs are read and checked."""
+    ranks, config = Ranks(), problem.config
     require_memory(problem, ranks)
     if "auto" in (config.model.samples, config.model.estimator):
         problem = as_found(problem, measured_samples(problem, ranks, fewer=False))

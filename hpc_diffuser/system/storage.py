@@ -46,6 +46,20 @@ def write_bytes(path: Path, data: bytes, previous: Path | None = None) -> None:
         ) from exc
 
 
+def require_writable(path: Path) -> None:
+    """Before work that takes long: raise StorageError where its file could not be written."""
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(0, "it is a folder")
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        discard(write_temporary(folder / path.name, b""))
+    except OSError as exc:
+        raise StorageError(
+            f"{path}: cannot be written ({exc.strerror or exc}): expected a file in a folder that "
+            "you may write to"
+        ) from exc
+
+
 def write_temporary(path: Path, data: bytes) -> str:
     """The data on disk, in a file beside `path` that nobody else looks at."""
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_PARTIAL, dir=path.parent)

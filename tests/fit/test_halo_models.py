@@ -2,8 +2,10 @@
 
 import csv
 import json
+import os
 from dataclasses import replace
 from io import StringIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from hpc_diffuser.io.maps.native import write_target
 from hpc_diffuser.io.structures.files import write_pdb
 from hpc_diffuser.maps.target import Target, TargetOptions, make_target
 from hpc_diffuser.plots.halos import halos_figure
-from hpc_diffuser.system.errors import InputError
+from hpc_diffuser.system.errors import DiffuserError, InputError
 
 TRUTH = {
     "structure": {"file": "model.pdb"},
@@ -152,6 +154,33 @@ def test_targets_without_halos_are_refused(found, tmp_path):
         (tmp_path / "fit.toml").write_text(CONFIG)
         with pytest.raises(InputError, match=message):
             halos.run(halos.Options(tmp_path / "fit.toml"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"halo_radius": 0.05}, "--halo-radius: no voxel of .* expected a larger one .*has [1-9]"),
+        ({"models": ("lat+rbt",)}, "the springs of the lattice say how the molecule moves"),
+        ({"json": "file/x.json"}, "file/x.json: cannot be written"),
+        ({"png": "folder"}, "folder: cannot be written .it is a folder.: expected a file"),
+    ],
+)
+def test_everything_is_checked_before_the_first_fit(found, tmp_path, monkeypatch, options, message):
+    """Option, last model, outputs: the target has halos, but its peaks are masked to 0.1."""
+    _, target = found
+    hkl = target.indices / 3
+    kept = np.linalg.norm(hkl - np.rint(hkl), axis=1) > 0.1
+    write_pdb(tmp_path / "model.pdb", tiny_structure(), (UNIT_CELL, "P 1"))
+    write_target(tmp_path / "target.h5", replace(target, half_sums=None).at(kept), {})
+    (tmp_path / "fit.toml").write_text(CONFIG)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("hpc_diffuser.fit.halo_models.run_of_problem", None)
+    given = {key: Path(x) if isinstance(x, str) else x for key, x in options.items()}
+    with pytest.raises(DiffuserError, match=message):
+        halos.run(halos.Options(tmp_path / "fit.toml", **given))
+    assert sorted(os.listdir(tmp_path)) == ["file", "fit.toml", "folder", "model.pdb", "target.h5"]
 
 
 @pytest.mark.parametrize("weight", [0, 2])
