@@ -8,7 +8,9 @@ from hpc_diffuser.fit.space import SearchSpace
 from hpc_diffuser.fit.summary import Values
 from hpc_diffuser.motion.registry import BY_NAME
 
-STEP = 0.03  # of a range: how far to the side maps are calculated
+STEP = 0.03  # of a range: how far to the side maps are calculated, at most
+LEAST_STEP = 0.01  # of it, at least: what maps are rounded by counts the more, the nearer they are
+PART = 0.1  # of an amplitude: between the two, so far
 AT_END = 1e-3  # of a range: nearer to its end, a parameter is held by it
 
 
@@ -65,11 +67,24 @@ class Coordinate:
     @property
     def sides(self) -> tuple[float, float]:
         """Values to the left and to the right; one of them is the answer's own at an end."""
-        step = STEP * (self.high - self.low)
+        step = self._step
         left, right = max(self.value - step, self.low), min(self.value + step, self.high)
         if self.value - left < step / 2:
             return self.value, right
         return (left, self.value) if right - self.value < step / 2 else (left, right)
+
+    @property
+    def _step(self) -> float:
+        """Small beside the range and, but near 0, beside an amplitude.
+
+        A wide range is no reason for wide steps: between a half and one and a half of a spring's
+        length a map is not linear in its square, and such slopes made errors a third of themselves.
+        """
+        size, width = abs(self.value), self.high - self.low
+        least, most = LEAST_STEP * width, STEP * width
+        if not self.squared or size <= least:
+            return most
+        return min(most, max(PART * size, least))
 
     @property
     def held(self) -> bool:

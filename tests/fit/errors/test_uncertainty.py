@@ -53,7 +53,7 @@ class Parabolas:
             disorder = Disorder(translation_sigma_A=float(sigma))
             return pair_sum_intensity(modes.structure.positions, factors, s, moves, disorder)
 
-        h, steps = 0.01, np.eye(3)
+        self.exact, h, steps = exact, 0.01, np.eye(3)
         self._at, left, right = (
             exact(POINT**2),
             [exact(POINT**2 - h * e) for e in steps],
@@ -135,6 +135,33 @@ def test_errors_are_those_of_refits(noisy):
         assert np.abs(found.to_minimum / np.array(found.standard_errors)).max() < 0.2
     np.testing.assert_allclose(np.mean(errors, axis=0), np.std(answers, axis=0), rtol=0.35)
     assert 0.85 < np.mean(within) <= 1
+
+
+class Exact:
+    """The Gaussian pair sum itself, which is no parabola."""
+
+    def __init__(self, model: Parabolas):
+        self.group, self.rows, self._model = model.group, model.rows, model
+
+    def internal_motion(self, parameters: Parameters, normals: np.ndarray) -> np.ndarray:
+        sigma = parameters.disorder.translation_sigma_A
+        return self._model.exact(np.append(parameters.mode_amplitudes_A, sigma) ** 2)
+
+
+def test_wide_ranges_are_no_reason_for_wide_steps(noisy):
+    """Errors in ranges to 10 Å, where steps are 0.1 Å, are those in ranges to 1 Å, 0.025 to 0.03 Å.
+
+    With steps of 3 % of the range, 0.3 Å about 0.25 and 0.4 Å, they would be 5 to 15 % other ones.
+    """
+    model, make = noisy
+    problem, exact, found = make(np.random.default_rng(8), 0.3), Exact(model), []
+    for high in (1.0, 10.0):
+        wide = {"mode_amplitude_A": (0.0, high), "translation_sigma_A": (0.0, high)}
+        problem.space = search_space(ParametersConfig(**wide), np.array([1.0, 1.0]))
+        of_one = parameter_intervals(problem, exact, problem.space.by_name(POINT), 8)
+        assert of_one is not None
+        found.append(of_one.standard_errors)
+    np.testing.assert_allclose(*found, rtol=0.02)
 
 
 class Shifted:
