@@ -16,6 +16,7 @@ from hpc_diffuser.fit.space import SearchSpace
 from hpc_diffuser.motion.lattice.full_springs import along_axes, contact_axes
 from hpc_diffuser.motion.parameters import Parameters
 
+_NO_PART = 1e-9  # of an interface's largest stiffness: none at all
 LARGEST_SHARE = 0.5  # of the prior, in what is known of a stiffness that counts as determined
 
 
@@ -32,10 +33,17 @@ def stiffness_slopes(space: SearchSpace, parameters: Parameters) -> np.ndarray:
     assert lattice is not None
     axes = contact_axes(lattice.springs.units)
     values = along_axes(axes, lattice.stiffness(parameters.springs))
-    slopes = along_axes(axes, lattice.stiffness_slopes(parameters.springs)) / values
+    slopes = along_axes(axes, lattice.stiffness_slopes(parameters.springs))
+    slopes = np.where(_resists(values), slopes, 0.0) / np.where(_resists(values), values, 1.0)
     found = np.zeros((values.size, len(space.names)))
     for place, number in space.springs.items():
         found[:, place] = slopes[number].ravel()
+    return found
+
+
+def _resists(values: np.ndarray) -> np.ndarray:
+    """Of stiffnesses (I, 6) which there are: a single contact resists no turn, whatever S is."""
+    found: np.ndarray = values > _NO_PART * values.max(axis=1, keepdims=True)
     return found
 
 
@@ -65,8 +73,8 @@ def told(
         own = slice(6 * i, 6 * i + 6)
         k, of_k, of_prior = values[i].tolist(), list(errors[own]), list(shares[own])
         absolute = [None if e is None else a * e for a, e in zip(k, of_k, strict=True)]
-        both = zip(of_k, of_prior, strict=True)
-        unknown = [error is None or (share or 0.0) > LARGEST_SHARE for error, share in both]
+        both = zip(_resists(values)[i], of_k, of_prior, strict=True)
+        unknown = [bool(k) and (e is None or (p or 0.0) > LARGEST_SHARE) for k, e, p in both]
         found.append(
             InterfaceStiffness(
                 interface=label,

@@ -126,7 +126,8 @@ def _shapes(lattice: RigidLattice, stiffness: Floats, found: Intervals | None) -
         "shift along one of their three principal axes alone, and for a turn about it (axis 1 is "
         "the one about which pairs of atoms resist least); its standard error; which share the "
         "prior has in what is known of it. Where that is above a half the data do not determine "
-        "it: it is what the prior makes it.",
+        "it: it is what the prior makes it. 0 where no pair of atoms resists, as a turn about a "
+        "single contact.",
         columns=(
             Column(name="interface"),
             Column(name="for"),

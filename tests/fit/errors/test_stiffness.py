@@ -16,6 +16,7 @@ from hpc_diffuser.fit.cautions import _of_springs
 from hpc_diffuser.fit.config import parse_config
 from hpc_diffuser.fit.errors.bend import Bend
 from hpc_diffuser.fit.errors.stiffness import shares_of_prior, stiffness_slopes
+from hpc_diffuser.fit.errors.stiffness import told as told_stiffness
 from hpc_diffuser.fit.errors.uncertainty import parameter_intervals
 from hpc_diffuser.fit.priors.penalty import Penalty
 from hpc_diffuser.fit.problem import INTERVALS, Problem, compare
@@ -165,6 +166,24 @@ def test_values_and_errors_of_stiffness(case, told):
     expected = values * np.sqrt(np.diag(slopes_of_logs @ covariance @ slopes_of_logs.T))
     of_all = np.array([one.along_errors + one.about_errors for one in told.stiffness], float)
     np.testing.assert_allclose(of_all.ravel(), expected, rtol=1e-4)
+
+
+def test_a_single_contact_resists_no_turn():
+    """One pair of atoms, K = diag(4, 4, 4, 0, 0, 0): that is known, and no error of it is told."""
+    stiffness = np.diag([4.0, 4.0, 4.0, 0.0, 0.0, 0.0])[None]
+    springs = SimpleNamespace(
+        units=stiffness / 4, packing=SimpleNamespace(labels=lambda: ["1 0 0"])
+    )
+    lattice = SimpleNamespace(
+        springs=springs, stiffness=lambda _: stiffness, stiffness_slopes=lambda _: stiffness[None]
+    )
+    parameters = SimpleNamespace(lattice=lattice, springs=())
+    space = SimpleNamespace(names=["s"], springs={0: 0})
+    slopes = stiffness_slopes(space, parameters)
+    np.testing.assert_array_equal(slopes[:, 0], [1, 1, 1, 0, 0, 0])
+    (found,) = told_stiffness(parameters, [0.1] * 3 + [None] * 3, [0.2] * 3 + [None] * 3)
+    assert found.along_errors == pytest.approx([0.4] * 3) and found.about_kT_rad2 == (0, 0, 0)
+    assert not any(found.along_undetermined + found.about_undetermined)
 
 
 def some_problem():
