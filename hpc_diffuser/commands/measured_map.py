@@ -111,7 +111,7 @@ def _loaded(
             said.append(f"re-indexed: the new h,k,l are the old {name}")
         if crystal is not None:
             said.append(_crystal_line(diffuse, crystal, whose))
-            diffuse = in_crystal(diffuse, crystal)
+            diffuse = in_crystal(diffuse, crystal, of_map=source.structure is None)
     except InputError as exc:
         message = str(exc)
         raise InputError(f"{source.path}: {message}") from exc

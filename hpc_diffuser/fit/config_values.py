@@ -25,6 +25,7 @@ _CHOICES = {
     "search.method": tuple(METHODS),
     "models.positions": ("own", "structure"),
 }
+MOST_CONTACT_A = 12.0
 _LEAST = {
     "structure.n_modes": 0,
     "structure.correlated_modes": 0,
@@ -254,6 +255,17 @@ def _weight(name: str, value: Any) -> float:
     return float(value)
 
 
+def _contact(name: str, value: Any) -> float:
+    """Å; twelve are three layers of atoms, and beyond them lie others than the neighbours."""
+    found = _positive(name, value)
+    if found > MOST_CONTACT_A:
+        raise InputError(
+            f"{name}: expected at most {MOST_CONTACT_A:g} Å, within which atoms of neighbours lie "
+            f"that touch (usually 4), found {shown(value)}"
+        )
+    return found
+
+
 _SPECIAL = {
     "structure.weights": _weights_or_refine,
     "structure.given_weights": _given_weights,
@@ -271,7 +283,7 @@ _SPECIAL = {
     "prior.weights": _weight_or_auto,
     "prior.springs": _weight,
     "prior.springs_tau": _positive,
-    "lattice.contact_A": _positive,
+    "lattice.contact_A": _contact,
     "models.compare": _models,
     "model.samples": _samples,
     "model.map_error": _positive,

@@ -39,6 +39,8 @@ from hpc_diffuser.scattering.model import ForwardModel, forward_model
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.progress import log
 
+_SMALL_DEG = 10.0  # of which the sine is the angle to half a per cent
+
 
 def simulate(
     config: Config,
@@ -148,6 +150,7 @@ def _simulation(config: Config, files: TrajectoryFiles | None) -> tuple[Modes, S
         space = held_space(given, modes.amplitudes_A, correlated, modes.lattice)
         require_expansion(config.model, modes, space)
         tell_contacts(modes)
+        tell_large_turns(modes, space)
         return modes, space
     # The frames bring their own internal motion: the modes' weights, even ranges, play no part.
     still = replace(given, mode_amplitude_A=None, mode_correlation=(0.0, 0.0))
@@ -159,7 +162,22 @@ def _simulation(config: Config, files: TrajectoryFiles | None) -> tuple[Modes, S
     modes = with_frames(modes, found.positions)
     space = held_space(still, modes.amplitudes_A, lattice=modes.lattice)
     require_expansion(config.model, modes, space)
+    tell_large_turns(modes, space)
     return modes, space
+
+
+def tell_large_turns(modes: Modes, space: SearchSpace) -> None:
+    """Where springs let molecules turn farther than linear dynamics holds."""
+    if modes.lattice is None:
+        return
+    turns = modes.lattice.covariance(space.middle.springs)[3:, 3:]
+    rms = math.degrees(math.sqrt(np.trace(turns) / 3))
+    if rms > _SMALL_DEG:
+        log(
+            f"lattice: by these springs molecules turn by {rms:.0f}° rms about any axis: dynamics "
+            f"of rigid bodies is of small angles, up to some {_SMALL_DEG:g}°; make "
+            "parameters.lattice_spring_A smaller"
+        )
 
 
 def _grid(config: Config, modes: Modes) -> HklGrid:

@@ -85,8 +85,11 @@ def read_summary(directory: Path) -> Summary:
         Where it is not readable, damaged, or of another version.
     """
     path = directory / NAME
-    data = read_json(path)
     remedy = "run hpc-diffuser fit again, which writes it anew"
+    try:
+        data = read_json(path)
+    except InputError as exc:
+        raise InputError(f"{exc}: {remedy}") from exc
     if not isinstance(data, dict):
         raise InputError(f"{path}: damaged: {remedy}")
     if data.get("version") != VERSION:

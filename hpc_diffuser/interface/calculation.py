@@ -289,7 +289,7 @@ def _subtrahend(subtract: DiffuseMap | str | Path, diffuse: DiffuseMap, scale: s
     """A calculated map in the measured one's crystal."""
     crystal = diffuse.grid.unit_cell, diffuse.space_group
     if isinstance(subtract, DiffuseMap):
-        return Subtrahend(in_crystal(subtract, crystal), scale)
+        return Subtrahend(in_crystal(subtract, crystal, of_map=True), scale)
     return Subtrahend(
         in_crystal(_map_of(path_of(subtract, "a map, or its file"), crystal), crystal),
         scale,

@@ -84,6 +84,10 @@ def require_format(attributes: Arrays, name: str) -> None:
     """Raise InputError unless the root attributes say `hpc-diffuser/<name>`, version 1."""
     found, version = attributes.get("@format"), attributes.get("@version")
     if np.shape(found) or str(found) != f"hpc-diffuser/{name}":
-        raise InputError(f'not a {name} file: expected the attribute format="hpc-diffuser/{name}"')
+        maker = "fit" if name == "checkpoint" else name
+        raise InputError(
+            f"not a {name} file: expected one that hpc-diffuser {maker} has made, with the "
+            f'attribute format="hpc-diffuser/{name}"'
+        )
     if np.shape(version) or version != 1:
         raise InputError(f"{name} file of version {version}: this program reads version 1")

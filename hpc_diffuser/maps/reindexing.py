@@ -229,8 +229,10 @@ def _complexity(reindexing: Integers) -> tuple[int, int, int, str]:
     )
 
 
-def in_crystal(diffuse: DiffuseMap, crystal: tuple[tuple[float, ...], str]) -> DiffuseMap:
-    """A map with exactly this cell and space group.
+def in_crystal(
+    diffuse: DiffuseMap, crystal: tuple[tuple[float, ...], str], of_map: bool = False
+) -> DiffuseMap:
+    """A map with exactly this cell and space group, a structure's or a measured map's.
 
     Raises
     ------
@@ -239,12 +241,19 @@ def in_crystal(diffuse: DiffuseMap, crystal: tuple[tuple[float, ...], str]) -> D
     """
     unit_cell, space_group = crystal
     if not same_lattice(diffuse.grid.unit_cell, unit_cell):
-        raise _other_cell(diffuse.grid.unit_cell, unit_cell)
+        raise _other_cell(diffuse.grid.unit_cell, unit_cell, of_map)
     grid = replace(diffuse.grid, unit_cell=unit_cell)
     return replace(diffuse, grid=grid, space_group=space_group)
 
 
-def _other_cell(found: tuple[float, ...], expected: tuple[float, ...]) -> InputError:
+def _other_cell(
+    found: tuple[float, ...], expected: tuple[float, ...], of_map: bool = False
+) -> InputError:
+    if of_map:
+        return InputError(
+            f"unit cell {cell_text(found)} is not the measured map's {cell_text(expected)}: "
+            "expected them to agree to 2 %: give the map that is calculated for this crystal"
+        )
     return InputError(
         f"unit cell {cell_text(found)} is not the structure's {cell_text(expected)}: expected "
         "them to agree to 2 %; correct --cell or --structure, or try --reindex search"

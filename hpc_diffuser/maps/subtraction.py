@@ -22,6 +22,7 @@ from hpc_diffuser.system.arrays import Floats, Integers, Mask
 from hpc_diffuser.system.errors import InputError
 
 _MOST_MISSING = 0.5  # of the measured voxels
+_LITTLE, _ALL = 0.8, 1e-3  # of the variance that is left
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,16 @@ class Subtracted:
         nothing = f" (0 in {none}, which it does not resemble)" if none else ""
         return (
             f"{self.name} times {times}{nothing}: {100 * self.left:.1f} % of the "
-            "variance within shells is left"
+            f"variance within shells is left{self._doubt()}"
         )
+
+    def _doubt(self) -> str:
+        """Where that is more, or less, than a calculated map should leave."""
+        if self.left > _LITTLE:
+            return " (the model explains little of the map: has it other axes? see --reindex)"
+        if self.left < _ALL:
+            return " (nothing, but for rounding: is it a map of the same data?)"
+        return ""
 
 
 def calculated_at(

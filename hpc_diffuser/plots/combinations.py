@@ -42,7 +42,9 @@ def plot_deviations(deviations: Floats, shares: Floats | None = None, ax: Any = 
         shares = numbers_of(shares, "shares", len(deviations))
     own, ax = ax is None, new_axes(ax, (6.4, 3.4))
     number = np.arange(1, len(deviations) + 1)
-    ax.vlines(number, deviations.min() / 2, deviations, color=GREY, lw=0.8, alpha=0.5)
+    ax.vlines(
+        number, min(deviations.min(), _UNIFORM) / 2, deviations, color=GREY, lw=0.8, alpha=0.5
+    )
     if shares is None:
         ax.plot(number, deviations, "o", color=BLUE, ms=5)
     else:
@@ -61,8 +63,8 @@ def plot_deviations(deviations: Floats, shares: Floats | None = None, ax: Any = 
         color=GREY,
     )
     ax.set_yscale("log")
-    top = max(2 * _UNIFORM, 2 * deviations.max())
-    ax.set(ylim=(deviations.min() / 2, top), xlim=(0.4, len(deviations) + 0.6))
+    ends = min(deviations.min(), _UNIFORM) / 2, 2 * max(deviations.max(), _UNIFORM)
+    ax.set(ylim=ends, xlim=(0.4, len(deviations) + 0.6))
     ax.set(xlabel="combination", ylabel="standard deviation\n(parts of the ranges)")
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.grid(alpha=0.3, axis="y")

@@ -173,6 +173,8 @@ def test_structure_gives_cell_and_space_group():
     assert (found.grid.unit_cell, found.space_group) == crystal
     with pytest.raises(InputError, match=r"14\.42 14 17.* is not the structure's 14 14 17.*2 %"):
         in_crystal(far, crystal)
+    with pytest.raises(InputError, match=r"14\.42 14 17.* is not the measured map's 14 14 17"):
+        in_crystal(far, crystal, of_map=True)
 
 
 def test_space_group_that_is_given_comes_first(folder):

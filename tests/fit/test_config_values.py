@@ -55,6 +55,13 @@ def test_held_number_and_range(name):
     assert getattr(with_key(name, "[0.5, 0.5]").parameters, key) == (0.5, 0.5)
 
 
+def test_contacts_are_of_neighbours():
+    """Up to 12 Å."""
+    assert with_key("lattice.contact_A", "12").lattice.contact_A == 12
+    assert "at most 12 Å" in complaint("lattice.contact_A", "12.5")
+    assert "above 0" in complaint("lattice.contact_A", "0")
+
+
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_bounds_reversed(name):
     """[high, low] is not silently turned round."""

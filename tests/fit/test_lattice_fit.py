@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from scipy.spatial.transform import Rotation
 from hpc_diffuser.crystal.lattice import fractionalization
 from hpc_diffuser.fit.config import parse_config
 from hpc_diffuser.fit.inputs import load_modes, tell_contacts
+from hpc_diffuser.fit.simulation import tell_large_turns
+from hpc_diffuser.fit.space import held_space
 from hpc_diffuser.io.structures.files import read_places, write_pdb
 from hpc_diffuser.motion.lattice.full_springs import along_axes, contact_axes
 from hpc_diffuser.motion.lattice.rigid_lattice import rigid_lattice
@@ -274,6 +277,18 @@ def test_which_of_several_models_touches_is_told(tmp_path, capfd):
     (tmp_path / "crystal.pdb").write_text(f"{first}\n{models}END\n")
     load_modes(parse_config(TOUCHING, tmp_path))
     assert "crystal.pdb: assumed the first of 2 models" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("length", "told"), [(3.0, ""), (50.0, "rms about any axis: dynamics")])
+def test_large_turns_are_told(capfd, length, told):
+    """A length at which a small molecule turns by more than ten degrees."""
+    modes = tiny_modes()
+    lattice = rigid_lattice(modes.structure, modes.unit_cell, "P 1", contact_A=12)
+    config = parse_config(f"[parameters]\nlattice_spring_A = {length}\n", Path())
+    space = held_space(config.parameters, modes.amplitudes_A, lattice=lattice)
+    tell_large_turns(replace(modes, lattice=lattice), space)
+    found = capfd.readouterr().err
+    assert told in found if told else not found
 
 
 def test_several_chains_are_told_to_be_one_body(capfd):

@@ -150,3 +150,6 @@ def test_another_version_and_no_summary_at_all(content, tmp_path):
     with pytest.raises(InputError, match=r"summary\.json: damaged: run hpc-diffuser fit again"):
         read_summary(tmp_path)
     assert read_stage(tmp_path) is None
+    (tmp_path / "summary.json").write_text('{"format":')
+    with pytest.raises(InputError, match=r"not a readable JSON .*: run hpc-diffuser fit again"):
+        read_summary(tmp_path)

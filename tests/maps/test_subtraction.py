@@ -163,3 +163,13 @@ def test_a_shell_that_the_model_does_not_resemble_stays_as_it_is():
     first = plain.shells() == 0
     np.testing.assert_array_equal(cut.target.intensity[first], plain.intensity[first])
     assert "0 in 1" in cut.subtracted.text()
+
+
+def test_too_little_or_all_explained_is_told():
+    """A model with a and c exchanged; the map itself. A common case says nothing."""
+    data, model, _ = maps("P 1")
+    left = [
+        cut_map(data, WHOLE, Subtrahend(of)).subtracted.text().partition("is left")[2]
+        for of in (model, replace(model, intensity=model.intensity.transpose(2, 1, 0)), data)
+    ]
+    assert left[0] == "" and "see --reindex" in left[1] and "of the same data?" in left[2]

@@ -55,3 +55,10 @@ def test_examples_of_a_run(name, finished, monkeypatch):
     else:
         shells = hd.open_run("run").outcome.shells
         assert len(names["ax"].lines[0].get_xdata()) == len(shells)
+
+
+def test_deviations_far_beyond_the_ranges_are_drawn(recwarn):
+    """All of them worse than nothing known, as of weak data: the line for that is in view."""
+    ax = hd.plot_deviations(np.array([9e4, 2e6, 4e8]), np.array([0.1, 0.5, 0.9]))
+    ax.figure.canvas.draw()
+    assert not recwarn.list and ax.get_ylim()[0] < 0.28 < 4e8 < ax.get_ylim()[1]

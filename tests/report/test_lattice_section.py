@@ -44,8 +44,8 @@ def test_springs_of_a_run(answer, errors):
         if row[4] is not None:
             assert row[6] == pytest.approx(2 * row[4] / length**3)
     covariance = run.modes.lattice.covariance(tuple(lengths.tolist()))
-    assert motion.rows[0][1] == pytest.approx(covariance[0, 0])
-    assert motion.rows[3][4] == pytest.approx(np.degrees(np.degrees(covariance[3, 3])))
+    assert motion.rows[0][1].value == pytest.approx(covariance[0, 0])
+    assert motion.rows[3][4].value == pytest.approx(np.degrees(np.degrees(covariance[3, 3])))
     assert len(sound.rows) == 3
     cells = [x for t in found.tables for row in t.rows for x in row if type(x) is float]
     for number in re.findall(r"\d+\.\d+", " ".join(found.words)):
@@ -53,6 +53,15 @@ def test_springs_of_a_run(answer, errors):
         assert number in {f"{cell:.{digits}f}" for cell in cells}
     drawn = found.figures[0].draw()
     assert [ax.get_xlabel() for ax in drawn.axes] == ["h", "k", "l"]
+
+
+@pytest.mark.parametrize(("length", "digits"), [(3.0, 3), (0.03, 7)])
+def test_small_motions_are_shown_to_digits_that_count(length, digits):
+    """Three of the largest number of T; a covariance goes with the square of the length."""
+    motion = springs_of_run(run_of(length, None)).tables[1]
+    block = [cell for row in motion.rows[:3] for cell in row[1:4]]
+    assert {cell.digits for cell in block} == {digits}
+    assert 100 <= max(cell.value for cell in block) * 10**digits < 1000
 
 
 def test_springs_of_any_shape():

@@ -66,6 +66,8 @@ def parse(path: Path) -> Parsed:
     lines = text.split("\n")
     if any(map(is_atom, lines)) and not _MMCIF.search(text):
         return _parse_pdb(path, lines)
+    if not _MMCIF.search(text):
+        raise InputError(f"{path}: no atoms found: expected a {_EXPECTED}, with ATOM records")
     return _parse_mmcif(_encoded(path, text))
 
 

@@ -11,7 +11,8 @@ from hpc_diffuser.motion.lattice.rigid_lattice import RigidLattice
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.registry import AXES
 from hpc_diffuser.plots.lattice import plot_dispersion
-from hpc_diffuser.report.section import Cell, Column, Contents, Figure, Table
+from hpc_diffuser.report.facts import significant
+from hpc_diffuser.report.section import Cell, Column, Contents, Figure, Rounded, Table
 from hpc_diffuser.system.arrays import Floats
 
 _NAME, _SHAPE = "lattice_spring_A", "lattice_shape"
@@ -57,8 +58,8 @@ def _words(lattice: RigidLattice, covariance: Floats) -> str:
     translation, libration = _sizes(covariance)
     return (
         f"{lattice.springs.n_interfaces} interfaces hold the molecules. By their springs alone a "
-        f"molecule translates by {translation:.2f} Å rms along any axis, and turns by "
-        f"{libration:.2f}° about any axis through its centre of mass."
+        f"molecule translates by {translation:.3g} Å rms along any axis, and turns by "
+        f"{libration:.3g}° about any axis through its centre of mass."
     )
 
 
@@ -155,10 +156,9 @@ def _motion(covariance: Floats) -> Table:
     degrees = np.degrees(1.0)
     scale = np.array([1.0] * 3 + [degrees] * 3)
     scaled = covariance * np.outer(scale, scale)
-    rows: list[tuple[Cell, ...]] = [
-        (f"translation {x}", *map(float, row)) for x, row in zip(AXES, scaled[:3], strict=True)
-    ]
-    rows += [(f"libration {x}", *map(float, row)) for x, row in zip(AXES, scaled[3:], strict=True)]
+    names = [f"{what} {x}" for what in ("translation", "libration") for x in AXES]
+    shown = zip(names, _by_block(scaled), strict=True)
+    rows: list[tuple[Cell, ...]] = [(name, *row) for name, row in shown]
     rows += [("rms translation, rms libration", translation, libration, None, None, None, None)]
     columns = [f"t {x}" for x in AXES] + [f"ω {x}" for x in AXES]
     return Table(
@@ -169,6 +169,21 @@ def _motion(covariance: Floats) -> Table:
         columns=(Column(name="of"), *(Column(name=c, digits=3) for c in columns)),
         rows=tuple(rows),
     )
+
+
+def _by_block(covariance: Floats) -> list[list[Cell]]:
+    """T, S and L each to as many digits that three of its largest number count: of stiff crystals.
+
+    At least three after the point.
+    """
+    found: list[list[Cell]] = [[], [], [], [], [], []]
+    for i, row in enumerate(covariance):
+        for block in (slice(3), slice(3, 6)):
+            of = covariance[slice(3) if i < 3 else slice(3, 6), block]
+            largest = significant(float(np.abs(of).max()), 3)
+            digits = max(3, largest.digits) if isinstance(largest, Rounded) else 3
+            found[i] += [Rounded(float(x), digits) for x in row[block]]
+    return found
 
 
 def _sound(modes: Modes, stiffness: Floats) -> Table:

@@ -233,6 +233,14 @@ def test_empty_file_is_called_empty(tmp_path, name):
             read_structure(tmp_path / name)
 
 
+@pytest.mark.parametrize("name", ["no atoms", "a web page", "text"])
+def test_files_without_atoms_are_called_so(tmp_path, name):
+    """Not what an mmCIF parser would have liked to see in its first line."""
+    (tmp_path / "model.pdb").write_text(REFUSED[name])
+    with pytest.raises(InputError, match=r"model.pdb: no atoms found: expected a PDB or mmCIF"):
+        read_structure(tmp_path / "model.pdb")
+
+
 def test_unknown_element_names_the_atom(pdb):
     """So that it can be found in the file."""
     path = pdb(REFUSED["no element"])
