@@ -108,3 +108,13 @@ def test_springs_too_unlike_each_other_are_refused():
         lattice.covariance((1.0,) * n + (10.0,) * (n * N_SHAPE))
     found = lattice.covariance((1.0,) * n + (-10.0,) * (n * N_SHAPE))
     assert np.linalg.eigvalsh(found)[0] > 0
+
+
+def test_the_order_of_the_numbers():
+    """As docs/lattice.md has it: S's upper triangle by rows, √½ of a number off the diagonal."""
+    numbers = np.arange(1.0, 22.0)
+    expected, rows = np.zeros((6, 6)), iter(numbers)
+    for i in range(6):
+        for j in range(i, 6):
+            expected[i, j] = expected[j, i] = next(rows) * (1 if i == j else np.sqrt(0.5))
+    np.testing.assert_allclose(np.tensordot(numbers, shape_basis(), 1), expected)
