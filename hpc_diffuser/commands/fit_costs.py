@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from hpc_diffuser.fit.evaluation_costs import StageCosts, stage_costs
+from hpc_diffuser.fit.evaluation_costs import StageCosts, Timing
 from hpc_diffuser.fit.footprint import predict
 from hpc_diffuser.fit.groups import Costs, soonest
 from hpc_diffuser.fit.problem import Problem, as_found, measured_samples
@@ -42,7 +42,8 @@ def fit_costs(problem: Problem) -> dict[str, Any]:
     dict
         Plain numbers, with units in their names.
     """
-    stages, work = stage_costs(problem, Ranks(), time.process_time)
+    timing = Timing(problem, Ranks(), time.process_time)
+    stages, work, end = timing.stages(), timing.work, timing.end()
     method, search = METHODS[problem.config.search.method], problem.config.search
     learning = 0 if method.steps_after is None else method.steps_after(search.initial_points) - 1
     by_stage = _evaluations(search.evaluations, learning, len(stages))
@@ -60,9 +61,13 @@ def fit_costs(problem: Problem) -> dict[str, Any]:
             i: s.polishing for i, s in enumerate(stages) if s.polishing
         }
         result["evaluations_by_stage_assumed"] = dict(enumerate(by_stage))
-    result["predicted_core_hours_of_the_fit"] = search.restarts * restart / 3600
+    result["predicted_core_hours_of_the_search"] = search.restarts * restart / 3600
+    result["predicted_core_hours_of_final_maps_and_errors"] = end / 3600
+    result["predicted_core_hours_of_the_fit"] = (search.restarts * restart + end) / 3600
     result["predicted_wall_hours_by_ranks"] = {
-        n: _wall_hours(problem, restart, stages[0], work, n) for n in RANKS
+        n: _wall_hours(problem, restart, stages[0], work, n)
+        + Costs(0.0, end, work, stages[0].parts).seconds(n) / 3600
+        for n in RANKS
     }
     result["seconds_of_a_map_by_ranks_of_a_group"] = {
         n: Costs(0.0, stages[0].evaluating, work, stages[0].parts).seconds(n) for n in RANKS

@@ -1,4 +1,4 @@
-"""What the work of a search costs on one rank, measured: a map, its slopes, its exact gradient.
+"""What the work of a fit costs on one rank, measured: a map, its slopes, its exact gradient.
 
 Measured with few samples, at points that no moments are known of, and scaled to as many as a stage
 has: by what an estimator's work is counted to be (`estimator_costs`).
@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from hpc_diffuser.fit.errors.known_slopes import MANY
 from hpc_diffuser.fit.problem import ENSEMBLE, Problem, compare, likely_point
 from hpc_diffuser.fit.sampling_error import final_estimator
-from hpc_diffuser.fit.search.least_squares import LAST_STAGE, times_more
+from hpc_diffuser.fit.search.least_squares import LAST_STAGE, MOST_TIMES, times_more
 from hpc_diffuser.fit.search.method import METHODS
 from hpc_diffuser.fit.stepping.slopes import (
     expanded_modes,
@@ -88,16 +89,23 @@ def stage_costs(
     first_alone : bool
         Only of the first stage, which takes least to measure.
     """
-    timing = _Timing(problem, group, clock)
-    if first_alone or METHODS[problem.config.search.method].steps_after is None:
-        numbers = range(1)
-    else:
-        numbers = range(LAST_STAGE + 1)
-    return tuple(map(timing.stage, numbers)), timing.work
+    timing = Timing(problem, group, clock)
+    return timing.stages(first_alone), timing.work
 
 
-class _Timing:
-    """Times a problem's work; what stages have in common is timed once."""
+class Timing:
+    """Times a problem's work; what stages have in common is timed once.
+
+    Parameters
+    ----------
+    problem, group, clock
+        As of `stage_costs`.
+
+    Attributes
+    ----------
+    work : Work
+        Of a part of a map.
+    """
 
     def __init__(self, problem: Problem, group: Ranks, clock: Callable[[], float]):
         self._problem, self._clock = problem, clock
@@ -113,7 +121,45 @@ class _Timing:
         self.work: Work = self._model.molecule.moments.work
         self._known: dict[object, Any] = {}
 
-    def stage(self, number: int) -> StageCosts:
+    def stages(self, first_alone: bool = False) -> tuple[StageCosts, ...]:
+        """See `stage_costs`."""
+        numbers = range(1 if first_alone or not self._steps else LAST_STAGE + 1)
+        return tuple(map(self._stage, numbers))
+
+    def end(self) -> float:
+        """Seconds of what comes after the last restart: final maps, and those of the errors.
+
+        A map at the answer, at another point beside it where there are several restarts, and of
+        other samples (`results.finish`); two to the sides of every parameter whose slope is not
+        known, and of every direction that mixes them (`uncertainty.parameter_intervals`).
+        """
+        model, space = self._problem.config.model, self._problem.space
+        estimator = self._estimator_at(final_estimator(self._asked))
+        compared = min(self._problem.config.search.restarts, 2)
+        samples = model.final_samples
+        final = (compared + 1) * self._map(estimator, samples)
+        if self._steps:
+            samples = max(self._samples, min(self._samples * MOST_TIMES, samples))
+        else:
+            samples = self._samples
+        if not space.refined.any():
+            return final
+        known = self._known_slopes()
+        own = int(space.refined.sum()) - len(known)
+        beside = 1 + 2 * own * (2 if own > 1 else 1)
+        slopes = self._once("slopes", self._slopes) if self._steps and known else 0.0
+        return final + beside * self._map(estimator, samples) + slopes
+
+    def _known_slopes(self) -> set[int]:
+        """Places of the parameters whose slopes take no maps: see `errors.known_slopes`."""
+        of = self._problem.modes, self._problem.space, self._parameters
+        space = self._problem.space
+        found = set(expanded_modes(*of)) if len(self._middle) > MANY else set[int]()
+        if "lattice_shape" in space.refined_names:
+            found |= set(expanded_springs(*of))
+        return found | set(np.flatnonzero(space.of_frames).tolist())
+
+    def _stage(self, number: int) -> StageCosts:
         """Of one stage; see `steps.Steps`."""
         exact = number > 0 and self._polishes
         estimator = self._estimator_at(final_estimator(self._asked) if exact else self._asked)

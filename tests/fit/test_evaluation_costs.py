@@ -7,7 +7,7 @@ import pytest
 
 from hpc_diffuser.commands.fit_costs import RANKS, fit_costs, predicted_memory
 from hpc_diffuser.fit.config import load_config
-from hpc_diffuser.fit.evaluation_costs import stage_costs
+from hpc_diffuser.fit.evaluation_costs import Timing, stage_costs
 from hpc_diffuser.fit.footprint import predict
 from hpc_diffuser.fit.groups import measured_costs
 from hpc_diffuser.fit.problem import load_problem
@@ -63,6 +63,25 @@ def test_slopes_by_differences(inputs, counting):
     assert stage[0].step == pytest.approx(7 * 64)
 
 
+@pytest.mark.parametrize(
+    ("method", "restarts", "maps", "beside"),
+    [("least-squares", 1, 2, 512), ("least-squares", 3, 3, 512), ("bayesian", 3, 3, 64)],
+)
+def test_final_maps_and_errors(inputs, counting, method, restarts, maps, beside):
+    """At one point or two, and of other samples; at the answer, to both sides of every parameter
+    and of every direction of all, of as many samples as a search has in the end."""
+    problem = problem_of(inputs, method)
+    config = problem.config
+    config = replace(
+        config,
+        search=replace(config.search, restarts=restarts),
+        model=replace(config.model, final_samples=512),
+    )
+    n = int(problem.space.refined.sum())
+    found = Timing(replace(problem, config=config), Ranks(), counting).end()
+    assert n > 1 and found == pytest.approx(maps * 512 + (1 + 4 * n) * beside)
+
+
 def test_points_are_moved(inputs, counting):
     """Moments are kept of the last parameters: timed are others, in a search that takes no steps,
     and where nothing is refined."""
@@ -101,6 +120,10 @@ def test_prediction_of_a_fit(inputs):
     assert result["estimator"] == "one-phonon" and result["samples"] == 0
     assert list(result["samples_by_stage"].values()) == [0, 64, 256, 256]
     assert list(result["core_seconds_of_the_exact_gradient"]) == [1, 2, 3]
+    parts = [f"predicted_core_hours_of_{of}" for of in ("the_search", "final_maps_and_errors")]
+    whole = result["predicted_core_hours_of_the_fit"]
+    assert whole == pytest.approx(sum(result[part] for part in parts))
+    assert result["predicted_wall_hours_by_ranks"][1] == pytest.approx(whole)
     memory = predicted_memory(problem)["predicted_memory_MB_per_rank"]
     assert list(memory) == list(RANKS)
     assert memory[2] == pytest.approx(max(predict(problem, 2).of_rank(r) for r in range(2)))
