@@ -1,7 +1,8 @@
 """The quadratic forms of lattice dynamics at the voxels of a map, G†WG + h†Wh, and the transpose.
 
 G has six numbers of every molecule of the cell, h those of second order: see `lattice_molecule`. A
-voxel is computed by one thread, in the same order always.
+voxel is computed by one thread, in the same order always; the forms of those of one k side by side,
+in single precision, the transpose one by one, in double.
 """
 
 import numpy as np
@@ -10,17 +11,22 @@ from numba import njit, prange
 from hpc_diffuser.kernels.lattice_molecule import (
     fill_first,
     fill_second,
+    numbers_of_motion,
     place_phase,
+    products_of_places,
     pull_first,
     pull_second,
     wavevector,
 )
 from hpc_diffuser.kernels.rounding import rounded
+from hpc_diffuser.kernels.vectors import TILE, multiply_tile
 from hpc_diffuser.system.arrays import Complexes, Floats, Integers, Mask
 
 Where = tuple[Integers, Mask, Floats, Floats, Floats]  # see `quadratic_forms`
 
-BLOCK = 512  # voxels that a thread works on at once
+BLOCK = 2048  # voxels that a thread works on at once: their scalars stay in its cache
+LANES = TILE[1]  # of one k, side by side
+WAVE = 6  # of a molecule: cosine and sine of its phase, q, and −1 where k is turned
 
 
 @njit(cache=True, parallel=True)
@@ -55,19 +61,188 @@ def quadratic_forms(
     values : (v,) float64
     """
     z, r = where[0].shape[1], duals.shape[1]
-    first_real, first_imaginary = tables[0].real.copy(), tables[0].imag.copy()
-    # A small term: single precision is enough, and twice as fast.
-    second_real = tables[1].real.astype(np.float32)
-    second_imaginary = tables[1].imag.astype(np.float32)
+    first, second = _in_rows(tables[0]), _in_rows(tables[1])
+    across = np.zeros(_padded(r) * 21, np.float32)
+    across.reshape(-1, 21)[:r] = duals.T
     for block in prange((len(values) + BLOCK - 1) // BLOCK):
-        g, by_g = np.empty((2, 6 * z)), np.empty((2, 6 * z))
-        h, by_h = np.empty((2, r * z), np.float32), np.empty((2, r * z), np.float32)
-        packed = np.empty((21, 2))
-        for v in range(block * BLOCK, min((block + 1) * BLOCK, len(values))):
-            _fill(g, h, packed, scalars, duals, where, v, turned[v])
+        start = block * BLOCK
+        order = start + np.argsort(points[start : start + BLOCK], kind="mergesort")
+        g, by_g = _lanes(6 * z)
+        h, by_h = _lanes(r * z)
+        raw, waves, begun = _room(z, 20), _room(z, WAVE), 0
+        parts, packed = _room(z, 20), _room(1, 21)[0]
+        for place in range(len(order)):
+            v, end = order[place], place + 1
+            _gather(raw, waves, place - begun, scalars, where, v, turned[v])
             k = points[v]
-            values[v] = _hermitian_form(g, by_g, first_real[k], first_imaginary[k])
-            values[v] += _hermitian_form(h, by_h, second_real[k], second_imaginary[k])
+            if end - begun < LANES and end < len(order) and points[order[end]] == k:
+                continue
+            for m in range(z):
+                _turn(parts[m], raw[m], waves[m])
+            for own in range(2 * z):  # in this order: see `_combine`
+                part, m = own // z, own % z
+                _first_order(g, 6 * own * LANES, parts[m], part, waves[m])
+                _second_order(packed, parts[m], part, waves[m])
+                _combine(h, own * r, packed, across, r)
+            _multiply(by_g, first[k], g, 12 * z)
+            _multiply(by_h, second[k], h, 2 * r * z)
+            for one in range(begun, end):
+                lane = one - begun
+                values[order[one]] = _product(g, by_g, 12 * z, lane)
+                values[order[one]] += _product(h, by_h, 2 * r * z, lane)
+            begun = end
+
+
+@njit(cache=True)
+def _in_rows(table: Complexes) -> Floats:
+    """W of every k as it multiplies real and imaginary parts one below the other, row by row.
+
+    In single precision, with rows of 0 to a multiple of `TILE`: (K, rows * 2 n) float32.
+    """
+    n = table.shape[1]
+    rows = _padded(2 * n)
+    found = np.zeros((len(table), rows * 2 * n), np.float32)
+    for k in range(len(table)):
+        whole = found[k].reshape(rows, 2 * n)
+        for i in range(n):
+            for j in range(n):
+                real, imaginary = table[k, i, j].real, table[k, i, j].imag
+                whole[i, j] = whole[n + i, n + j] = real
+                whole[i, n + j], whole[n + i, j] = -imaginary, imaginary
+    return found
+
+
+@njit(cache=True)
+def _padded(n: int) -> int:
+    return (n + TILE[0] - 1) // TILE[0] * TILE[0]
+
+
+@njit(cache=True)
+def _lanes(n: int) -> tuple[Floats, Floats]:
+    """Room for n complex numbers of `LANES` voxels, (2 n, lanes), and for their products."""
+    rows = _padded(2 * n) + TILE[0]  # `_combine` goes on for less than a tile
+    return np.zeros(rows * LANES, np.float32), np.zeros(rows * LANES, np.float32)
+
+
+@njit(cache=True)
+def _room(of: int, rows: int) -> Floats:
+    return np.zeros((of, rows * LANES), np.float32)
+
+
+@njit(cache=True)
+def _gather(
+    raw: Floats, waves: Floats, lane: int, scalars: Complexes, where: Where, v: int, turned: bool
+) -> None:
+    """Scalars of all molecules at one voxel, and what they are multiplied by."""
+    rows, mated, hkl, to_q, places = where
+    at = (hkl[v, 0], hkl[v, 1], hkl[v, 2])
+    for m in range(rows.shape[1]):
+        row, sign = rows[v, m], np.float32(-1.0 if mated[v, m] else 1.0)
+        for n in range(10):
+            raw[m, n * LANES + lane] = scalars[n, row].real
+            raw[m, (10 + n) * LANES + lane] = sign * scalars[n, row].imag
+        (c, s), (x, y, z) = place_phase(places, m, at), wavevector(at, to_q[m])
+        back = -1.0 if turned else 1.0  # as well as the conjugate of the matrix
+        for n, value in enumerate((c, s, x, y, z, back)):
+            waves[m, n * LANES + lane] = value
+
+
+@njit(cache=True)
+def _turn(parts: Floats, raw: Floats, waves: Floats) -> None:
+    """Times the phase, and conjugated where k is turned."""
+    for n in range(10):
+        for lane in range(LANES):
+            c, s = waves[lane], waves[LANES + lane]
+            a, b = raw[n * LANES + lane], raw[(10 + n) * LANES + lane]
+            parts[n * LANES + lane] = a * c - b * s
+            parts[(10 + n) * LANES + lane] = (a * s + b * c) * waves[5 * LANES + lane]
+
+
+@njit(cache=True)
+def _first_order(g: Floats, start: int, parts: Floats, part: int, waves: Floats) -> None:
+    """The six numbers of a molecule, from one part of its scalars."""
+    own = 10 * LANES * part
+    for lane in range(LANES):
+        q = (waves[2 * LANES + lane], waves[3 * LANES + lane], waves[4 * LANES + lane])
+        scalars = (
+            parts[own + lane],
+            parts[own + LANES + lane],
+            parts[own + 2 * LANES + lane],
+            parts[own + 3 * LANES + lane],
+        )
+        (
+            g[start + lane],
+            g[start + LANES + lane],
+            g[start + 2 * LANES + lane],
+            g[start + 3 * LANES + lane],
+            g[start + 4 * LANES + lane],
+            g[start + 5 * LANES + lane],
+        ) = numbers_of_motion(scalars, q)
+
+
+@njit(cache=True)
+def _second_order(packed: Floats, parts: Floats, part: int, waves: Floats) -> None:
+    """Σ f g_i g_j of a molecule, i ≤ j row by row, from one part of its scalars."""
+    own = 10 * LANES * part
+    for lane in range(LANES):
+        q = (waves[2 * LANES + lane], waves[3 * LANES + lane], waves[4 * LANES + lane])
+        scalars = (
+            parts[own + lane],
+            parts[own + LANES + lane],
+            parts[own + 2 * LANES + lane],
+            parts[own + 3 * LANES + lane],
+            parts[own + 4 * LANES + lane],
+            parts[own + 5 * LANES + lane],
+            parts[own + 6 * LANES + lane],
+            parts[own + 7 * LANES + lane],
+            parts[own + 8 * LANES + lane],
+            parts[own + 9 * LANES + lane],
+        )
+        (
+            packed[0 * LANES + lane],
+            packed[1 * LANES + lane],
+            packed[2 * LANES + lane],
+            packed[3 * LANES + lane],
+            packed[4 * LANES + lane],
+            packed[5 * LANES + lane],
+            packed[6 * LANES + lane],
+            packed[7 * LANES + lane],
+            packed[8 * LANES + lane],
+            packed[9 * LANES + lane],
+            packed[10 * LANES + lane],
+            packed[11 * LANES + lane],
+            packed[12 * LANES + lane],
+            packed[13 * LANES + lane],
+            packed[14 * LANES + lane],
+            packed[15 * LANES + lane],
+            packed[16 * LANES + lane],
+            packed[17 * LANES + lane],
+            packed[18 * LANES + lane],
+            packed[19 * LANES + lane],
+            packed[20 * LANES + lane],
+        ) = products_of_places(scalars, q)
+
+
+@njit(cache=True)
+def _combine(h: Floats, to: int, packed: Floats, across: Floats, r: int) -> None:
+    """h of a molecule, row `to` and on, from Σ f g_i g_j: whole tiles, into what comes next."""
+    for row in range(0, r, TILE[0]):
+        multiply_tile(h, (to + row) * LANES, LANES, across, row * 21, 21, packed, 0, LANES, 21)
+
+
+@njit(cache=True)
+def _multiply(product: Floats, rows: Floats, lanes: Floats, n: int) -> None:
+    """W times all lanes, some rows of it at a time; n numbers each."""
+    for row in range(0, n, TILE[0]):
+        multiply_tile(product, row * LANES, LANES, rows, row * n, n, lanes, 0, LANES, n)
+
+
+@njit(cache=True)
+def _product(one: Floats, other: Floats, n: int, lane: int) -> float:
+    total = 0.0
+    for place in range(lane, n * LANES, LANES):
+        total += np.float64(one[place]) * np.float64(other[place])
+    return total
 
 
 @njit(cache=True, parallel=True)

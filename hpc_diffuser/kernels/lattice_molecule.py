@@ -56,19 +56,23 @@ def fill_first(
     phase, q
         As of `place_phase` and `wavevector`.
     """
-    qx, qy, qz = q
     for part in range(2):
-        f, x, y, z = (
+        own = (
             _turned_part(scalars[0, row], sign, phase, part),
             _turned_part(scalars[1, row], sign, phase, part),
             _turned_part(scalars[2, row], sign, phase, part),
             _turned_part(scalars[3, row], sign, phase, part),
         )
-        out = g[part]
-        out[first], out[first + 1], out[first + 2] = qx * f, qy * f, qz * f
-        out[first + 3] = y * qz - z * qy
-        out[first + 4] = z * qx - x * qz
-        out[first + 5] = x * qy - y * qx
+        for n, number in enumerate(numbers_of_motion(own, q)):
+            g[part, first + n] = number
+
+
+@njit(cache=True)
+def numbers_of_motion(own: tuple[float, ...], q: Triple) -> tuple[float, ...]:
+    """q F and S × q of one molecule, six, from one part of its F and S."""
+    f, x, y, z = own
+    qx, qy, qz = q
+    return qx * f, qy * f, qz * f, y * qz - z * qy, z * qx - x * qz, x * qy - y * qx
 
 
 @njit(cache=True)
@@ -134,7 +138,8 @@ def fill_second(
             _turned_part(scalars[8, row], sign, phase, part),
             _turned_part(scalars[9, row], sign, phase, part),
         )
-        _pack(packed[:, part], own, q)
+        for n, product in enumerate(products_of_places(own, q)):
+            packed[n, part] = product
     _combine(h, first, packed, duals)
 
 
@@ -200,28 +205,25 @@ def _expand(packed: Floats, by_h: Floats, duals: Floats) -> None:
 
 
 @njit(cache=True)
-def _pack(packed: Floats, own: tuple[float, ...], q: Triple) -> None:
-    """Σ f g_i g_j of one molecule, i ≤ j row by row, from one part of its ten scalars."""
+def products_of_places(own: tuple[float, ...], q: Triple) -> tuple[float, ...]:
+    """Σ f g_i g_j of one molecule, i ≤ j row by row, 21, from one part of its ten scalars."""
     x, y, z = q
     # S × q
     tx = own[2] * z - own[3] * y
     ty = own[3] * x - own[1] * z
     tz = own[1] * y - own[2] * x
     f = own[0]
-    packed[0], packed[1], packed[2] = x * x * f, x * y * f, x * z * f
-    packed[3], packed[4], packed[5] = x * tx, x * ty, x * tz
-    packed[6], packed[7] = y * y * f, y * z * f
-    packed[8], packed[9], packed[10] = y * tx, y * ty, y * tz
-    packed[11] = z * z * f
-    packed[12], packed[13], packed[14] = z * tx, z * ty, z * tz
     xx, yy, zz, xy, xz, yz = own[4], own[5], own[6], own[7], own[8], own[9]
     # q × Q of its columns, row by row; then q × each row.
     ax, ay, az = y * xz - z * xy, y * yz - z * yy, y * zz - z * yz
     bx, by, bz = z * xx - x * xz, z * xy - x * yz, z * xz - x * zz
     cx, cy = x * xy - y * xx, x * yy - y * xy
-    packed[15], packed[16], packed[17] = y * az - z * ay, z * ax - x * az, x * ay - y * ax
-    packed[18], packed[19] = z * bx - x * bz, x * by - y * bx
-    packed[20] = x * cy - y * cx
+    along_x = x * x * f, x * y * f, x * z * f, x * tx, x * ty, x * tz
+    along_y = y * y * f, y * z * f, y * tx, y * ty, y * tz
+    along_z = z * z * f, z * tx, z * ty, z * tz
+    about_x = y * az - z * ay, z * ax - x * az, x * ay - y * ax
+    about = *about_x, z * bx - x * bz, x * by - y * bx, x * cy - y * cx
+    return along_x + along_y + along_z + about
 
 
 @njit(cache=True)
