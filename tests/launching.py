@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import warm as forks
-from conftest import HANG_S, warm_server
+from conftest import HANG_S, THREAD_VARIABLES, warm_server
 
 from hpc_diffuser.commands.examples.four_helices import UNIT_CELL, example_modes
 from hpc_diffuser.crystal.lattice import grid_to_resolution
@@ -87,7 +87,10 @@ def launch(
     """
     program = ["-c", code] if code else ["-m", "hpc_diffuser", *arguments]
     options: list[str] = []
+    variables = dict(os.environ, NUMBA_NUM_THREADS="1", **OPEN_MPI)
     if warm:
+        # A fork has BLAS on one thread; so has a rank that cannot be one and imports it itself.
+        variables |= dict.fromkeys(THREAD_VARIABLES, "1")
         stub = ["-SE", forks.__file__, warm_server().address, "--rank"]
         program = [*stub, *(program if code else arguments)]
         if n_ranks > 1 and is_mpich():
@@ -96,7 +99,7 @@ def launch(
     return subprocess.run(
         [*launcher, sys.executable, *program],
         cwd=folder,
-        env=dict(os.environ, NUMBA_NUM_THREADS="1", **OPEN_MPI),
+        env=variables,
         capture_output=True,
         text=True,
         timeout=HANG_S,
