@@ -87,7 +87,7 @@ def table_bytes(sizes: SpringSizes) -> list[float]:
     first = 16.0 * sizes.points * (6 * sizes.molecules) ** 2
     second = 16.0 * sizes.points * (KEPT * sizes.molecules) ** 2
     apart = 8.0 * sizes.cells * (6 * sizes.molecules) ** 2
-    return [*[first] * 3, *[second] * 2, *[apart] * 3]
+    return [*[first] * 3, *[second] * 3, *[apart] * 3]
 
 
 def table_change_bytes(sizes: SpringSizes) -> list[float]:
