@@ -159,17 +159,27 @@ def _turn(parts: Floats, raw: Floats, waves: Floats) -> None:
 
 
 @njit(cache=True)
+def _q_of(waves: Floats, lane: int) -> tuple[float, float, float]:
+    return waves[2 * LANES + lane], waves[3 * LANES + lane], waves[4 * LANES + lane]
+
+
+@njit(cache=True)
+def _f_and_s(parts: Floats, at: int) -> tuple[float, float, float, float]:
+    return parts[at], parts[LANES + at], parts[2 * LANES + at], parts[3 * LANES + at]
+
+
+@njit(cache=True)
+def _products_of(parts: Floats, at: int) -> tuple[float, float, float, float, float, float]:
+    """Q: xx, yy, zz, xy, xz, yz."""
+    squares = parts[4 * LANES + at], parts[5 * LANES + at], parts[6 * LANES + at]
+    return (*squares, parts[7 * LANES + at], parts[8 * LANES + at], parts[9 * LANES + at])
+
+
+@njit(cache=True)
 def _first_order(g: Floats, start: int, parts: Floats, part: int, waves: Floats) -> None:
     """The six numbers of a molecule, from one part of its scalars."""
     own = 10 * LANES * part
     for lane in range(LANES):
-        q = (waves[2 * LANES + lane], waves[3 * LANES + lane], waves[4 * LANES + lane])
-        scalars = (
-            parts[own + lane],
-            parts[own + LANES + lane],
-            parts[own + 2 * LANES + lane],
-            parts[own + 3 * LANES + lane],
-        )
         (
             g[start + lane],
             g[start + LANES + lane],
@@ -177,7 +187,7 @@ def _first_order(g: Floats, start: int, parts: Floats, part: int, waves: Floats)
             g[start + 3 * LANES + lane],
             g[start + 4 * LANES + lane],
             g[start + 5 * LANES + lane],
-        ) = numbers_of_motion(scalars, q)
+        ) = numbers_of_motion(_f_and_s(parts, own + lane), _q_of(waves, lane))
 
 
 @njit(cache=True)
@@ -185,19 +195,6 @@ def _second_order(packed: Floats, parts: Floats, part: int, waves: Floats) -> No
     """Σ f g_i g_j of a molecule, i ≤ j row by row, from one part of its scalars."""
     own = 10 * LANES * part
     for lane in range(LANES):
-        q = (waves[2 * LANES + lane], waves[3 * LANES + lane], waves[4 * LANES + lane])
-        scalars = (
-            parts[own + lane],
-            parts[own + LANES + lane],
-            parts[own + 2 * LANES + lane],
-            parts[own + 3 * LANES + lane],
-            parts[own + 4 * LANES + lane],
-            parts[own + 5 * LANES + lane],
-            parts[own + 6 * LANES + lane],
-            parts[own + 7 * LANES + lane],
-            parts[own + 8 * LANES + lane],
-            parts[own + 9 * LANES + lane],
-        )
         (
             packed[0 * LANES + lane],
             packed[1 * LANES + lane],
@@ -220,7 +217,9 @@ def _second_order(packed: Floats, parts: Floats, part: int, waves: Floats) -> No
             packed[18 * LANES + lane],
             packed[19 * LANES + lane],
             packed[20 * LANES + lane],
-        ) = products_of_places(scalars, q)
+        ) = products_of_places(
+            _f_and_s(parts, own + lane) + _products_of(parts, own + lane), _q_of(waves, lane)
+        )
 
 
 @njit(cache=True)
@@ -345,7 +344,7 @@ def _by_form(
     by_g: Floats, g: Floats, real: Floats, imaginary: Floats, slope: float, turned: bool
 ) -> None:
     """By real and imaginary part of all numbers, as they are before `_fill` turns them."""
-    _hermitian_form(g, by_g, real, imaginary)
+    _multiply_hermitian(g, by_g, real, imaginary)
     by_g *= 2 * slope
     if turned:
         by_g[1] *= -1
@@ -364,8 +363,8 @@ def _add_products(own: Complexes, g: Floats, slope: float, large: Floats) -> Non
 
 
 @njit(cache=True)
-def _hermitian_form(g: Floats, product: Floats, real: Floats, imaginary: Floats) -> float:
-    """Re Ḡ W G with W Hermitian: W G is added up column by column."""
+def _multiply_hermitian(g: Floats, product: Floats, real: Floats, imaginary: Floats) -> None:
+    """W G with W Hermitian, added up column by column."""
     n = g.shape[1]
     product[:] = 0
     for i in range(n):
@@ -374,7 +373,3 @@ def _hermitian_form(g: Floats, product: Floats, real: Floats, imaginary: Floats)
         for j in range(n):
             product[0, j] += real[i, j] * a + imaginary[i, j] * b
             product[1, j] += real[i, j] * b - imaginary[i, j] * a
-    total = 0.0
-    for j in range(n):
-        total += g[0, j] * product[0, j] + g[1, j] * product[1, j]
-    return total

@@ -20,6 +20,7 @@ The last term is of second order in the correlation of different molecules, ½ (
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 
@@ -147,11 +148,10 @@ class LatticeNeighbours:
         volumes = self._volumes(parameters, factors)
         means = [samples.scalars(volumes) for samples in self._samples]
 
-        def of_places(places: Floats) -> Floats:
-            return _at(places, self._lattice, parameters)
-
         for frame in () if frames is None else frames:
-            volumes = self._transforms.of_frames(frame[None], np.ones(1), of_places, factors)
+            volumes = self._transforms.of_frames(
+                frame[None], np.ones(1), self._blur(parameters), factors
+            )
             total: Floats = np.zeros(self._n_rows)
             for samples, mean, own in zip(self._samples, means, tables, strict=True):
                 alone = samples.scalars(volumes)
@@ -159,16 +159,17 @@ class LatticeNeighbours:
                 total += samples.share * two_sided / (2 * self._n_molecules)
             yield total
 
+    def _blur(self, parameters: Parameters) -> Callable[[Floats], Floats]:
+        """Of places (N, 3) of atoms, what they are blurred by there."""
+        return partial(_at, lattice=self._lattice, parameters=parameters)
+
     def _volumes(self, parameters: Parameters, factors: AtomFactors) -> list[tuple[Floats, Floats]]:
         """F and S on the coarse grid: along modes atoms are blurred, of frames each has its own."""
         modes, weights = self._modes, weights_of(self._modes, parameters.sampled)
         if modes.frames is None or weights is None:
             return self._transforms.volumes(blurring(modes, self._lattice, parameters), factors)
 
-        def of_places(places: Floats) -> Floats:
-            return _at(places, self._lattice, parameters)
-
-        return self._transforms.of_frames(modes.frames, weights, of_places, factors)
+        return self._transforms.of_frames(modes.frames, weights, self._blur(parameters), factors)
 
     def mode_slopes(
         self, parameters: Parameters, factors: AtomFactors, fields: Floats
@@ -330,10 +331,7 @@ class LatticeNeighbours:
             blurred = blurring(modes, self._lattice, parameters)
             return modes.structure.positions, self._transforms.slopes(blurred, factors, by_volumes)
 
-        def of_places(places: Floats) -> Floats:
-            return _at(places, self._lattice, parameters)
-
-        of = (modes.frames, weights, of_places, factors, by_volumes)
+        of = (modes.frames, weights, self._blur(parameters), factors, by_volumes)
         return modes.frames.reshape(-1, 3), self._transforms.slopes_of_frames(*of)
 
 
