@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpc_diffuser.fit.compilation import kernels_compiled
+from hpc_diffuser.fit.compilation import compiler_MB
 from hpc_diffuser.fit.phases import (
     Phase,
     building,
@@ -35,7 +35,6 @@ PROGRAM_MB = 165.0  # of each rank: interpreter, modules, kernels, MPI's buffers
 LIBRARIES_MB = 140.0  # once a node: libraries mapped from files
 OPTIMISER_MAPS_MB = 110.0  # that it does not use, of a rank that proposes
 OPTIMISER_MB = 30.0  # of a rank that proposes: scikit-optimize and scikit-learn
-COMPILER_MB = 180.0  # of the rank that compiles the kernels, where the cache lacks them
 LARGE = 32 * MB  # glibc's largest threshold for memory that goes back at once
 KEPT = 100 * MB  # the most of freed small arrays that was seen to stay
 
@@ -188,7 +187,7 @@ def predict(problem: Problem, n_ranks: int) -> Footprint:
         return PROGRAM_MB + OPTIMISER_MB * (place == 0) + peak_MB(phases)
 
     private = [peak(rank) for rank in range(n_ranks)]
-    private[0] += 0.0 if kernels_compiled() else COMPILER_MB
+    private[0] += compiler_MB(problem)
     modes = problem.modes
     frames = 0 if modes.frames is None else modes.frames.nbytes
     inputs = sum(target_arrays(sizes.voxels, sizes.has_errors)) + modes.vectors.nbytes + frames

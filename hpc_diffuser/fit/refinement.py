@@ -94,10 +94,7 @@ def refine(
         world.from_root(lambda: begin_job(directory, machines, began))
         require_memory(problem, world)
         if world.size > 1:
-            options, stepping = config.target, config.search.method != "bayesian"
-            world.once_per_node(
-                lambda: compile_kernels(problem.target, options.weights, options.knots, stepping)
-            )
+            world.once_per_node(lambda: compile_kernels(problem))
         share = None
         if _unfinished(config, histories):
             with stops_at_once():

@@ -1,4 +1,4 @@
-"""Names for arrays by the kind of number that they hold, for annotations.
+"""Names for arrays by the kind of number that they hold, for annotations; a view of one.
 
 Of either precision: what a function needs of it, and the shape, its docstring says.
 """
@@ -13,3 +13,10 @@ Complexes = NDArray[np.complexfloating[Any, Any]]
 Integers = NDArray[np.integer[Any]]
 Mask = NDArray[np.bool_]
 Names = NDArray[np.str_]
+
+
+def read_only(array: Floats) -> Floats:
+    """The same numbers, which may not be written."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
