@@ -97,7 +97,8 @@ def quadratic_forms(
 def _in_rows(table: Complexes) -> Floats:
     """W of every k as it multiplies real and imaginary parts one below the other, row by row.
 
-    In single precision, with rows of 0 to a multiple of `TILE`: (K, rows * 2 n) float32.
+    All of it at and below the diagonal, as what is above is the same again. In single precision,
+    with rows of 0 to a multiple of `TILE`: (K, rows * 2 n) float32.
     """
     n = table.shape[1]
     rows = _padded(2 * n)
@@ -106,9 +107,10 @@ def _in_rows(table: Complexes) -> Floats:
         whole = found[k].reshape(rows, 2 * n)
         for i in range(n):
             for j in range(n):
-                real, imaginary = table[k, i, j].real, table[k, i, j].imag
-                whole[i, j] = whole[n + i, n + j] = real
-                whole[i, n + j], whole[n + i, j] = -imaginary, imaginary
+                whole[n + i, j] = 2 * table[k, i, j].imag
+                if j <= i:
+                    times = 1 if i == j else 2
+                    whole[i, j] = whole[n + i, n + j] = times * table[k, i, j].real
     return found
 
 
@@ -231,9 +233,10 @@ def _combine(h: Floats, to: int, packed: Floats, across: Floats, r: int) -> None
 
 @njit(cache=True)
 def _multiply(product: Floats, rows: Floats, lanes: Floats, n: int) -> None:
-    """W times all lanes, some rows of it at a time; n numbers each."""
+    """W times all lanes, some rows of it at a time; n numbers each, those up to the diagonal."""
     for row in range(0, n, TILE[0]):
-        multiply_tile(product, row * LANES, LANES, rows, row * n, n, lanes, 0, LANES, n)
+        to = min(row + TILE[0], n)
+        multiply_tile(product, row * LANES, LANES, rows, row * n, n, lanes, 0, LANES, to)
 
 
 @njit(cache=True)
