@@ -54,10 +54,12 @@ def motion(modes: Modes, parameters: Parameters) -> MotionSizes:
     if parameters.residual_b_fraction:
         kinds[RESIDUAL] = float(np.mean(residual_b_factors(modes, parameters)))
     total = float(np.mean(model_b_factors(modes, parameters)))
+    lattice = modes.lattice if np.any(parameters.lattice_spring_A) else None
     return MotionSizes(
         rms_A=_rms(total),
         mean_b_A2=total,
         kinds={name: MotionSize(rms_A=_rms(b), mean_b_A2=b) for name, b in kinds.items() if b > 0},
+        turn_deg=None if lattice is None else lattice.turn_deg(parameters.springs),
     )
 
 

@@ -18,6 +18,7 @@ from hpc_diffuser.fit.summary import (
     Values,
     by_label,
 )
+from hpc_diffuser.motion.lattice.rigid_lattice import SMALL_TURN_DEG
 from hpc_diffuser.motion.registry import PARAMETERS
 
 MOVE_MORE = 0.05  # of the atoms: fewer that move more than the crystal says are no warning
@@ -53,7 +54,14 @@ def cautions(summary: Summary, search: SearchConfig) -> list[str]:
 
 
 def _of_springs(outcome: Outcome) -> Iterator[str]:
-    """A prior of springs that is not worth what it says, and stiffness that no data tell."""
+    """Large turns; a prior that is not worth what it says; stiffness that no data tell."""
+    turn_deg = outcome.motion.turn_deg
+    if turn_deg is not None and turn_deg > SMALL_TURN_DEG:
+        yield (
+            f"by the answer's springs molecules turn by {turn_deg:.0f}° rms about any axis: "
+            f"dynamics of rigid bodies is of small angles, up to some {SMALL_TURN_DEG:g}°: narrow "
+            "the range of lattice_spring_A, or keep more halos, which tell how stiff springs are"
+        )
     found, prior = outcome.intervals, outcome.prior
     if found is None:
         return

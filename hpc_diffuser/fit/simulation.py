@@ -30,6 +30,7 @@ from hpc_diffuser.maps.noise import with_noise
 from hpc_diffuser.maps.statistics import shell_edges
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.motion.ensemble import Sampler
+from hpc_diffuser.motion.lattice.rigid_lattice import SMALL_TURN_DEG
 from hpc_diffuser.motion.modes import Modes, with_frames
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.motion.random_numbers import generator
@@ -38,8 +39,6 @@ from hpc_diffuser.scattering.collecting import whole_map
 from hpc_diffuser.scattering.model import ForwardModel, forward_model
 from hpc_diffuser.system.errors import InputError
 from hpc_diffuser.system.progress import log
-
-_SMALL_DEG = 10.0  # of which the sine is the angle to half a per cent
 
 
 def simulate(
@@ -170,12 +169,11 @@ def tell_large_turns(modes: Modes, space: SearchSpace) -> None:
     """Where springs let molecules turn farther than linear dynamics holds."""
     if modes.lattice is None:
         return
-    turns = modes.lattice.covariance(space.middle.springs)[3:, 3:]
-    rms = math.degrees(math.sqrt(np.trace(turns) / 3))
-    if rms > _SMALL_DEG:
+    rms = modes.lattice.turn_deg(space.middle.springs)
+    if rms > SMALL_TURN_DEG:
         log(
             f"lattice: by these springs molecules turn by {rms:.0f}° rms about any axis: dynamics "
-            f"of rigid bodies is of small angles, up to some {_SMALL_DEG:g}°; make "
+            f"of rigid bodies is of small angles, up to some {SMALL_TURN_DEG:g}°; make "
             "parameters.lattice_spring_A smaller"
         )
 

@@ -260,9 +260,18 @@ class MotionSize:
 
 @dataclass(frozen=True, kw_only=True)
 class MotionSizes(MotionSize):
-    """Of all motion together; in `kinds` of each motion that there is, alone."""
+    """Of all motion together.
+
+    Attributes
+    ----------
+    kinds : dict of MotionSize
+        Of each motion that there is, alone.
+    turn_deg : float or None, degrees
+        Rms, about any axis, by springs between molecules; None without, or in a file that is older.
+    """
 
     kinds: dict[str, MotionSize]
+    turn_deg: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

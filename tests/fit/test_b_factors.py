@@ -19,6 +19,7 @@ from hpc_diffuser.fit.space import search_space
 from hpc_diffuser.fit.summary import BFactors
 from hpc_diffuser.io.modes_file import read_modes, write_modes
 from hpc_diffuser.motion.disorder import Disorder
+from hpc_diffuser.motion.lattice.rigid_lattice import rigid_lattice
 from hpc_diffuser.motion.modes import why_no_b_factors, with_frames
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.parallel.communicator import Ranks
@@ -190,3 +191,22 @@ def test_residual_b_of_a_crystal_without_b_factors(call, project, edit):
     assert result.returncode == 65 and result.stderr.count("\n") == 1
     assert "residual_b_fraction: expected [crystal] file" in result.stderr
     assert "all 0" in result.stderr
+
+
+@pytest.mark.parametrize(("length", "warned"), [(3.0, False), (50.0, True)])
+def test_warning_of_turns_that_are_not_small(modes, length, warned):
+    """By springs; their size from the draws that a rigid body of that covariance makes."""
+    lattice = rigid_lattice(modes.structure, modes.unit_cell, "P 1", contact_A=12)
+    moved = Parameters(np.zeros(2), lattice_spring_A=length, lattice=lattice)
+    found = motion(replace(modes, lattice=lattice), moved)
+    about = lattice.covariance(length)[3:, 3:]
+    drawn = np.random.default_rng(1).multivariate_normal(np.zeros(3), about, 100_000)
+    rms_deg = np.degrees(np.sqrt(np.mean(drawn**2)))
+    assert found.turn_deg == pytest.approx(rms_deg, rel=0.01)
+    assert (rms_deg > 10) == warned
+    assert motion(modes, Parameters(np.zeros(2), Disorder(0.4))).turn_deg is None
+    space = search_space(ParametersConfig(translation_sigma_A=(0.4, 0.4)), np.empty(0))
+    held = {0: new_history(0).extended(np.empty(0), 0.5, new_history(0).hedge)}
+    summary = replace(summarise(space, held, 1, 1), outcome=outcome(motion=found))
+    text = "\n".join(cautions(summary, SearchConfig(evaluations=1)))
+    assert (f"molecules turn by {found.turn_deg:.0f}° rms about any axis" in text) is warned

@@ -31,6 +31,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 _KEPT = 8  # covariances: of the springs that were asked for last
 _KEPT_LARGE = 2  # correlations
+SMALL_TURN_DEG = 10.0  # rms: linear dynamics is of small angles, of which sin x is x to 0.5 %
 SHORTEST_A = 1e-3  # a spring that varies by less is as stiff as this one
 
 Lengths = float | tuple[float, ...]
@@ -134,6 +135,11 @@ class RigidLattice:
             _make_room(self._covariances, _KEPT)
             self._covariances[key] = mean_covariance(self.springs, stiffness)
         return self._covariances[key]
+
+    def turn_deg(self, lengths_A: Lengths) -> float:
+        """Rms angle that the molecule turns by about any axis, in degrees."""
+        turns = self.covariance(lengths_A)[3:, 3:]
+        return float(np.degrees(np.sqrt(np.trace(turns) / 3)))
 
     def correlations(self, lengths_A: Lengths, divisions: Divisions) -> Correlations:
         """C(R) = ⟨ξ(R) ξ(0)ᵀ⟩ of all molecules of the cell, from a grid of the Brillouin zone."""
