@@ -106,6 +106,8 @@ def test_springs_too_unlike_each_other_are_refused():
     n = lattice.springs.n_interfaces
     with pytest.raises(InputError, match="springs so unlike each other"):
         lattice.covariance((1.0,) * n + (10.0,) * (n * N_SHAPE))
+    assert not lattice.computable((1.0,) * n + (10.0,) * (n * N_SHAPE))
+    assert lattice.computable((1.0,) * n + (-10.0,) * (n * N_SHAPE))
     found = lattice.covariance((1.0,) * n + (-10.0,) * (n * N_SHAPE))
     assert np.linalg.eigvalsh(found)[0] > 0
 

@@ -36,6 +36,7 @@ LAST_STAGE = 3  # the first one is 0
 MOST_TIMES = 16  # the sample points of the first stage
 MOST_IDLE = 3  # evaluations in a row that gain next to nothing
 WORTH = 0.5  # of the objective over N: less is nothing; a move by one standard error gains 1
+_HALVED = 30  # times at most
 _RANK = 1e-8  # of a matrix of diagonal 1: what is less determined has no standard error
 
 
@@ -138,7 +139,13 @@ def _step(
     here, squared = history.points[state.accepted], about.squared
 
     def towards(damping: float) -> np.ndarray:
-        return trial_point(here, bounds, squared, linearised, about.penalty, damping)[0]
+        there = trial_point(here, bounds, squared, linearised, about.penalty, damping)[0]
+        # Not to where nothing can be calculated: it can where the step is from.
+        for _ in range(_HALVED):
+            if about.possible is None or about.possible(there):
+                return there
+            there = (here + there) / 2
+        return here
 
     whole = towards(LEAST_DAMPING)
     of_prior = None if about.penalty is None else about.penalty(here).matrix

@@ -54,6 +54,8 @@ class About:
         How many independent numbers the data are.
     penalty : callable or None
         Point (D,) → what the prior adds to the objective there.
+    possible : callable or None
+        Point (D,) → whether a map can be calculated there; None where it can anywhere.
     """
 
     squared: np.ndarray
@@ -61,6 +63,7 @@ class About:
     linearised: Linearised | None = None
     n_independent: float = 1.0
     penalty: Callable[[np.ndarray], Penalty] | None = None
+    possible: Callable[[np.ndarray], bool] | None = None
 
 
 def phi_of(values: np.ndarray, squared: np.ndarray) -> np.ndarray:

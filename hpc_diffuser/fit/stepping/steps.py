@@ -109,7 +109,14 @@ class Steps:
         n_independent = self._numbers(history, restart, n_first)
         linearised = self._about_row(history, (restart, replayed(history, n_first).accepted))
         self._model.group.from_root(lambda: self._refuse_without_slope(history, linearised))
-        return About(self._squared, None, linearised, n_independent, self._penalty())
+        possible = None if self._problem.modes.lattice is None else self._computable
+        return About(self._squared, None, linearised, n_independent, self._penalty(), possible)
+
+    def _computable(self, point: np.ndarray) -> bool:
+        """Whether what its springs hold can be computed."""
+        parameters = self._problem.space.parameters(point)
+        lattice = parameters.lattice
+        return lattice is None or lattice.computable(parameters.springs)
 
     def _numbers(self, history: History, restart: int, n_first: int) -> float:
         """How many independent numbers the data are, on the root, by where the stage began."""

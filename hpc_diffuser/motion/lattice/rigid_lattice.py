@@ -24,7 +24,12 @@ from hpc_diffuser.motion.lattice.full_springs import (
     changed_stiffness,
     changed_stiffness_slopes,
 )
-from hpc_diffuser.motion.lattice.springs import Springs, contact_springs, require_computable
+from hpc_diffuser.motion.lattice.springs import (
+    Springs,
+    computable,
+    contact_springs,
+    require_computable,
+)
 from hpc_diffuser.system.arrays import Floats
 
 K = TypeVar("K")
@@ -135,6 +140,10 @@ class RigidLattice:
             _make_room(self._covariances, _KEPT)
             self._covariances[key] = mean_covariance(self.springs, stiffness)
         return self._covariances[key]
+
+    def computable(self, lengths_A: Lengths) -> bool:
+        """Whether springs are alike enough for `covariance`."""
+        return computable(self.springs, self.stiffness(lengths_A))
 
     def turn_deg(self, lengths_A: Lengths) -> float:
         """Rms angle that the molecule turns by about any axis, in degrees."""

@@ -164,14 +164,18 @@ def contact_springs(packing: Packing, centre: Floats) -> Springs:
     return found
 
 
-def require_computable(springs: Springs, stiffness: Floats) -> None:
-    """Raise InputError where D of stiffnesses K (I, 6, 6) cannot be inverted in double precision.
+def computable(springs: Springs, stiffness: Floats) -> bool:
+    """Whether D of stiffnesses K (I, 6, 6) can be inverted in double precision.
 
     e^S of `full_springs` of 21 numbers of 10 has an eigenvalue e⁴⁵.
     """
     levels = np.linalg.eigvalsh(springs.dynamical_matrices(stiffness, _GENERIC))
-    ratio = float((levels[:, 0] / levels[:, -1]).min())
-    if ratio < _ROUNDED:
+    return bool((levels[:, 0] >= _ROUNDED * levels[:, -1]).all())
+
+
+def require_computable(springs: Springs, stiffness: Floats) -> None:
+    """Raise InputError where D cannot be inverted: see `computable`."""
+    if not computable(springs, stiffness):
         raise InputError(
             "springs so unlike each other that what they hold cannot be computed: the loosest "
             f"motion is held by less than {_ROUNDED:g} of the stiffest: expected numbers of "

@@ -1,5 +1,7 @@
 """Trial points of least squares: the least of what a linear map and the prior lead to expect."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
@@ -127,6 +129,22 @@ def test_damping_after_good_and_bad_steps():
     assert relieved(1e-2, 0) == pytest.approx(1e-3) and relieved(1e-2, 2) == 1e-2
     assert relieved(LEAST_DAMPING, 0) == LEAST_DAMPING
     assert [braked(1e-2, n) for n in range(3)] == pytest.approx([0.1, 1.0, 10.0])
+
+
+def test_a_step_to_where_nothing_can_be_calculated_is_halved():
+    """Until something can: twice here, as a quarter of its way is."""
+    maps, start = Maps(0.1), np.array([0.9, 0.1, 0.5, 0.4])
+    history = new_history(4).extended(start, maps.objective(start), new_history(4).hedge)
+
+    def to(possible: Callable[[np.ndarray], bool] | None) -> np.ndarray:
+        about = About(LINEAR, None, maps.linearised(start), 1e9, None, possible)
+        return next_step(history, FAR, np.random.default_rng(0), about, 1).point - start
+
+    whole = to(None)
+    far = 0.3 * np.linalg.norm(whole)
+    np.testing.assert_array_equal(to(lambda point: True), whole)
+    np.testing.assert_allclose(to(lambda p: np.linalg.norm(p - start) < far), whole / 4)
+    np.testing.assert_array_equal(to(lambda point: False), np.zeros(4))
 
 
 def test_steps_that_lead_nowhere_are_no_convergence():
