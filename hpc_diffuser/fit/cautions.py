@@ -13,6 +13,7 @@ from hpc_diffuser.fit.summary import (
     AS_GOOD,
     Cluster,
     Findings,
+    MotionSizes,
     Outcome,
     Summary,
     Values,
@@ -49,19 +50,23 @@ def cautions(summary: Summary, search: SearchConfig) -> list[str]:
         *(_of_the_minimum(summary, outcome) if outcome else ()),
         *_of_bounds(summary, findings),
         *(_of_b_factors(outcome) if outcome else ()),
+        *(_of_turns(outcome.motion) if outcome else ()),
         *(_of_springs(outcome) if outcome else ()),
     ]
 
 
-def _of_springs(outcome: Outcome) -> Iterator[str]:
-    """Large turns; a prior that is not worth what it says; stiffness that no data tell."""
-    turn_deg = outcome.motion.turn_deg
-    if turn_deg is not None and turn_deg > SMALL_TURN_DEG:
+def _of_turns(motion: MotionSizes) -> Iterator[str]:
+    """Springs that let molecules turn farther than linear dynamics holds."""
+    if motion.turn_deg is not None and motion.turn_deg > SMALL_TURN_DEG:
         yield (
-            f"by the answer's springs molecules turn by {turn_deg:.0f}° rms about any axis: "
+            f"by the answer's springs molecules turn by {motion.turn_deg:.0f}° rms about any axis: "
             f"dynamics of rigid bodies is of small angles, up to some {SMALL_TURN_DEG:g}°: narrow "
             "the range of lattice_spring_A, or keep more halos, which tell how stiff springs are"
         )
+
+
+def _of_springs(outcome: Outcome) -> Iterator[str]:
+    """A prior of springs that is not worth what it says, and stiffness that no data tell."""
     found, prior = outcome.intervals, outcome.prior
     if found is None:
         return

@@ -147,9 +147,9 @@ def compiler_MB(problem: Problem) -> float:
     """
     stepping = METHODS[problem.config.search.method].steps_after is not None
     needed = [
-        (380.0, kernels_compiled()),
-        (110.0, not stepping or _cached(density_adjoint.pull_back)),
-        (150.0, problem.modes.lattice is None or _cached(lattice_form.quadratic_forms)),
+        (400.0, kernels_compiled()),
+        (120.0, not stepping or _cached(density_adjoint.pull_back)),
+        (190.0, problem.modes.lattice is None or _cached(lattice_form.quadratic_forms)),
     ]
     return sum(size for size, is_there in needed if not is_there)
 
