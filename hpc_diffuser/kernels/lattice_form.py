@@ -19,14 +19,14 @@ from hpc_diffuser.kernels.lattice_molecule import (
     wavevector,
 )
 from hpc_diffuser.kernels.rounding import rounded
-from hpc_diffuser.kernels.vectors import TILE, multiply_tile
+from hpc_diffuser.kernels.vectors import TILE, multiply_tile, sum_products
 from hpc_diffuser.system.arrays import Complexes, Floats, Integers, Mask
 
 Where = tuple[Integers, Mask, Floats, Floats, Floats]  # see `quadratic_forms`
 
 BLOCK = 2048  # voxels that a thread works on at once: their scalars stay in its cache
 LANES = TILE[1]  # of one k, side by side
-WAVE = 6  # of a molecule: cosine and sine of its phase, q, and −1 where k is turned
+WAVE = 7  # of a molecule: cosine and sine of its phase, q, −1 where k is turned, and of a mate
 
 
 @njit(cache=True, parallel=True)
@@ -66,17 +66,17 @@ def quadratic_forms(
     across.reshape(-1, 21)[:r] = duals.T
     for block in prange((len(values) + BLOCK - 1) // BLOCK):
         start = block * BLOCK
-        order = start + np.argsort(points[start : start + BLOCK], kind="mergesort")
+        order = _by_point(points, start, min(start + BLOCK, len(values)), len(first))
         g, by_g = _lanes(6 * z)
         h, by_h = _lanes(r * z)
         raw, waves, begun = _room(z, 20), _room(z, WAVE), 0
         parts, packed = _room(z, 20), _room(1, 21)[0]
+        of_g, of_h, rows = np.empty(LANES), np.empty(LANES), np.zeros(LANES, np.uint64)
         for place in range(len(order)):
-            v, end = order[place], place + 1
-            _gather(raw, waves, place - begun, scalars, where, v, turned[v])
-            k = points[v]
+            k, end = points[order[place]], place + 1
             if end - begun < LANES and end < len(order) and points[order[end]] == k:
                 continue
+            _gather(raw, waves, rows, scalars, where, order, begun, end, turned)
             for m in range(z):
                 _turn(parts[m], raw[m], waves[m])
             for own in range(2 * z):  # in this order: see `_combine`
@@ -86,11 +86,26 @@ def quadratic_forms(
                 _combine(h, own * r, packed, across, r)
             _multiply(by_g, first[k], g, 12 * z)
             _multiply(by_h, second[k], h, 2 * r * z)
+            sum_products(of_g, g, by_g, 12 * z)
+            sum_products(of_h, h, by_h, 2 * r * z)
             for one in range(begun, end):
-                lane = one - begun
-                values[order[one]] = _product(g, by_g, 12 * z, lane)
-                values[order[one]] += _product(h, by_h, 2 * r * z, lane)
+                values[order[one]] = of_g[one - begun] + of_h[one - begun]
             begun = end
+
+
+@njit(cache=True)
+def _by_point(points: Integers, start: int, end: int, n: int) -> Integers:
+    """The voxels of a block in the order of their points, of n, and of one point as they come."""
+    places = np.zeros(n + 1, np.int64)
+    for v in range(start, end):
+        places[points[v] + 1] += 1
+    for k in range(n):
+        places[k + 1] += places[k]
+    order = np.empty(end - start, np.int64)
+    for v in range(start, end):
+        order[places[points[v]]] = v
+        places[points[v]] += 1
+    return order
 
 
 @njit(cache=True)
@@ -133,20 +148,44 @@ def _room(of: int, rows: int) -> Floats:
 
 @njit(cache=True)
 def _gather(
-    raw: Floats, waves: Floats, lane: int, scalars: Complexes, where: Where, v: int, turned: bool
+    raw: Floats,
+    waves: Floats,
+    at: Integers,
+    scalars: Complexes,
+    where: Where,
+    order: Integers,
+    begun: int,
+    end: int,
+    turned: Mask,
 ) -> None:
-    """Scalars of all molecules at one voxel, and what they are multiplied by."""
+    """Scalars of all molecules at some voxels, one a lane, and what they are multiplied by."""
     rows, mated, hkl, to_q, places = where
-    at = (hkl[v, 0], hkl[v, 1], hkl[v, 2])
+    index = np.zeros(3 * LANES)
+    for lane in range(end - begun):
+        v = order[begun + lane]
+        for axis in range(3):
+            index[axis * LANES + lane] = hkl[v, axis]
     for m in range(rows.shape[1]):
-        row, sign = rows[v, m], np.float32(-1.0 if mated[v, m] else 1.0)
+        own, wave = raw[m], waves[m]
+        for lane in range(LANES):
+            one = index[lane], index[LANES + lane], index[2 * LANES + lane]
+            wave[lane], wave[LANES + lane] = place_phase(places, m, one)
+            (
+                wave[2 * LANES + lane],
+                wave[3 * LANES + lane],
+                wave[4 * LANES + lane],
+            ) = wavevector(one, to_q[m])
+        for lane in range(end - begun):
+            v = order[begun + lane]
+            at[lane] = rows[v, m]
+            wave[5 * LANES + lane] = -1.0 if turned[v] else 1.0  # as well as the conjugate of W
+            wave[6 * LANES + lane] = -1.0 if mated[v, m] else 1.0
         for n in range(10):
-            raw[m, n * LANES + lane] = scalars[n, row].real
-            raw[m, (10 + n) * LANES + lane] = sign * scalars[n, row].imag
-        (c, s), (x, y, z) = place_phase(places, m, at), wavevector(at, to_q[m])
-        back = -1.0 if turned else 1.0  # as well as the conjugate of the matrix
-        for n, value in enumerate((c, s, x, y, z, back)):
-            waves[m, n * LANES + lane] = value
+            values = scalars[n]
+            for lane in range(end - begun):
+                value = values[at[lane]]
+                own[n * LANES + lane] = value.real
+                own[(10 + n) * LANES + lane] = value.imag
 
 
 @njit(cache=True)
@@ -155,7 +194,8 @@ def _turn(parts: Floats, raw: Floats, waves: Floats) -> None:
     for n in range(10):
         for lane in range(LANES):
             c, s = waves[lane], waves[LANES + lane]
-            a, b = raw[n * LANES + lane], raw[(10 + n) * LANES + lane]
+            a = raw[n * LANES + lane]
+            b = raw[(10 + n) * LANES + lane] * waves[6 * LANES + lane]
             parts[n * LANES + lane] = a * c - b * s
             parts[(10 + n) * LANES + lane] = (a * s + b * c) * waves[5 * LANES + lane]
 
@@ -237,14 +277,6 @@ def _multiply(product: Floats, rows: Floats, lanes: Floats, n: int) -> None:
     for row in range(0, n, TILE[0]):
         to = min(row + TILE[0], n)
         multiply_tile(product, row * LANES, LANES, rows, row * n, n, lanes, 0, LANES, to)
-
-
-@njit(cache=True)
-def _product(one: Floats, other: Floats, n: int, lane: int) -> float:
-    total = 0.0
-    for place in range(lane, n * LANES, LANES):
-        total += np.float64(one[place]) * np.float64(other[place])
-    return total
 
 
 @njit(cache=True, parallel=True)

@@ -34,8 +34,17 @@ def place_phase(places: Floats, m: int, hkl: Triple) -> Phase:
     """Of a molecule's place; that of a single one makes no difference."""
     if len(places) == 1:
         return 1.0, 0.0
-    turns = hkl[0] * places[m, 0] + hkl[1] * places[m, 1] + hkl[2] * places[m, 2]
-    return np.cos(2 * np.pi * turns), np.sin(2 * np.pi * turns)
+    quarters = 4 * (hkl[0] * places[m, 0] + hkl[1] * places[m, 1] + hkl[2] * places[m, 2])
+    whole = np.rint(quarters)
+    x = (np.pi / 2) * (quarters - whole)
+    y = x * x
+    # Taylor's series, right to 2e-9 at π/4: of as many voxels at once as the processor's vectors
+    # hold, where the library's functions take one.
+    sine = x * (1 + y * (-1 / 6 + y * (1 / 120 + y * (-1 / 5040 + y / 362880))))
+    cosine = 1 + y * (-1 / 2 + y * (1 / 24 + y * (-1 / 720 + y * (1 / 40320 - y / 3628800))))
+    quadrant = np.int64(whole) & 3
+    a, b = (sine, cosine) if quadrant & 1 else (cosine, sine)
+    return -a if quadrant == 1 or quadrant == 2 else a, -b if quadrant >= 2 else b
 
 
 @njit(cache=True)

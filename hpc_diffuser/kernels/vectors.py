@@ -367,6 +367,58 @@ def _tile_products(
     return [builder.load(total) for total in totals]
 
 
+def sum_products(totals: Floats, one: Floats, other: Floats, n: int) -> None:
+    """totals[c] = Σ_t one[t C + c] other[t C + c] for t < n, c < C = `TILE[1]`, in this order.
+
+    Parameters
+    ----------
+    totals : (·,) float64
+    one, other : (·,) float32
+    n : int
+    """
+    found = np.zeros(TILE[1])
+    for start in range(0, n * TILE[1], TILE[1]):
+        end = start + TILE[1]
+        found += one[start:end].astype(np.float64) * other[start:end].astype(np.float64)
+    totals[: TILE[1]] = found
+
+
+@overload(sum_products, strict=False)
+def _sum_products(totals: Any, one: Any, other: Any, n: Any) -> Any:
+    if totals == types.Array(types.float64, 1, "C") and one == other == _FLOATS:
+        return lambda totals, one, other, n: _summed(totals, one, other, n)  # type: ignore[call-arg]
+    return None
+
+
+@intrinsic
+def _summed(_: Any, totals: Any, one: Any, other: Any, n: Any) -> Any:
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        to, a, b, n = arguments
+        doubles = ir.VectorType(ir.DoubleType(), ROW)
+        parts = range(TILE[1] // ROW)
+        sums = [cgutils.alloca_once_value(builder, ir.Constant(doubles, None)) for _ in parts]
+        zero, step = (ir.Constant(n.type, value) for value in (0, 1))
+        with cgutils.for_range_slice(builder, zero, n, step) as (t, _):
+            start = builder.mul(t, ir.Constant(t.type, TILE[1]))
+            for part, total in zip(parts, sums, strict=True):
+                place = builder.add(start, ir.Constant(start.type, part * ROW))
+                x, y = (
+                    builder.fpext(
+                        builder.load(_place(context, builder, kind, of, place), align=4), doubles
+                    )
+                    for kind, of in ((one, a), (other, b))
+                )
+                builder.store(builder.fadd(builder.load(total), builder.fmul(x, y)), total)
+        first = make_array(totals)(context, builder, to).data
+        for part, total in zip(parts, sums, strict=True):
+            place = builder.gep(first, [ir.Constant(_INDEX, part * ROW)])
+            place = builder.bitcast(place, doubles.as_pointer())
+            builder.store(builder.load(total), place, align=8)
+        return context.get_dummy_value()
+
+    return types.void(totals, one, other, types.intp), generate
+
+
 @overload(put_waves, strict=False)
 def _put_waves(
     real: Any,

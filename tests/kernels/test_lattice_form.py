@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from hpc_diffuser.kernels.lattice_form import LANES, quadratic_forms
+from hpc_diffuser.kernels.lattice_molecule import place_phase
 
 N_K, VOXELS = 5, 4 * LANES + 7
 PAIRS = [(i, j) for i in range(6) for j in range(i, 6)]
@@ -60,6 +61,15 @@ def expected(scalars, duals, where, tables, points, turned) -> list[float]:
             total += (np.conj(numbers) @ w @ numbers).real
         found.append(total)
     return found
+
+
+def test_phase_of_a_place():
+    """All around the circle, at its quarters and eighths, and many turns away; of one place 1."""
+    turns = np.concatenate([np.linspace(-2, 2, 2001), np.arange(-16, 17) / 8, [1e3 / 3, -997.2]])
+    places = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    found = np.array([complex(*place_phase(places, 1, (t, 0.3, -0.2))) for t in turns])
+    np.testing.assert_allclose(found, np.exp(2j * np.pi * turns), atol=4e-9)
+    assert place_phase(places[1:], 0, (0.3, 0.0, 0.0)) == (1.0, 0.0)
 
 
 @pytest.mark.parametrize(("z", "r"), [(1, 8), (3, 5), (2, 0)])

@@ -13,6 +13,7 @@ from hpc_diffuser.kernels.vectors import (
     mix_rows,
     multiply_tile,
     put_waves,
+    sum_products,
 )
 
 
@@ -39,6 +40,11 @@ def _mix_rows(mixed, i, rows, j, stride, weights, k, n):
 @njit
 def _multiply_tile(product, i, wide, left, j, long, right, k, width, n):
     multiply_tile(product, i, wide, left, j, long, right, k, width, n)
+
+
+@njit
+def _sum_products(totals, one, other, n):
+    sum_products(totals, one, other, n)
 
 
 def numbers(seed, size):
@@ -75,6 +81,23 @@ def test_order_of_a_tile():
                 total = exact(left[2 + r * long + t], right[4 + t * width + c], total)
             assert found[1 + r * wide + c] == total
     np.testing.assert_allclose(plain, found, rtol=1e-4, atol=1e-5)
+
+
+def test_order_of_products_of_lanes():
+    """In double precision, in the order of t: to the last bit; the rest is left as it is."""
+    n, width = 7, TILE[1]
+    one, other = numbers(1, n * width + 3), numbers(2, n * width + 1)
+    found, plain = np.full((2, width + 2), 5.0)
+    _sum_products(found, one, other, n)
+    sum_products(plain, one, other, n)
+    expected = np.full(width + 2, 5.0)
+    for c in range(width):
+        total = 0.0
+        for t in range(n):
+            total += float(one[t * width + c]) * float(other[t * width + c])
+        expected[c] = total
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(plain, expected)
 
 
 def test_order_of_mixed_rows():

@@ -97,9 +97,12 @@ def pair_table(forms: Floats, correlations: Correlations, hkl: Floats) -> Comple
     blocks, r = _blocks(correlations), len(forms)
     z, corners = blocks.shape[3], _corners(hkl, correlations)
     found = np.empty((len(hkl), z, r, z, r), complex)
-    for m, n in np.ndindex(z, z):
+    for m, n in zip(*np.triu_indices(z), strict=True):
         waves = np.fft.fftn(_matrices(forms, blocks[:, :, :, m, n]), axes=(0, 1, 2))
-        found[:, m, :, n] = sum(w[m, n, :, None, None] * waves[place] for w, place in corners)
+        own = sum(w[m, n, :, None, None] * waves[place] for w, place in corners)
+        # W is Hermitian, as C of R and of −R are each other's transposes.
+        found[:, n, :, m] = np.conj(own).swapaxes(1, 2)
+        found[:, m, :, n] = own
     return found.reshape(len(hkl), z * r, z * r)
 
 
