@@ -19,7 +19,7 @@ from hpc_diffuser.kernels.lattice_molecule import (
     wavevector,
 )
 from hpc_diffuser.kernels.rounding import rounded
-from hpc_diffuser.kernels.vectors import TILE, multiply_tile, sum_products
+from hpc_diffuser.kernels.tiles import TILE, multiply_tile, sum_products
 from hpc_diffuser.system.arrays import Complexes, Floats, Integers, Mask
 
 Where = tuple[Integers, Mask, Floats, Floats, Floats]  # see `quadratic_forms`

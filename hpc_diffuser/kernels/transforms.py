@@ -7,7 +7,8 @@ import numpy as np
 from numba import njit
 
 from hpc_diffuser.kernels.fused import fused
-from hpc_diffuser.kernels.vectors import ROW, TILE, multiply_tile
+from hpc_diffuser.kernels.tiles import TILE, multiply_tile
+from hpc_diffuser.kernels.vectors import ROW
 from hpc_diffuser.system.arrays import Complexes, Floats, Integers
 
 BEHIND = TILE[1]  # numbers behind a density, which rows and tiles may run into

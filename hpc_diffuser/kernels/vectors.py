@@ -21,10 +21,9 @@ from hpc_diffuser.system.arrays import Floats
 
 ROW = 16  # numbers in a vector
 WIDE = 2 * ROW  # of `mix_rows`
-TILE = (8, 2 * ROW)  # rows and columns of `multiply_tile`
-_FLOATS = types.Array(types.float32, 1, "C")
+ARRAY_TYPE = types.Array(types.float32, 1, "C")
+ROW_TYPE = ir.VectorType(ir.FloatType(), ROW)
 _INDEX = ir.IntType(32)
-_ROW = ir.VectorType(ir.FloatType(), ROW)
 
 
 def add_three(total: Floats, i: int, x: Any, y: Any, z: Any, rows: Floats, j: int) -> None:
@@ -45,7 +44,7 @@ def add_three(total: Floats, i: int, x: Any, y: Any, z: Any, rows: Floats, j: in
 
 @overload(add_three, strict=False)
 def _add_three(total: Any, i: Any, x: Any, y: Any, z: Any, rows: Any, j: Any) -> Any:
-    if total == rows == _FLOATS and x == y == z == types.float32:
+    if total == rows == ARRAY_TYPE and x == y == z == types.float32:
         return lambda total, i, x, y, z, rows, j: _three(  # type: ignore[call-arg]
             total, i, x, y, z, rows, j
         )
@@ -56,12 +55,12 @@ def _add_three(total: Any, i: Any, x: Any, y: Any, z: Any, rows: Any, j: Any) ->
 def _three(_: Any, total: Any, i: Any, x: Any, y: Any, z: Any, rows: Any, j: Any) -> Any:
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         to, i, x, y, z, of, j = arguments
-        place = _place(context, builder, total, to, i)
+        place = place_of(context, builder, total, to, i)
         value = builder.load(place, align=4)
         for number, factor in enumerate((x, y, z)):
             start = builder.add(j, ir.Constant(j.type, number * ROW))
-            row = builder.load(_place(context, builder, rows, of, start), align=4)
-            value = builder.call(_fma(builder), [_everywhere(builder, factor), row, value])
+            row = builder.load(place_of(context, builder, rows, of, start), align=4)
+            value = builder.call(fma(builder), [everywhere(builder, factor), row, value])
         builder.store(value, place, align=4)
         return context.get_dummy_value()
 
@@ -95,7 +94,7 @@ def mix_rows(
 def _mix_rows(
     mixed: Any, i: Any, rows: Any, j: Any, stride: Any, weights: Any, k: Any, n: Any
 ) -> Any:
-    if mixed == rows == weights == _FLOATS:
+    if mixed == rows == weights == ARRAY_TYPE:
         return lambda mixed, i, rows, j, stride, weights, k, n: _mix(  # type: ignore[call-arg]
             mixed, i, rows, j, stride, weights, k, n
         )
@@ -109,21 +108,23 @@ def _mix(
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         to, i, of, j, stride, by, k, n = arguments
         shifts = range(0, WIDE, ROW)
-        totals = [cgutils.alloca_once_value(builder, ir.Constant(_ROW, None)) for _ in shifts]
+        totals = [cgutils.alloca_once_value(builder, ir.Constant(ROW_TYPE, None)) for _ in shifts]
         factors = builder.gep(make_array(weights)(context, builder, by).data, [k])
         zero, four = (ir.Constant(n.type, value) for value in (0, 4))
         with cgutils.for_range_slice(builder, zero, n, four) as (t, _):
             for number in (1, 0, 2, 3):
                 u = builder.add(t, ir.Constant(t.type, number))
                 start = builder.add(j, builder.mul(u, stride))
-                factor = _everywhere(builder, builder.load(builder.gep(factors, [u])))
+                factor = everywhere(builder, builder.load(builder.gep(factors, [u])))
                 for shift, total in zip(shifts, totals, strict=True):
                     place = builder.add(start, ir.Constant(start.type, shift))
-                    row = builder.load(_place(context, builder, rows, of, place), align=4)
-                    value = builder.call(_fma(builder), [factor, row, builder.load(total)])
+                    row = builder.load(place_of(context, builder, rows, of, place), align=4)
+                    value = builder.call(fma(builder), [factor, row, builder.load(total)])
                     builder.store(value, total)
         for shift, total in zip(shifts, totals, strict=True):
-            place = _place(context, builder, mixed, to, builder.add(i, ir.Constant(i.type, shift)))
+            place = place_of(
+                context, builder, mixed, to, builder.add(i, ir.Constant(i.type, shift))
+            )
             builder.store(builder.load(total), place, align=4)
         return context.get_dummy_value()
 
@@ -218,7 +219,7 @@ def _add_squares(
     width: Any,
     n: Any,
 ) -> Any:
-    if sums == halves == table == _FLOATS:
+    if sums == halves == table == ARRAY_TYPE:
         return lambda sums, i, quadrant, halves, j, parity, table, k, odd, width, n: _squares(  # type: ignore[call-arg]
             sums, i, quadrant, halves, j, parity, table, k, odd, width, n
         )
@@ -244,9 +245,9 @@ def _squares(
         to, i, quadrant, of, *others = arguments
         totals = _along_z(context, builder, (halves, of), (table, others[2]), others)
         for number, (real, imaginary) in enumerate(_quadrants(builder, totals)):
-            place = _place(context, builder, sums, to, _shifted(builder, i, quadrant, number))
+            place = place_of(context, builder, sums, to, _shifted(builder, i, quadrant, number))
             square = builder.fmul(imaginary, imaginary)
-            square = builder.call(_fma(builder), [real, real, square])
+            square = builder.call(fma(builder), [real, real, square])
             builder.store(builder.fadd(builder.load(place, align=4), square), place, align=4)
         return context.get_dummy_value()
 
@@ -254,169 +255,6 @@ def _squares(
     return types.void(
         sums, whole, whole, halves, whole, whole, table, whole, whole, whole, whole
     ), generate
-
-
-def multiply_tile(
-    product: Floats,
-    i: int,
-    wide: int,
-    left: Floats,
-    j: int,
-    long: int,
-    right: Floats,
-    k: int,
-    width: int,
-    n: int,
-) -> None:
-    """product[i + r wide + c] = Σ_t left[j + r long + t] right[k + t width + c] for a `TILE`.
-
-    Parameters
-    ----------
-    product, left, right : (·,) float32
-    i, j, k : int
-    wide, long, width : int
-        From a row of each to the next.
-    n : int
-        Products.
-    """
-    for r in range(TILE[0]):
-        total = np.zeros(TILE[1], np.float32)
-        for t in range(n):
-            row = k + t * width
-            total += left[j + r * long + t] * right[row : row + TILE[1]]
-        product[i + r * wide : i + r * wide + TILE[1]] = total
-
-
-@overload(multiply_tile, strict=False)
-def _multiply_tile(
-    product: Any,
-    i: Any,
-    wide: Any,
-    left: Any,
-    j: Any,
-    long: Any,
-    right: Any,
-    k: Any,
-    width: Any,
-    n: Any,
-) -> Any:
-    if product == left == right == _FLOATS:
-        return lambda product, i, wide, left, j, long, right, k, width, n: _tile(  # type: ignore[call-arg]
-            product, i, wide, left, j, long, right, k, width, n
-        )
-    return None
-
-
-@intrinsic
-def _tile(
-    _: Any,
-    product: Any,
-    i: Any,
-    wide: Any,
-    left: Any,
-    j: Any,
-    long: Any,
-    right: Any,
-    k: Any,
-    width: Any,
-    n: Any,
-) -> Any:
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        to, i, wide, of, j, long, by, k, width, n = arguments
-        shifts = [builder.mul(long, ir.Constant(j.type, r)) for r in range(TILE[0])]
-        rows = [
-            builder.gep(make_array(left)(context, builder, of).data, [builder.add(j, shift)])
-            for shift in shifts
-        ]
-        first = builder.gep(make_array(right)(context, builder, by).data, [k])
-        totals = _tile_products(builder, rows, first, width, n)
-        for number, total in enumerate(totals):
-            r, c = divmod(number, TILE[1] // ROW)
-            shift = builder.mul(wide, ir.Constant(i.type, r))
-            start = builder.add(builder.add(i, shift), ir.Constant(i.type, c * ROW))
-            builder.store(total, _place(context, builder, product, to, start), align=4)
-        return context.get_dummy_value()
-
-    whole = types.intp
-    return types.void(
-        product, whole, whole, left, whole, whole, right, whole, whole, whole
-    ), generate
-
-
-def _tile_products(
-    builder: ir.IRBuilder, rows: list[Any], first: Any, width: Any, n: Any
-) -> list[Any]:
-    """Every row times the columns: vectors, those of a row one behind the other."""
-    n_vectors = TILE[1] // ROW
-    totals = [
-        cgutils.alloca_once_value(builder, ir.Constant(_ROW, None))
-        for _ in range(len(rows) * n_vectors)
-    ]
-    zero, one = (ir.Constant(n.type, value) for value in (0, 1))
-    with cgutils.for_range_slice(builder, zero, n, one) as (t, _):
-        place = builder.bitcast(builder.gep(first, [builder.mul(t, width)]), _ROW.as_pointer())
-        columns = [
-            builder.load(builder.gep(place, [ir.Constant(_INDEX, c)]), align=4)
-            for c in range(n_vectors)
-        ]
-        for number, total in enumerate(totals):
-            r, c = divmod(number, n_vectors)
-            factor = _everywhere(builder, builder.load(builder.gep(rows[r], [t])))
-            value = builder.call(_fma(builder), [factor, columns[c], builder.load(total)])
-            builder.store(value, total)
-    return [builder.load(total) for total in totals]
-
-
-def sum_products(totals: Floats, one: Floats, other: Floats, n: int) -> None:
-    """totals[c] = Σ_t one[t C + c] other[t C + c] for t < n, c < C = `TILE[1]`, in this order.
-
-    Parameters
-    ----------
-    totals : (·,) float64
-    one, other : (·,) float32
-    n : int
-    """
-    found = np.zeros(TILE[1])
-    for start in range(0, n * TILE[1], TILE[1]):
-        end = start + TILE[1]
-        found += one[start:end].astype(np.float64) * other[start:end].astype(np.float64)
-    totals[: TILE[1]] = found
-
-
-@overload(sum_products, strict=False)
-def _sum_products(totals: Any, one: Any, other: Any, n: Any) -> Any:
-    if totals == types.Array(types.float64, 1, "C") and one == other == _FLOATS:
-        return lambda totals, one, other, n: _summed(totals, one, other, n)  # type: ignore[call-arg]
-    return None
-
-
-@intrinsic
-def _summed(_: Any, totals: Any, one: Any, other: Any, n: Any) -> Any:
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        to, a, b, n = arguments
-        doubles = ir.VectorType(ir.DoubleType(), ROW)
-        parts = range(TILE[1] // ROW)
-        sums = [cgutils.alloca_once_value(builder, ir.Constant(doubles, None)) for _ in parts]
-        zero, step = (ir.Constant(n.type, value) for value in (0, 1))
-        with cgutils.for_range_slice(builder, zero, n, step) as (t, _):
-            start = builder.mul(t, ir.Constant(t.type, TILE[1]))
-            for part, total in zip(parts, sums, strict=True):
-                place = builder.add(start, ir.Constant(start.type, part * ROW))
-                x, y = (
-                    builder.fpext(
-                        builder.load(_place(context, builder, kind, of, place), align=4), doubles
-                    )
-                    for kind, of in ((one, a), (other, b))
-                )
-                builder.store(builder.fadd(builder.load(total), builder.fmul(x, y)), total)
-        first = make_array(totals)(context, builder, to).data
-        for part, total in zip(parts, sums, strict=True):
-            place = builder.gep(first, [ir.Constant(_INDEX, part * ROW)])
-            place = builder.bitcast(place, doubles.as_pointer())
-            builder.store(builder.load(total), place, align=8)
-        return context.get_dummy_value()
-
-    return types.void(totals, one, other, types.intp), generate
 
 
 @overload(put_waves, strict=False)
@@ -434,7 +272,7 @@ def _put_waves(
     width: Any,
     n: Any,
 ) -> Any:
-    if real == imaginary == halves == table == _FLOATS:
+    if real == imaginary == halves == table == ARRAY_TYPE:
         return lambda real, imaginary, i, quadrant, halves, j, parity, table, k, odd, width, n: (
             _waves(real, imaginary, i, quadrant, halves, j, parity, table, k, odd, width, n)  # type: ignore[call-arg]
         )
@@ -465,7 +303,7 @@ def _waves(
             for kind, to, part in zip(
                 (real, imaginary), (to_real, to_imaginary), parts, strict=True
             ):
-                builder.store(part, _place(context, builder, kind, to, start), align=4)
+                builder.store(part, place_of(context, builder, kind, to, start), align=4)
         return context.get_dummy_value()
 
     whole = types.intp
@@ -484,7 +322,7 @@ def _along_z(
         for start in _starts(builder, j, parity, n)
     ]
     starts = (k, builder.add(k, odd))
-    along_z = [_place(context, builder, table[0], table[1], start) for start in starts]
+    along_z = [place_of(context, builder, table[0], table[1], start) for start in starts]
     return _products(builder, left, along_z, width, n)
 
 
@@ -505,16 +343,16 @@ def _products(
     builder: ir.IRBuilder, left: list[Any], along_z: list[Any], width: Any, n: Any
 ) -> list[Any]:
     """The eight rows' products with the table's two: vectors."""
-    totals = [cgutils.alloca_once_value(builder, ir.Constant(_ROW, None)) for _ in left]
+    totals = [cgutils.alloca_once_value(builder, ir.Constant(ROW_TYPE, None)) for _ in left]
     zero, one = (ir.Constant(n.type, value) for value in (0, 1))
     numbers = [builder.bitcast(first, ir.FloatType().as_pointer()) for first in along_z]
     with cgutils.for_range_slice(builder, zero, n, one) as (t, _):
         places = [builder.gep(first, [builder.mul(t, width)]) for first in numbers]
-        waves = [builder.load(builder.bitcast(p, _ROW.as_pointer()), align=4) for p in places]
+        waves = [builder.load(builder.bitcast(p, ROW_TYPE.as_pointer()), align=4) for p in places]
         for number, (first, total) in enumerate(zip(left, totals, strict=True)):
-            factor = _everywhere(builder, builder.load(builder.gep(first, [t])))
+            factor = everywhere(builder, builder.load(builder.gep(first, [t])))
             wave = waves[number // 2 % 2]
-            value = builder.call(_fma(builder), [factor, wave, builder.load(total)])
+            value = builder.call(fma(builder), [factor, wave, builder.load(total)])
             builder.store(value, total)
     return [builder.load(total) for total in totals]
 
@@ -529,20 +367,20 @@ def _quadrants(builder: ir.IRBuilder, totals: list[Any]) -> list[tuple[Any, Any]
     return [*parts, (less(b, d), add(f, h)), (add(a, c), less(e, g))]
 
 
-def _place(context: Any, builder: ir.IRBuilder, kind: Any, array: Any, start: Any) -> Any:
+def place_of(context: Any, builder: ir.IRBuilder, kind: Any, array: Any, start: Any) -> Any:
     """A pointer to the row that begins there."""
     first = builder.gep(make_array(kind)(context, builder, array).data, [start])
-    return builder.bitcast(first, _ROW.as_pointer())
+    return builder.bitcast(first, ROW_TYPE.as_pointer())
 
 
-def _everywhere(builder: ir.IRBuilder, number: Any) -> Any:
+def everywhere(builder: ir.IRBuilder, number: Any) -> Any:
     """A row of one number."""
-    none = ir.Constant(_ROW, ir.Undefined)
+    none = ir.Constant(ROW_TYPE, ir.Undefined)
     first = builder.insert_element(none, number, ir.Constant(_INDEX, 0))
     return builder.shuffle_vector(first, none, ir.Constant(ir.VectorType(_INDEX, ROW), [0] * ROW))
 
 
-def _fma(builder: ir.IRBuilder) -> Any:
+def fma(builder: ir.IRBuilder) -> Any:
     """LLVM's `fma` of vectors."""
-    of_three = ir.FunctionType(_ROW, [_ROW] * 3)
+    of_three = ir.FunctionType(ROW_TYPE, [ROW_TYPE] * 3)
     return cgutils.get_or_insert_function(builder.module, of_three, f"llvm.fma.v{ROW}f32")
