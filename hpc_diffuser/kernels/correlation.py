@@ -1,9 +1,12 @@
 """Sums over the voxels of two maps, plane by plane.
 
 Every plane's sums are made by one thread, in the order of its voxels: results do not depend on
-the number of threads or ranks. A target may be shared by the ranks of a node, and then not be
-written: numba compiles a kernel once for arrays that may be, and once for those that may not.
+the number of threads or ranks.
 """
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
 
 import numpy as np
 from numba import njit, prange
@@ -11,6 +14,22 @@ from numba import njit, prange
 from hpc_diffuser.system.arrays import Floats, Integers, read_only
 
 
+def _reading_two_maps(kernel: Callable[..., Any]) -> Callable[..., Any]:
+    """The kernel, compiled once, with its first two arrays as such that may not be written.
+
+    A target that the ranks of a node share may not be, any other map may: for each of the two
+    kinds numba would compile it anew.
+    """
+
+    @wraps(kernel)
+    def call(x: Floats, y: Floats, *others: Any) -> Any:
+        return kernel(read_only(x), read_only(y), *others)
+
+    return call
+
+
+@_reading_two_maps
+@njit(cache=True, parallel=True)
 def moment_sums(
     x: Floats, y: Floats, weights: Floats | None, bins: Integers, starts: Integers, n_bins: int
 ) -> Floats:
@@ -30,14 +49,6 @@ def moment_sums(
     -------
     (P, n_bins, 3) float64
     """
-    found: Floats = _moment_sums(read_only(x), read_only(y), weights, bins, starts, n_bins)
-    return found
-
-
-@njit(cache=True, parallel=True)
-def _moment_sums(
-    x: Floats, y: Floats, weights: Floats | None, bins: Integers, starts: Integers, n_bins: int
-) -> Floats:
     sums = np.zeros((len(starts) - 1, n_bins, 3))
     for p in prange(len(starts) - 1):
         own = sums[p]
@@ -50,6 +61,8 @@ def _moment_sums(
     return sums
 
 
+@_reading_two_maps
+@njit(cache=True, parallel=True)
 def binned_slopes(
     x: Floats,
     y: Floats,
@@ -69,19 +82,6 @@ def binned_slopes(
     slopes : (V,) float64
         Overwritten.
     """
-    _binned_slopes(read_only(x), read_only(y), weights, bins, starts, of_bins, slopes)
-
-
-@njit(cache=True, parallel=True)
-def _binned_slopes(
-    x: Floats,
-    y: Floats,
-    weights: Floats | None,
-    bins: Integers,
-    starts: Integers,
-    of_bins: Floats,
-    slopes: Floats,
-) -> None:
     for p in prange(len(starts) - 1):
         for v in range(starts[p], starts[p + 1]):
             own = of_bins[bins[v]]

@@ -51,4 +51,7 @@ class PlaneSums:
         return slopes
 
     def _moments(self, x: Floats) -> Floats:
-        return moment_sums(x, self._y, self._weights, self._bins, self._starts, self._n_bins)
+        sums: Floats = moment_sums(
+            x, self._y, self._weights, self._bins, self._starts, self._n_bins
+        )
+        return sums
