@@ -9,6 +9,7 @@ import numpy as np
 from hpc_diffuser.crystal.structure import atom_label
 from hpc_diffuser.fit.summary import BFactors, MotionSize, MotionSizes
 from hpc_diffuser.motion.configurations import mean_square_displacements, residual_b_factors
+from hpc_diffuser.motion.lattice.rigid_lattice import turn_deg
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.parameters import Parameters, parameters_from, values_of
 from hpc_diffuser.motion.registry import FRAME_WEIGHT, MOTIONS, PARAMETERS
@@ -59,7 +60,7 @@ def motion(modes: Modes, parameters: Parameters) -> MotionSizes:
         rms_A=_rms(total),
         mean_b_A2=total,
         kinds={name: MotionSize(rms_A=_rms(b), mean_b_A2=b) for name, b in kinds.items() if b > 0},
-        turn_deg=None if lattice is None else lattice.turn_deg(parameters.springs),
+        turn_deg=None if lattice is None else turn_deg(lattice.covariance(parameters.springs)),
     )
 
 

@@ -19,7 +19,7 @@ from hpc_diffuser.fit.summary import (
     Values,
     by_label,
 )
-from hpc_diffuser.motion.lattice.rigid_lattice import SMALL_TURN_DEG
+from hpc_diffuser.motion.lattice.rigid_lattice import why_turned_too_far
 from hpc_diffuser.motion.registry import PARAMETERS
 
 MOVE_MORE = 0.05  # of the atoms: fewer that move more than the crystal says are no warning
@@ -57,11 +57,11 @@ def cautions(summary: Summary, search: SearchConfig) -> list[str]:
 
 def _of_turns(motion: MotionSizes) -> Iterator[str]:
     """Springs that let molecules turn farther than linear dynamics holds."""
-    if motion.turn_deg is not None and motion.turn_deg > SMALL_TURN_DEG:
+    why = None if motion.turn_deg is None else why_turned_too_far(motion.turn_deg)
+    if why:
         yield (
-            f"by the answer's springs molecules turn by {motion.turn_deg:.0f}° rms about any axis: "
-            f"dynamics of rigid bodies is of small angles, up to some {SMALL_TURN_DEG:g}°: narrow "
-            "the range of lattice_spring_A, or keep more halos, which tell how stiff springs are"
+            f"by the answer's springs {why}: narrow the range of lattice_spring_A, or keep more "
+            "halos, which tell how stiff springs are"
         )
 
 

@@ -30,7 +30,7 @@ from hpc_diffuser.maps.noise import with_noise
 from hpc_diffuser.maps.statistics import shell_edges
 from hpc_diffuser.maps.target import Target
 from hpc_diffuser.motion.ensemble import Sampler
-from hpc_diffuser.motion.lattice.rigid_lattice import SMALL_TURN_DEG
+from hpc_diffuser.motion.lattice.rigid_lattice import turn_deg, why_turned_too_far
 from hpc_diffuser.motion.modes import Modes, with_frames
 from hpc_diffuser.motion.parameters import Parameters
 from hpc_diffuser.motion.random_numbers import generator
@@ -169,13 +169,9 @@ def tell_large_turns(modes: Modes, space: SearchSpace) -> None:
     """Where springs let molecules turn farther than linear dynamics holds."""
     if modes.lattice is None:
         return
-    rms = modes.lattice.turn_deg(space.middle.springs)
-    if rms > SMALL_TURN_DEG:
-        log(
-            f"lattice: by these springs molecules turn by {rms:.0f}° rms about any axis: dynamics "
-            f"of rigid bodies is of small angles, up to some {SMALL_TURN_DEG:g}°; make "
-            "parameters.lattice_spring_A smaller"
-        )
+    why = why_turned_too_far(turn_deg(modes.lattice.covariance(space.middle.springs)))
+    if why:
+        log(f"lattice: by these springs {why}; make parameters.lattice_spring_A smaller")
 
 
 def _grid(config: Config, modes: Modes) -> HklGrid:

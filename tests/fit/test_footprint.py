@@ -205,21 +205,26 @@ COUPLED = {
 }
 
 
+def write_coupled(folder: Path, name: str) -> Problem:
+    """One of `COUPLED` in a folder; its fit's problem."""
+    (oversampling, d_min, group), changes, _ = COUPLED[name]
+    cell = UNIT_CELL if group == "P 1" else TETRAGONAL
+    write_frames(folder, write_project(folder, oversampling, d_min, "auto", cell, group), 30)
+    text = (folder / "fit.toml").read_text()
+    for old, new in {**changes, **ONCE}.items():
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "fit.toml").write_text(text)
+    return load_problem(load_config(folder / "fit.toml"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "n_ranks"), [(name, n) for name, case in COUPLED.items() for n in case[2]]
 )
 def test_prediction_of_molecules_that_are_coupled(tmp_path, name, n_ranks):
     """By halos of the cell; by springs, with frames that are weighed, with shapes, at many k."""
-    (oversampling, d_min, group), changes, _ = COUPLED[name]
-    cell = UNIT_CELL if group == "P 1" else TETRAGONAL
-    write_frames(tmp_path, write_project(tmp_path, oversampling, d_min, "auto", cell, group), 30)
-    text = (tmp_path / "fit.toml").read_text()
-    for old, new in {**changes, **ONCE}.items():
-        assert old in text
-        text = text.replace(old, new)
-    (tmp_path / "fit.toml").write_text(text)
-    problem = load_problem(load_config(tmp_path / "fit.toml"))
+    problem = write_coupled(tmp_path, name)
     compile_kernels(problem)
     predicted = predict(problem, n_ranks)
     assert_predicted(predicted, peaks(launch(n_ranks, folder=tmp_path, code=TELLING)))
@@ -233,14 +238,7 @@ def test_prediction_with_nothing_compiled(tmp_path, monkeypatch, name):
     Where kernels of springs were left for each rank to compile, each had 200 MB more; and the
     forecast had 180 MB for a compiler that keeps 350 to 600.
     """
-    (oversampling, d_min, group), changes, _ = COUPLED[name]
-    cell = UNIT_CELL if group == "P 1" else TETRAGONAL
-    write_frames(tmp_path, write_project(tmp_path, oversampling, d_min, "auto", cell, group), 30)
-    text = (tmp_path / "fit.toml").read_text()
-    for old, new in {**changes, **ONCE}.items():
-        text = text.replace(old, new)
-    (tmp_path / "fit.toml").write_text(text)
-    problem = load_problem(load_config(tmp_path / "fit.toml"))
+    problem = write_coupled(tmp_path, name)
     predicted = predict(problem, 2)
     monkeypatch.setattr(compilation, "_cached", lambda kernel: False)
     cold = predict(problem, 2)

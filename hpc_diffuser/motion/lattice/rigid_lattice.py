@@ -36,7 +36,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 _KEPT = 8  # covariances: of the springs that were asked for last
 _KEPT_LARGE = 2  # correlations
-SMALL_TURN_DEG = 10.0  # rms: linear dynamics is of small angles, of which sin x is x to 0.5 %
+_SMALL_TURN_DEG = 10.0  # rms: linear dynamics is of small angles, of which sin x is x to 0.5 %
 SHORTEST_A = 1e-3  # a spring that varies by less is as stiff as this one
 
 Lengths = float | tuple[float, ...]
@@ -145,11 +145,6 @@ class RigidLattice:
         """Whether springs are alike enough for `covariance`."""
         return computable(self.springs, self.stiffness(lengths_A))
 
-    def turn_deg(self, lengths_A: Lengths) -> float:
-        """Rms angle that the molecule turns by about any axis, in degrees."""
-        turns = self.covariance(lengths_A)[3:, 3:]
-        return float(np.degrees(np.sqrt(np.trace(turns) / 3)))
-
     def correlations(self, lengths_A: Lengths, divisions: Divisions) -> Correlations:
         """C(R) = ⟨ξ(R) ξ(0)ᵀ⟩ of all molecules of the cell, from a grid of the Brillouin zone."""
         key = (_key(lengths_A), divisions)
@@ -158,6 +153,21 @@ class RigidLattice:
             of = self.stiffness(lengths_A), self.covariance(lengths_A), divisions
             self._correlations[key] = lattice_correlations(self.springs, *of)
         return self._correlations[key]
+
+
+def turn_deg(covariance: Floats) -> float:
+    """Rms angle that a molecule of covariance C (6, 6) turns by about any axis, in degrees."""
+    return float(np.degrees(np.sqrt(np.trace(covariance[3:, 3:]) / 3)))
+
+
+def why_turned_too_far(turn: float) -> str | None:
+    """Why an rms angle (degrees) is none that rigid-body dynamics holds for; None where it is."""
+    if turn <= _SMALL_TURN_DEG:
+        return None
+    return (
+        f"molecules turn by {turn:.0f}° rms about any axis: dynamics of rigid bodies is of small "
+        f"angles, up to some {_SMALL_TURN_DEG:g}°"
+    )
 
 
 def _key(lengths_A: Lengths) -> tuple[float, ...]:

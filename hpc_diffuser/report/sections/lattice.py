@@ -7,7 +7,7 @@ from hpc_diffuser.fit.errors.intervals import InterfaceStiffness, Intervals
 from hpc_diffuser.interface.run import Run
 from hpc_diffuser.motion.lattice.full_springs import along_axes, contact_axes
 from hpc_diffuser.motion.lattice.phonons import ROOM_K, dispersion, mass_matrix, sound_velocities
-from hpc_diffuser.motion.lattice.rigid_lattice import RigidLattice
+from hpc_diffuser.motion.lattice.rigid_lattice import RigidLattice, turn_deg
 from hpc_diffuser.motion.modes import Modes
 from hpc_diffuser.motion.registry import AXES
 from hpc_diffuser.plots.lattice import plot_dispersion
@@ -77,7 +77,7 @@ def _of_chains(modes: Modes) -> tuple[str, ...]:
 def _sizes(covariance: Floats) -> tuple[float, float]:
     """Rms translation, Å, and libration, degrees, along and about any axis."""
     translation = float(np.sqrt(np.trace(covariance[:3, :3]) / 3))
-    return translation, float(np.degrees(np.sqrt(np.trace(covariance[3:, 3:]) / 3)))
+    return translation, turn_deg(covariance)
 
 
 def _interfaces(lattice: RigidLattice, lengths: Floats, errors: list[float | None]) -> Table:
